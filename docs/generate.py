@@ -1,0 +1,76 @@
+"""Writes into the pages of this folder what the code knows better: settings, metrics, routes. `make docs` runs it, a test holds it."""
+# ruff: noqa: INP001
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+METRIC = re.compile(r'(Counter\(\s*)?"(serval_[a-z_]+)",\s*(?:"(?:counter|gauge|histogram)",\s*)?"([^"]+)"')
+
+
+def main() -> None:
+    for page in sorted(DOCS.glob("*.md")):
+        page.write_text(rewritten(page.read_text()))
+
+
+def rewritten(page: str) -> str:
+    """The page with each `<!-- generated: name -->` block as the code has it now."""
+    return BLOCK.sub(lambda block: block[1] + "\n".join(BLOCKS[block[2]]()) + "\n" + block[3], page)
+
+
+def settings() -> Iterator[str]:
+    from serval.settings import describe
+
+    rows = [(f"`{each.environment}`", each.accepts, each.default, each.description) for each in describe()]
+    return table(("setting", "takes", "default", "what it does"), rows)
+
+
+def metrics() -> Iterator[str]:
+    return table(("metric", "what it measures"), [(f"`{name}`", f"{text.rstrip('.')}.") for name, text in known_metrics()])
+
+
+def known_metrics() -> list[tuple[str, str]]:
+    """(name, what it says of itself) of every metric that the sources of both planes register."""
+    sources = [*(ROOT / "server").rglob("*.py"), *(ROOT / "native" / "src").rglob("*.rs")]
+    found = [match for source in sorted(sources) for match in METRIC.finditer(source.read_text())]
+    return sorted((name + ("_total" if is_counter else ""), text) for is_counter, name, text in (match.groups() for match in found))
+
+
+def routes() -> Iterator[str]:
+    rows = [(f"`{method} {path}`", summary) for path, method, summary in known_routes()]
+    return table(("route", "what it does"), rows)
+
+
+def known_routes() -> list[tuple[str, str, str]]:
+    """(path, method, summary) of every documented route of the app."""
+    from litestar import Router
+    from litestar.handlers import HTTPRouteHandler
+
+    from serval.app import ROUTES
+
+    routes = Router("/", route_handlers=ROUTES).routes
+    handlers = (
+        (route.path_format, handler) for route in routes for handler in route.route_handlers if isinstance(handler, HTTPRouteHandler)
+    )
+    documented = ((path, handler) for path, handler in handlers if handler.resolve_include_in_schema())
+    return sorted((path, method, handler.summary) for path, handler in documented for method in handler.http_methods)
+
+
+def table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """A Markdown table, line by line."""
+    yield line(titles)
+    yield "|---" * len(titles) + "|"
+    yield from map(line, rows)
+
+
+def line(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+BLOCKS: dict[str, Callable[[], Iterator[str]]] = {"settings": settings, "metrics": metrics, "routes": routes}
+
+if __name__ == "__main__":
+    main()

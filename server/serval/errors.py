@@ -1,0 +1,168 @@
+"""Every error that Serval raises on purpose: its code, its HTTP status, its sentence.
+
+ServalError
+├── BadRequest 400
+│   ├── UnreadableBody            unreadable_body
+│   └── WrongFeatures             wrong_features
+├── NotAuthenticated 401          not_authenticated
+├── NotPermitted 403              not_permitted
+├── NotFound 404                  not_found
+├── MethodNotAllowed 405          method_not_allowed
+├── Conflict 409                  conflict
+│   ├── NameTaken                 name_taken
+│   └── SchemaChanged             schema_changed
+├── TooLarge 413                  too_large
+├── UnsupportedContent 415        unsupported_content
+├── Unprocessable 422             unprocessable
+│   ├── NotAModel                 not_a_model
+│   ├── UnsupportedKind           unsupported_kind
+│   ├── NotConvertible            not_convertible
+│   ├── NotVerified               not_verified
+│   └── Confined                  confined
+├── TooMany 429                   too_many
+├── Unavailable 503               unavailable
+│   ├── DatabaseAway              database_away
+│   └── Quarantined               quarantined
+├── OutOfTime 504                 out_of_time
+└── CannotStart                   cannot_start      (never on the wire: the process ends)
+"""
+
+from typing import ClassVar
+
+
+class ServalError(Exception):
+    """Something that went wrong in a way Serval foresaw. The message names the thing and the way out."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    retry_after_seconds: int | None = None
+    """When it is worth asking again; None where asking again does not help."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errors: list[tuple[str, str]] | None = None,
+        extra: dict[str, object] | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        """`errors`: (JSON path, message) of each part of the request that is wrong. `extra`: further members of the problem."""
+        super().__init__(message)
+        self.message = message
+        self.errors = errors or []
+        self.extra = extra or {}
+        self.retry_after_seconds = retry_after_seconds or self.retry_after_seconds
+
+
+class BadRequest(ServalError):
+    code, status, title = "bad_request", 400, "Bad request"
+
+
+class UnreadableBody(BadRequest):
+    code, title = "unreadable_body", "The body can not be read"
+
+
+class WrongFeatures(BadRequest):
+    code, title = "wrong_features", "The features do not fit the model"
+
+
+class NotAuthenticated(ServalError):
+    code, status, title = "not_authenticated", 401, "Not authenticated"
+
+
+class NotPermitted(ServalError):
+    code, status, title = "not_permitted", 403, "Not permitted"
+
+
+class NotFound(ServalError):
+    code, status, title = "not_found", 404, "Not found"
+
+
+class MethodNotAllowed(ServalError):
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+class Conflict(ServalError):
+    code, status, title = "conflict", 409, "Conflict"
+
+
+class NameTaken(Conflict):
+    code, title = "name_taken", "Name taken"
+
+
+class SchemaChanged(Conflict):
+    code, title = "schema_changed", "The input schema differs"
+
+
+class TooLarge(ServalError):
+    code, status, title = "too_large", 413, "Too large"
+
+
+class UnsupportedContent(ServalError):
+    code, status, title = "unsupported_content", 415, "Unsupported content"
+
+
+class Unprocessable(ServalError):
+    code, status, title = "unprocessable", 422, "Can not be processed"
+
+
+class NotAModel(Unprocessable):
+    code, title = "not_a_model", "Not a model"
+
+
+class UnsupportedKind(Unprocessable):
+    code, title = "unsupported_kind", "Not a predictor"
+
+
+class NotConvertible(Unprocessable):
+    code, title = "not_convertible", "Can not be converted"
+
+
+class NotVerified(Unprocessable):
+    code, title = "not_verified", "The converted model answers differently"
+
+
+class Confined(Unprocessable):
+    code, title = "confined", "The file tried what an upload may not do"
+
+
+class TooMany(ServalError):
+    code, status, title = "too_many", 429, "Too many requests"
+    retry_after_seconds = 1
+
+
+class Unavailable(ServalError):
+    code, status, title = "unavailable", 503, "Unavailable"
+    retry_after_seconds: int | None = 1
+
+
+class DatabaseAway(Unavailable):
+    code, title = "database_away", "The database is out of reach"
+
+
+class Quarantined(Unavailable):
+    code, title = "quarantined", "The version is in quarantine"
+    retry_after_seconds = None
+
+
+class OutOfTime(ServalError):
+    code, status, title = "out_of_time", 504, "Out of time"
+
+
+class CannotStart(ServalError):
+    """A command can not do its work: one sentence for stderr, and an exit code that is not 0."""
+
+    code, title = "cannot_start", "Can not start"
+
+
+def error_class(code: str) -> type[ServalError]:
+    """Return the class with a code, `ServalError` where there is none."""
+    waiting: list[type[ServalError]] = [ServalError]
+    while waiting:
+        candidate = waiting.pop()
+        if candidate.code == code:
+            return candidate
+        waiting.extend(candidate.__subclasses__())
+    return ServalError

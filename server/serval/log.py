@@ -1,0 +1,217 @@
+"""One line an event: JSON for programs, text on a terminal; written by a thread, so that nobody waits for a slow reader."""
+
+import atexit
+import logging
+import os
+import queue
+import select
+import threading
+import traceback
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import orjson
+
+Level = Literal["debug", "info", "warning", "error"]
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+COLOURS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31"}
+JSON_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+MOST_WAITING: Final = 20_000
+"""Lines that may wait for a reader; more are counted and left out."""
+
+
+class Writer:
+    """Takes lines from any thread without waiting and writes them in order from one of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        if self._waiting.qsize() < MOST_WAITING:
+            self._waiting.put(line)
+        else:
+            self._lost += 1
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """Write what waits; give up on a reader that takes longer than the timeout."""
+        self._waiting.put(None)
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            lines = [line, *self._more()]
+            self._write(b"".join(part for part in lines if part is not None))
+            if lines[-1] is None:
+                return
+
+    def _more(self) -> list[bytes | None]:
+        """What else waits already, at most 200 lines; ends with None when the log is closed."""
+        found: list[bytes | None] = []
+        while len(found) < 200 and not self._waiting.empty():
+            found.append(self._waiting.get())
+            if found[-1] is None:
+                break
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            found.insert(0, encode_json("warning", "log_lines_left_out", {"lines": lost}))
+        return found
+
+    def _write(self, data: bytes) -> None:
+        """All of it. A reader that went away or a full disk loses lines and stops nothing."""
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError:
+                self._lost += data.count(b"\n")
+                return
+
+
+class Log:
+    """What happened, by level. Fields are names and values; never a body, a key or a password."""
+
+    __slots__ = ("_bound", "_encode", "_level", "_writer")
+
+    def __init__(self, writer: Writer, *, level: Level = "info", as_text: bool = False, bound: dict[str, Any] | None = None) -> None:
+        self._writer = writer
+        self._level = LEVELS[level]
+        self._encode = encode_text if as_text else encode_json
+        self._bound = bound or {}
+
+    def debug(self, event: str, **fields: Any) -> None:
+        if self._level <= 10:
+            self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        if self._level <= 20:
+            self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        if self._level <= 30:
+            self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """A fault; `exception=error` adds its traceback."""
+        self._write("error", event, fields)
+
+    def bind(self, **fields: Any) -> "Log":
+        """A log whose lines carry these fields too."""
+        other = object.__new__(Log)
+        other._writer, other._level, other._encode = self._writer, self._level, self._encode
+        other._bound = {**self._bound, **fields}
+        return other
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._writer.close()
+
+    def _write(self, level: Level, event: str, fields: dict[str, Any]) -> None:
+        self._writer.put(self._encode(level, event, {**self._bound, **fields} if self._bound else fields))
+
+
+class RequestLog:
+    """One line a request: a warning when it was slow, an error when the fault was ours."""
+
+    __slots__ = ("_log", "_slow_ms")
+
+    def __init__(self, log: Log, *, slow_ms: float) -> None:
+        self._log = log
+        self._slow_ms = slow_ms
+
+    def write(
+        self,
+        *,
+        request_id: str,
+        user: str | None,
+        endpoint: str,
+        method: str,
+        status: int,
+        ms: float,
+        model: str | None = None,
+        version: int | None = None,
+        **more: Any,
+    ) -> None:
+        """`endpoint`: the route's template, not the path, which may name what is not for the log. `more`: such as `code` of a refusal."""
+        fields: dict[str, Any] = {"request_id": request_id, "user": user, "endpoint": endpoint, "method": method, "status": status}
+        fields["ms"] = round(ms, 3)
+        if model is not None:
+            fields["model"], fields["version"] = model, version
+        if more:
+            fields.update(more)
+        if status >= 500 and status not in {503, 504}:
+            self._log.error("request", **fields)
+        elif ms > self._slow_ms:
+            self._log.warning("slow_request", **fields)
+        else:
+            self._log.info("request", **fields)
+
+
+class FromLogging(logging.Handler):
+    """Carries the warnings of libraries that use Python's `logging` into our log."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and record.exc_info[1]:
+            fields["exception"] = record.exc_info[1]
+        write = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        write(record.getMessage(), **fields)
+
+
+def open_log(*, level: Level, form: Literal["auto", "json", "text"], descriptor: int = 1) -> Log:
+    """A log on a file descriptor (standard output); what waits is written when the process ends."""
+    as_text = form == "text" or (form == "auto" and os.isatty(descriptor))
+    log = Log(Writer(descriptor), level=level, as_text=as_text)
+    atexit.register(log.close)
+    return log
+
+
+def take_over_logging(log: Log) -> None:
+    """Send what libraries log through `logging` to our log, and nowhere else."""
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.handlers, logger.propagate = [], True
+    logging.root.handlers = [FromLogging(log)]
+    logging.captureWarnings(True)
+
+
+def encode_json(level: str, event: str, fields: dict[str, Any]) -> bytes:
+    """`{"timestamp", "level", "event", ...}` and a line feed."""
+    line = {"timestamp": now(), "level": level, "event": event, **fields}
+    try:
+        return orjson.dumps(line, default=plain, option=JSON_OPTIONS)
+    except orjson.JSONEncodeError:  # a lone surrogate, or an integer beyond 64 bits
+        return orjson.dumps({name: one_line(value) for name, value in line.items()}, option=JSON_OPTIONS)
+
+
+def encode_text(level: str, event: str, fields: dict[str, Any]) -> bytes:
+    """`21:40:03 info  model live  model=iris version=2`, a traceback below it."""
+    shown = "  ".join(
+        f"\x1b[2m{name}=\x1b[0m{one_line(value)}" for name, value in fields.items() if name != "exception" and value is not None
+    )
+    below = plain(fields["exception"]) if "exception" in fields else ""
+    return f"\x1b[2m{datetime.now():%H:%M:%S}\x1b[0m \x1b[{COLOURS[level]}m{level:<7}\x1b[0m {one_line(event)}  {shown}\n{below}".encode()  # noqa: DTZ005
+
+
+def one_line(value: Any) -> str:
+    """A value as text that can not fake a line or move the cursor."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(value))
+
+
+def plain(value: Any) -> str:
+    """What JSON does not know: an exception as its traceback, anything else as its text."""
+    if isinstance(value, BaseException):
+        return "".join(traceback.format_exception(value))
+    return str(value)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

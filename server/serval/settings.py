@@ -1,0 +1,222 @@
+"""Every setting of Serval, typed, with its docstring: read once, and refused by name when it is not understood."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from serval.errors import CannotStart
+from serval.settings_text import GIB, MIB, accepts, masked, nearest, read_bytes, read_dotenv, shown
+
+PREFIX = "SERVAL_"
+CLIENT_NAMES = frozenset({"SERVAL_URL", "SERVAL_KEY", "SERVAL_CONFIG"})
+"""Names of the command line itself, which are no settings of the server."""
+
+Value: TypeAlias = str | int | float | bool
+Given: TypeAlias = dict[str, tuple[object, str]]
+"""For each setting that was given: its raw value and where it came from, as an error names it."""
+
+Text = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Size = Annotated[int, Meta(ge=0)]
+Span = Annotated[float, Meta(gt=0)]
+"""A length of time, in the unit of the setting's name."""
+DatabaseUrl = Annotated[str, Meta(pattern=r"^(postgres|sqlite)\S*://")]
+RedisUrl = Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://")]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings in force, handed down to whoever needs them."""
+
+    data_dir: Path = Path("serval-data")
+    """Folder of everything that Serval keeps: database, models, queue, `admin.key`."""
+    host: Text = "127.0.0.1"
+    """Address that the API listens on."""
+    port: Port = 8080
+    """Port that the API listens on; 0 takes a free one."""
+    metrics_host: Text = "127.0.0.1"
+    """Address that operators' metrics listen on."""
+    metrics_port: Port = 9090
+    """Port of operators' `/metrics`, which asks for no key; 0 takes a free one."""
+
+    database_url: DatabaseUrl | None = None
+    """`postgresql://user:password@host/name`; unset: SQLite in the data folder."""
+    redis_url: RedisUrl | None = None
+    """`redis://host:6379/0`; unset: an embedded Valkey that keeps its data in the data folder."""
+
+    cache_bytes: Size = 256 * MIB
+    """Bound of the first cache level; 0 turns it off."""
+    cache_ttl_seconds: Annotated[float, Meta(ge=0)] = 60.0
+    """How long an answer is given again from the cache, unless its model says otherwise; 0: never."""
+    cheap_seconds: Annotated[float, Meta(ge=0)] = 0.002
+    """A prediction estimated below it runs where it was read, a dearer one on a compute thread."""
+    predict_timeout_seconds: Span = 30.0
+    """A prediction that takes longer is answered 504."""
+    max_rows: Count = 10_000
+    """Most rows of one prediction request."""
+    max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * MIB
+    """Largest body of a request that is no upload."""
+
+    max_upload_bytes: Annotated[int, Meta(ge=1024)] = 512 * MIB
+    """Largest model file."""
+    max_pending_uploads: Count = 4
+    """Most uploads of one user that may wait for their conversion."""
+    disk_floor_bytes: Size = GIB
+    """An upload is refused when it would leave less than this free on the disk."""
+
+    convert_parallel: Count = 1
+    """Conversions that run at the same time."""
+    convert_spares: bool = True
+    """Keep a confined process of each kind waiting, about 0.5 GB in all, so that an upload need not wait for imports."""
+    convert_memory_bytes: Annotated[int, Meta(ge=256 * MIB)] = 4 * GIB
+    """Memory of one conversion process."""
+    convert_cpu_seconds: Count = 120
+    """CPU time of one conversion process."""
+    convert_wall_seconds: Span = 120.0
+    """Time after which a conversion process is ended."""
+    allow_unconfined_conversion: bool = False
+    """Convert uploads although this kernel can not confine them: only for files that you trust."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """`json` is one object a line, `text` is for eyes, `auto` is text on a terminal."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below this level are not written."""
+    slow_request_ms: Span = 1000.0
+    """A request that takes longer is logged as a warning."""
+
+    drain_pause_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    """How long a stopping server says that it is not ready before it stops accepting."""
+    drain_seconds: Span = 30.0
+    """How long requests under way may take to finish when the server stops."""
+    stall_seconds: Annotated[float, Meta(ge=3)] = 30.0
+    """A serving process whose event loop has not beaten for so long is ended and started again."""
+
+    @property
+    def admin_key_file(self) -> Path:
+        """The administrator's first key, alone on one line, mode 0600."""
+        return self.data_dir / "admin.key"
+
+
+class Described(msgspec.Struct, frozen=True):
+    """A setting as `docs/settings.md` and `serval diagnose` show it."""
+
+    name: str
+    environment: str
+    accepts: str
+    default: str
+    description: str
+
+
+def load_settings(
+    *, argv_overrides: Mapping[str, Value | None], environ: Mapping[str, str], config_file: Path | None, dotenv: Path | None
+) -> Settings:
+    """Settings by precedence: command line, environment, `.env`, TOML file, default. Raises CannotStart for an unknown name or a bad value.
+
+    An override of None was not given. A `dotenv` that does not exist is skipped; a `config_file` must exist.
+    """
+    return typed(gather(argv_overrides=argv_overrides, environ=environ, config_file=config_file, dotenv=dotenv))
+
+
+def surroundings(argv_overrides: Mapping[str, Value | None], config_file: Path | None = None) -> Given:
+    """What is given to a process started here: its environment, `.env` and `serval.toml` of the working folder. Raises CannotStart."""
+    named = config_file or (Path(os.environ["SERVAL_CONFIG"]) if "SERVAL_CONFIG" in os.environ else None)
+    beside = Path("serval.toml")
+    return gather(
+        argv_overrides=argv_overrides,
+        environ=os.environ,
+        config_file=named or (beside if beside.is_file() else None),
+        dotenv=Path(".env"),
+    )
+
+
+def gather(
+    *, argv_overrides: Mapping[str, Value | None], environ: Mapping[str, str], config_file: Path | None, dotenv: Path | None
+) -> Given:
+    """The raw values of all sources, the strongest last. Raises CannotStart for a name that is no setting."""
+    given: Given = {}
+    if config_file is not None:
+        given |= {name: (value, f"`{name}` in `{config_file}`") for name, value in read_toml(config_file).items()}
+    if dotenv is not None and dotenv.is_file():
+        kept = settings_among(read_dotenv(dotenv), f" in `{dotenv}`")
+        given |= {name: (value, f"`{variable(name)}` in `{dotenv}`") for name, value in kept.items()}
+    given |= {name: (value, f"`{variable(name)}`") for name, value in settings_among(environ, " in the environment").items()}
+    given |= {name: (value, f"`--{name.replace('_', '-')}`") for name, value in argv_overrides.items() if value is not None}
+    return given
+
+
+def typed(given: Given) -> Settings:
+    """Settings from raw values. Raises CannotStart naming the source of a value that is not accepted."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return Settings(**{name: convert(hints[name], name, value, source) for name, (value, source) in given.items()})
+
+
+def convert(hint: Any, name: str, value: object, source: str) -> Any:
+    """One raw value, text or TOML, as the type of its setting."""
+    raw = read_bytes(value) if isinstance(value, str) and name.endswith("_bytes") else value
+    try:
+        return msgspec.convert(raw, hint, strict=False, dec_hook=to_path)
+    except msgspec.ValidationError as error:
+        raise CannotStart(f"{source} is `{masked(str(value))}`: expected {accepts(name, hint)}") from error
+
+
+def to_path(hint: type, value: object) -> Path:
+    if hint is Path and isinstance(value, str) and value:
+        return Path(value).expanduser()
+    raise ValueError("a path is expected")
+
+
+def variable(name: str) -> str:
+    """`max_rows` → `SERVAL_MAX_ROWS`."""
+    return PREFIX + name.upper()
+
+
+def settings_among(variables: Mapping[str, str], where: str) -> dict[str, str]:
+    """The settings among environment variables. Raises CannotStart for a `SERVAL_` name that is none."""
+    known = {variable(name): name for name in Settings.__struct_fields__}
+    ours = {key: value for key, value in variables.items() if key.startswith(PREFIX) and key not in CLIENT_NAMES}
+    for key in ours.keys() - known.keys():
+        raise CannotStart(f"`{key}`{where} is no setting of Serval{nearest(key, known)}")
+    return {known[key]: value for key, value in ours.items()}
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """The settings of a TOML file. Raises CannotStart when it can not be read or names what is no setting."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CannotStart(f"the settings file `{path}` can not be read: {error}") from error
+    for name in values.keys() - set(Settings.__struct_fields__):
+        raise CannotStart(f"`{name}` in `{path}` is no setting of Serval{nearest(name, Settings.__struct_fields__)}")
+    return values
+
+
+def describe() -> list[Described]:
+    """Every setting, in the order of the struct."""
+    hints = get_type_hints(Settings, include_extras=True)
+    texts = docstrings()
+    return [
+        Described(
+            field.name, variable(field.name), accepts(field.name, hints[field.name]), shown(field.name, field.default), texts[field.name]
+        )
+        for field in msgspec.structs.fields(Settings)
+    ]
+
+
+def docstrings() -> dict[str, str]:
+    """The string below each field of `Settings`, which Python itself does not keep."""
+    import ast
+    import inspect
+    from itertools import pairwise
+
+    struct = next(node for node in ast.walk(ast.parse(inspect.getsource(Settings))) if isinstance(node, ast.ClassDef))
+    texts = {}
+    for above, below in pairwise(struct.body):
+        match above, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                texts[name] = text
+    return texts

@@ -1,0 +1,183 @@
+"""Lines of the log: their form, their order, and that nobody waits for them."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serval.log import Log, RequestLog, Writer, open_log, take_over_logging
+
+Read = Callable[[], str]
+
+
+@pytest.fixture
+def pipe() -> tuple[int, Read]:
+    """A descriptor to write to, and a function that closes it and reads all of it."""
+    reading, writing = os.pipe()
+
+    def read() -> str:
+        os.close(writing)
+        with os.fdopen(reading, encoding="utf-8") as stream:
+            return stream.read()
+
+    return writing, read
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_line_is_an_object_with_time_level_event_and_fields(pipe: tuple[int, Read]) -> None:
+    log = open_log(level="info", form="json", descriptor=pipe[0])
+    log.info("model live", model="iris", version=3)
+    log.close()
+    (line,) = lines(pipe[1]())
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"level": "info", "event": "model live", "model": "iris", "version": 3}
+
+
+def test_lines_come_in_order_and_all_of_them_when_the_log_closes(pipe: tuple[int, Read]) -> None:
+    log = open_log(level="info", form="json", descriptor=pipe[0])
+    for number in range(500):
+        log.info("counted", number=number)
+    log.close()
+    assert [line["number"] for line in lines(pipe[1]())] == list(range(500))
+
+
+def test_lines_below_the_level_are_not_written(pipe: tuple[int, Read]) -> None:
+    log = open_log(level="warning", form="json", descriptor=pipe[0])
+    log.debug("no")
+    log.info("no")
+    log.warning("yes")
+    log.error("yes")
+    log.close()
+    assert [line["level"] for line in lines(pipe[1]())] == ["warning", "error"]
+
+
+def test_a_bound_field_is_in_every_line_of_that_log_only(pipe: tuple[int, Read]) -> None:
+    log = open_log(level="debug", form="json", descriptor=pipe[0])
+    log.bind(request_id="r1").debug("inside")
+    log.debug("outside")
+    log.close()
+    inside, outside = lines(pipe[1]())
+    assert inside["request_id"] == "r1"
+    assert "request_id" not in outside
+
+
+def test_an_exception_is_its_traceback(pipe: tuple[int, Read]) -> None:
+    log = open_log(level="info", form="json", descriptor=pipe[0])
+    log.error("fault", exception=ZeroDivisionError("a fault of ours"))
+    log.close()
+    assert lines(pipe[1]())[0]["exception"].endswith("ZeroDivisionError: a fault of ours\n")
+
+
+@pytest.mark.parametrize("value", ["\ud800 lone", 2**70, {"a", "set"}, b"bytes"])
+def test_a_value_that_is_no_json_is_written_as_text(pipe: tuple[int, Read], value: object) -> None:
+    log = open_log(level="info", form="json", descriptor=pipe[0])
+    log.info("odd", value=value)
+    log.close()
+    assert lines(pipe[1]())[0]["event"] == "odd"
+
+
+def test_text_for_a_terminal_is_one_line_that_nobody_can_fake(pipe: tuple[int, Read]) -> None:
+    log = open_log(level="info", form="text", descriptor=pipe[0])
+    log.info("upload", name="a\nb\x1b[2J")
+    log.close()
+    text = pipe[1]()
+    assert text.count("\n") == 1
+    assert "a\\nb\\x1b[2J" in text
+
+
+def test_a_reader_that_does_not_read_holds_up_nobody() -> None:
+    reading, writing = os.pipe()
+    log = Log(Writer(writing))
+    began = time.perf_counter()
+    for _ in range(30_000):
+        log.info("nobody reads this", filler="x" * 50)
+    assert time.perf_counter() - began < 5
+    os.close(reading)
+    log.close()
+    os.close(writing)
+
+
+def test_lines_that_were_left_out_are_counted() -> None:
+    reading, writing = os.pipe()
+    log = Log(Writer(writing))
+    for _ in range(40_000):
+        log.info("too many", filler="x" * 50)
+    with os.fdopen(reading, "rb") as stream:
+        told = next(line for line in map(json.loads, stream) if line["event"] == "log_lines_left_out")
+    assert told["lines"] > 0
+    log.close()
+    os.close(writing)
+
+
+def test_a_reader_that_goes_away_stops_nothing() -> None:
+    reading, writing = os.pipe()
+    log = Log(Writer(writing))
+    os.close(reading)
+    log.info("lost")
+    log.info("lost too")
+    log.close()
+    os.close(writing)
+
+
+def test_warnings_of_libraries_come_through_ours(pipe: tuple[int, Read], monkeypatch: pytest.MonkeyPatch) -> None:
+    library = logging.getLogger("some.library")
+    library.addHandler(logging.NullHandler())
+    library.propagate = False
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers)
+    log = open_log(level="info", form="json", descriptor=pipe[0])
+    take_over_logging(log)
+    logging.captureWarnings(False)
+    library.info("no")
+    library.warning("disk is %s", "full")
+    log.close()
+    (line,) = lines(pipe[1]())
+    assert (line["level"], line["event"], line["logger"]) == ("warning", "disk is full", "some.library")
+
+
+def ask(log: RequestLog, status: int, ms: float) -> None:
+    log.write(request_id="r1", user="usr_1", endpoint="/predict", method="POST", status=status, ms=ms, model="mdl_1", version=2)
+
+
+@pytest.mark.parametrize(
+    ("status", "ms", "level", "event"),
+    [
+        (200, 1.5, "info", "request"),
+        (400, 1, "info", "request"),
+        (200, 5000, "warning", "slow_request"),
+        (500, 1, "error", "request"),
+        (503, 1, "info", "request"),
+    ],
+)
+def test_a_request_is_one_line_whose_level_tells_slow_and_failed(
+    pipe: tuple[int, Read], status: int, ms: float, level: str, event: str
+) -> None:
+    log = open_log(level="info", form="json", descriptor=pipe[0])
+    ask(RequestLog(log, slow_ms=1000), status, ms)
+    log.close()
+    (line,) = lines(pipe[1]())
+    assert (line["level"], line["event"]) == (level, event)
+    assert {"timestamp", "request_id", "user", "endpoint", "method", "status", "ms", "model", "version"} < set(line)
+
+
+def test_a_line_costs_less_than_twenty_microseconds() -> None:
+    with Path(os.devnull).open("wb") as nothing:
+        log = Log(Writer(nothing.fileno()))
+        requests = RequestLog(log, slow_ms=1000)
+        best = min(cost_of(lambda: ask(requests, 200, 0.3)) for _ in range(5))
+        log.close()
+    assert best < 20e-6
+
+
+def cost_of(act: Callable[[], None], times: int = 2000) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        act()
+    return (time.perf_counter() - began) / times
