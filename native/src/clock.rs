@@ -1,0 +1,26 @@
+//! The two clocks of a prediction.
+
+const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, which is what Python's `time.monotonic_ns` reads.
+pub fn monotonic_nanoseconds() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds since 1970 in UTC.
+pub fn unix_nanoseconds() -> u64 {
+    read(libc::CLOCK_REALTIME)
+}
+
+/// Seconds from one reading to another; 0 if they are the wrong way round.
+#[allow(clippy::cast_precision_loss, reason = "a difference of readings is small")]
+pub fn seconds_between(from_nanoseconds: u64, to_nanoseconds: u64) -> f64 {
+    to_nanoseconds.saturating_sub(from_nanoseconds) as f64 / 1e9
+}
+
+fn read(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live local; both clocks exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    u64::try_from(time.tv_sec).unwrap_or_default() * NANOSECONDS_PER_SECOND + u64::try_from(time.tv_nsec).unwrap_or_default()
+}

@@ -1,0 +1,39 @@
+//! What Python may call, and nothing else.
+
+mod answer;
+mod cache;
+mod callers;
+mod clock;
+mod confine;
+mod encode;
+mod engine;
+mod ensembles;
+mod error;
+mod graph;
+mod memory;
+mod metrics;
+mod onnx;
+mod plane;
+mod protobuf;
+mod routes;
+mod rows;
+mod runtime;
+mod signature;
+
+use mimalloc::MiMalloc;
+use pyo3::prelude::*;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::confine::{ConfinementError, confine, confinement_support, restrict_files};
+    #[pymodule_export]
+    use crate::error::{GraphError, LoadError};
+    #[pymodule_export]
+    use crate::graph::check_graph;
+    #[pymodule_export]
+    use crate::plane::{Answer, DataPlane, Later, Loaded, NotMine, Outputs, Refusal, Route};
+}

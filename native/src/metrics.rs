@@ -1,0 +1,219 @@
+//! Counters and µs histograms, as Prometheus text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Code, Refusal};
+
+/// Upper bounds in seconds, from a microsecond to ten seconds.
+const BOUNDS_SECONDS: [f64; 22] =
+    [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts by latency, and their sum.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BOUNDS_SECONDS.len() + 1],
+    nanoseconds: AtomicU64,
+}
+
+impl Histogram {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a duration is not negative and far below 2^64 ns")]
+    pub fn observe(&self, seconds: f64) {
+        let bucket = BOUNDS_SECONDS.partition_point(|&bound| bound < seconds);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.nanoseconds.fetch_add((seconds * 1e9).max(0.0) as u64, Ordering::Relaxed);
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a sum of seconds is printed, not reckoned with")]
+    fn write(&self, text: &mut String, name: &str, labels: &str) {
+        let mut count = 0;
+        for (place, bucket) in self.buckets.iter().enumerate() {
+            count += bucket.load(Ordering::Relaxed);
+            let bound = BOUNDS_SECONDS.get(place).map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            line(text, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), count);
+        }
+        line(text, &format!("{name}_sum"), labels, self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9);
+        line(text, &format!("{name}_count"), labels, count);
+    }
+}
+
+/// What is counted for one version of a model.
+#[derive(Debug, Default)]
+pub struct VersionCounters {
+    pub answered: Counter,
+    pub failed: Counter,
+    pub rows: Counter,
+    pub cache_hits: Counter,
+    pub cache_misses: Counter,
+    pub latency: Histogram,
+    pub parse: Histogram,
+    pub inference: Histogram,
+}
+
+/// Sizes that are read when asked for.
+pub struct Gauges {
+    pub cache_bytes: u64,
+    pub cache_entries: usize,
+    pub cache_evictions: u64,
+    /// Of each loaded version: id, resident bytes, seconds it took to load.
+    pub loaded: Vec<(String, u64, f64)>,
+}
+
+#[derive(Default)]
+pub struct Metrics {
+    refusals: [Counter; Code::ALL.len()],
+    /// By version id: labels and counters of every version on a route.
+    versions: Mutex<BTreeMap<String, (String, Arc<VersionCounters>)>>,
+}
+
+impl Metrics {
+    pub fn refused(&self, refusal: &Refusal) {
+        self.refusals[refusal.code as usize].add(1);
+    }
+
+    /// The counters of a version, kept as long as a route leads to it.
+    pub fn publish(&self, versions: impl FnOnce(&mut dyn FnMut(&str, String) -> Arc<VersionCounters>)) {
+        let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut published = BTreeMap::new();
+        versions(&mut |version, labels| {
+            let counters = known.get(version).map(|(_, counters)| counters.clone()).unwrap_or_default();
+            published.insert(version.to_owned(), (labels, counters.clone()));
+            counters
+        });
+        *known = published;
+    }
+
+    /// Prometheus text, version 0.0.4.
+    pub fn text(&self, gauges: &Gauges) -> String {
+        let mut text = String::with_capacity(8192);
+        self.write_versions(&mut text);
+        head(&mut text, "serval_refusals_total", "counter", "Predictions refused by the data plane, by reason.");
+        for code in Code::ALL {
+            line(&mut text, "serval_refusals_total", &label("code", code.name()), self.refusals[code as usize].get());
+        }
+        write_gauges(&mut text, gauges);
+        text
+    }
+
+    fn write_versions(&self, text: &mut String) {
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcomes: [(&str, Pick<Counter>); 2] = [("answered", |counters| &counters.answered), ("failed", |counters| &counters.failed)];
+        head(text, "serval_predictions_total", "counter", "Predictions by outcome.");
+        for (labels, counters) in versions.values() {
+            for (outcome, pick) in outcomes {
+                line(text, "serval_predictions_total", &format!("{labels},{}", label("outcome", outcome)), pick(counters).get());
+            }
+        }
+        let counted: [(&str, &str, Pick<Counter>); 3] = [
+            ("serval_prediction_rows_total", "Rows answered.", |counters| &counters.rows),
+            ("serval_cache_hits_total", "Rows that came from the cache.", |counters| &counters.cache_hits),
+            ("serval_cache_misses_total", "Rows looked for in the cache and not found.", |counters| &counters.cache_misses),
+        ];
+        for (name, help, pick) in counted {
+            head(text, name, "counter", help);
+            versions.values().for_each(|(labels, counters)| line(text, name, labels, pick(counters).get()));
+        }
+        let measured: [(&str, &str, Pick<Histogram>); 3] = [
+            ("serval_prediction_latency_seconds", "From the first byte of the body to the encoded answer.", |counters| &counters.latency),
+            ("serval_prediction_parse_seconds", "Time to read a JSON body.", |counters| &counters.parse),
+            ("serval_prediction_inference_seconds", "Time in ONNX Runtime, of predictions that needed it.", |counters| &counters.inference),
+        ];
+        for (name, help, pick) in measured {
+            head(text, name, "histogram", help);
+            versions.values().for_each(|(labels, counters)| pick(counters).write(text, name, labels));
+        }
+    }
+}
+
+type Pick<T> = fn(&VersionCounters) -> &T;
+
+fn write_gauges(text: &mut String, gauges: &Gauges) {
+    head(text, "serval_cache_evictions_total", "counter", "Entries that left the cache for want of room.");
+    line(text, "serval_cache_evictions_total", "", gauges.cache_evictions);
+    head(text, "serval_cache_bytes", "gauge", "Bytes held by the first cache level.");
+    line(text, "serval_cache_bytes", "", gauges.cache_bytes);
+    head(text, "serval_cache_entries", "gauge", "Rows held by the first cache level.");
+    line(text, "serval_cache_entries", "", gauges.cache_entries);
+    head(text, "serval_loaded_versions", "gauge", "Versions in memory.");
+    line(text, "serval_loaded_versions", "", gauges.loaded.len());
+    head(text, "serval_version_resident_bytes", "gauge", "Memory of a loaded version.");
+    for (version, bytes, _) in &gauges.loaded {
+        line(text, "serval_version_resident_bytes", &label("version_id", version), bytes);
+    }
+    head(text, "serval_version_load_seconds", "gauge", "Time it took to load and measure a version.");
+    for (version, _, seconds) in &gauges.loaded {
+        line(text, "serval_version_load_seconds", &label("version_id", version), seconds);
+    }
+}
+
+/// A label with its value escaped as the text format asks.
+pub fn label(name: &str, value: &str) -> String {
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("{name}=\"{escaped}\"")
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    push(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+}
+
+fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+    match labels {
+        "" => push(text, format_args!("{name} {value}\n")),
+        _ => push(text, format_args!("{name}{{{labels}}} {value}\n")),
+    }
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // Writing to a String never fails.
+    let _ = text.write_fmt(arguments);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_cumulative() {
+        let histogram = Histogram::default();
+        for seconds in [0.5e-6, 1e-6, 3e-6, 20.0] {
+            histogram.observe(seconds);
+        }
+        let mut text = String::new();
+        histogram.write(&mut text, "h", "a=\"b\"");
+        assert!(text.starts_with(
+            "h_bucket{a=\"b\",le=\"0.000001\"} 2\nh_bucket{a=\"b\",le=\"0.000002\"} 2\nh_bucket{a=\"b\",le=\"0.000005\"} 3\n"
+        ));
+        assert!(text.ends_with("le=\"+Inf\"} 4\nh_sum{a=\"b\"} 20.0000045\nh_count{a=\"b\"} 4\n"), "{text}");
+    }
+
+    #[test]
+    fn counters_live_as_long_as_their_route() {
+        let metrics = Metrics::default();
+        metrics.publish(|counters| counters("ver_1", label("model", "a")).rows.add(3));
+        metrics.publish(|counters| counters("ver_1", label("model", "a")).rows.add(4));
+        let gauges = Gauges { cache_bytes: 0, cache_entries: 0, cache_evictions: 0, loaded: vec![] };
+        assert!(metrics.text(&gauges).contains("serval_prediction_rows_total{model=\"a\"} 7\n"));
+        metrics.publish(|_| {});
+        assert!(!metrics.text(&gauges).contains("model=\"a\""));
+    }
+
+    #[test]
+    fn label_values_are_escaped() {
+        assert_eq!(label("a", "x\"\\\n"), "a=\"x\\\"\\\\\\n\"");
+    }
+}

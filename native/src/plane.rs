@@ -1,0 +1,344 @@
+//! The data plane as Python sees it: typed arguments in, GIL released, plain Rust called, values out.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::answer::{self, Ask, Place, Plane, Settings, Stop, now_seconds};
+use crate::callers::{Caller, Digest};
+use crate::engine::{Batch, Measured};
+use crate::error::{self, Fault};
+use crate::metrics::Gauges;
+use crate::routes::{self, Selector};
+use crate::runtime;
+use crate::signature::{Float, Signature};
+
+#[pyclass(frozen, get_all, module = "serval._native")]
+pub struct Loaded {
+    tile: usize,
+    fixed_seconds: f64,
+    row_seconds: f64,
+    resident_bytes: u64,
+    load_seconds: f64,
+}
+
+impl From<Measured> for Loaded {
+    fn from(measured: Measured) -> Self {
+        let Measured { tile, fixed_seconds, row_seconds, resident_bytes, load_seconds } = measured;
+        Self { tile, fixed_seconds, row_seconds, resident_bytes, load_seconds }
+    }
+}
+
+#[pyclass(frozen, get_all, module = "serval._native")]
+pub struct Outputs {
+    labels: Py<PyBytes>,
+    scores: Py<PyBytes>,
+}
+
+#[pyclass(frozen, get_all, module = "serval._native")]
+pub struct Answer {
+    body: Py<PyBytes>,
+    model: String,
+    version: String,
+    version_number: u64,
+    cache: &'static str,
+    rows: usize,
+    cache_hits: usize,
+    latency_seconds: f64,
+    parse_seconds: f64,
+    cache_seconds: f64,
+    infer_seconds: f64,
+}
+
+#[pyclass(frozen, get_all, module = "serval._native")]
+pub struct Refusal {
+    code: &'static str,
+    arguments: Py<PyDict>,
+}
+
+#[pyclass(frozen, get_all, module = "serval._native")]
+pub struct NotMine {
+    model: String,
+    version: String,
+    version_number: u64,
+}
+
+#[pyclass(frozen, module = "serval._native")]
+pub struct Later;
+
+#[pyclass(frozen, module = "serval._native")]
+pub struct Route(routes::Route);
+
+#[pymethods]
+impl Route {
+    #[new]
+    #[pyo3(signature = (*, model, name, owner, owner_username, live, versions, aliases, cache_ttl_seconds))]
+    #[allow(clippy::too_many_arguments, reason = "a row of the table of routes")]
+    fn new(
+        model: &str,
+        name: &str,
+        owner: &str,
+        owner_username: &str,
+        live: Option<u64>,
+        versions: HashMap<u64, String>,
+        aliases: HashMap<String, u64>,
+        cache_ttl_seconds: Option<f64>,
+    ) -> Self {
+        Self(routes::Route {
+            model: model.into(),
+            name: name.into(),
+            owner: owner.into(),
+            owner_username: owner_username.into(),
+            live,
+            versions: versions.into_iter().map(|(number, version)| (number, version.into())).collect(),
+            aliases: aliases.into_iter().map(|(alias, number)| (alias.into(), number)).collect(),
+            cache_ttl_seconds,
+        })
+    }
+}
+
+/// What a prediction comes to.
+#[derive(IntoPyObject)]
+pub enum Reply {
+    Answer(Answer),
+    Refusal(Refusal),
+    NotMine(NotMine),
+    Later(Later),
+}
+
+/// What a look-up comes to.
+#[derive(IntoPyObject)]
+pub enum Lookup {
+    Place((String, String, u64)),
+    Refusal(Refusal),
+}
+
+#[pyclass(frozen, module = "serval._native")]
+pub struct DataPlane(Plane);
+
+#[pymethods]
+impl DataPlane {
+    #[new]
+    #[pyo3(signature = (*, runtime_library, cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows))]
+    fn new(
+        py: Python<'_>,
+        runtime_library: &str,
+        cache_bytes: u64,
+        cache_ttl_seconds: f64,
+        cheap_seconds: f64,
+        max_rows: usize,
+    ) -> PyResult<Self> {
+        let settings = Settings { cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows };
+        let plane = py.detach(|| {
+            runtime::open(Path::new(runtime_library))?;
+            Plane::new(settings)
+        })?;
+        Ok(Self(plane))
+    }
+
+    fn load(
+        &self,
+        py: Python<'_>,
+        version: &str,
+        onnx: &[u8],
+        signature: &[u8],
+        numbers: &[u8],
+        strings: Vec<PyBackedStr>,
+    ) -> PyResult<Loaded> {
+        let measured = py.detach(|| {
+            let numbers = floats(numbers)?;
+            let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
+            let probes = Batch::of(&Signature::parse(signature)?, &numbers, &strings)?;
+            self.0.engine.load(version, onnx, signature, probes)
+        })?;
+        Ok(measured.into())
+    }
+
+    fn unload(&self, py: Python<'_>, version: &str) -> bool {
+        py.detach(|| self.0.engine.unload(version))
+    }
+
+    fn run(&self, py: Python<'_>, version: &str, numbers: &[u8], strings: Vec<PyBackedStr>) -> PyResult<Outputs> {
+        let (labels, scores) = py.detach(|| {
+            let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
+            raw_outputs(&self.0, version, &floats(numbers)?, &strings)
+        })?;
+        Ok(Outputs { labels: PyBytes::new(py, &labels).unbind(), scores: PyBytes::new(py, &scores).unbind() })
+    }
+
+    fn set_routes(&self, py: Python<'_>, routes: Vec<PyRef<'_, Route>>) {
+        let routes: Vec<routes::Route> = routes.iter().map(|route| route.0.clone()).collect();
+        py.detach(|| self.0.set_routes(routes));
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a row of the table of callers")]
+    fn put_caller(
+        &self,
+        digest: &[u8],
+        user: &str,
+        username: &str,
+        is_admin: bool,
+        can_predict: bool,
+        models: Option<Vec<String>>,
+        expires_at: f64,
+    ) -> PyResult<()> {
+        let models = models.map(|models| models.into_iter().map(Into::into).collect());
+        let caller = Caller { user: user.into(), username: username.into(), is_admin, can_predict, models, expires_seconds: expires_at };
+        self.0.callers.put(sha256(digest)?, &Arc::new(caller), now_seconds());
+        Ok(())
+    }
+
+    fn revoke(&self, digest: &[u8]) -> PyResult<()> {
+        self.0.callers.revoke(&sha256(digest)?);
+        Ok(())
+    }
+
+    fn find(&self, py: Python<'_>, caller: &[u8], model: &str, version: Option<u64>, alias: Option<&str>) -> PyResult<Lookup> {
+        match self.0.find(caller, model, Selector { version, alias }) {
+            Ok(Place { model, version, number }) => Ok(Lookup::Place((model, version, number))),
+            Err(refused) => Ok(Lookup::Refusal(refusal(py, refused)?)),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the head of a request")]
+    fn answer(
+        &self,
+        py: Python<'_>,
+        caller: &[u8],
+        shape: &str,
+        model: Option<&str>,
+        version: Option<u64>,
+        alias: Option<&str>,
+        all_probabilities: bool,
+        no_cache: bool,
+        body: &[u8],
+        started_ns: u64,
+        may_block: bool,
+    ) -> PyResult<Reply> {
+        let ask = Ask { caller, is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns, may_block };
+        let result = py.detach(|| self.0.answer(ask, model, Selector { version, alias }, body));
+        reply(py, result)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the head of a request")]
+    fn predict(
+        &self,
+        py: Python<'_>,
+        caller: &[u8],
+        shape: &str,
+        model: &str,
+        version: &str,
+        all_probabilities: bool,
+        no_cache: bool,
+        is_list: bool,
+        numbers: &[u8],
+        strings: Vec<PyBackedStr>,
+        started_ns: u64,
+        may_block: bool,
+    ) -> PyResult<Reply> {
+        let ask = Ask { caller, is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns, may_block };
+        let result = py.detach(|| {
+            let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
+            self.0.predict(ask, model, version, &floats(numbers)?, &strings, is_list)
+        });
+        reply(py, result)
+    }
+
+    fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let text = py.detach(|| self.0.metrics.text(&gauges(&self.0)));
+        PyBytes::new(py, text.as_bytes())
+    }
+}
+
+fn reply(py: Python<'_>, result: Result<answer::Answer, Stop>) -> PyResult<Reply> {
+    match result {
+        Ok(answer) => Ok(Reply::Answer(answered(py, answer))),
+        Err(Stop::Refused(refused)) => Ok(Reply::Refusal(refusal(py, refused)?)),
+        Err(Stop::NotMine(Place { model, version, number })) => Ok(Reply::NotMine(NotMine { model, version, version_number: number })),
+        Err(Stop::Later) => Ok(Reply::Later(Later)),
+        Err(Stop::Failed(fault)) => Err(fault.into()),
+    }
+}
+
+fn answered(py: Python<'_>, answer: answer::Answer) -> Answer {
+    Answer {
+        body: PyBytes::new(py, &answer.body).unbind(),
+        model: answer.place.model,
+        version: answer.place.version,
+        version_number: answer.place.number,
+        cache: answer.cache,
+        rows: answer.rows,
+        cache_hits: answer.cache_hits,
+        latency_seconds: answer.latency_seconds,
+        parse_seconds: answer.parse_seconds,
+        cache_seconds: answer.cache_seconds,
+        infer_seconds: answer.infer_seconds,
+    }
+}
+
+fn refusal(py: Python<'_>, refused: error::Refusal) -> PyResult<Refusal> {
+    let arguments = PyDict::new(py);
+    for (name, value) in refused.arguments {
+        arguments.set_item(name, value)?;
+    }
+    Ok(Refusal { code: refused.code.name(), arguments: arguments.unbind() })
+}
+
+/// Labels as int64, scores in the dtype of the signature.
+fn raw_outputs(plane: &Plane, version: &str, numbers: &[f64], strings: &[&str]) -> Result<(Vec<u8>, Vec<u8>), Fault> {
+    let version = plane.engine.version(version).ok_or_else(|| Fault::NotLoaded(version.to_owned()))?;
+    let signature = &version.signature;
+    let words = version.run(Batch::of(signature, numbers, strings)?)?;
+    let (mut labels, mut scores) = (vec![], vec![]);
+    for row in words.chunks_exact(signature.width()) {
+        let (row_labels, row_scores) = row.split_at(signature.label_width());
+        labels.extend(row_labels.iter().flat_map(|label| label.to_ne_bytes()));
+        for &score in row_scores {
+            push_score(&mut scores, f64::from_bits(score), signature.scores_dtype);
+        }
+    }
+    Ok((labels, scores))
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the score came from a float32")]
+fn push_score(bytes: &mut Vec<u8>, score: f64, dtype: Float) {
+    match dtype {
+        Float::Float32 => bytes.extend_from_slice(&(score as f32).to_ne_bytes()),
+        Float::Float64 => bytes.extend_from_slice(&score.to_ne_bytes()),
+    }
+}
+
+fn gauges(plane: &Plane) -> Gauges {
+    let mut loaded: Vec<(String, u64, f64)> = plane
+        .engine
+        .loaded()
+        .iter()
+        .map(|version| (version.id.to_string(), version.measured.resident_bytes, version.measured.load_seconds))
+        .collect();
+    loaded.sort_by(|one, other| one.0.cmp(&other.0));
+    Gauges { cache_bytes: plane.cache.bytes(), cache_entries: plane.cache.entries(), cache_evictions: plane.cache.evictions(), loaded }
+}
+
+fn floats(bytes: &[u8]) -> Result<Vec<f64>, Fault> {
+    let (whole, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(Fault::argument("float64 bytes come in eights"));
+    }
+    Ok(whole.iter().map(|number| f64::from_ne_bytes(*number)).collect())
+}
+
+fn sha256(digest: &[u8]) -> Result<Digest, Fault> {
+    Digest::try_from(digest).map_err(|_| Fault::argument("a digest has 32 bytes"))
+}
+
+fn is_short(shape: &str) -> Result<bool, Fault> {
+    match shape {
+        "short" => Ok(true),
+        "full" => Ok(false),
+        _ => Err(Fault::argument(format!("the shape of an answer is `short` or `full`, not `{shape}`"))),
+    }
+}

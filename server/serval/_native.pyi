@@ -1,0 +1,241 @@
+"""The data plane: what Rust offers to Python."""
+
+from collections.abc import Sequence
+from typing import Literal, Self, final
+
+__all__ = [
+    "Answer",
+    "ConfinementError",
+    "DataPlane",
+    "GraphError",
+    "Later",
+    "LoadError",
+    "Loaded",
+    "NotMine",
+    "Outputs",
+    "Refusal",
+    "Route",
+    "check_graph",
+    "confine",
+    "confinement_support",
+    "restrict_files",
+]
+
+class GraphError(ValueError):
+    """The ONNX holds what Serval never runs; the message names the node and the rule."""
+
+class LoadError(RuntimeError):
+    """ONNX Runtime refused the model or a run of it, or its inputs and outputs are not those of the signature."""
+
+class ConfinementError(RuntimeError):
+    """The kernel can not confine this process; the message says what is missing."""
+
+def check_graph(onnx: bytes) -> None:
+    """Refuse an ONNX model that could read files, never end, or allocate without bound.
+
+    Parses the protobuf by itself, iteratively, before ONNX Runtime sees a byte. Raises GraphError.
+    """
+
+def confinement_support() -> dict[str, int | bool]:
+    """What the running kernel offers: `landlock_abi` (0: none) and `seccomp`."""
+
+def restrict_files(readable: Sequence[str], *, required: bool = True) -> None:
+    """Leave this process nothing of the file system but reading under `readable`, and no TCP, for good (Landlock).
+
+    Call it while there is one thread; the later ones inherit it. `required=False` does nothing where the kernel has no Landlock.
+    Raises ConfinementError.
+    """
+
+def confine(
+    *,
+    descriptors: Sequence[int],
+    acts: int,
+    uid: int | None,
+    memory_bytes: int,
+    cpu_seconds: int,
+    threads: int,
+    required: bool = True,
+) -> None:
+    """Lock all threads of the calling process for good: a seccomp allow-list, limits, another uid, death with the parent.
+
+    `descriptors` and `acts` stay open. A refused call fails with EPERM after one letter has been written to `acts`: `p` start a
+    process, `c` connect, `f` change a file, `s` signal, `l` look into a process, `k` reach into the kernel, `o` any other.
+    `memory_bytes` counts private memory, `cpu_seconds` from now on, `threads` only with a `uid` (the kernel counts by user).
+    `required=False` leaves out seccomp where the kernel lacks it.
+    Call it once, after `restrict_files` and the imports and before the first hostile byte. Raises ConfinementError and leaves the
+    process unusable for hostile work where any part fails.
+    """
+
+@final
+class Loaded:
+    """What was measured when a version was loaded."""
+
+    tile: int
+    """Rows are run in multiples of it (1, 2 or 4); 0: one row at a time, because no tile gave equal bits."""
+    fixed_seconds: float
+    row_seconds: float
+    resident_bytes: int
+    load_seconds: float
+
+@final
+class Outputs:
+    """Raw outputs of one run, row-major."""
+
+    labels: bytes
+    """int64; empty for a regressor."""
+    scores: bytes
+    """Probabilities or values in the signature's `scores_dtype`; empty where there are none."""
+
+@final
+class Answer:
+    """A prediction, encoded."""
+
+    body: bytes
+    model: str
+    """Ids of the model and the version that answered."""
+    version: str
+    version_number: int
+    cache: Literal["l1", "miss", "bypass"]
+    """`l1` when every row came from the first cache level; `bypass` when the caller or the model asked for no cache."""
+    rows: int
+    cache_hits: int
+    latency_seconds: float
+    parse_seconds: float
+    cache_seconds: float
+    infer_seconds: float
+
+@final
+class Refusal:
+    """Why there is no answer; Python renders it as a problem.
+
+    `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows.
+    """
+
+    code: Literal["unknown_caller", "forbidden", "unknown_model", "unknown_version", "ambiguous_selector", "model_loading", "too_many_rows"]
+    arguments: dict[str, str]
+
+@final
+class NotMine:
+    """The body needs Python: strings, booleans, or something to explain. Carries what was decided so far: ids, and the version's number.
+
+    They are empty (and 0) where a short body does not plainly name its model.
+    """
+
+    model: str
+    version: str
+    version_number: int
+
+@final
+class Later:
+    """The call is too dear for the calling thread: ask again from another one with `may_block=True`."""
+
+@final
+class DataPlane:
+    """Live routes, known callers, loaded models and the first cache level of one process. Every method may be called from any thread."""
+
+    def __new__(
+        cls,
+        *,
+        runtime_library: str,
+        cache_bytes: int,
+        cache_ttl_seconds: float,
+        cheap_seconds: float,
+        max_rows: int,
+    ) -> Self:
+        """`runtime_library`: path of `libonnxruntime.so`. `cheap_seconds`: calls estimated above it answer `Later` unless `may_block`.
+
+        Raises LoadError when the library can not be opened.
+        """
+
+    def load(self, version: str, onnx: bytes, signature: bytes, numbers: bytes, strings: Sequence[str]) -> Loaded:
+        """Load a version and measure it on probe rows.
+
+        `signature`: the JSON of `serval.conversion.signature.Signature`. `numbers`: float64 `[rows, n]`, row-major.
+        `strings`: `rows * m` strings, row-major; at least one row. The graph is checked first. Raises GraphError, LoadError, ValueError (no whole rows);
+        loading a version twice replaces it. Loads wait for each other.
+        """
+
+    def unload(self, version: str) -> bool:
+        """Forget a version; runs under way finish. False: it was not loaded."""
+
+    def run(self, version: str, numbers: bytes, strings: Sequence[str]) -> Outputs:
+        """Run rows through a loaded version exactly as a prediction would (tile and all), without cache. Raises LoadError, KeyError, ValueError."""
+
+    def set_routes(self, routes: Sequence[Route]) -> None:
+        """Replace all routes at once."""
+
+    def put_caller(
+        self, digest: bytes, user: str, username: str, is_admin: bool, can_predict: bool, models: Sequence[str] | None, expires_at: float
+    ) -> None:
+        """Install a caller checked by Python until `expires_at` (Unix seconds). `digest`: SHA-256 of the key. `models`: ids; None: all of theirs."""
+
+    def revoke(self, digest: bytes) -> None:
+        """Forget a caller now."""
+
+    def find(self, caller: bytes, model: str, version: int | None, alias: str | None) -> tuple[str, str, int] | Refusal:
+        """Route for a caller: (model id, version id, version number) that `answer` would use."""
+
+    def answer(
+        self,
+        caller: bytes,
+        shape: Literal["short", "full"],
+        model: str | None,
+        version: int | None,
+        alias: str | None,
+        all_probabilities: bool,
+        no_cache: bool,
+        body: bytes,
+        started_ns: int,
+        may_block: bool,
+    ) -> Answer | Refusal | NotMine | Later:
+        """Answer a JSON prediction of number columns, or say why not.
+
+        `shape`: `short` is `POST /predict` (the model's name is in the body), `full` is `POST /api/v1/predict/{model}`.
+        `started_ns`: CLOCK_MONOTONIC when the first byte of the body arrived; `latency_ms` counts from there.
+        A body that is not plainly right is NotMine, never a guess: Python decodes it again and explains. Both shapes take every key of rows;
+        a short body with `inputs` gets the full answer of many rows. Raises LoadError where the run fails.
+        """
+
+    def predict(
+        self,
+        caller: bytes,
+        shape: Literal["short", "full"],
+        model: str,
+        version: str,
+        all_probabilities: bool,
+        no_cache: bool,
+        is_list: bool,
+        numbers: bytes,
+        strings: Sequence[str],
+        started_ns: int,
+        may_block: bool,
+    ) -> Answer | Refusal | Later:
+        """The second half of `answer`, for rows that Python decoded. `model`, `version`: ids, as NotMine or `find` gave them.
+
+        `numbers`: float64 `[rows, n]`, row-major, NaN = missing; booleans as 0 and 1. `strings`: `rows * m`.
+        `is_list`: the body said `inputs`, so the answer is a list. Raises ValueError where numbers and strings are no whole rows, LoadError where the run fails.
+        """
+
+    def metrics(self) -> bytes:
+        """Prometheus text (version 0.0.4) of the data plane's own counters and histograms."""
+
+@final
+class Route:
+    """A model that can be asked."""
+
+    def __new__(
+        cls,
+        *,
+        model: str,
+        name: str,
+        owner: str,
+        owner_username: str,
+        live: int | None,
+        versions: dict[int, str],
+        aliases: dict[str, int],
+        cache_ttl_seconds: float | None,
+    ) -> Self:
+        """`owner`: user id. `live`: the number of the version that answers. `versions`: number → version id, of those that may answer.
+
+        `cache_ttl_seconds`: None takes the default, 0 turns the cache off.
+        """

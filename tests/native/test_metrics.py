@@ -1,0 +1,69 @@
+"""The data plane's own counters, as Prometheus reads them."""
+
+import json
+
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+
+from native import graphs
+from native.planes import ask, load, new_plane, put_caller, route, signature
+from serval._native import DataPlane
+
+LABELS = {"model": "ada/iris", "version": "1"}
+
+
+def samples(plane: DataPlane, name: str, **labels: str) -> list[float]:
+    families = text_string_to_metric_families(plane.metrics().decode())
+    return [
+        sample.value for family in families for sample in family.samples if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+
+
+def counting_plane() -> DataPlane:
+    plane = new_plane()
+    put_caller(plane)
+    plane.set_routes([route()])
+    load(plane, graphs.largest(2), signature(2, labels=[[0, 1]]), np.ones((1, 2)))
+    return plane
+
+
+def test_predictions_rows_hits_and_misses_are_counted() -> None:
+    plane = counting_plane()
+    for body in ({"input": [0, 1]}, {"inputs": [[0, 1], [1, 2], [3, 4]]}):
+        ask(plane, json.dumps(body))
+    ask(plane, json.dumps({"input": [5, 6]}), no_cache=True)
+    assert samples(plane, "serval_predictions_total", outcome="answered", **LABELS) == [3]
+    assert samples(plane, "serval_prediction_rows_total", **LABELS) == [5]
+    assert samples(plane, "serval_cache_hits_total", **LABELS) == [1]
+    assert samples(plane, "serval_cache_misses_total", **LABELS) == [3]
+    assert samples(plane, "serval_cache_entries") == [3]
+
+
+def test_each_stage_has_a_histogram() -> None:
+    plane = counting_plane()
+    for _ in range(2):
+        ask(plane, '{"input":[0,1]}')
+    stages = {"latency": 2, "parse": 2, "inference": 1}
+    for stage, count in stages.items():
+        name = f"serval_prediction_{stage}_seconds"
+        assert samples(plane, f"{name}_count", **LABELS) == [count]
+        assert samples(plane, f"{name}_bucket", le="+Inf", **LABELS) == [count]
+        assert 0 < samples(plane, f"{name}_sum", **LABELS)[0] < 1
+
+
+def test_refusals_are_counted_by_reason() -> None:
+    plane = counting_plane()
+    ask(plane, "", caller=b"\0" * 32)
+    ask(plane, "", model="nothing")
+    assert samples(plane, "serval_refusals_total", code="unknown_caller") == [1]
+    assert samples(plane, "serval_refusals_total", code="unknown_model") == [1]
+    assert samples(plane, "serval_refusals_total", code="forbidden") == [0]
+
+
+def test_loaded_versions_have_their_sizes() -> None:
+    plane = counting_plane()
+    assert samples(plane, "serval_loaded_versions") == [1]
+    assert samples(plane, "serval_version_resident_bytes", version_id="ver_1")[0] > 0
+    assert samples(plane, "serval_version_load_seconds", version_id="ver_1")[0] > 0
+    plane.unload("ver_1")
+    assert samples(plane, "serval_loaded_versions") == [0]
