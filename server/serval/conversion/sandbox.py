@@ -1,0 +1,230 @@
+"""Runs a task on an upload in a confined child, within limits, and says which act or limit ended it."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import stat
+import sysconfig
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from serval import _native, errors
+from serval.conversion.child import Done, Failed, Outcome
+from serval.conversion.children import ACTS, Child, Ending, Limits, size
+from serval.errors import Confined, ServalError, Unavailable
+
+__all__ = ["Limits", "Sandbox", "closed_folders", "kernel_gap"]
+
+log = logging.getLogger(__name__)
+
+REPORTED = (
+    errors.BadRequest,
+    errors.WrongFeatures,
+    errors.TooLarge,
+    errors.UnsupportedContent,
+    errors.Unprocessable,
+    errors.NotAModel,
+    errors.UnsupportedKind,
+    errors.NotConvertible,
+    errors.NotVerified,
+)
+BY_CODE: dict[str, type[ServalError]] = {error.code: error for error in REPORTED}
+"""What a task may report about the file; anything else in its name is not believed."""
+
+
+class Sandbox:
+    """Confined children: at most `max_children` at work, and for each task in `spares` one that waits, imported and confined."""
+
+    def __init__(
+        self,
+        *,
+        python: str,
+        root: Path,
+        limits: Limits,
+        allow_unconfined: bool,
+        max_children: int,
+        spares: Sequence[str] = (),
+        tasks: Path | None = None,
+    ) -> None:
+        """`root`: folder for the children's empty folders, the sandbox's alone. `tasks`: a file in place of `serval.conversion.tasks`.
+
+        Where the kernel can not confine, `run` raises Unavailable unless `allow_unconfined`.
+        """
+        self._python = python
+        self._root = root
+        self._limits = limits
+        self._spares = frozenset(spares)
+        self._tasks = tasks
+        self._slots = asyncio.Semaphore(max_children)
+        self._waiting: dict[str, asyncio.Task[Child]] = {}
+        self._burials: set[asyncio.Task[None]] = set()
+        self._gap = kernel_gap()
+        self._is_required = not (allow_unconfined and self._gap)
+        if closed := closed_folders():
+            log.info("uploads can import only what is preloaded: other users can not enter %s", ", ".join(closed))
+        if not self._is_required:
+            log.warning("uploads run unconfined: %s, and allow_unconfined_conversion is set", self._gap)
+
+    async def start(self) -> None:
+        """Remove what a killed server left and start the spare children, so that the first upload finds one."""
+        for left in self._root.iterdir():
+            shutil.rmtree(left)
+        for task in sorted(self._spares):
+            self._replenish(task)
+
+    async def settled(self) -> None:
+        """Wait until every spare child is confined and waits for work. Raises Unavailable."""
+        await asyncio.gather(*self._waiting.values())
+
+    async def run(self, task: str, upload: Path | None, request: bytes) -> bytes:
+        """Run `task` on the file `upload` and return its answer: hostile bytes, to be read with a strict schema.
+
+        Raises Confined (which act or limit), what the task reports (NotAModel, UnsupportedKind, NotConvertible, ...), Unavailable.
+        """
+        if self._gap and self._is_required:
+            raise Unavailable(f"Conversion is refused: {self._gap}. `allow_unconfined_conversion` would run uploads unconfined")
+        async with self._slots:
+            child = await self._take(task)
+            try:
+                child.hand(upload, request)
+                ending = await child.ended()
+            finally:
+                await self._bury(child)
+            self._replenish(task)
+        return answer_of(ending, self._limits)
+
+    async def close(self) -> None:
+        """Kill the spares; return when no child is left. Runs under way are their callers' to cancel."""
+        waiting, self._waiting, self._spares = list(self._waiting.values()), {}, frozenset()
+        for spare in waiting:
+            with contextlib.suppress(Unavailable):
+                self._bury(await spare)
+        await asyncio.gather(*self._burials)
+
+    async def _take(self, task: str) -> Child:
+        spare = self._waiting.pop(task, None)
+        if spare is not None:
+            with contextlib.suppress(Unavailable):
+                child = await spare
+                if child.is_alive:
+                    return child
+                await self._bury(child)
+        return await self._confined(task)
+
+    def _replenish(self, task: str) -> None:
+        if task in self._spares and task not in self._waiting:
+            self._waiting[task] = asyncio.create_task(self._confined(task))
+
+    async def _confined(self, task: str) -> Child:
+        child = Child(
+            python=self._python, root=self._root, task=task, tasks=self._tasks, limits=self._limits, is_required=self._is_required
+        )
+        try:
+            await child.ready()
+        except BaseException:
+            await self._bury(child)
+            raise
+        return child
+
+    def _bury(self, child: Child) -> Awaitable[None]:
+        """In a task of its own: a cancelled upload still leaves no process."""
+        burial = asyncio.create_task(child.bury())
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+        return asyncio.shield(burial)
+
+
+def kernel_gap() -> str | None:
+    """What the running kernel lacks to confine a process; None where it can."""
+    support = _native.confinement_support()
+    if not support["landlock_abi"]:
+        return "this kernel has no Landlock"
+    return None if support["seccomp"] else "this kernel has no seccomp filters"
+
+
+def closed_folders() -> list[str]:
+    """Folders of imports that the child of a root server can not enter, because it runs as another user.
+
+    What is imported before the upload is read works all the same; a library that only an upload asks for does not.
+    """
+    if os.geteuid() != 0:
+        return []
+    paths = sysconfig.get_paths()
+    folders = sorted({Path(paths[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    return [str(folder) for folder in folders if not all(map(is_open_to_others, (folder, *folder.parents)))]
+
+
+def is_open_to_others(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+def answer_of(ending: Ending, limits: Limits) -> bytes:
+    """The answer in an ending, or the reason why there is none. Raises Confined and what tasks report."""
+    if why := stopped_by(ending, limits):
+        note(ending, logging.INFO)
+        raise Confined(f"The file {why}")
+    outcome = outcome_in(ending.answer)
+    if isinstance(outcome, Done):
+        note(ending, logging.DEBUG)  # libraries chatter; only an end without an answer makes it worth reading
+        return outcome.answer
+    note(ending, logging.INFO)
+    raise reported(outcome, limits)
+
+
+def note(ending: Ending, level: int) -> None:
+    """Log what a child printed and which calls it was refused, in one escaped line."""
+    if ending.log or ending.acts:
+        log.log(level, "a confined child left acts %r and said %r", ending.acts, ending.log.decode("utf-8", "replace"))
+
+
+def stopped_by(ending: Ending, limits: Limits) -> str | None:
+    """The act, limit or crash that ended it; acts first, because they say most."""
+    for letter in ending.acts:
+        if act := ACTS.get(letter):
+            return act
+    if ending.stopped:
+        return ending.stopped
+    if ending.status == -signal.SIGXCPU or (ending.status == -signal.SIGKILL and ending.cpu_seconds >= limits.cpu_seconds):
+        return f"used more than {limits.cpu_seconds} s of CPU"
+    if ending.status == -signal.SIGSYS:
+        return "tried to start a process, or another call that no model needs"
+    if ending.status < 0:
+        return f"crashed with signal {signal_name(-ending.status)}"
+    return f"ended its process with status {ending.status}" if ending.status else None
+
+
+def signal_name(number: int) -> str:
+    """`SIGSEGV`; the number where it has no name, as most real-time signals."""
+    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
+
+
+def outcome_in(answer: bytes) -> Outcome:
+    try:
+        outcome: Outcome = msgspec.msgpack.decode(answer, type=Outcome)
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # a broken string is a ValueError
+        raise Confined("The file ended its process without one well-formed answer") from None
+    return outcome
+
+
+def reported(failed: Failed, limits: Limits) -> ServalError:
+    """The error that a task's report stands for."""
+    message = printable(failed.message)
+    if failed.code == "memory":
+        return Confined(f"The file used more than {size(limits.memory_bytes)} of memory")
+    if failed.code == "refused":
+        return Confined(f"The file reached for what an upload may not touch: {message}")
+    if failed.code == "unexpected":
+        return errors.Unprocessable(f"The file can not be processed: {message}")
+    if error := BY_CODE.get(failed.code):
+        return error(message)
+    return Confined("The file answered with an unknown report")
+
+
+def printable(text: str) -> str:
+    """One line without control or direction characters, at most 2000 long."""
+    return "".join(character if character.isprintable() else " " for character in text[:2000])
