@@ -1,0 +1,101 @@
+"""Turns a fitted scikit-learn predictor into an ONNX graph that answers as it does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from serval.conversion import columns, engines, probing, samples
+from serval.conversion.answers import Answers, Rows
+from serval.conversion.hints import Hints
+from serval.conversion.original import ask
+from serval.conversion.predictors import Written, numbers_dtype, write
+from serval.conversion.report import FormTried
+from serval.conversion.signature import Signature
+from serval.conversion.verify import compare
+from serval.errors import NotConvertible
+
+FORMS = {"float32 trees": True, "float64 trees": False}
+STRICTNESS = 0.2
+"""A share of the tolerance: the converter leaves room for rows that nobody tries."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    onnx: bytes
+    signature: Signature
+    hints: Hints
+    form: str
+    tried: list[FormTried]
+
+
+def convert(estimator: Any, column_names: Sequence[str] | None = None, sample: samples.Sample = (), *, is_text: bool = False) -> Converted:
+    """The first form that answers as the estimator does on rows around everything it decides by.
+
+    `sample`: rows by position or by name; `is_text`: its cells are text. Raises UnsupportedKind, NotConvertible, WrongFeatures.
+    """
+    with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return _convert(estimator, *columns.infer(estimator, column_names, sample, is_text=is_text))
+
+
+def _convert(estimator: Any, signature: Signature, facts: list[columns.Facts], sample: Rows | None) -> Converted:
+    tried: dict[bytes, FormTried] = {}
+    hints: Hints | None = None
+    for form, has_narrow_trees in FORMS.items():
+        written = write(estimator, signature, has_narrow_trees=has_narrow_trees)
+        if hints is None:
+            hints = probing.hints(signature, facts, written.interesting)
+            rows = probing.choose(signature, hints, sample)
+            original = ask(estimator, signature, rows)
+        content, complete = _finished(written, signature)
+        if content in tried:
+            continue
+        tried[content] = FormTried(form, _disagreement(content, complete, rows, original))
+        if tried[content].reason is None:
+            return Converted(content, complete, hints, precision(written.model), list(tried.values()))
+    raise NotConvertible(_no_form(estimator, list(tried.values())))
+
+
+def _finished(written: Written, signature: Signature) -> tuple[bytes, Signature]:
+    onnx.checker.check_model(written.model)
+    complete = msgspec.structs.replace(signature, numbers_dtype=numbers_dtype(written.model), scores_dtype="float64")
+    return written.model.SerializeToString(deterministic=True), complete
+
+
+def _no_form(estimator: Any, tried: list[FormTried]) -> str:
+    reasons = "; ".join(f"{form.name}: {form.reason}" for form in tried)
+    return (
+        f"No ONNX form of `{_last_step(estimator)}` answers as the original does ({reasons}): rounding alone decides its answers. "
+        "Scale the features before it (`StandardScaler`) and fit again."
+    )
+
+
+def _last_step(estimator: Any) -> str:
+    steps = getattr(estimator, "steps", None)
+    return _last_step(steps[-1][1]) if steps else type(estimator).__name__
+
+
+def precision(model: onnx.ModelProto) -> str:
+    """`float32`, `mixed` or `float64`: what the graph's numbers are computed in."""
+    casts = {attribute.i for node in model.graph.node if node.op_type == "Cast" for attribute in node.attribute}
+    has_wide_trees = any(attribute.name == "nodes_values_as_tensor" for node in model.graph.node for attribute in node.attribute)
+    if numbers_dtype(model) == "float32":
+        return "mixed" if has_wide_trees else "float32"
+    return "mixed" if onnx.TensorProto.FLOAT in casts else "float64"
+
+
+def _disagreement(content: bytes, signature: Signature, rows: Rows, original: Answers) -> str | None:
+    """Why the graph does not answer as the original; None where it does."""
+    try:
+        answers = engines.run(content, signature, rows)
+    except engines.EngineError as error:
+        return str(error)
+    return compare(signature, original, answers, STRICTNESS).reason

@@ -1,0 +1,97 @@
+"""Rows that came with an upload, as rows of plain values by position."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from serval.conversion.answers import Rows
+from serval.conversion.signature import MISSING_STRING, Column, Label, Signature
+from serval.errors import WrongFeatures
+
+Cell = Label | None
+Row = list[Cell] | dict[str, Cell]
+Sample = Sequence[Row]
+TRUTHS = {"true": True, "false": False, "True": True, "False": False}
+
+
+def by_position(sample: Sample, names: Sequence[str]) -> list[list[Cell]]:
+    """Rows in the order of the columns. Raises WrongFeatures for a row that does not have exactly them."""
+    return [_row(row, names, at) for at, row in enumerate(sample)]
+
+
+def _row(row: Row, names: Sequence[str], at: int) -> list[Cell]:
+    if isinstance(row, dict):
+        absent = [name for name in names if name not in row]
+        unknown = [name for name in row if name not in set(names)]
+        if absent or unknown:
+            what = f"lacks the column `{absent[0]}`" if absent else f"has a column `{unknown[0]}` that the model does not take"
+            raise WrongFeatures(f"Row {at + 1} of the sample {what}.", errors=[(f"sample[{at}]", what)])
+        return [row[name] for name in names]
+    if len(row) != len(names):
+        what = f"has {len(row)} values, but the model takes {len(names)} columns"
+        raise WrongFeatures(f"Row {at + 1} of the sample {what}.", errors=[(f"sample[{at}]", what)])
+    return list(row)
+
+
+def guessed(rows: list[list[Cell]]) -> list[list[Cell]]:
+    """Cells of text read as what their whole column looks like: booleans, numbers, else text; an empty cell is missing."""
+    columns = [_guessed_column([str(row[index]) for row in rows]) for index in range(len(rows[0]))] if rows else []
+    return [[column[at] for column in columns] for at in range(len(rows))]
+
+
+def _guessed_column(cells: list[str]) -> list[Cell]:
+    present = [cell for cell in cells if cell]
+    if present and all(cell in TRUTHS for cell in present):
+        return [TRUTHS[cell] if cell else None for cell in cells]
+    if all(_is_number(cell) for cell in present):
+        return [float(cell) if cell else None for cell in cells]
+    return [cell or None for cell in cells]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def fitting(sample: Sample, columns: Sequence[Column], *, is_text: bool) -> list[list[Cell]]:
+    """The sample by position, each cell as its column takes it. Raises WrongFeatures."""
+    rows = by_position(sample, [column.name for column in columns])
+    return [[_fitting_cell(cell, column, at, is_text) for cell, column in zip(row, columns, strict=True)] for at, row in enumerate(rows)]
+
+
+def _fitting_cell(cell: Cell, column: Column, at: int, is_text: bool) -> Cell:
+    if cell is None or (is_text and cell == ""):
+        return None
+    if column.kind == "string":
+        if isinstance(cell, str):
+            return cell
+        raise _unfit(column, at, "a string")
+    if is_text and isinstance(cell, str):
+        if cell in TRUTHS:
+            return TRUTHS[cell]
+        if _is_number(cell):
+            return float(cell)
+    if isinstance(cell, str) or (isinstance(cell, bool) and column.kind == "number"):
+        raise _unfit(column, at, "a number" if column.kind == "number" else "true or false")
+    return cell
+
+
+def _unfit(column: Column, at: int, wanted: str) -> WrongFeatures:
+    return WrongFeatures(
+        f"Row {at + 1} of the sample: `{column.name}` must be {wanted}.", errors=[(f"sample[{at}].{column.name}", f"expected {wanted}")]
+    )
+
+
+def rows_of(signature: Signature, cells: Sequence[Sequence[Any]]) -> Rows:
+    """Rows of plain values as a graph gets them; None is missing."""
+    text = [index for index, column in enumerate(signature.columns) if column.kind == "string"]
+    plain = [index for index, column in enumerate(signature.columns) if column.kind != "string"]
+    numbers = np.array([[np.nan if row[index] is None else float(row[index]) for index in plain] for row in cells], dtype=np.float64)
+    strings = np.empty((len(cells), len(text)), dtype=object)
+    for at, row in enumerate(cells):
+        strings[at] = [MISSING_STRING if row[index] is None else str(row[index]) for index in text]
+    return Rows(numbers.reshape(len(cells), len(plain)), strings)

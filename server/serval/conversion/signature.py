@@ -1,0 +1,53 @@
+"""What goes into a converted model and what comes out: columns, labels, dtypes."""
+
+from typing import Literal
+
+import msgspec
+
+Label = bool | int | float | str
+
+MISSING_STRING = "\x1a"
+"""Stands for a missing value in a tensor of strings, which has no other way to say it; no input may contain it."""
+
+
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One input column.
+
+    `number` and `boolean` columns go, in column order, into the graph's input `numbers` (`[rows, n]`, a missing value is NaN);
+    `string` columns go, in column order, into its input `strings` (`[rows, m]`, a missing value is `MISSING_STRING`).
+    """
+
+    name: str
+    kind: Literal["number", "boolean", "string"]
+    dtype: str
+    """The pandas or numpy dtype that the original is given in this column: `float64`, `int64`, `bool`, `object`, `str`, ..."""
+    missing: Literal["nan", "none"] | None = None
+    """The marker of a missing value that the model was fitted with; None where missing values are refused."""
+    minimum: float | None = None
+    maximum: float | None = None
+    """Values outside are refused: scikit-learn's own cast would overflow."""
+    categories: tuple[Label, ...] | None = None
+    """Set only where the model refuses any other value (`handle_unknown="error"`)."""
+
+
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The contract between a frozen graph, the engine that runs it and the doors that feed it.
+
+    Graph inputs: `numbers` (`numbers_dtype`, `[rows, n]`) if any column is a number or boolean, `strings` (`[rows, m]`) if any is a string.
+    Graph outputs of a classifier: `labels` (int64 indices into `labels`, `[rows]`, or `[rows, targets]` where `is_multi_target`) and,
+    where `has_probabilities`, `probabilities` (`scores_dtype`, `[rows, classes]`, one target only).
+    Graph output of a regressor: `values` (`scores_dtype`, `[rows]`, or `[rows, targets]` where `is_multi_target`).
+    """
+
+    kind: Literal["classifier", "regressor"]
+    columns: tuple[Column, ...]
+    has_names: bool
+    """Whether the columns have names of their own; without, they are `x0`, `x1`, ... and a named row is refused."""
+    labels: tuple[tuple[Label, ...], ...]
+    """For each target the labels in the order of the classes; empty for a regressor."""
+    targets: int
+    is_multi_target: bool
+    """The target was two-dimensional: a prediction is a list, also of one."""
+    has_probabilities: bool
+    numbers_dtype: Literal["float32", "float64"]
+    scores_dtype: Literal["float32", "float64"]

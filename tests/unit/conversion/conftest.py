@@ -1,0 +1,128 @@
+"""Runs what Serval writes for a fitted model beside the model itself."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from sklearn.base import is_classifier
+
+from estimators import Case, Rows, margins, probabilities
+from serval.conversion.graph import Features, Graph, Slot, Table, Tensor
+from serval.conversion.predictors import emitter
+from serval.conversion.signature import MISSING_STRING
+
+Answers = dict[str, np.ndarray]
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def is_text(column: pd.Series) -> bool:
+    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
+
+
+def fed(rows: Rows, graph: Graph) -> tuple[Features, dict[str, np.ndarray]]:
+    """The features of a graph and what to feed it: `numbers` float64, `strings` with `MISSING_STRING` for what is missing."""
+    if isinstance(rows, np.ndarray):
+        return graph.input("numbers", "float64", range(rows.shape[1])), {"numbers": np.asarray(rows, dtype=np.float64)}
+    is_string = [is_text(rows[name]) for name in rows]
+    feed = {"numbers": rows.loc[:, ~np.array(is_string)].to_numpy(np.float64)}
+    numbers = graph.input("numbers", "float64", np.flatnonzero(~np.array(is_string)).tolist())
+    if not any(is_string):
+        return numbers, feed
+    text = rows.loc[:, is_string].astype(object)
+    feed["strings"] = text.where(text.notna(), MISSING_STRING).to_numpy()
+    strings = graph.input("strings", "string", np.flatnonzero(is_string).tolist())
+    places = [sum(is_string[:index]) if is_one else index - sum(is_string[:index]) for index, is_one in enumerate(is_string)]
+    return Table(tuple(Slot(strings if is_one else numbers, at) for is_one, at in zip(is_string, places, strict=True))), feed
+
+
+def written(make: Callable[[Features], dict[str, Tensor]], rows: Rows) -> Answers:
+    """What the nodes that `make` writes over these rows answer."""
+    graph = Graph()
+    x, feed = fed(rows, graph)
+    outputs = make(x)
+    model = graph.model(outputs, dict.fromkeys(outputs))
+    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx.ml"}
+    assert not {node.op_type for node in model.graph.node} & {"Loop", "Scan", "If"}
+    return dict(zip(outputs, session(model.SerializeToString()).run(list(outputs), feed), strict=True))
+
+
+def answered(model: Any, x: Features, *, has_probabilities: bool) -> dict[str, Tensor]:
+    emit = emitter()
+    if not is_classifier(model):
+        return {"values": emit.predict(model, x)}
+    labels = {"labels": emit.predict(model, x)}
+    return labels | ({"probabilities": emit.predict_proba(model, x)} if has_probabilities else {})
+
+
+def indices(model: Any, predicted: np.ndarray) -> np.ndarray:
+    if isinstance(model.classes_, list):
+        return np.stack([np.searchsorted(classes, predicted[:, i]) for i, classes in enumerate(model.classes_)], axis=1)
+    return predicted if predicted.ndim > 1 else np.searchsorted(model.classes_, predicted)
+
+
+def compare(model: Any, rows: Rows) -> None:
+    """Labels equal where the lead exceeds 1e-9, probabilities within 1e-5, values within 1e-5 relatively or 1e-7 of the largest."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = np.asarray(model.predict(rows))
+        chances = probabilities(model, rows) if is_classifier(model) else None
+        found = written(lambda x: answered(model, x, has_probabilities=chances is not None), rows)
+        if "values" in found:
+            assert found["values"].shape == expected.shape
+            np.testing.assert_allclose(found["values"], expected, rtol=1e-5, atol=1e-7 * np.nanmax(np.abs(expected), initial=0))
+            return
+        assert found["labels"].shape == expected.shape
+        assert not ((found["labels"] != indices(model, expected)) & (margins(model, rows, chances) > 1e-9)).any()
+        if chances is not None:
+            np.testing.assert_allclose(found["probabilities"], chances, rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def agrees() -> Callable[[Case], None]:
+    """Asserts that a case's model and what Serval writes for it answer alike on its held-out rows and on those it was fitted on."""
+
+    def check(case: Case) -> None:
+        compare(case.model, case.held_out)
+        compare(case.model, case.X)
+
+    return check
+
+
+@pytest.fixture
+def agrees_on_unseen_rows() -> Callable[[Case], None]:
+    """The same on the held-out rows alone."""
+    return lambda case: compare(case.model, case.held_out)
+
+
+@pytest.fixture
+def transforms_alike() -> Callable[[Any, Rows], None]:
+    """Asserts that a fitted transformer and what Serval writes for it make the same columns."""
+
+    def check(model: Any, rows: Rows) -> None:
+        found = written(lambda x: {"columns": emitter().transform(model, x).cast("float64")}, rows)["columns"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = model.transform(rows)
+        dense = np.asarray(expected.toarray() if hasattr(expected, "toarray") else expected, dtype=np.float64)
+        np.testing.assert_allclose(found, dense, rtol=1e-7, atol=1e-7)
+
+    return check
+
+
+@pytest.fixture
+def evaluate() -> Callable[[Callable[[Tensor], Tensor], np.ndarray], np.ndarray]:
+    """The values of an expression over a float64 matrix."""
+
+    def run(make: Callable[[Tensor], Tensor], x: np.ndarray) -> np.ndarray:
+        return written(lambda features: {"y": make(features)}, x)["y"]
+
+    return run

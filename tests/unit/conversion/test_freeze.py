@@ -1,0 +1,236 @@
+"""From a file to a verified graph, whatever the children say."""
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import sklearn
+from onnx import numpy_helper
+from sklearn.linear_model import LogisticRegression
+
+from direct import Direct
+from serval.conversion import wire
+from serval.conversion.freeze import FreezeRequest, Frozen, freeze, inspect
+from serval.conversion.hints import ColumnHints
+from serval.conversion.signature import MISSING_STRING, Column
+from serval.errors import Confined, NotAModel, NotConvertible, NotVerified, ServalError, WrongFeatures
+from zoo import SPECIMENS, customers, iris, specimen
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[Any], Path]:
+    def save(model: Any) -> Path:
+        path = tmp_path / "model.joblib"
+        joblib.dump(model, path)
+        return path
+
+    return save
+
+
+def frozen(path: Path, request: FreezeRequest | None = None, sandbox: Direct | None = None, stages: list[str] | None = None) -> Frozen:
+
+    async def note(stage: str) -> None:
+        if stages is not None:
+            stages.append(stage)
+
+    return asyncio.run(freeze(sandbox or Direct(), path, request or FreezeRequest(), note))
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_every_specimen_freezes(name: str, saved: Callable[[Any], Path]) -> None:
+    report = frozen(saved(specimen(name).model)).report
+    assert report.agreement == 1.0
+    assert report.rows > 300
+    assert report.held is None
+
+
+def test_the_stages_are_told_in_order(saved: Callable[[Any], Path]) -> None:
+    stages: list[str] = []
+    frozen(saved(specimen("iris logistic").model), stages=stages)
+    assert stages == ["converting", "verifying"]
+
+
+def test_the_report_names_versions_form_and_worst_row(saved: Callable[[Any], Path]) -> None:
+    report = frozen(saved(specimen("scaler, forest").model)).report
+    assert (report.estimator, report.form) == ("Pipeline", "mixed")
+    assert (report.scikit_learn_there, report.scikit_learn_here) == (sklearn.__version__, sklearn.__version__)
+    assert report.worst_row is not None
+    assert len(report.worst_row.row) == 4
+
+
+def test_probe_rows_fit_the_signature(saved: Callable[[Any], Path]) -> None:
+    found = frozen(saved(specimen("mixed columns, logistic").model))
+    assert (len(found.numbers), len(found.strings)) == (64 * 3 * 8, 64)
+
+
+def test_answers_expected_are_compared(saved: Callable[[Any], Path]) -> None:
+    rows, labels = iris()[0][:5].tolist(), specimen("string labels").model.predict(iris()[0][:5]).tolist()
+    report = frozen(saved(specimen("string labels").model), FreezeRequest(sample=rows, expected=[*labels[:4], "tulip"])).report
+    assert (report.expected_rows, report.expected_agreement) == (5, 0.8)
+
+
+def test_values_expected_are_compared(saved: Callable[[Any], Path]) -> None:
+    found = specimen("two targets")
+    rows = found.held_out[:3]
+    request = FreezeRequest(sample=rows.tolist(), expected=found.model.predict(rows).tolist())
+    assert frozen(saved(found.model), request).report.expected_agreement == 1.0
+
+
+def test_a_sample_by_name_and_as_text_is_taken(saved: Callable[[Any], Path]) -> None:
+    sample = [{"age": "", "city": "Rome", "member": "true", "income": "30000"}]
+    signature = frozen(saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample, is_text=True)).signature
+    assert [column.kind for column in signature.columns] == ["number", "string", "boolean", "number"]
+
+
+@pytest.mark.parametrize("row", [[1.0, 2.0], {"x0": 1.0}, {"x0": 1.0, "x1": 1.0, "x2": 1.0, "x3": 1.0, "x4": 1.0}])
+def test_a_sample_of_other_columns_is_refused(row: Any, saved: Callable[[Any], Path]) -> None:
+    with pytest.raises(WrongFeatures, match="Row 1 of the sample"):
+        frozen(saved(specimen("iris logistic").model), FreezeRequest(sample=[row]))
+
+
+def other_version(path: Path) -> Path:
+    """The same pickle, as another scikit-learn would have signed it."""
+    content = pickle.dumps(specimen("iris logistic").model, protocol=4)
+    version = sklearn.__version__.encode()
+    assert version in content
+    path.write_bytes(content.replace(version, b"1.8.0"[: len(version)]))
+    return path
+
+
+def test_a_model_of_another_scikit_learn_is_held(tmp_path: Path) -> None:
+    report = frozen(other_version(tmp_path / "old.pkl")).report
+    assert report.scikit_learn_there == "1.8.0"
+    assert report.held is not None
+    assert "1.8.0" in report.held
+
+
+def test_answers_expected_free_a_model_of_another_scikit_learn(tmp_path: Path) -> None:
+    rows = iris()[0][:10]
+    request = FreezeRequest(sample=rows.tolist(), expected=specimen("iris logistic").model.predict(rows).tolist())
+    assert frozen(other_version(tmp_path / "old.pkl"), request).report.held is None
+
+
+def test_answers_that_do_not_come_out_keep_it_held(tmp_path: Path) -> None:
+    request = FreezeRequest(sample=iris()[0][:2].tolist(), expected=[2, 2])
+    held = frozen(other_version(tmp_path / "old.pkl"), request).report.held
+    assert held is not None
+    assert "0.0%" in held
+
+
+def changed_conversion(change: Callable[[wire.Conversion], wire.Conversion]) -> Direct:
+    def rewrite(answer: bytes) -> bytes:
+        return wire.encode(change(msgspec.msgpack.decode(answer, type=wire.Conversion)))
+
+    return Direct({"convert": rewrite})
+
+
+def wrong_weights(conversion: wire.Conversion) -> wire.Conversion:
+    graph = onnx.load_model_from_string(conversion.onnx)
+    weights = numpy_helper.to_array(graph.graph.initializer[0]) * 1.01
+    graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, graph.graph.initializer[0].name))
+    return msgspec.structs.replace(conversion, onnx=graph.SerializeToString(), hints=[ColumnHints() for _ in conversion.hints])
+
+
+def test_a_child_that_hands_over_another_graph_is_found_out(saved: Callable[[Any], Path]) -> None:
+    with pytest.raises(NotVerified, match="does not answer like the original") as caught:
+        frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(wrong_weights))
+    assert caught.value.extra["report"]["worst_row"] is not None
+    assert (caught.value.status, caught.value.code) == (422, "not_verified")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column(name="a\x1b[2J", kind="number", dtype="float64"),
+        Column(name="\u202egnp", kind="number", dtype="float64"),
+        Column(name="x" * 201, kind="number", dtype="float64"),
+        Column(name="a", kind="number", dtype="d" * 50),
+        Column(name="a", kind="string", dtype="object", categories=(MISSING_STRING,)),
+    ],
+)
+def test_columns_that_a_child_made_up_are_refused(column: Column, saved: Callable[[Any], Path]) -> None:
+    def change(conversion: wire.Conversion) -> wire.Conversion:
+        columns = (column, *conversion.signature.columns[1:])
+        return msgspec.structs.replace(conversion, signature=msgspec.structs.replace(conversion.signature, columns=columns))
+
+    with pytest.raises(NotConvertible, match="out of bounds"):
+        frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))
+
+
+@pytest.mark.parametrize("labels", [((),), (("a\u202e", "b", "c"),), (("a",) * 10_001,), (("a", "b"), ("c",)), (("a" * 201, "b", "c"),)])
+def test_labels_that_a_child_made_up_are_refused(labels: Any, saved: Callable[[Any], Path]) -> None:
+    def change(conversion: wire.Conversion) -> wire.Conversion:
+        return msgspec.structs.replace(conversion, signature=msgspec.structs.replace(conversion.signature, labels=labels))
+
+    with pytest.raises(NotConvertible, match="out of bounds: the labels"):
+        frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))
+
+
+@pytest.mark.parametrize("task", ["convert", "engine", "reference"])
+@pytest.mark.parametrize("answer", [b"", b"\xc1", b"\x80", msgspec.msgpack.encode({"rows": -1}), msgspec.msgpack.encode([1] * 1000)])
+def test_an_answer_of_another_shape_is_refused(task: str, answer: bytes, saved: Callable[[Any], Path]) -> None:
+    with pytest.raises(Confined):
+        frozen(saved(specimen("iris logistic").model), sandbox=Direct({task: lambda _: answer}))
+
+
+def test_answers_for_too_few_rows_are_refused(saved: Callable[[Any], Path]) -> None:
+    def shorten(answer: bytes) -> bytes:
+        told = msgspec.msgpack.decode(answer, type=wire.Told)
+        return wire.encode(msgspec.structs.replace(told, answered=told.answered[:-1]))
+
+    with pytest.raises(Confined, match="another shape"):
+        frozen(saved(specimen("iris logistic").model), sandbox=Direct({"reference": shorten}))
+
+
+def test_the_notes_of_a_child_are_made_plain(saved: Callable[[Any], Path]) -> None:
+    def change(conversion: wire.Conversion) -> wire.Conversion:
+        return msgspec.structs.replace(conversion, notes=["\x1b[2Jhello\nthere"], estimator="A\u202eB")
+
+    report = frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change)).report
+    assert report.notes == ["\ufffd[2Jhello there"]
+    assert report.estimator == "A\ufffdB"
+
+
+def test_an_inspection_says_what_is_in_the_file(saved: Callable[[Any], Path]) -> None:
+    found = asyncio.run(inspect(Direct(), saved(specimen("mixed columns, logistic").model)))
+    assert (found.estimator, found.kind, found.format) == ("Pipeline", "classifier", "joblib")
+    assert found.steps == ["ColumnTransformer", "LogisticRegression"]
+    assert found.columns == ["age", "city", "member", "income"]
+    assert found.labels == [False, True]
+
+
+def test_an_inspection_explains_what_is_no_predictor(saved: Callable[[Any], Path]) -> None:
+    found = asyncio.run(inspect(Direct(), saved(LogisticRegression())))
+    assert found.kind is None
+    assert found.problem is not None
+    assert "not fitted" in found.problem
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with pytest.raises(NotAModel, match="a PNG image"):
+        frozen(path)
+
+
+def test_every_refusal_is_an_error_of_serval(tmp_path: Path) -> None:
+    path = tmp_path / "noise.pkl"
+    chance = np.random.default_rng(0)
+    for size in range(1, 200):
+        path.write_bytes(b"\x80\x04" + chance.bytes(size))
+        with pytest.raises(ServalError):
+            frozen(path)
+
+
+def test_missing_values_of_customers_reach_the_original(saved: Callable[[Any], Path]) -> None:
+    sample = [
+        {"age": None, "city": None, "member": bool(row.member), "income": float(row.income)} for row in customers()[0].head(3).itertuples()
+    ]
+    assert frozen(saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample)).report.agreement == 1.0
