@@ -1,0 +1,106 @@
+"""The control plane's own metrics; the data plane keeps those of predictions."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from serval import __version__
+
+SECONDS_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BYTES_BUCKETS = (128, 512, 2048, 8192, 32768, 131072, 1 << 20, 8 << 20, 64 << 20, 512 << 20)
+
+
+class HttpMetrics:
+    """What happened to HTTP requests, by route."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("method", "route", "status")
+        self._requests = Counter("serval_http_requests", "HTTP requests answered", labels, registry=registry)
+        self._seconds = Histogram(
+            "serval_http_request_seconds",
+            "Time from a request's head to the end of its answer",
+            ("route",),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self._received = Histogram(
+            "serval_http_request_bytes", "Size of request bodies", ("route",), buckets=BYTES_BUCKETS, registry=registry
+        )
+        self._sent = Histogram("serval_http_response_bytes", "Size of answer bodies", ("route",), buckets=BYTES_BUCKETS, registry=registry)
+        self._in_progress = Gauge("serval_http_requests_in_progress", "HTTP requests being answered now", registry=registry)
+
+    def in_progress(self) -> AbstractContextManager[None]:
+        """Count a request as being answered for as long as the block lasts."""
+        return self._in_progress.track_inprogress()
+
+    def count(self, method: str, route: str, status: int, seconds: float, received_bytes: int, sent_bytes: int) -> None:
+        """Count a request that has been answered. `route`: its template, never its path."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+        self._received.labels(route).observe(received_bytes)
+        self._sent.labels(route).observe(sent_bytes)
+
+
+class ConversionMetrics:
+    """What happened to uploads."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ended = Counter(
+            "serval_conversions", "Conversions that ended, by outcome: `ready` or the code of the error", ("outcome",), registry=registry
+        )
+        self.seconds = Histogram(
+            "serval_conversion_seconds",
+            "Time from the start of a conversion to its end",
+            buckets=(0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320),
+            registry=registry,
+        )
+
+
+class Gauges(Collector):
+    """Gauges that are read when they are asked for."""
+
+    def __init__(self) -> None:
+        self._read: list[tuple[str, str, Callable[[], float]]] = []
+
+    def add(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        self._read.append((name, documentation, read))
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, documentation, read in self._read:
+            yield GaugeMetricFamily(name, documentation, value=read())
+
+
+class Metrics:
+    """The registry and what is counted in it."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.http = HttpMetrics(self._registry)
+        self.conversions = ConversionMetrics(self._registry)
+        self.gauges = Gauges()
+        self._registry.register(self.gauges)
+        started = time.monotonic()
+        self.gauges.add("serval_uptime_seconds", "Time since the serving process started", lambda: time.monotonic() - started)
+        build = Gauge("serval_build_info", "The version that is running", ("version",), registry=self._registry)
+        build.labels(__version__).set(1)
+
+    def render(self) -> bytes:
+        """Return all of it as Prometheus text."""
+        return generate_latest(self._registry)
+
+
+def count_connections(port: int) -> int:
+    """Return how many TCP connections to a local port are established, as the kernel counts them."""
+    suffix = f":{port:04X}"
+    count = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        path = Path(table)
+        if path.exists():
+            fields = (line.split() for line in path.read_text().splitlines()[1:])
+            count += sum(1 for parts in fields if parts[1].endswith(suffix) and parts[3] == "01")
+    return count
