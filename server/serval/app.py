@@ -1,0 +1,86 @@
+"""Builds the HTTP application: every router, listed once."""
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from litestar import Litestar, Response, get
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
+from litestar.types import Scope
+
+from serval.auth.caller import Caller
+from serval.errors import ServalError
+from serval.http.authenticate import Authenticate, provide_caller
+from serval.http.contract import KEYED
+from serval.http.docs import openapi_config
+from serval.http.observe import Observe
+from serval.http.options import TellMethods
+from serval.http.probes import health, info, live, ready
+from serval.http.problems import keyed_responses, problem_handlers, request_id_of
+from serval.http.request import HttpRequest
+from serval.http.spellings import AsgiApp, Spellings
+from serval.log import Log, RequestLog
+from serval.models.routes import ModelController, short_list, validate
+from serval.predictions.routes import predict, predict_short, test_model
+from serval.users.routes import ApiKeyController
+from serval.wiring import Wiring
+
+
+@get(
+    "/metrics",
+    summary="Metrics as Prometheus text; those of models only for administrators",
+    tags=["Seeing"],
+    media_type="text/plain; version=0.0.4; charset=utf-8",
+    responses=keyed_responses(),
+    operation_class=KEYED,
+)
+async def metrics(caller: NamedDependency[Caller], wiring: NamedDependency[Wiring]) -> Response[bytes]:
+    text = wiring.render_metrics() if caller.is_admin else wiring.metrics.render()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+ROUTES = (predict_short, predict, ModelController, test_model, validate, short_list, ApiKeyController, health, live, ready, info, metrics)
+
+
+def build_app(wiring: Wiring) -> Observe:
+    """Return the ASGI application of a wired service."""
+    parts = {
+        "settings": wiring.settings,
+        "storage": wiring.storage,
+        "users": wiring.users,
+        "models": wiring.models,
+        "conversions": wiring.conversions,
+        "predictions": wiring.predictions,
+        "publisher": wiring.publisher,
+        "probes": wiring.probes,
+        "wiring": wiring,
+    }
+    app = Litestar(
+        ROUTES,
+        dependencies={name: _always(part) for name, part in parts.items()} | {"caller": Provide(provide_caller, sync_to_thread=False)},
+        middleware=[TellMethods(), Authenticate(wiring.users.find_caller)],
+        exception_handlers=problem_handlers(),
+        after_exception=[_log_faults(wiring.log)],
+        request_class=HttpRequest,
+        request_max_body_size=wiring.settings.max_body_bytes,
+        openapi_config=openapi_config(),
+        logging_config=None,
+    )
+    return Observe(Spellings(cast(AsgiApp, app)), wiring.metrics.http, RequestLog(wiring.log, slow_ms=wiring.settings.slow_request_ms))
+
+
+def _always(part: object) -> Provide:
+    def provide() -> object:
+        return part
+
+    return Provide(provide, sync_to_thread=False, use_cache=True)
+
+
+def _log_faults(log: Log) -> Callable[[Exception, Scope], Awaitable[None]]:
+    """Log the cause of a 500: its answer says nothing of it but the request id."""
+
+    async def log_fault(error: Exception, scope: Scope) -> None:
+        if not isinstance(error, ServalError | HTTPException):
+            log.error("fault", request_id=request_id_of(scope), exception=error)
+
+    return log_fault

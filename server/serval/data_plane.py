@@ -1,0 +1,91 @@
+"""What the control plane publishes to the Rust core, and asks of it."""
+
+import importlib.util
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from serval._native import Answer, DataPlane, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route
+from serval.errors import CannotStart
+from serval.settings import Settings
+
+__all__ = [
+    "Answer",
+    "DataPlane",
+    "GraphError",
+    "Later",
+    "LoadError",
+    "Loaded",
+    "NotMine",
+    "Publisher",
+    "Refusal",
+    "Route",
+    "open_data_plane",
+]
+
+CALLER_AGE_SECONDS = 30.0
+"""How long a caller checked once is believed; a revoked key is forgotten at once in this process."""
+
+
+def runtime_library() -> Path:
+    """Return the `libonnxruntime.so` of the installed wheel: one ONNX Runtime in the process, none downloaded at build."""
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        raise CannotStart("The package `onnxruntime` is not installed: install Serval again.")
+    libraries = sorted((Path(spec.origin).parent / "capi").glob("libonnxruntime.so.*"))
+    if not libraries:
+        raise CannotStart(f"There is no libonnxruntime.so beside {spec.origin}: install `onnxruntime` again.")
+    return libraries[0]
+
+
+def open_data_plane(settings: Settings) -> DataPlane:
+    """Return an empty data plane with the limits of the settings."""
+    return DataPlane(
+        runtime_library=str(runtime_library()),
+        cache_bytes=settings.cache_bytes,
+        cache_ttl_seconds=settings.cache_ttl_seconds,
+        cheap_seconds=settings.cheap_seconds,
+        max_rows=settings.max_rows,
+    )
+
+
+class Publisher:
+    """Tells the data plane what the control plane decided."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._users: dict[bytes, str] = {}
+        self.has_routes = False
+
+    def load(self, version: str, onnx: bytes, signature: bytes, numbers: bytes, strings: Sequence[str]) -> Loaded:
+        """Load a version and measure it on probe rows. Takes seconds: call it from a thread. Raises GraphError, LoadError."""
+        return self._plane.load(version, onnx, signature, numbers, strings)
+
+    def unload(self, version: str) -> None:
+        self._plane.unload(version)
+
+    def set_routes(self, routes: Sequence[Route]) -> None:
+        """Replace what may be asked, all at once."""
+        self._plane.set_routes(routes)
+        self.has_routes = True
+
+    def put_caller(self, digest: bytes, user_id: str, username: str, *, is_admin: bool, expires_at: datetime | None) -> None:
+        """Let a checked key predict for the next 30 seconds, or until it expires."""
+        until = time.time() + CALLER_AGE_SECONDS
+        if expires_at is not None:
+            until = min(until, expires_at.timestamp())
+        self._users[digest] = user_id
+        self._plane.put_caller(digest, user_id, username, is_admin, True, None, until)
+
+    def forget_caller(self, digest: bytes) -> None:
+        self._plane.revoke(digest)
+        self._users.pop(digest, None)
+
+    def user_of(self, digest: bytes) -> str | None:
+        """Return the id of the user of an installed key."""
+        return self._users.get(digest)
+
+    def metrics(self) -> bytes:
+        """Return the data plane's counters as Prometheus text."""
+        return self._plane.metrics()

@@ -1,0 +1,113 @@
+"""The OpenAPI document, its two readers and the list of errors, all served without internet."""
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from litestar import MediaType, Request, Response, Router, get
+from litestar.datastructures import CacheControlHeader
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import BaseRoute
+from litestar.static_files import create_static_files_router
+from litestar.types import ControllerRouterHandler
+
+from serval import __version__
+from serval.errors import ServalError
+
+ASSETS = Path(__file__).parent / "assets"
+ASSETS_PATH = "/docs/assets"
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Inline styles are Swagger UI's and Redoc's own; inline scripts there are none."""
+
+
+def openapi_config() -> OpenAPIConfig:
+    """`/openapi.json`, generated from the routes, and its pages: `/docs` (Swagger UI), `/redoc`, `/docs/errors`."""
+    config = OpenAPIConfig(
+        title="Serval",
+        version=__version__,
+        description="Predictions of trained models over HTTP.",
+        openapi_router=_SchemaRouter("/", route_handlers=_pages(), include_in_schema=False, opt={"public": True}),
+        render_plugins=[_Contract(path="/openapi.json", media_type=MediaType.JSON)],
+        components=Components(
+            security_schemes={
+                "ApiKey": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header"),
+                "Bearer": SecurityScheme(type="http", scheme="bearer"),
+            }
+        ),
+        security=[{"ApiKey": []}, {"Bearer": []}],
+    )
+    config.default_plugin = None
+    return config
+
+
+def _pages() -> list[ControllerRouterHandler]:
+    files = create_static_files_router(ASSETS_PATH, directories=[ASSETS], cache_control=CacheControlHeader(max_age=3600, public=True))
+    return [show_swagger, show_redoc, show_errors, files]
+
+
+def error_classes(root: type[ServalError] = ServalError) -> Iterator[type[ServalError]]:
+    """Every error, as the tree in `serval.errors` draws them."""
+    yield root
+    for child in root.__subclasses__():
+        yield from error_classes(child)
+
+
+class _SchemaRouter(Router):
+    """Litestar's router for the schema, without its HTML page for any unknown path, which would hide the 404 problems."""
+
+    def register(self, value: ControllerRouterHandler) -> list[BaseRoute]:
+        is_catch_all = "/{path:str}" in getattr(value, "paths", ())
+        return [] if is_catch_all else super().register(value)
+
+
+class _Contract(JsonRenderPlugin):
+    """Litestar writes a union as `oneOf`, which an integer breaks that is a number too: `anyOf` is what is meant."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return super().render(request, with_any_of(openapi_schema))
+
+
+def with_any_of(node: Any) -> Any:
+    """The document with `anyOf` for `oneOf`."""
+    if isinstance(node, dict):
+        return {"anyOf" if key == "oneOf" else key: with_any_of(value) for key, value in node.items()}
+    return [with_any_of(item) for item in node] if isinstance(node, list) else node
+
+
+@get("/docs", media_type=MediaType.HTML, sync_to_thread=False)
+def show_swagger() -> Response[str]:
+    return _page("Serval API", ["swagger-ui.css"], ["swagger-ui-bundle.js", "start-swagger.js"])
+
+
+@get("/redoc", media_type=MediaType.HTML, sync_to_thread=False)
+def show_redoc() -> Response[str]:
+    return _page("Serval API reference", [], ["redoc.standalone.js", "start-redoc.js"])
+
+
+@get("/docs/errors", media_type=MediaType.HTML, sync_to_thread=False)
+def show_errors() -> Response[str]:
+    """Where the `type` of every problem points."""
+    entries = "".join(_error_entry(error) for error in error_classes())
+    return _page("Serval errors", [], [], f"<main><h1>Errors</h1><dl>{entries}</dl></main>")
+
+
+def _error_entry(error: type[ServalError]) -> str:
+    return f'<dt id="{error.code}"><code>{error.code}</code></dt><dd>{error.status}: {escape(error.title)}.</dd>'
+
+
+def _page(title: str, styles: list[str], scripts: list[str], body: str = '<div id="page"></div>') -> Response[Any]:
+    links = "".join(f'<link rel="stylesheet" href="{ASSETS_PATH}/{name}">' for name in ["page.css", *styles])
+    tags = "".join(f'<script src="{ASSETS_PATH}/{name}"></script>' for name in scripts)
+    return Response(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>{links}</head><body>{body}{tags}</body></html>',
+        media_type=MediaType.HTML,
+        headers={"content-security-policy": CONTENT_SECURITY_POLICY},
+    )

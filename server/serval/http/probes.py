@@ -1,0 +1,103 @@
+"""Is it up, may it be asked, what is it: the routes for load balancers, operators and the curious."""
+
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+
+from serval import __version__
+from serval.http.contract import PUBLIC
+
+Check = Callable[[], Awaitable[None]]
+"""Raises whatever is wrong."""
+
+
+class Health(msgspec.Struct):
+    """How the service is; `checks` names what it stands on."""
+
+    status: Literal["ok", "degraded", "stopping"]
+    version: str
+    uptime_seconds: float
+    model_loaded: bool
+    checks: dict[str, str]
+
+
+class Probes:
+    """What the probes answer from."""
+
+    def __init__(self, checks: Mapping[str, Check], is_ready: Callable[[], bool], loaded_models: Callable[[], int]) -> None:
+        self._checks = checks
+        self._is_ready = is_ready
+        self._loaded_models = loaded_models
+        self._started = time.monotonic()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Be not ready from now on: the server is about to stop."""
+        self._stopping = True
+
+    @property
+    def is_ready(self) -> bool:
+        return self._is_ready() and not self._stopping
+
+    async def health(self) -> Health:
+        """Ask everything the service stands on; a warm prediction needs none of it."""
+        checks = {name: await _outcome(check) for name, check in self._checks.items()}
+        status: Literal["ok", "degraded", "stopping"] = "ok" if all(text == "ok" for text in checks.values()) else "degraded"
+        if self._stopping:
+            status = "stopping"
+        return Health(status, __version__, round(time.monotonic() - self._started, 3), self._loaded_models() > 0, checks)
+
+
+async def _outcome(check: Check) -> str:
+    try:
+        await check()
+    except Exception as error:  # noqa: BLE001 - a probe reports whatever is wrong; the kind is enough, its text may hold an address
+        return f"failed: {type(error).__name__}"
+    return "ok"
+
+
+class Status(msgspec.Struct):
+    status: str
+
+
+class Info(msgspec.Struct):
+    """What is running."""
+
+    name: str
+    version: str
+    python: str
+    cores: int
+    docs: str
+
+
+_PUBLIC = {"public": True}
+_NOT_READY = {503: ResponseSpec(Status, generate_examples=False, description="The process is starting or about to stop.")}
+
+
+@get("/health", summary="How the service and what it stands on are", tags=["Seeing"], opt=_PUBLIC, operation_class=PUBLIC)
+async def health(probes: NamedDependency[Probes]) -> Health:
+    return await probes.health()
+
+
+@get("/health/live", summary="The process is alive", tags=["Seeing"], opt=_PUBLIC, operation_class=PUBLIC)
+async def live() -> Status:
+    return Status("live")
+
+
+@get(
+    "/health/ready", summary="The process may be sent requests", tags=["Seeing"], opt=_PUBLIC, responses=_NOT_READY, operation_class=PUBLIC
+)
+async def ready(probes: NamedDependency[Probes]) -> Response[Status]:
+    return Response(Status("ready"), status_code=200) if probes.is_ready else Response(Status("not ready"), status_code=503)
+
+
+@get("/info", summary="What is running", tags=["Seeing"], opt=_PUBLIC, operation_class=PUBLIC)
+async def info() -> Info:
+    return Info("serval", __version__, ".".join(map(str, sys.version_info[:3])), len(os.sched_getaffinity(0)), "/docs")

@@ -1,0 +1,308 @@
+"""HTTP for the registry: uploads, models, versions."""
+
+import re
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, Response, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, JSONBody
+
+from serval.auth.caller import Caller
+from serval.errors import (
+    BadRequest,
+    Confined,
+    Conflict,
+    NameTaken,
+    NotAModel,
+    NotConvertible,
+    NotFound,
+    NotVerified,
+    SchemaChanged,
+    TooLarge,
+    TooMany,
+    UnreadableBody,
+    UnsupportedContent,
+    UnsupportedKind,
+    error_class,
+)
+from serval.http.contract import KEYED, operation
+from serval.http.problems import keyed_responses
+from serval.http.request import HttpRequest, Name, VersionNumber
+from serval.models.conversions import Conversions
+from serval.models.schemas import (
+    EXAMINED_BODY,
+    UPLOAD_BODY,
+    Examination,
+    ModelChange,
+    ModelList,
+    ModelView,
+    Promotion,
+    ShortModel,
+    ShortModelList,
+    StoredReport,
+    VersionList,
+    VersionView,
+)
+from serval.models.service import ModelService
+from serval.models.tables import Version
+from serval.models.upload import EXAMINED_FIELDS, check_length, read_upload
+from serval.settings import Settings
+from serval.storage.disk import DiskStorage
+
+DEFAULT_WAIT_SECONDS = 30.0
+MAX_WAIT_SECONDS = 300.0
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+_UPLOAD_ERRORS = (TooLarge, TooMany, UnsupportedContent)
+_FILE_ERRORS = (NotAModel, UnsupportedKind, NotConvertible, NotVerified, Confined)
+_STILL_CONVERTING = ResponseSpec(
+    VersionView, generate_examples=False, description="The file is stored; its conversion has not ended yet, `Location` tells when it has."
+)
+
+
+class ModelController(Controller):
+    """The caller's models; administrators see all."""
+
+    path = "/api/v1/models"
+    tags = ("Models",)
+
+    @post(
+        "/upload",
+        summary="Upload a fitted model; it is converted, verified and served",
+        request_max_body_size=None,
+        status_code=201,
+        responses={202: _STILL_CONVERTING, **keyed_responses(NotFound, SchemaChanged, *_UPLOAD_ERRORS, *_FILE_ERRORS)},
+        operation_class=operation(takes=UPLOAD_BODY, headers={"Location": "Where the version is shown."}),
+    )
+    async def upload(
+        self,
+        request: HttpRequest,
+        caller: NamedDependency[Caller],
+        models: NamedDependency[ModelService],
+        conversions: NamedDependency[Conversions],
+        storage: NamedDependency[DiskStorage],
+        settings: NamedDependency[Settings],
+        prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False)] = None,
+    ) -> Response[VersionView]:
+        wait_seconds = _wait_seconds(prefer)
+        check_length(request.content_length, settings.max_upload_bytes)
+        async with models.room(caller):
+            incoming = storage.receive(settings.max_upload_bytes)
+            try:
+                form = await read_upload(request.headers.get("content-type"), request.stream(), incoming)
+                version = await models.add_version(caller, form, incoming)
+            finally:
+                incoming.drop()
+        conversions.enqueue(version.id)
+        await conversions.wait(version.id, wait_seconds)
+        return _uploaded(await models.get_version(caller, version.model_id, version.number), _base_url(request))
+
+    @get(summary="List models", responses=keyed_responses(), operation_class=KEYED)
+    async def list_models(self, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ModelList:
+        return ModelList([ModelView.of(row) for row in await models.list_models(caller)])
+
+    @get("/{model:str}", summary="Show a model", responses=keyed_responses(NotFound), operation_class=KEYED)
+    async def get_model(self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ModelView:
+        return ModelView.of(await models.get_model(caller, model))
+
+    @patch(
+        "/{model:str}",
+        summary="Change a model's description",
+        responses=keyed_responses(NotFound, TooLarge, UnreadableBody, UnsupportedContent),
+        operation_class=KEYED,
+    )
+    async def change_model(
+        self, model: Name, data: JSONBody[ModelChange], caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+    ) -> ModelView:
+        return ModelView.of(await models.describe(caller, model, data.description))
+
+    @delete("/{model:str}", summary="Delete a model; it can be restored", responses=keyed_responses(NotFound), operation_class=KEYED)
+    async def delete_model(self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> None:
+        await models.delete_model(caller, model)
+
+    @post(
+        "/{model:str}/restore",
+        summary="Bring a deleted model back, by its id",
+        status_code=200,
+        responses=keyed_responses(NotFound, NameTaken),
+        operation_class=KEYED,
+    )
+    async def restore_model(self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ModelView:
+        return ModelView.of(await models.restore_model(caller, model))
+
+    @post(
+        "/{model:str}/rollback",
+        summary="Make the previous live version live again",
+        status_code=200,
+        responses=keyed_responses(NotFound, Conflict),
+        operation_class=KEYED,
+    )
+    async def roll_back(
+        self, request: HttpRequest, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+    ) -> VersionView:
+        return VersionView.of(await models.roll_back(caller, model), _base_url(request))
+
+    @get(
+        "/{model:str}/versions",
+        summary="List the versions of a model, newest first",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
+    async def list_versions(
+        self, request: HttpRequest, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+    ) -> VersionList:
+        versions = await models.list_versions(caller, model)
+        return VersionList([VersionView.of(row, _base_url(request)) for row in versions])
+
+    @get("/{model:str}/versions/{number:int}", summary="Show a version", responses=keyed_responses(NotFound), operation_class=KEYED)
+    async def get_version(
+        self,
+        request: HttpRequest,
+        model: Name,
+        number: VersionNumber,
+        caller: NamedDependency[Caller],
+        models: NamedDependency[ModelService],
+    ) -> VersionView:
+        return VersionView.of(await models.get_version(caller, model, number), _base_url(request))
+
+    @get(
+        "/{model:str}/versions/{number:int}/report",
+        summary="How true the converted model is",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
+    async def get_report(
+        self, model: Name, number: VersionNumber, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+    ) -> StoredReport:
+        return StoredReport.of(await models.get_version(caller, model, number))
+
+    @get(
+        "/{model:str}/versions/{number:int}/download",
+        summary="Download the frozen ONNX",
+        media_type="application/octet-stream",
+        responses=keyed_responses(NotFound, Conflict),
+        operation_class=operation(headers={"Content-Disposition": "The name of the file."}),
+    )
+    async def download(
+        self, model: Name, number: VersionNumber, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+    ) -> Response[bytes]:
+        version = await models.get_version(caller, model, number)
+        disposition = f'attachment; filename="{version.model.name}-{version.number}.onnx"'
+        return Response(models.onnx(version), media_type="application/octet-stream", headers={"Content-Disposition": disposition})
+
+    @post(
+        "/{model:str}/versions/{number:int}/promote",
+        summary="Make a version live",
+        status_code=200,
+        responses=keyed_responses(NotFound, Conflict, SchemaChanged, TooLarge, UnreadableBody, UnsupportedContent),
+        operation_class=operation(is_body_required=False),
+    )
+    async def promote(
+        self,
+        request: HttpRequest,
+        model: Name,
+        number: VersionNumber,
+        caller: NamedDependency[Caller],
+        models: NamedDependency[ModelService],
+        data: JSONBody[Promotion | None] = None,
+    ) -> VersionView:
+        allow = data is not None and data.allow_schema_change
+        version = await models.promote(caller, model, number, allow_schema_change=allow)
+        return VersionView.of(version, _base_url(request))
+
+    @post(
+        "/{model:str}/versions/{number:int}/deprecate",
+        summary="Mark a version as not to be used any more",
+        status_code=200,
+        responses=keyed_responses(NotFound, Conflict),
+        operation_class=KEYED,
+    )
+    async def deprecate(
+        self,
+        request: HttpRequest,
+        model: Name,
+        number: VersionNumber,
+        caller: NamedDependency[Caller],
+        models: NamedDependency[ModelService],
+    ) -> VersionView:
+        return VersionView.of(await models.retire(caller, model, number, "deprecated"), _base_url(request))
+
+    @post(
+        "/{model:str}/versions/{number:int}/archive",
+        summary="Take a version out of service for good",
+        status_code=200,
+        responses=keyed_responses(NotFound, Conflict),
+        operation_class=KEYED,
+    )
+    async def archive(
+        self,
+        request: HttpRequest,
+        model: Name,
+        number: VersionNumber,
+        caller: NamedDependency[Caller],
+        models: NamedDependency[ModelService],
+    ) -> VersionView:
+        return VersionView.of(await models.retire(caller, model, number, "archived"), _base_url(request))
+
+
+@post(
+    "/api/v1/storage/validate",
+    summary="Say what a file is and whether it would be served; nothing is stored",
+    tags=["Models"],
+    request_max_body_size=None,
+    status_code=200,
+    responses=keyed_responses(*_UPLOAD_ERRORS),
+    operation_class=operation(takes=EXAMINED_BODY),
+)
+async def validate(
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    models: NamedDependency[ModelService],
+    conversions: NamedDependency[Conversions],
+    storage: NamedDependency[DiskStorage],
+    settings: NamedDependency[Settings],
+) -> Examination:
+    check_length(request.content_length, settings.max_upload_bytes)
+    async with models.room(caller):
+        incoming = storage.receive(settings.max_upload_bytes)
+        try:
+            form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)
+            return await conversions.examine(incoming.flushed(), form.columns, form.sample)
+        finally:
+            incoming.drop()
+
+
+@get("/models", summary="The short list of what you may ask", tags=["Models"], responses=keyed_responses(), operation_class=KEYED)
+async def short_list(caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ShortModelList:
+    rows = await models.list_models(caller)
+    return ShortModelList([ShortModel(row.name, row.owner.username, row.live) for row in rows])
+
+
+def _wait_seconds(prefer: str | None) -> float:
+    """Read RFC 7240's `wait` and `respond-async`, in seconds; preferences of other names are ignored, as it asks. Raises BadRequest."""
+    given = [part.partition(";")[0].partition("=") for part in (prefer or "").split(",")]
+    preferences = {name.strip().lower(): value.strip() for name, _, value in reversed(given)}
+    if "wait" not in preferences:
+        return 0.0 if "respond-async" in preferences else DEFAULT_WAIT_SECONDS
+    if not _SECONDS.fullmatch(preferences["wait"]):
+        raise BadRequest(f"`Prefer`: `wait={preferences['wait'][:40]}` is no whole number of seconds.")
+    return min(float(preferences["wait"]), MAX_WAIT_SECONDS)
+
+
+def _base_url(request: HttpRequest) -> str:
+    return str(request.base_url).rstrip("/")
+
+
+def _uploaded(version: Version, base_url: str) -> Response[VersionView]:
+    """Answer 201 when the version is ready, 202 when it is not yet. Raises what made it fail, or SchemaChanged."""
+    view = VersionView.of(version, base_url)
+    location = f"{base_url}/api/v1/models/{version.model_id}/versions/{version.number}"
+    if version.status == "failed":
+        failure = version.failure or {"code": "internal_error", "message": "The conversion failed."}
+        raise error_class(failure["code"])(failure["message"], extra={"version": msgspec.to_builtins(view)})
+    if version.status == "ready" and not view.is_live and view.held and view.held.code == SchemaChanged.code:
+        raise SchemaChanged(view.held.message, extra={"version": msgspec.to_builtins(view)})
+    status = 201 if version.status == "ready" else 202
+    return Response(view, status_code=status, headers={"Location": location})

@@ -1,0 +1,89 @@
+"""Rows that come with an upload, and the row that goes out as its example."""
+
+import csv
+import io
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serval.conversion.freeze import FreezeRequest
+from serval.conversion.signature import MISSING_STRING, Signature
+from serval.errors import BadRequest
+
+ANSWER = "prediction"
+"""The column of a sample that holds the answers expected."""
+
+Cell = bool | int | float | str | None
+JsonRow = dict[str, Cell | list[Cell]] | list[Cell]
+
+
+def freeze_request(columns: list[str] | None, sample: str | None, limit_bytes: int) -> FreezeRequest:
+    """Return what a conversion is asked, from the fields of an upload: `sample` is CSV with a header, or JSON rows. Raises BadRequest."""
+    if sample is None or not sample.strip():
+        return FreezeRequest(columns=columns, limit_bytes=limit_bytes)
+    is_json = sample.lstrip().startswith("[")
+    rows = _json_rows(sample) if is_json else _csv_rows(sample)
+    answers = [row.pop(ANSWER) for row in rows if isinstance(row, dict) and ANSWER in row]
+    if answers and len(answers) != len(rows):
+        raise BadRequest(
+            f"`sample`: {len(answers)} of {len(rows)} rows have `{ANSWER}`: give the answer expected for each row, or for none."
+        )
+    asked = {"columns": columns, "sample": rows, "is_text": not is_json, "expected": answers or None, "limit_bytes": limit_bytes}
+    try:
+        request = msgspec.convert(asked, FreezeRequest)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"`sample`: {error}.") from None
+    _check_cells(request)
+    return request
+
+
+def _check_cells(request: FreezeRequest) -> None:
+    """Refuse what no request may hold either, and integers that fit no column. Raises BadRequest."""
+    for number, row in enumerate(request.sample, 1):
+        for cell in row.values() if isinstance(row, dict) else row:
+            if isinstance(cell, str) and ("\0" in cell or MISSING_STRING in cell):
+                raise BadRequest(f"`sample`: row {number} has a string with U+0000 or U+001A in it.")
+            if isinstance(cell, int) and abs(cell) > 2**53:
+                raise BadRequest(f"`sample`: row {number} has the integer {str(cell)[:40]}, beyond the 2^53 that float64 holds exactly.")
+
+
+def _json_rows(text: str) -> list[JsonRow]:
+    try:
+        return msgspec.json.decode(text, type=list[JsonRow])
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"`sample`: not a JSON list of rows: {error}.") from None
+
+
+def _csv_rows(text: str) -> list[JsonRow]:
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        records = [record for record in reader if record]
+    except csv.Error as error:
+        raise BadRequest(f"`sample`: not CSV, line {reader.line_num}: {error}.") from None
+    header, rows = records[0], records[1:]
+    ragged = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
+    if ragged is not None or len(set(header)) != len(header):
+        raise BadRequest(f"`sample`: row {ragged or 1} does not fit the header {','.join(header)[:200]}.")
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def example_body(signature: Signature, numbers: bytes, strings: list[str]) -> dict[str, Any]:
+    """Return the first probe row as the body of a prediction. `numbers`: float64 `[rows, n]`, `strings`: `rows * m`."""
+    number_cells = iter(np.frombuffer(numbers, dtype=np.float64).tolist())
+    string_cells = iter(strings)
+    cells = {
+        column.name: _cell(next(string_cells if column.kind == "string" else number_cells), column.kind) for column in signature.columns
+    }
+    return {"input": cells if signature.has_names else list(cells.values())}
+
+
+def _cell(value: Any, kind: str) -> Cell:
+    if kind == "string":
+        return None if value == MISSING_STRING else str(value)
+    if not math.isfinite(value):  # NaN stands for a missing number, and JSON has no infinity
+        return None
+    if kind == "boolean":
+        return bool(value)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else float(value)

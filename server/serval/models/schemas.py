@@ -1,0 +1,195 @@
+"""What the routes of the registry take and give."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from serval.conversion.report import Report
+from serval.conversion.signature import Signature
+from serval.conversion.wire import Inspection
+from serval.http.contract import JsonSchema, body
+from serval.http.request import PLAIN_TEXT
+from serval.models.lifecycle import Lifecycle, Status
+from serval.models.tables import Model, Version
+from serval.models.upload import MODEL_TYPES
+
+
+class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What the owner may change of a model."""
+
+    description: Annotated[str, msgspec.Meta(max_length=10_000, pattern=PLAIN_TEXT)]
+
+
+class Promotion(msgspec.Struct, forbid_unknown_fields=True):
+    """How a version goes live by hand."""
+
+    allow_schema_change: bool = False
+
+
+class Reason(msgspec.Struct):
+    code: str
+    message: str
+
+
+class VersionView(msgspec.Struct):
+    """A version and what became of its upload."""
+
+    model: str
+    model_id: str
+    owner: str
+    id: str
+    version: int
+    status: Status
+    lifecycle: Lifecycle
+    is_live: bool
+    filename: str
+    source_bytes: int
+    source_sha256: str
+    onnx_bytes: int | None
+    onnx_sha256: str | None
+    created_at: datetime
+    ready_at: datetime | None
+    predict_url: str
+    failure: Reason | None
+    held: Reason | None
+    """Why the version is ready but did not go live by itself."""
+    signature: Signature | None
+    report: Report | None
+    example: dict[str, Any] | None
+    """A real row, as the body of a prediction."""
+    curl: str | None
+
+    @classmethod
+    def of(cls, version: Version, base_url: str) -> "VersionView":
+        model = version.model
+        predict_url = f"{base_url}/api/v1/predict/{model.name}?version={version.number}"
+        if model.live == version.number:
+            predict_url = f"{base_url}/api/v1/predict/{model.name}"
+        return cls(
+            model=model.name,
+            model_id=model.id,
+            owner=model.owner.username,
+            id=version.id,
+            version=version.number,
+            status=version.status,
+            lifecycle=version.lifecycle,
+            is_live=model.live == version.number,
+            filename=version.filename,
+            source_bytes=version.source_bytes,
+            source_sha256=version.source_sha256,
+            onnx_bytes=version.onnx_bytes,
+            onnx_sha256=version.onnx_sha256,
+            created_at=version.created_at,
+            ready_at=version.ready_at,
+            predict_url=predict_url,
+            failure=_reason(version.failure),
+            held=_reason(version.held),
+            signature=msgspec.convert(version.signature, Signature | None),
+            report=msgspec.convert(version.report, Report | None),
+            example=version.example,
+            curl=_curl(predict_url, version.example) if version.example else None,
+        )
+
+
+class ModelView(msgspec.Struct):
+    """A model with its live version."""
+
+    id: str
+    name: str
+    owner: str
+    description: str
+    live_version: int | None
+    created_at: datetime
+    deleted_at: datetime | None
+
+    @classmethod
+    def of(cls, model: Model) -> "ModelView":
+        return cls(model.id, model.name, model.owner.username, model.description, model.live, model.created_at, model.deleted_at)
+
+
+class ModelList(msgspec.Struct):
+    items: list[ModelView]
+
+
+class VersionList(msgspec.Struct):
+    items: list[VersionView]
+
+
+class StoredReport(msgspec.Struct):
+    """What became of a version, and how true it is."""
+
+    status: Status
+    failure: Reason | None
+    held: Reason | None
+    report: Report | None
+
+    @classmethod
+    def of(cls, version: Version) -> "StoredReport":
+        report = msgspec.convert(version.report, Report | None)
+        return cls(version.status, _reason(version.failure), _reason(version.held), report)
+
+
+class Examination(msgspec.Struct):
+    """What a file is, and whether it would be served; nothing of it is kept."""
+
+    converts: bool
+    failure: Reason | None
+    """Why it would not be served."""
+    inspection: Inspection | None
+    """What is in the file, where it could be read."""
+    signature: Signature | None
+    report: Report | None
+    """How true the converted model is, where it came so far."""
+
+
+class ShortModel(msgspec.Struct):
+    """A line of `GET /models`."""
+
+    name: str
+    owner: str
+    version: int | None
+
+
+class ShortModelList(msgspec.Struct):
+    models: list[ShortModel]
+
+
+def _reason(stored: dict[str, str] | None) -> Reason | None:
+    return None if stored is None else Reason(stored["code"], stored["message"])
+
+
+def _curl(predict_url: str, example: dict[str, Any]) -> str:
+    body = msgspec.json.encode(example).decode().replace("'", "'\\''")
+    return f"curl -s '{predict_url}' -H \"X-API-Key: $SERVAL_KEY\" -H 'Content-Type: application/json' -d '{body}'"
+
+
+_UPLOAD_FIELDS: dict[str, JsonSchema] = {
+    "file": {"type": "string", "format": "binary", "description": "The fitted model: pickle, joblib or skops, also compressed."},
+    "name": {
+        "type": "string",
+        "pattern": "^[a-z0-9][a-z0-9._-]{1,48}[a-z0-9]$",
+        "description": "What the model is called; the same name again is its next version.",
+    },
+    "model_type": {"type": "string", "enum": list(MODEL_TYPES), "description": "What made the file; `auto` finds out."},
+    "description": {"type": "string", "maxLength": 10_000, "description": "A text for people."},
+    "columns": {"type": "string", "description": "Names for the columns of a model without: a JSON list, or names parted by commas."},
+    "sample": {
+        "type": "string",
+        "description": "Rows to verify with: CSV with a header, or a JSON list; a column `prediction` holds the answers expected.",
+    },
+    "allow_schema_change": {"type": "string", "enum": ["true", "false"], "description": "Go live although the columns differ."},
+}
+
+
+def _form(*fields: str, required: list[str]) -> JsonSchema:
+    properties = {name: _UPLOAD_FIELDS[name] for name in fields}
+    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+
+
+UPLOAD_BODY = body("A model file and what is said of it.", {"multipart/form-data": _form(*_UPLOAD_FIELDS, required=["file", "name"])})
+
+EXAMINED_BODY = body(
+    "A model file, and what an upload would say of its columns.",
+    {"multipart/form-data": _form("file", "model_type", "columns", "sample", required=["file"])},
+)

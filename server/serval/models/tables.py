@@ -1,0 +1,65 @@
+"""The tables of models and their versions."""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from serval.db.base import CreatedAt, Moment, Table
+from serval.models.lifecycle import Lifecycle, Status
+from serval.users.tables import User
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+_NOT_DELETED = text("deleted_at IS NULL")
+
+
+class Model(Table):
+    """A name that answers predictions; `live` is the number of the version that does."""
+
+    __tablename__ = "models"
+    __table_args__ = (Index(None, "owner_id", "name", unique=True, sqlite_where=_NOT_DELETED, postgresql_where=_NOT_DELETED),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[str] = mapped_column(String(50))
+    description: Mapped[str] = mapped_column(Text)
+    live: Mapped[int | None]
+    previous: Mapped[int | None]
+    """The version that was live before, for a roll-back."""
+    created_at: Mapped[CreatedAt]
+    deleted_at: Mapped[Moment | None]
+    owner: Mapped[User] = relationship(lazy="joined", innerjoin=True)
+
+
+class Version(Table):
+    """One uploaded file and what became of it."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("model_id", "number"), Index(None, "status"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    number: Mapped[int]
+    status: Mapped[Status] = mapped_column(String(12))
+    lifecycle: Mapped[Lifecycle] = mapped_column(String(12))
+    failure: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """Of a failed version: `code` and `message`."""
+    held: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """Why a ready version did not go live by itself: `code` and `message`."""
+    filename: Mapped[str] = mapped_column(String(255))
+    source_bytes: Mapped[int] = mapped_column(BigInteger)
+    source_sha256: Mapped[str] = mapped_column(String(64))
+    request: Mapped[dict[str, Any]] = mapped_column(Json)
+    """What the upload said besides the file: columns, sample, options."""
+    attempts: Mapped[int]
+    """Conversions or loads begun and not ended: past three, a version that takes the process down with it is set aside."""
+    signature: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    report: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    example: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    """A real row, as a request body."""
+    onnx_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    onnx_sha256: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[CreatedAt]
+    ready_at: Mapped[Moment | None]
+    model: Mapped[Model] = relationship(lazy="joined", innerjoin=True)

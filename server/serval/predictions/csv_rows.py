@@ -1,0 +1,167 @@
+"""CSV bodies of a prediction become tensors, or a sentence with the line that is wrong."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from serval.conversion.signature import Column, Signature
+from serval.errors import TooLarge, UnreadableBody, UnsupportedContent
+from serval.predictions.decoding import did_you_mean
+from serval.predictions.exact_json import LARGEST_EXACT_INTEGER, InexactInteger, shown
+from serval.predictions.values import MAX_ERRORS, SKIPPED, Decoded, Wrong, tensors, wrong_features
+
+NA_WORDS = frozenset({
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+})  # fmt: skip
+"""What `pandas.read_csv` takes for a missing value by default; here in number columns only."""
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(r"[+-]?0*([0-9]+)")
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "1": True, "false": False, "False": False, "FALSE": False, "0": False}
+
+
+class Record(NamedTuple):
+    """One record of the text: the line it starts on, counted from 1, and its fields."""
+
+    line: int
+    fields: list[str]
+
+
+def decode_csv(body: bytes, signature: Signature, *, parameters: Mapping[str, str], max_rows: int) -> Decoded:
+    """Rows of a CSV body (RFC 4180, UTF-8) as tensors of the signature's columns.
+
+    `parameters`: those of the Content-Type: `header=absent` (default `present`), `delimiter` (one character or `tab`), `charset=utf-8`.
+    Raises UnsupportedContent for other parameters, UnreadableBody, WrongFeatures with lines, TooLarge past `max_rows`.
+    """
+    has_header, delimiter = _dialect(parameters)
+    records = _records(_text(body), delimiter)
+    names = [column.name for column in signature.columns]
+    order = _order(next(records, None), names) if has_header else list(range(len(names)))
+    rows = list(islice(records, max_rows + 1))
+    _check_count(rows, max_rows)
+    wrong = list(islice(_ragged(rows, len(names)), MAX_ERRORS))
+    judged = rows if len(wrong) < MAX_ERRORS else rows[: wrong[-1].row + 1]
+    cells = [_cells(record.fields, order, signature.columns) for record in judged]
+    numbers, strings = tensors(signature, cells, lambda row, column: f"line {rows[row].line}, {names[column]}", wrong)
+    return Decoded(is_list=True, rows=len(rows), numbers=numbers, strings=strings)
+
+
+def _dialect(parameters: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether there is a header line, and the delimiter."""
+    for name, value in parameters.items():
+        if not _is_understood(name.lower(), value):
+            raise UnsupportedContent(
+                f"text/csv with {name}={shown(value)} is not understood; the parameters are `header=absent`, "
+                "`delimiter=` one character (or `tab`), and `charset=utf-8`."
+            )
+    given = {name.lower(): value for name, value in parameters.items()}
+    delimiter = given.get("delimiter", ",")
+    return given.get("header", "present").lower() == "present", "\t" if delimiter.lower() == "tab" else delimiter
+
+
+def _is_understood(name: str, value: str) -> bool:
+    match name:
+        case "header":
+            return value.lower() in {"present", "absent"}
+        case "charset":
+            return value.lower() in {"utf-8", "utf8", "us-ascii"}
+        case "delimiter":
+            return value.lower() == "tab" or (len(value) == 1 and value not in '"\r\n\0')
+    return False
+
+
+def _text(body: bytes) -> str:
+    try:
+        text = str(body, "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise UnreadableBody(f"The body is not UTF-8: line {line} can not be decoded.", errors=[(f"line {line}", "not UTF-8")]) from None
+    if not text.strip("\r\n"):
+        raise UnreadableBody("The body is empty; send a header line and a line for each row.")
+    return text.rstrip("\r\n") + "\n"
+
+
+def _records(text: str, delimiter: str) -> Iterator[Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    start = 1
+    try:
+        for fields in reader:
+            yield Record(start, fields)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise UnreadableBody(f"line {start}: not CSV: {error}", errors=[(f"line {start}", f"not CSV: {error}")]) from None
+
+
+def _order(header: Record | None, names: list[str]) -> list[int]:
+    """For each column of the model its place in the header line."""
+    fields = header.fields if header else []
+    places = {name: place for place, name in enumerate(fields)}
+    absent = [f"column {shown(name)} is absent" for name in names if name not in places]
+    wrong = [*_duplicates(fields), *_unknown(fields, names), *absent]
+    if len(absent) == len(names):
+        wrong = ["none of the model's columns is in the header line; without one, send `Content-Type: text/csv; header=absent`"]
+    if wrong:
+        raise wrong_features(Wrong(0, index, "line 1", message) for index, message in enumerate(wrong))
+    return [places[name] for name in names]
+
+
+def _duplicates(fields: list[str]) -> Iterator[str]:
+    return (f"column {shown(name)} is there twice" for name, count in Counter(fields).items() if count > 1)
+
+
+def _unknown(fields: list[str], names: list[str]) -> Iterator[str]:
+    known = frozenset(names)
+    unknown = islice((name for name in dict.fromkeys(fields) if name not in known), MAX_ERRORS)
+    return (f"unknown column {shown(name)}{did_you_mean(name, names)}" for name in unknown)
+
+
+def _check_count(rows: list[Record], max_rows: int) -> None:
+    if not rows:
+        raise wrong_features([Wrong(0, 0, "line 2", "there is no row after the header line")])
+    if len(rows) > max_rows:
+        raise TooLarge(
+            f"The body has more than the {max_rows} rows that this server takes in one request. Send them in parts.",
+            errors=[(f"line {rows[max_rows].line}", f"more than {max_rows} rows")],
+        )
+
+
+def _ragged(rows: Iterable[Record], width: int) -> Iterator[Wrong]:
+    for index, record in enumerate(rows):
+        if len(record.fields) != width:
+            found = f"got {len(record.fields)}" if record.fields else 'got an empty line (write one empty value as "")'
+            yield Wrong(index, -1, f"line {record.line}", f"expected {width} values, {found}")
+
+
+def _cells(fields: list[str], order: list[int], columns: tuple[Column, ...]) -> list[object]:
+    if len(fields) != len(columns):
+        return [SKIPPED] * len(columns)
+    return [_value(fields[place], column) for place, column in zip(order, columns, strict=True)]
+
+
+def _value(field: str, column: Column) -> object:
+    """The field as JSON would have said it; a field that is no value of its column stays a string, for the column to refuse."""
+    if not field:
+        return None
+    match column.kind:
+        case "number":
+            return _number(field.strip())
+        case "boolean":
+            return _BOOLEANS.get(field.strip(), field)
+        case "string":
+            return field
+
+
+def _number(field: str) -> object:
+    if _NUMBER.fullmatch(field):
+        integer = _INTEGER.fullmatch(field)
+        return InexactInteger(field) if integer and _is_inexact(integer[1]) else float(field)
+    return None if field in NA_WORDS or not field else field
+
+
+def _is_inexact(digits: str) -> bool:
+    return len(digits) > 16 or int(digits) > LARGEST_EXACT_INTEGER

@@ -1,0 +1,75 @@
+"""Refusals of the data plane, told as Serval's errors."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from serval.errors import BadRequest, NotAuthenticated, NotFound, NotPermitted, ServalError, TooLarge, Unavailable
+from serval.predictions.exact_json import shown
+
+Arguments = Mapping[str, str]
+
+
+class Refused(Protocol):
+    """What a refusal of `serval._native` shows."""
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def arguments(self) -> Arguments: ...
+
+
+def refusal_error(refusal: Refused) -> ServalError:
+    """The error for a refusal; raises KeyError for a code that this table does not know, which is a fault of ours."""
+    return _ERRORS[refusal.code](refusal.arguments)
+
+
+def _unknown_caller(_: Arguments) -> ServalError:
+    return NotAuthenticated("The API key is unknown, expired or revoked; send a valid one as `X-API-Key` or `Authorization: Bearer`.")
+
+
+def _forbidden(_: Arguments) -> ServalError:
+    return NotPermitted("The API key may not ask for predictions of this model.")
+
+
+def _unknown_model(arguments: Arguments) -> ServalError:
+    return NotFound(f"There is no model{_quoted(arguments, 'model')} that you may ask; GET /models lists those there are.")
+
+
+def _unknown_version(arguments: Arguments) -> ServalError:
+    model = _quoted(arguments, "model")
+    if arguments.get("version") == "live":
+        return NotFound(f"The model{model} has no live version; promote one, or ask for one with `?version=`.")
+    return NotFound(f"The model{model} has no version or alias{_quoted(arguments, 'version')} that answers; see its /versions.")
+
+
+def _ambiguous_selector(_: Arguments) -> ServalError:
+    return BadRequest("`version` and `alias` are both there; send one of them, or none for the live version.")
+
+
+def _model_loading(arguments: Arguments) -> ServalError:
+    return Unavailable(f"The model{_quoted(arguments, 'model')} is being loaded; ask again in a second.")
+
+
+def _too_many_rows(arguments: Arguments) -> ServalError:
+    limit = arguments["limit"]
+    return TooLarge(
+        f"`inputs` has more than the {limit} rows that this server takes in one request. Send them in parts.",
+        errors=[("inputs", f"more than {limit} rows")],
+    )
+
+
+def _quoted(arguments: Arguments, name: str) -> str:
+    """` "iris"`, or nothing where the refusal does not say."""
+    return f" {shown(arguments[name])}" if name in arguments else ""
+
+
+_ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
+    "unknown_caller": _unknown_caller,
+    "forbidden": _forbidden,
+    "unknown_model": _unknown_model,
+    "unknown_version": _unknown_version,
+    "ambiguous_selector": _ambiguous_selector,
+    "model_loading": _model_loading,
+    "too_many_rows": _too_many_rows,
+}

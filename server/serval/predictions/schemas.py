@@ -1,0 +1,125 @@
+"""What the routes of predictions take and give, as `/openapi.json` tells it; Rust writes the answers, `decoding` reads the rows."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from serval.http.contract import JsonSchema, body
+
+Label = bool | float | str | None
+"""A label or a value; null for NaN and infinities."""
+
+Prediction = Label | list[Label]
+"""A list where the model has several targets."""
+
+Probability = float | None
+
+
+class ShortAnswer(msgspec.Struct):
+    """What `POST /predict` says of one row."""
+
+    prediction: Prediction
+    probability: Probability
+    latency_ms: float
+    cache_hit: bool
+
+
+class RowAnswer(msgspec.Struct):
+    """What `POST /api/v1/predict/{model}` says of one row."""
+
+    prediction: Prediction
+    model: str
+    version: str
+    model_version: int
+    latency_ms: float
+    cache_hit: bool
+    timestamp: datetime
+    probability: Probability | UnsetType = UNSET
+    probabilities: dict[str, Probability] | list[Probability] | UnsetType = UNSET
+    classes: list[Label] | UnsetType = UNSET
+
+
+class RowsAnswer(msgspec.Struct):
+    """What both routes say of many rows, in their order."""
+
+    predictions: list[Prediction]
+    model: str
+    version: str
+    model_version: int
+    latency_ms: float
+    cache_hits: int
+    timestamp: datetime
+    probabilities: list[list[Probability]] | UnsetType = UNSET
+    classes: list[Label] | UnsetType = UNSET
+
+
+class TestedVersion(msgspec.Struct):
+    """The stored example of the live version, and its answer."""
+
+    request: dict[str, Any]
+    answer: RowAnswer
+
+
+_CELL: JsonSchema = {"type": ["number", "string", "boolean", "null"]}
+_NAMED: JsonSchema = {"type": "object", "additionalProperties": _CELL}
+_PLACED: JsonSchema = {"type": "array", "items": _CELL}
+_ROW: JsonSchema = {"anyOf": [_NAMED, _PLACED]}
+_MEANINGS: dict[str, JsonSchema] = {
+    "input": {**_ROW, "description": "One row, by column name or by position."},
+    "data": {**_ROW, "description": "One row, by column name or by position."},
+    "features": {**_ROW, "description": "One row, by position or by column name."},
+    "inputs": {"type": "array", "minItems": 1, "items": _ROW, "description": "Many rows, answered in order."},
+}
+
+
+def _rows(**more: JsonSchema) -> JsonSchema:
+    """A body with exactly one key of rows: the key says how many there are."""
+    forms = [
+        {"type": "object", "required": [key, *more], "properties": {key: meaning, **more}, "additionalProperties": False}
+        for key, meaning in _MEANINGS.items()
+    ]
+    return {"oneOf": forms}
+
+
+_NAMED_ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+_PLACED_ROW = [5.1, 3.5, 1.4, 0.2]
+
+ROWS_BODY = body(
+    "Rows as JSON or CSV. The key says how many there are, never the shape: `input`, `data` and `features` are one, `inputs` are many.",
+    {
+        "application/json": _rows(),
+        "text/csv": {"type": "string", "description": "RFC 4180 in UTF-8; a header line unless `text/csv; header=absent`."},
+    },
+    {
+        "application/json": {
+            "one row by column name": {"input": _NAMED_ROW},
+            "one row by position": {"features": _PLACED_ROW},
+            "many rows": {"inputs": [_PLACED_ROW, [6.7, 3.0, 5.2, 2.3]]},
+        },
+        "text/csv": {"two rows": "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"},
+    },
+)
+
+SHORT_BODY = body(
+    "The model's name, id or `owner/name`, and its rows.",
+    {"application/json": _rows(model_name={"type": "string", "description": "Id, name or `owner/name` of the model."})},
+    {"application/json": {"one row": {"model_name": "iris", "features": _PLACED_ROW}}},
+)
+
+ANSWER_HEADERS = {
+    "X-Model-Version": "Number of the version that answered.",
+    "X-Cache": "`l1`: every row came from the cache; `miss`: not every one; `bypass`: it was not asked.",
+    "Server-Timing": "Milliseconds of `parse`, `cache`, `queue` and `infer`.",
+}
+
+_AFTER = {"model": "iris", "version": "ver_01M7XEZP4GCTEJJ6AZ0VR52KCA", "model_version": 1, "latency_ms": 0.031}
+_AT = {"timestamp": "2026-11-20T12:00:00.000000Z"}
+SHORT_EXAMPLES = {"one row": {"prediction": 0, "probability": 0.98, "latency_ms": 0.031, "cache_hit": False}}
+ROW_EXAMPLES = {
+    "one row": {
+        "prediction": 0, "probability": 0.98, "probabilities": {"0": 0.98, "1": 0.02, "2": 0.0}, **_AFTER, "cache_hit": False, **_AT,
+    },
+    "many rows": {"predictions": [0, 2], **_AFTER, "cache_hits": 0, **_AT},
+}  # fmt: skip

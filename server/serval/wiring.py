@@ -1,0 +1,166 @@
+"""Opens each shared thing once, hands it to who needs it, and closes it."""
+
+import asyncio
+import gc
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
+
+from serval.conversion.children import Limits
+from serval.conversion.sandbox import Sandbox
+from serval.cores import compute_threads
+from serval.data_plane import Publisher, open_data_plane
+from serval.db.engine import Database, database_url, open_engine
+from serval.errors import CannotStart
+from serval.http.probes import Probes
+from serval.log import Log
+from serval.metrics import Metrics, count_connections
+from serval.models.conversions import Conversions
+from serval.models.live import LiveModels
+from serval.models.service import ModelService
+from serval.predictions.compute import Compute
+from serval.predictions.service import PredictionService
+from serval.settings import Settings
+from serval.storage.disk import DiskStorage
+from serval.users.service import UserService
+
+CHECK_SECONDS = 2.0
+"""What `/health` waits for each thing that the service stands on."""
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """The parts of a running service."""
+
+    settings: Settings
+    log: Log
+    metrics: Metrics
+    database: Database
+    publisher: Publisher
+    storage: DiskStorage
+    users: UserService
+    live: LiveModels
+    models: ModelService
+    conversions: Conversions
+    predictions: PredictionService
+    probes: Probes
+
+    def render_metrics(self) -> bytes:
+        """Return the metrics of both planes as Prometheus text."""
+        return self.metrics.render() + self.publisher.metrics()
+
+
+@asynccontextmanager
+async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
+    """Yield the wired parts, with live models loaded and interrupted conversions taken up; close them at the end. Raises CannotStart."""
+    async with AsyncExitStack() as stack:
+        url = database_url(settings.database_url, settings.data_dir)
+        database = Database(open_engine(url))
+        stack.push_async_callback(database.close)
+        # Once more: a connection of the pool may have died with an earlier server.
+        redis: Redis = Redis.from_url(
+            settings.redis_url or "", socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), retries=1)
+        )
+        stack.push_async_callback(redis.aclose)
+        await _check_redis(redis)
+        compute = Compute(compute_threads(), settings.predict_timeout_seconds)
+        stack.callback(compute.close)
+        sandbox = open_sandbox(settings)
+        stack.push_async_callback(sandbox.close)
+        await sandbox.start()
+        wiring = _wire(settings, log, database, redis, compute, sandbox)
+        admin_key = await wiring.users.ensure_administrator(settings.data_dir)
+        if admin_key is not None:
+            log.info("administrator_made", key_file=str(admin_key))
+        stack.push_async_callback(wiring.live.close)
+        await wiring.live.start()
+        stack.push_async_callback(wiring.conversions.stop)
+        await wiring.conversions.start()
+        _settle()
+        yield wiring
+
+
+def _settle() -> None:
+    """Take what was imported out of the garbage collector's sight: looking through it stops every thread for a tenth of a second."""
+    gc.collect()
+    gc.freeze()
+
+
+async def _check_redis(redis: Redis) -> None:
+    try:
+        await redis.ping()
+    except RedisError as error:
+        raise CannotStart(f"Redis (`SERVAL_REDIS_URL`) is out of reach: {error}") from error
+
+
+def _wire(settings: Settings, log: Log, database: Database, redis: Redis, compute: Compute, sandbox: Sandbox) -> Wiring:
+    metrics = Metrics()
+    plane = open_data_plane(settings)
+    publisher = Publisher(plane)
+    storage = DiskStorage(settings.data_dir / "models", settings.disk_floor_bytes)
+    users = UserService(database)
+    live = LiveModels(database, storage, publisher, log)
+    conversions = Conversions(database, storage, live, sandbox, settings, metrics.conversions, log)
+    _add_gauges(metrics, settings, database, redis)
+    return Wiring(
+        settings=settings,
+        log=log,
+        metrics=metrics,
+        database=database,
+        publisher=publisher,
+        storage=storage,
+        users=users,
+        live=live,
+        models=ModelService(database, storage, live, settings.max_pending_uploads),
+        conversions=conversions,
+        predictions=PredictionService(plane, publisher, users.find_caller, live, compute, settings.max_rows),
+        probes=_probes(database, redis, publisher, live),
+    )
+
+
+def open_sandbox(settings: Settings) -> Sandbox:
+    """Return the sandbox of conversions with the limits of the settings."""
+    scratch = settings.data_dir / "scratch"
+    scratch.mkdir(mode=0o711, exist_ok=True)
+    limits = Limits(
+        memory_bytes=settings.convert_memory_bytes, cpu_seconds=settings.convert_cpu_seconds, wall_seconds=settings.convert_wall_seconds
+    )
+    return Sandbox(
+        python=sys.executable,
+        root=scratch,
+        limits=limits,
+        allow_unconfined=settings.allow_unconfined_conversion,
+        max_children=settings.convert_parallel,
+        spares=("convert", "engine", "reference") if settings.convert_spares else (),
+    )
+
+
+def _probes(database: Database, redis: Redis, publisher: Publisher, live: LiveModels) -> Probes:
+    async def check_database() -> None:
+        async with asyncio.timeout(CHECK_SECONDS), database.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def check_redis() -> None:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await redis.ping()
+
+    checks = {"database": check_database, "redis": check_redis}
+    return Probes(checks, is_ready=lambda: publisher.has_routes, loaded_models=lambda: live.count)
+
+
+def _add_gauges(metrics: Metrics, settings: Settings, database: Database, redis: Redis) -> None:
+    pool, connections = database.engine.pool, redis.connection_pool
+    gauges = metrics.gauges
+    gauges.add("serval_http_connections", "TCP connections open to the public port", lambda: count_connections(settings.port))
+    if isinstance(pool, QueuePool):
+        gauges.add("serval_database_connections_in_use", "Database connections in use", pool.checkedout)
+        gauges.add("serval_database_connections_idle", "Database connections open and not in use", pool.checkedin)
+    gauges.add("serval_redis_connections_in_use", "Redis connections in use", lambda: len(connections._in_use_connections))
+    gauges.add("serval_redis_connections_idle", "Redis connections open and not in use", lambda: len(connections._available_connections))

@@ -1,0 +1,42 @@
+"""Uploads of one model that overtake each other."""
+
+import os
+import pickle
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.tree import DecisionTreeClassifier
+
+from client import Client, serving
+from kills import descendants
+
+IRIS = load_iris()
+
+
+@pytest.fixture
+def parallel(tmp_path: Path) -> Iterator[Client]:
+    with serving(tmp_path / "data", {"SERVAL_CONVERT_PARALLEL": "2", "SERVAL_CONVERT_SPARES": "false"}) as client:
+        yield client
+
+
+def confined_child(server: Client) -> int:
+    """The process that works on an upload, as soon as there is one."""
+    while True:
+        for pid in descendants(server.process.popen.pid):
+            if b"serval.conversion.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+
+
+def test_an_upload_that_is_ready_after_a_later_one_does_not_take_its_place(parallel: Client) -> None:
+    content = pickle.dumps(DecisionTreeClassifier(max_depth=2).fit(IRIS.data, IRIS.target))
+    assert parallel.upload("race", content, wait_seconds=0).status_code == 202
+    held_up = confined_child(parallel)
+    os.kill(held_up, signal.SIGSTOP)
+    assert parallel.upload("race", content).json()["is_live"]
+    os.kill(held_up, signal.SIGCONT)
+    first = parallel.await_version("race", 1, "ready")
+    assert (first["is_live"], first["held"]["code"]) == (False, "superseded")
+    assert parallel.http.get("/api/v1/models/race").json()["live_version"] == 2

@@ -1,0 +1,82 @@
+"""The pages about the API, without internet."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+import pytest
+from litestar import Litestar, get
+from litestar.testing import TestClient
+
+from serval.errors import NotFound, Unavailable
+from serval.http.docs import ASSETS, error_classes, openapi_config
+from serval.http.problems import problem_handlers, problem_responses
+
+PAGES = ["/docs", "/redoc", "/docs/errors"]
+
+
+@get("/things", responses=problem_responses(NotFound, Unavailable))
+async def things() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient[Litestar]]:
+    app = Litestar([things], exception_handlers=problem_handlers(), openapi_config=openapi_config(), logging_config=None)
+    with TestClient(app) as client:
+        yield client
+
+
+def test_the_openapi_document_describes_the_routes_and_their_problems(client: TestClient[Litestar]) -> None:
+    document = client.get("/openapi.json").json()
+    assert list(document["paths"]) == ["/things"]
+    responses = document["paths"]["/things"]["get"]["responses"]
+    assert set(responses) == {"200", "404", "503"}
+    assert list(responses["404"]["content"]) == ["application/problem+json"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_loads_only_what_serval_serves(client: TestClient[Litestar], page: str) -> None:
+    text = client.get(page).text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert loaded
+    for address in loaded:
+        assert address == "data:," or (address.startswith("/docs/assets/") and client.get(address).status_code == 200)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_allows_no_script_of_its_own_and_nobody_elses(client: TestClient[Litestar], page: str) -> None:
+    response = client.get(page)
+    assert "script-src 'self';" in response.headers["content-security-policy"]
+    assert not re.search(r"<script(?! src=)", response.text)
+    assert not re.search(r"\son\w+=", response.text)
+
+
+@pytest.mark.parametrize("script", ["start-swagger.js", "start-redoc.js"])
+def test_both_readers_read_the_openapi_document(client: TestClient[Litestar], script: str) -> None:
+    assert '"/openapi.json"' in client.get(f"/docs/assets/{script}").text
+
+
+def test_every_error_has_the_anchor_that_its_problems_point_to(client: TestClient[Litestar]) -> None:
+    text = client.get("/docs/errors").text
+    assert [code for code in (error.code for error in error_classes()) if f'id="{code}"' not in text] == []
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/docs/nowhere", "/docs/assets/nowhere.js", "/docs/assets/%2e%2e/docs.py"])
+def test_a_path_beside_them_is_a_problem(client: TestClient[Litestar], path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_every_page_is_open_to_everybody(client: TestClient[Litestar]) -> None:
+    handlers = [
+        handler for route in client.app.routes for handler in route.route_handlers if route.path.startswith(("/docs", "/redoc", "/o"))
+    ]
+    assert handlers
+    assert all(handler.opt.get("public") for handler in handlers)
+
+
+def test_the_copied_scripts_are_the_published_ones() -> None:
+    sums = [line.split() for line in (ASSETS / "SHA256SUMS").read_text().splitlines()]
+    assert [name for _, name in sums] == ["swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js"]
+    assert all(hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() == digest for digest, name in sums)

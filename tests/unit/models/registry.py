@@ -1,0 +1,96 @@
+"""A registry in a folder, with a database, a storage and a data plane of its own, and one live version in it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import onnx
+from onnx import helper
+
+from native import graphs
+from native.planes import new_plane, regressor
+from serval.auth.caller import Caller
+from serval.conversion.signature import Signature
+from serval.data_plane import DataPlane, Publisher
+from serval.db.base import now
+from serval.db.engine import Database, database_url, open_engine
+from serval.db.migrate import migrate
+from serval.log import open_log
+from serval.models.live import LiveModels, Probe
+from serval.models.tables import Model, Version
+from serval.storage.disk import DiskStorage
+from serval.users.tables import User
+
+KEY = b"k" * 32
+CALLER = Caller("usr_1", "ada", "user", "key_1", KEY, None)
+CONTRACT = regressor(2, targets=2, is_multi_target=True, has_names=False)
+PROBE = Probe(np.ones((4, 2)).tobytes(), [])
+
+
+class Registry(NamedTuple):
+    database: Database
+    storage: DiskStorage
+    plane: DataPlane
+    publisher: Publisher
+    live: LiveModels
+
+    async def version(self) -> Version:
+        async with self.database.read() as session:
+            return await session.get_one(Version, "ver_1")
+
+
+def echo() -> bytes:
+    """Two columns in, the same two values out."""
+    return graphs.echo(2, "float32").SerializeToString()
+
+
+def heavy(width: int = 1500, layers: int = 24) -> bytes:
+    """The same contract at a hundred thousand times the cost."""
+    wide, square, narrow = np.ones((2, width)), np.eye(width), np.ones((width, 2))
+    names = [f"hidden{layer}" for layer in range(layers + 1)]
+    nodes = [helper.make_node("MatMul", ["numbers", "wide"], [names[0]])]
+    nodes += [helper.make_node("MatMul", [before, "square"], [after]) for before, after in pairwise(names)]
+    nodes.append(helper.make_node("MatMul", [names[-1], "narrow"], ["values"]))
+    weights = {"wide": wide, "square": square, "narrow": narrow}
+    made: onnx.ModelProto = graphs.model(
+        nodes, [graphs.values([None, 2])], initializers={name: weight.astype("float32") for name, weight in weights.items()}
+    )
+    return made.SerializeToString()
+
+
+@asynccontextmanager
+async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> AsyncIterator[Registry]:
+    url = database_url(None, folder)
+    await migrate(url)
+    database, storage, data_plane = Database(open_engine(url)), DiskStorage(folder / "models", 0), new_plane(**plane)
+    publisher = Publisher(data_plane)
+    live = LiveModels(database, storage, publisher, open_log(level="error", form="json"))
+    await add_version(database, storage, content or echo())
+    try:
+        yield Registry(database, storage, data_plane, publisher, live)
+    finally:
+        await live.close()
+        await database.close()
+
+
+async def add_version(database: Database, storage: DiskStorage, content: bytes) -> None:
+    storage.write("ver_1/model.onnx", content)
+    storage.write("ver_1/probe", msgspec.msgpack.encode(PROBE))
+    signature = msgspec.convert(CONTRACT, Signature)
+    async with database.write() as session:
+        session.add(User(id="usr_1", username="ada", role="user", created_at=now()))
+        await session.flush()
+        session.add(Model(id="mdl_1", owner_id="usr_1", name="echo", description="", live=1, created_at=now()))
+        await session.flush()
+        session.add(
+            Version(
+                id="ver_1", model_id="mdl_1", number=1, status="ready", lifecycle="active", filename="echo.pkl", source_bytes=1,
+                source_sha256="", request={}, attempts=0, signature=msgspec.to_builtins(signature), onnx_bytes=len(content),
+                onnx_sha256=sha256(content).hexdigest(), created_at=now(), ready_at=now(),
+            )
+        )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Refusals of the data plane as errors."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import serval
+from serval.predictions.refusals import refusal_error
+
+
+class Refused(NamedTuple):
+    code: str
+    arguments: dict[str, str]
+
+
+def codes_of_the_interface() -> list[str]:
+    stub = (Path(serval.__file__).parent / "_native.pyi").read_text()
+    refusal = stub[stub.index("class Refusal") :]
+    return re.findall(r'"(\w+)"', refusal[: refusal.index("arguments:")])
+
+
+@pytest.mark.parametrize("code", codes_of_the_interface())
+def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
+    arguments = {"model": "iris", "version": "3", "limit": "1000"}
+    assert 400 <= refusal_error(Refused(code, arguments)).status <= 503
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "status", "told"),
+    [
+        ("unknown_caller", {}, 401, "X-API-Key"),
+        ("forbidden", {}, 403, "may not"),
+        ("unknown_model", {"model": "iris"}, 404, '"iris"'),
+        ("unknown_model", {}, 404, "no model that you may ask"),
+        ("unknown_version", {"model": "iris", "version": "9"}, 404, '"9"'),
+        ("unknown_version", {"model": "iris", "version": "live"}, 404, "no live version"),
+        ("ambiguous_selector", {}, 400, "one of them"),
+        ("model_loading", {"model": "iris"}, 503, "being loaded"),
+        ("too_many_rows", {"limit": "1000"}, 413, "1000"),
+    ],
+)
+def test_a_refusal_becomes_an_error_that_says_what_was_asked(code: str, arguments: dict[str, str], status: int, told: str) -> None:
+    error = refusal_error(Refused(code, arguments))
+    assert error.status == status
+    assert told in error.message
+
+
+def test_a_model_that_is_loading_is_worth_asking_again() -> None:
+    assert refusal_error(Refused("model_loading", {})).retry_after_seconds == 1

@@ -1,0 +1,70 @@
+"""Files are there whole, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from serval.errors import TooLarge, Unavailable
+from serval.storage.disk import DiskStorage
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> DiskStorage:
+    return DiskStorage(tmp_path / "models", floor_bytes=0)
+
+
+def incoming(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "models" / "incoming").iterdir())
+
+
+def test_what_is_written_can_be_read_and_leaves_nothing_behind(storage: DiskStorage, tmp_path: Path) -> None:
+    storage.write("ver_1/model.onnx", b"graph")
+    assert storage.read("ver_1/model.onnx") == b"graph"
+    assert incoming(tmp_path) == []
+
+
+def test_an_upload_is_under_no_key_until_it_is_kept(storage: DiskStorage, tmp_path: Path) -> None:
+    upload = storage.receive(10)
+    upload.write(b"half")
+    assert storage.folders() == []
+    upload.keep(storage.path("ver_1/source"))
+    assert (storage.folders(), incoming(tmp_path)) == (["ver_1"], [])
+    upload.drop()
+    assert storage.read("ver_1/source") == b"half"
+
+
+def test_an_upload_that_is_dropped_leaves_nothing(storage: DiskStorage, tmp_path: Path) -> None:
+    upload = storage.receive(10)
+    upload.write(b"half")
+    upload.drop()
+    assert (storage.folders(), incoming(tmp_path)) == ([], [])
+
+
+def test_a_chunk_past_the_limit_is_not_written(storage: DiskStorage, tmp_path: Path) -> None:
+    upload = storage.receive(4)
+    upload.write(b"1234")
+    with pytest.raises(TooLarge):
+        upload.write(b"5")
+    (path,) = incoming(tmp_path)
+    upload.drop()
+    assert not path.exists()
+
+
+def test_a_disk_that_is_nearly_full_takes_no_upload(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="disk_floor_bytes"):
+        DiskStorage(tmp_path, floor_bytes=1 << 60).receive(10)
+
+
+def test_a_start_sweeps_what_was_on_its_way_in(tmp_path: Path) -> None:
+    DiskStorage(tmp_path / "models", 0)
+    (tmp_path / "models" / "incoming" / "half").write_bytes(b"half")
+    DiskStorage(tmp_path / "models", 0)
+    assert incoming(tmp_path) == []
+
+
+def test_deleting_a_version_deletes_its_folder_and_no_other(storage: DiskStorage) -> None:
+    for version in ("ver_1", "ver_2"):
+        storage.write(f"{version}/source", b"x")
+    storage.delete("ver_1")
+    storage.delete("ver_9")
+    assert storage.folders() == ["ver_2"]
