@@ -1,0 +1,62 @@
+"""The command line: `serval COMMAND`; each command is a module of its own."""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+import rich_click as click
+
+from serval import __version__
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "serve": "serve",
+        "check": "check",
+        "model": "model",
+        "predict": "predict",
+        "key": "key",
+        "demo": "demo",
+        "migrate": "migrate",
+        "diagnose": "diagnose",
+    }
+)
+"""Command → module in `serval.commands`, which has a function of the command's name."""
+
+
+class Commands(click.RichGroup):
+    """Finds commands by name, so that nothing is loaded that is not asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 Click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 Click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        found: Any = getattr(import_module(f"serval.commands.{COMMANDS[cmd_name]}"), cmd_name)
+        assert isinstance(found, click.Command)  # noqa: S101
+        return found
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="serval", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Serval turns a trained model file into a fast, safe HTTP prediction service."""
+
+
+def main() -> None:
+    """Run a command; what it can not do is one line on stderr and exit code 1."""
+    try:
+        cli()
+    except Exception as error:
+        from serval.errors import ServalError
+
+        if not isinstance(error, ServalError):
+            raise
+        sys.stderr.write(f"serval: {error.message}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

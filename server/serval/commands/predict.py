@@ -1,0 +1,99 @@
+"""`serval predict`: rows on the command line, answers on the screen."""
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from serval.commands.remote import Remote, remote
+from serval.errors import CannotStart
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("model")
+@click.argument("values", nargs=-1, type=click.UNPROCESSED)
+@click.option("--input", "body", metavar="JSON", help="A row, or a list of rows, as JSON: by name or by position.")
+@click.option(
+    "--csv",
+    "csv_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Rows; - reads from standard input.",
+)
+@click.option("--version", type=click.IntRange(min=1), help="Number of a version; the live one by default.")
+@remote
+def predict(here: Remote, model: str, values: tuple[str, ...], body: str | None, csv_file: str | None, version: int | None) -> None:
+    """Predict with MODEL.
+
+    The VALUES of one row in the order of its columns, or --input, or --csv.
+    """
+    path = f"/api/v1/predict/{model}" + ("" if version is None else f"?version={version}")
+    match (bool(values), body, csv_file):
+        case (True, None, None):
+            answer = here.api.post(path, {"input": [value_of(text) for text in values]})
+        case (False, str(), None):
+            answer = here.api.post(path, body_of(parsed(body)))
+        case (False, None, str()):
+            answer = here.api.post_text(path, read(csv_file), "text/csv")
+        case _:
+            raise CannotStart("one of values, `--input` and `--csv` says what to predict")
+    here.show(answer, lambda: print_answer(here, answer))
+
+
+def value_of(text: str) -> object:
+    """`5.1` → a number, `true` → a boolean, `null` → missing, anything else → a string."""
+    import msgspec
+
+    try:
+        value: object = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text
+
+
+def parsed(text: str) -> object:
+    import msgspec
+
+    try:
+        found: object = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise CannotStart(f"`--input` is not JSON: {error}") from error
+    return found
+
+
+def body_of(rows: object) -> dict[str, object]:
+    """A body around a row or a list of rows; a whole body is taken as it is."""
+    if isinstance(rows, dict) and len(rows) == 1 and next(iter(rows)) in {"input", "inputs", "data", "features"}:
+        return rows
+    is_list = isinstance(rows, list) and bool(rows) and all(isinstance(row, list | dict) for row in rows)
+    return {"inputs" if is_list else "input": rows}
+
+
+def read(name: str) -> bytes:
+    import sys
+
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+
+
+def print_answer(here: Remote, answer: dict[str, Any]) -> None:
+    if "prediction" in answer:
+        click.echo(as_text(answer["prediction"]))
+        for label, probability in (answer.get("probabilities") or {}).items():
+            click.echo(f"  {label}: {probability:.6g}")
+        return
+    classes, probabilities = answer.get("classes"), answer.get("probabilities")
+    if classes is None or probabilities is None:
+        for prediction in answer["predictions"]:
+            click.echo(as_text(prediction))
+        return
+    rows = [
+        {"prediction": as_text(prediction)} | {f"p{i}": f"{p:.6g}" for i, p in enumerate(row)}
+        for prediction, row in zip(answer["predictions"], probabilities, strict=True)
+    ]
+    here.table(rows, {"prediction": "prediction"} | {f"p{i}": as_text(label) for i, label in enumerate(classes)})
+
+
+def as_text(value: object) -> str:
+    import msgspec
+
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
