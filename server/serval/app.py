@@ -66,7 +66,8 @@ def build_app(wiring: Wiring) -> Observe:
         openapi_config=openapi_config(),
         logging_config=None,
     )
-    return Observe(Spellings(cast(AsgiApp, app)), wiring.metrics.http, RequestLog(wiring.log, slow_ms=wiring.settings.slow_request_ms))
+    log = RequestLog(wiring.log, slow_ms=wiring.settings.slow_request_ms)
+    return Observe(Spellings(cast(AsgiApp, app)), wiring.metrics.http, log, wiring.settings.max_body_bytes)
 
 
 def _always(part: object) -> Provide:

@@ -147,6 +147,8 @@ class RequestLog:
             self._log.error("request", **fields)
         elif ms > self._slow_ms:
             self._log.warning("slow_request", **fields)
+        elif "near_limit_bytes" in more:
+            self._log.warning("large_request", **fields)
         else:
             self._log.info("request", **fields)
 

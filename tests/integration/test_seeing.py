@@ -50,3 +50,12 @@ def test_a_request_leaves_one_line_in_the_log_without_its_key(server: Client) ->
     assert (line["method"], line["endpoint"], line["status"]) == ("GET", "/health/live", 200)
     assert line["ms"] >= 0
     assert server.key not in str(line)
+
+
+def test_a_body_near_its_limit_is_a_warning_in_the_log(server: Client) -> None:
+    body = b'{"model_name": "nobody", "features": [' + b"1," * 3_500_000 + b"1]}"
+    assert (
+        server.http.post("/predict", content=body, headers={"X-Request-Id": "large", "Content-Type": "application/json"}).status_code == 404
+    )
+    line = server.process.until_line("large_request", request_id="large")
+    assert (line["level"], line["body_bytes"], line["near_limit_bytes"]) == ("warning", len(body), 8 << 20)

@@ -11,15 +11,19 @@ from serval.log import RequestLog
 from serval.metrics import HttpMetrics
 
 _FACTS = "serval_facts"
+NEAR = 0.8
+"""A body beyond this share of its limit is worth a warning: the next one may be refused."""
 
 
 class Observe:
     """Wraps the whole app, so that also what it refuses before any route is seen."""
 
-    def __init__(self, app: AsgiApp, metrics: HttpMetrics, log: RequestLog) -> None:
+    def __init__(self, app: AsgiApp, metrics: HttpMetrics, log: RequestLog, body_limit_bytes: int) -> None:
+        """`body_limit_bytes`: the largest body of a route that notes no other."""
         self._app = app
         self._metrics = metrics
         self._log = log
+        self._body_limit_bytes = body_limit_bytes
 
     async def __call__(self, scope: AsgiMap, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] != "http":
@@ -52,7 +56,9 @@ class Observe:
                 seconds = time.perf_counter() - started
                 self._metrics.count(scope["method"], _endpoint(scope), status, seconds, received_bytes, sent_bytes)
                 facts = scope["state"].get(_FACTS, {})
-                user = facts.pop("user", None)
+                user, limit_bytes = facts.pop("user", None), facts.pop("body_limit_bytes", self._body_limit_bytes)
+                if received_bytes > NEAR * limit_bytes:
+                    facts |= {"body_bytes": received_bytes, "near_limit_bytes": limit_bytes}
                 endpoint = _endpoint(scope)
                 self._log.write(
                     request_id=request_id, user=user, endpoint=endpoint, method=scope["method"], status=status, ms=seconds * 1e3, **facts
@@ -60,7 +66,7 @@ class Observe:
 
 
 def note(scope: Scope, **facts: Any) -> None:
-    """Remember facts of a request for its log line: `user`, `model`, `version`."""
+    """Remember facts of a request for its log line: `user`, `model`, `version`; `body_limit_bytes`, where it is another than usual."""
     scope["state"].setdefault(_FACTS, {}).update(facts)
 
 

@@ -28,6 +28,7 @@ from serval.errors import (
     error_class,
 )
 from serval.http.contract import KEYED, operation
+from serval.http.observe import note
 from serval.http.problems import keyed_responses
 from serval.http.request import HttpRequest, Name, VersionNumber
 from serval.models.conversions import Conversions
@@ -90,6 +91,7 @@ class ModelController(Controller):
         check_length(request.content_length, settings.max_upload_bytes)
         async with models.room(caller):
             incoming = storage.receive(settings.max_upload_bytes)
+            note(request.scope, body_limit_bytes=settings.max_upload_bytes)
             try:
                 form = await read_upload(request.headers.get("content-type"), request.stream(), incoming)
                 version = await models.add_version(caller, form, incoming)
@@ -267,6 +269,7 @@ async def validate(
     check_length(request.content_length, settings.max_upload_bytes)
     async with models.room(caller):
         incoming = storage.receive(settings.max_upload_bytes)
+        note(request.scope, body_limit_bytes=settings.max_upload_bytes)
         try:
             form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)
             return await conversions.examine(incoming.flushed(), form.columns, form.sample)
