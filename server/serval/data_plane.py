@@ -1,13 +1,11 @@
 """What the control plane publishes to the Rust core, and asks of it."""
 
-import importlib.util
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from serval._native import Answer, DataPlane, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route
-from serval.errors import CannotStart
+from serval.runtime import runtime_library
 from serval.settings import Settings
 
 __all__ = [
@@ -26,17 +24,6 @@ __all__ = [
 
 CALLER_AGE_SECONDS = 30.0
 """How long a caller checked once is believed; a revoked key is forgotten at once in this process."""
-
-
-def runtime_library() -> Path:
-    """Return the `libonnxruntime.so` of the installed wheel: one ONNX Runtime in the process, none downloaded at build."""
-    spec = importlib.util.find_spec("onnxruntime")
-    if spec is None or spec.origin is None:
-        raise CannotStart("The package `onnxruntime` is not installed: install Serval again.")
-    libraries = sorted((Path(spec.origin).parent / "capi").glob("libonnxruntime.so.*"))
-    if not libraries:
-        raise CannotStart(f"There is no libonnxruntime.so beside {spec.origin}: install `onnxruntime` again.")
-    return libraries[0]
 
 
 def open_data_plane(settings: Settings) -> DataPlane:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 OPEN = """
 from serval._native import DataPlane
-from serval.conversion.runtime import runtime_library
+from serval.runtime import runtime_library
 DataPlane(runtime_library=str(runtime_library()), cache_bytes=0, cache_ttl_seconds=0.0, cheap_seconds=1.0, max_rows=1)
 """
 

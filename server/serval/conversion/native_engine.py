@@ -5,9 +5,9 @@ import numpy as np
 
 from serval import _native
 from serval.conversion.answers import Answers, Rows
-from serval.conversion.runtime import runtime_library
 from serval.conversion.signature import Signature
 from serval.errors import NotConvertible
+from serval.runtime import runtime_library
 
 PROBE_ROWS = 64
 VERSION = "candidate"
