@@ -3,7 +3,9 @@
 import os
 import pickle
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,15 @@ def test_an_upload_that_is_ready_after_a_later_one_does_not_take_its_place(paral
     first = parallel.await_version("race", 1, "ready")
     assert (first["is_live"], first["held"]["code"]) == (False, "superseded")
     assert parallel.http.get("/api/v1/models/race").json()["live_version"] == 2
+
+
+def test_whoever_reads_that_a_version_is_ready_can_ask_it_at_once(parallel: Client) -> None:
+    content = pickle.dumps(DecisionTreeClassifier(max_depth=2).fit(IRIS.data, IRIS.target))
+    for number in range(5):
+        name = f"prompt-{number}"
+        assert parallel.upload(name, content, wait_seconds=0).status_code == 202
+        with closing(sqlite3.connect(parallel.folder / "serval.sqlite")) as database:
+            while database.execute("SELECT 1 FROM models WHERE name = ? AND live = 1", [name]).fetchone() is None:
+                pass
+        answer = parallel.http.post(f"/api/v1/predict/{name}", json={"input": IRIS.data[0].tolist()})
+        assert answer.status_code == 200, answer.text

@@ -119,7 +119,6 @@ class Conversions:
             self._log.error("conversion_crashed", version=version_id, exception=error)
             await self._fail(version_id, ServalError.code, "Serval failed while converting; the log has the cause. Upload the file again.")
             return ServalError.code
-        await self._live.refresh()
         return "ready"
 
     async def _convert(self, version_id: str) -> None:
@@ -143,7 +142,7 @@ class Conversions:
         probe = Probe(frozen.numbers, frozen.strings)
         sha256 = await asyncio.to_thread(self._store, version_id, frozen.onnx, probe)
         try:
-            async with self._live.trial(version_id, frozen.signature, frozen.onnx, probe):
+            async with self._live.trial(version_id, frozen.signature, frozen.onnx, probe), self._live.announcing():
                 await self._patiently(lambda: self._finish(version_id, frozen, sha256))
         except (GraphError, LoadError) as error:
             raise NotConvertible(f"The engine can not run the converted model: {error}") from error

@@ -20,6 +20,8 @@ from serval.storage.disk import DiskStorage
 
 MAX_ATTEMPTS = 3
 REPUBLISH_SECONDS = 0.5
+ANNOUNCE_SECONDS = 1.0
+"""What a prediction waits, at most, for the routes of what is being recorded as live."""
 
 
 class Probe(msgspec.Struct):
@@ -54,6 +56,7 @@ class LiveModels:
         self._on_trial: set[str] = set()
         self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._publishing = asyncio.Lock()
+        self._announcing: set[asyncio.Event] = set()
         self._republishing: asyncio.Task[None] | None = None
 
     @property
@@ -182,6 +185,25 @@ class LiveModels:
             if version.status == "ready":
                 version.status = advance(version.status, "failed")
                 version.failure = {"code": Quarantined.code, "message": message}
+
+    @asynccontextmanager
+    async def announcing(self) -> AsyncIterator[None]:
+        """Around a write that puts a version live: whoever reads of it before its route is published can ask it all the same."""
+        announced = asyncio.Event()
+        self._announcing.add(announced)
+        try:
+            yield
+            await self.refresh()
+        finally:
+            self._announcing.discard(announced)
+            announced.set()
+
+    async def announced(self) -> None:
+        """Return when what is being put live now has its routes, or after a second."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANNOUNCE_SECONDS):
+                for event in list(self._announcing):
+                    await event.wait()
 
     async def refresh(self) -> None:
         """Publish the routes of all models anew and forget versions that no route names; later, if the database is away."""

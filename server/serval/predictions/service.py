@@ -103,7 +103,8 @@ class PredictionService:
         *,
         may_block: bool = False,
     ) -> T:
-        """Ask until there is an answer, mending what Python can mend, each once: an unknown caller, a version not loaded, a dear call.
+        """Ask until there is an answer, mending what Python can mend, each once: an unknown caller, a version not loaded, one
+        about to be routed, a dear call.
 
         `run`: what the call would run, for a dear one to be refused before it starts where it can not end in time.
         """
@@ -150,6 +151,8 @@ class PredictionService:
             )
         elif refusal.code == "model_loading":
             await self._live.ensure_loaded(refusal.arguments["version_id"])
+        elif refusal.code in {"unknown_model", "unknown_version"}:
+            await self._live.announced()
         else:
             raise refusal_error(refusal)
 
