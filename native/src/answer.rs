@@ -1,12 +1,14 @@
 //! The path of one prediction, top to bottom: caller and body in, answer or refusal out.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
 
-use crate::cache::{Cache, Keys};
+use crate::cache::{Cache, Key, Keys};
 use crate::callers::{Caller, Callers};
 use crate::clock::{monotonic_nanoseconds, seconds_between, unix_nanoseconds};
+use crate::compute::{Compute, Run};
 use crate::encode::{self, Frame};
 use crate::engine::{Batch, Engine, Version};
 use crate::error::{Code, Fault, Refusal};
@@ -17,14 +19,16 @@ use crate::rows::{self, Columns, Outline, Rows, TooMany};
 /// What reading a byte of a body costs, at most; bodies that would take too long are left to another thread.
 const READ_SECONDS_PER_BYTE: f64 = 5e-9;
 
-/// Everything a prediction needs: routes, callers, loaded versions, the first cache level.
+/// Everything a prediction needs: routes, callers, loaded versions, the first cache level, threads for what is dear.
 pub struct Plane {
     pub routes: ArcSwap<Routes>,
     pub callers: Callers,
     pub engine: Engine,
     pub cache: Cache,
+    pub compute: Compute,
     pub metrics: Metrics,
     pub settings: Settings,
+    runtime: OnceLock<Runtime>,
 }
 
 pub struct Settings {
@@ -32,6 +36,9 @@ pub struct Settings {
     pub cache_ttl_seconds: f64,
     pub cheap_seconds: f64,
     pub max_rows: usize,
+    /// Of the runtime, and again for what is dear.
+    pub threads: usize,
+    pub timeout_seconds: f64,
 }
 
 /// How a prediction is asked for.
@@ -39,24 +46,40 @@ pub struct Settings {
 pub struct Ask<'a> {
     /// Digest of the key.
     pub caller: &'a [u8],
+    pub asked: Asked,
+    /// The calling thread may take its time: to read a long body.
+    pub may_read: bool,
+}
+
+/// What an answer depends on beside its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
     pub is_short: bool,
     pub all_probabilities: bool,
     pub no_cache: bool,
     pub started_nanoseconds: u64,
-    pub may_block: bool,
 }
 
 /// A prediction, encoded, and what it took.
 #[derive(Debug)]
 pub struct Answer {
     pub body: Vec<u8>,
-    pub place: Place,
+    pub published: Arc<Published>,
+    pub target: Arc<Target>,
     pub cache: &'static str,
     pub rows: usize,
     pub cache_hits: usize,
     pub latency_seconds: f64,
+    pub times: Times,
+}
+
+/// Where the time of an answer went.
+#[allow(clippy::struct_field_names, reason = "units belong in names")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
     pub parse_seconds: f64,
     pub cache_seconds: f64,
+    pub queue_seconds: f64,
     pub infer_seconds: f64,
 }
 
@@ -74,8 +97,10 @@ pub enum Stop {
     Refused(Refusal),
     /// The body needs Python.
     NotMine(Place),
-    /// Too dear for the calling thread.
-    Later,
+    /// The body is too long to be read on the calling thread: ask again from another with `may_read`.
+    Long,
+    /// The rest is not for the calling thread: await it.
+    Later(Box<Pending>),
     Failed(Fault),
 }
 
@@ -92,6 +117,7 @@ impl From<Fault> for Stop {
 }
 
 /// A version found for a caller.
+#[derive(Debug, Clone)]
 struct Found {
     published: Arc<Published>,
     target: Arc<Target>,
@@ -103,15 +129,50 @@ struct Outcome {
     words: Vec<u64>,
     cache: &'static str,
     cache_hits: usize,
-    cache_seconds: f64,
-    infer_seconds: f64,
+    times: Times,
+}
+
+/// A prediction whose rows are known and whose run is too dear for the thread that read it.
+#[derive(Debug)]
+pub struct Pending {
+    asked: Asked,
+    found: Found,
+    is_list: bool,
+    /// The rows that have to be run.
+    numbers: Vec<f64>,
+    strings: Vec<Box<str>>,
+    /// What the cache knows of all rows; None: it is not asked.
+    looked: Option<Looked>,
+    ttl_seconds: f64,
+    times: Times,
 }
 
 impl Plane {
     pub fn new(settings: Settings) -> Result<Self, Fault> {
-        let cache = Cache::new(settings.cache_bytes)?;
-        let (routes, callers, engine, metrics) = (ArcSwap::default(), Callers::new(), Engine::default(), Metrics::default());
-        Ok(Self { routes, callers, engine, cache, metrics, settings })
+        Ok(Self {
+            routes: ArcSwap::default(),
+            callers: Callers::new(),
+            engine: Engine::default(),
+            cache: Cache::new(settings.cache_bytes)?,
+            compute: Compute::new(settings.threads, settings.timeout_seconds),
+            metrics: Metrics::default(),
+            runtime: OnceLock::new(),
+            settings,
+        })
+    }
+
+    /// The threads that wait for sockets and timers; started when they are first needed, because a confined child has no use for them.
+    pub fn runtime(&self) -> Result<&Runtime, Fault> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let built = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(self.settings.threads)
+            .thread_name("plane")
+            .enable_all()
+            .build()
+            .map_err(|error| Fault::load(format!("the threads of the data plane do not start: {error}")))?;
+        Ok(self.runtime.get_or_init(|| built))
     }
 
     pub fn set_routes(&self, routes: impl IntoIterator<Item = Route>) {
@@ -125,16 +186,18 @@ impl Plane {
     pub fn answer(&self, ask: Ask<'_>, model: Option<&str>, selector: Selector<'_>, body: &[u8]) -> Result<Answer, Stop> {
         self.counted(|| {
             let caller = self.callers.permitted(ask.caller, now_seconds())?;
-            self.is_cheap(ask, seconds_to_read(body))?;
+            if !ask.may_read && seconds_to_read(body) > self.settings.cheap_seconds {
+                return Err(Stop::Long);
+            }
             let started = monotonic_nanoseconds();
-            let outline = rows::outline(body, ask.is_short);
+            let outline = rows::outline(body, ask.asked.is_short);
             let model = model.or_else(|| outline.as_ref()?.model).ok_or_else(|| Stop::NotMine(Place::default()))?;
             let found = self.found(&caller, model, selector)?;
             let rows = self.rows(&found, outline.as_ref())?;
             let parse_seconds = seconds_between(started, monotonic_nanoseconds());
             found.target.counters.parse.observe(parse_seconds);
             let batch = Batch::of(&found.version.signature, &rows.numbers, &[])?;
-            self.predicted(ask, &found, batch, rows.is_list, parse_seconds)
+            self.predicted(ask.asked, &found, batch, rows.is_list, parse_seconds)
         })
     }
 
@@ -158,8 +221,41 @@ impl Plane {
             if batch.rows > self.settings.max_rows {
                 return Err(self.too_many().into());
             }
-            self.predicted(ask, &found, batch, is_list, 0.0)
+            self.predicted(ask.asked, &found, batch, is_list, 0.0)
         })
+    }
+
+    /// The rest of a prediction that is not for the thread that read it. Whoever drops it has no use for the answer any more.
+    pub async fn finish(&self, pending: Pending) -> Result<Answer, Stop> {
+        let counters = pending.found.target.counters.clone();
+        let result = self.run_pending(pending).await;
+        match &result {
+            Err(Stop::Refused(refusal)) => self.metrics.refused(refusal),
+            Err(Stop::Failed(_)) => counters.failed.add(1),
+            _ => {}
+        }
+        result
+    }
+
+    async fn run_pending(&self, mut pending: Pending) -> Result<Answer, Stop> {
+        let run = pending.run();
+        let rows = run.rows();
+        let ran = self.compute.run(run).await?;
+        pending.times.queue_seconds = ran.queue_seconds;
+        pending.times.infer_seconds = ran.infer_seconds;
+        let (found, asked) = (pending.found, pending.asked);
+        let (words, cache_hits, cache, rows) = match pending.looked {
+            None => (ran.words, 0, "bypass", rows),
+            Some(mut looked) => {
+                looked.take(&found.version, ran.words);
+                looked.remember(&self.cache, &found.version, expiry(monotonic_nanoseconds(), pending.ttl_seconds));
+                let hits = looked.rows() - rows;
+                let all = looked.rows();
+                (looked.words, hits, "miss", all)
+            }
+        };
+        let outcome = Outcome { words, cache, cache_hits, times: pending.times };
+        Ok(Self::answered(asked, &found, &outcome, rows, pending.is_list))
     }
 
     /// The model and version that `answer` would use.
@@ -216,87 +312,135 @@ impl Plane {
         Code::TooManyRows.because(vec![("limit", self.settings.max_rows.to_string())])
     }
 
-    fn is_cheap(&self, ask: Ask<'_>, seconds: f64) -> Result<(), Stop> {
-        if ask.may_block || seconds <= self.settings.cheap_seconds { Ok(()) } else { Err(Stop::Later) }
+    fn is_cheap(&self, found: &Found, rows: usize) -> bool {
+        found.version.seconds(rows) <= self.settings.cheap_seconds
     }
 
     /// key → level one → run → encode → remember.
-    fn predicted(&self, ask: Ask<'_>, found: &Found, batch: Batch<'_>, is_list: bool, parse_seconds: f64) -> Result<Answer, Stop> {
-        let outcome = self.outcome(ask, found, batch).inspect_err(|stop| {
+    fn predicted(&self, asked: Asked, found: &Found, batch: Batch<'_>, is_list: bool, parse_seconds: f64) -> Result<Answer, Stop> {
+        let outcome = self.outcome(asked, found, batch, is_list, parse_seconds).inspect_err(|stop| {
             found.target.counters.failed.add(usize::from(matches!(stop, Stop::Failed(_))));
         })?;
+        Ok(Self::answered(asked, found, &outcome, batch.rows, is_list))
+    }
+
+    fn answered(asked: Asked, found: &Found, outcome: &Outcome, rows: usize, is_list: bool) -> Answer {
         let frame = Frame {
             signature: &found.version.signature,
-            is_short: ask.is_short,
+            is_short: asked.is_short,
             is_list,
-            all_probabilities: ask.all_probabilities,
+            all_probabilities: asked.all_probabilities,
             model_json: &found.published.name_json,
             version: &found.target.version,
             version_number: found.target.number,
             cache_hits: outcome.cache_hits,
-            rows: batch.rows,
+            rows,
         };
         let mut latency_seconds = 0.0;
         let body = encode::encode(&frame, &outcome.words, unix_nanoseconds(), || {
-            latency_seconds = seconds_between(ask.started_nanoseconds, monotonic_nanoseconds());
+            latency_seconds = seconds_between(asked.started_nanoseconds, monotonic_nanoseconds());
             latency_seconds
         });
         let answer = Answer {
             body,
-            place: place(&found.published, &found.target),
+            published: found.published.clone(),
+            target: found.target.clone(),
             cache: outcome.cache,
-            rows: batch.rows,
+            rows,
             cache_hits: outcome.cache_hits,
             latency_seconds,
-            parse_seconds,
-            cache_seconds: outcome.cache_seconds,
-            infer_seconds: outcome.infer_seconds,
+            times: outcome.times,
         };
-        count(found, &answer);
-        Ok(answer)
+        count(&answer);
+        answer
     }
 
-    fn outcome(&self, ask: Ask<'_>, found: &Found, batch: Batch<'_>) -> Result<Outcome, Stop> {
+    fn outcome(&self, asked: Asked, found: &Found, batch: Batch<'_>, is_list: bool, parse_seconds: f64) -> Result<Outcome, Stop> {
         let ttl_seconds = found.published.route.cache_ttl_seconds.unwrap_or(self.settings.cache_ttl_seconds);
-        let is_cached = !ask.no_cache && ttl_seconds > 0.0 && self.settings.cache_bytes > 0;
-        if is_cached { self.cached(ask, found, batch, ttl_seconds) } else { self.uncached(ask, found, batch) }
+        let is_cached = !asked.no_cache && ttl_seconds > 0.0 && self.settings.cache_bytes > 0;
+        let times = Times { parse_seconds, ..Times::default() };
+        let later = |looked, times| Stop::Later(Box::new(Pending::of(asked, found.clone(), batch, is_list, looked, ttl_seconds, times)));
+        if is_cached { self.cached(found, batch, ttl_seconds, times, later) } else { self.uncached(found, batch, times, later) }
     }
 
-    fn uncached(&self, ask: Ask<'_>, found: &Found, batch: Batch<'_>) -> Result<Outcome, Stop> {
-        self.is_cheap(ask, found.version.seconds(batch.rows))?;
+    fn uncached(
+        &self,
+        found: &Found,
+        batch: Batch<'_>,
+        mut times: Times,
+        later: impl FnOnce(Option<Looked>, Times) -> Stop,
+    ) -> Result<Outcome, Stop> {
+        if !self.is_cheap(found, batch.rows) {
+            return Err(later(None, times));
+        }
         let started = monotonic_nanoseconds();
         let words = found.version.run(batch)?;
-        let infer_seconds = seconds_between(started, monotonic_nanoseconds());
-        Ok(Outcome { words, cache: "bypass", cache_hits: 0, cache_seconds: 0.0, infer_seconds })
+        times.infer_seconds = seconds_between(started, monotonic_nanoseconds());
+        Ok(Outcome { words, cache: "bypass", cache_hits: 0, times })
     }
 
-    fn cached(&self, ask: Ask<'_>, found: &Found, batch: Batch<'_>, ttl_seconds: f64) -> Result<Outcome, Stop> {
+    fn cached(
+        &self,
+        found: &Found,
+        batch: Batch<'_>,
+        ttl_seconds: f64,
+        mut times: Times,
+        later: impl FnOnce(Option<Looked>, Times) -> Stop,
+    ) -> Result<Outcome, Stop> {
         let started = monotonic_nanoseconds();
         let mut looked = Looked::up(&self.cache, found, batch, started);
         let looked_at = monotonic_nanoseconds();
-        if !looked.missing.is_empty() {
-            self.is_cheap(ask, found.version.seconds(looked.missing.len()))?;
-            looked.run(&found.version, batch)?;
-        }
-        let ran_at = monotonic_nanoseconds();
-        looked.remember(&self.cache, &found.version, expiry(ran_at, ttl_seconds));
+        times.cache_seconds = seconds_between(started, looked_at);
         let cache_hits = batch.rows - looked.missing.len();
-        Ok(Outcome {
-            words: looked.words,
-            cache: if cache_hits == batch.rows { "l1" } else { "miss" },
-            cache_hits,
-            cache_seconds: seconds_between(started, looked_at) + seconds_between(ran_at, monotonic_nanoseconds()),
-            infer_seconds: seconds_between(looked_at, ran_at),
-        })
+        if looked.missing.is_empty() {
+            return Ok(Outcome { words: looked.words, cache: "l1", cache_hits, times });
+        }
+        if !self.is_cheap(found, looked.missing.len()) {
+            return Err(later(Some(looked), times));
+        }
+        looked.run(&found.version, batch)?;
+        let ran_at = monotonic_nanoseconds();
+        times.infer_seconds = seconds_between(looked_at, ran_at);
+        looked.remember(&self.cache, &found.version, expiry(ran_at, ttl_seconds));
+        times.cache_seconds += seconds_between(ran_at, monotonic_nanoseconds());
+        Ok(Outcome { words: looked.words, cache: "miss", cache_hits, times })
+    }
+}
+
+impl Pending {
+    fn of(asked: Asked, found: Found, batch: Batch<'_>, is_list: bool, looked: Option<Looked>, ttl_seconds: f64, times: Times) -> Self {
+        let (numbers, strings) = match &looked {
+            Some(looked) => batch.picked(&found.version.signature, &looked.missing),
+            None => (batch.numbers.to_vec(), batch.strings.to_vec()),
+        };
+        let strings = strings.into_iter().map(Box::from).collect();
+        Self { asked, found, is_list, numbers, strings, looked, ttl_seconds, times }
+    }
+
+    fn run(&mut self) -> Run {
+        let keys = self.looked.as_ref().map(|looked| looked.missing.iter().map(|&row| looked.keys[row]).collect());
+        Run {
+            version: self.found.version.clone(),
+            numbers: std::mem::take(&mut self.numbers),
+            strings: std::mem::take(&mut self.strings),
+            keys: keys.unwrap_or_default(),
+        }
+    }
+}
+
+impl Answer {
+    pub fn place(&self) -> Place {
+        place(&self.published, &self.target)
     }
 }
 
 /// Rows looked up in the cache: what was there, and which are missing.
+#[derive(Debug)]
 struct Looked {
     words: Vec<u64>,
     /// Row numbers.
     missing: Vec<usize>,
-    keys: Vec<crate::cache::Key>,
+    keys: Vec<Key>,
 }
 
 impl Looked {
@@ -316,18 +460,31 @@ impl Looked {
         looked
     }
 
+    fn rows(&self) -> usize {
+        self.keys.len()
+    }
+
     fn run(&mut self, version: &Version, batch: Batch<'_>) -> Result<(), Fault> {
-        if self.missing.len() == batch.rows {
-            self.words = version.run(batch)?;
-            return Ok(());
+        let words = if self.missing.len() == batch.rows {
+            version.run(batch)?
+        } else {
+            let (numbers, strings) = batch.picked(&version.signature, &self.missing);
+            version.run(Batch { rows: self.missing.len(), numbers: &numbers, strings: &strings })?
+        };
+        self.take(version, words);
+        Ok(())
+    }
+
+    /// Put the outputs of the missing rows in their places.
+    fn take(&mut self, version: &Version, words: Vec<u64>) {
+        if self.missing.len() == self.rows() {
+            self.words = words;
+            return;
         }
-        let (numbers, strings) = batch.picked(&version.signature, &self.missing);
-        let words = version.run(Batch { rows: self.missing.len(), numbers: &numbers, strings: &strings })?;
         let width = version.signature.width();
         for (row, words) in self.missing.iter().zip(words.chunks_exact(width)) {
             self.words[row * width..(row + 1) * width].copy_from_slice(words);
         }
-        Ok(())
     }
 
     fn remember(&self, cache: &Cache, version: &Version, expires_nanoseconds: u64) {
@@ -362,8 +519,8 @@ fn labels(route: &Route, number: u64) -> String {
     format!("{},{}", crate::metrics::label("model", &model), crate::metrics::label("version", &number.to_string()))
 }
 
-fn count(found: &Found, answer: &Answer) {
-    let counters = &found.target.counters;
+fn count(answer: &Answer) {
+    let counters = &answer.target.counters;
     counters.answered.add(1);
     counters.rows.add(answer.rows);
     counters.latency.observe(answer.latency_seconds);
@@ -372,6 +529,6 @@ fn count(found: &Found, answer: &Answer) {
         counters.cache_misses.add(answer.rows - answer.cache_hits);
     }
     if answer.cache_hits < answer.rows {
-        counters.inference.observe(answer.infer_seconds);
+        counters.inference.observe(answer.times.infer_seconds);
     }
 }

@@ -1,6 +1,7 @@
 //! Loaded versions: load, measure, run, unload.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hint::black_box;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -115,6 +116,12 @@ impl Engine {
 
     pub fn loaded(&self) -> Vec<Arc<Version>> {
         self.versions.load().values().cloned().collect()
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Version").field("id", &self.id).field("measured", &self.measured).finish_non_exhaustive()
     }
 }
 

@@ -67,10 +67,12 @@ pub enum Code {
     AmbiguousSelector,
     ModelLoading,
     TooManyRows,
+    QueueFull,
+    OutOfTime,
 }
 
 impl Code {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::UnknownCaller,
         Self::Forbidden,
         Self::UnknownModel,
@@ -78,6 +80,8 @@ impl Code {
         Self::AmbiguousSelector,
         Self::ModelLoading,
         Self::TooManyRows,
+        Self::QueueFull,
+        Self::OutOfTime,
     ];
 
     pub fn name(self) -> &'static str {
@@ -89,6 +93,8 @@ impl Code {
             Self::AmbiguousSelector => "ambiguous_selector",
             Self::ModelLoading => "model_loading",
             Self::TooManyRows => "too_many_rows",
+            Self::QueueFull => "queue_full",
+            Self::OutOfTime => "out_of_time",
         }
     }
 

@@ -4,6 +4,7 @@ mod answer;
 mod cache;
 mod callers;
 mod clock;
+mod compute;
 mod confine;
 mod encode;
 mod engine;

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict};
+use tokio::task::AbortHandle;
 
-use crate::answer::{self, Ask, Place, Plane, Settings, Stop, now_seconds};
+use crate::answer::{self, Ask, Asked, Pending, Place, Plane, Settings, Stop, now_seconds};
 use crate::callers::{Caller, Digest};
 use crate::engine::{Batch, Measured};
 use crate::error::{self, Fault};
@@ -51,6 +52,7 @@ pub struct Answer {
     latency_seconds: f64,
     parse_seconds: f64,
     cache_seconds: f64,
+    queue_seconds: f64,
     infer_seconds: f64,
 }
 
@@ -67,8 +69,101 @@ pub struct NotMine {
     version_number: u64,
 }
 
+/// What is not for the calling thread.
 #[pyclass(frozen, module = "serval._native")]
-pub struct Later;
+pub struct Later {
+    plane: Arc<Plane>,
+    rest: Mutex<Option<Rest>>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+enum Rest {
+    /// A body that takes long to read.
+    Body(Box<Question>),
+    Run(Box<Pending>),
+}
+
+/// The arguments of `answer`, kept for another thread.
+struct Question {
+    caller: Vec<u8>,
+    asked: Asked,
+    model: Option<String>,
+    version: Option<u64>,
+    alias: Option<String>,
+    body: PyBackedBytes,
+}
+
+impl Rest {
+    async fn result(self, plane: Arc<Plane>) -> Result<answer::Answer, Stop> {
+        let pending = match self {
+            Self::Run(pending) => pending,
+            Self::Body(question) => {
+                let reader = plane.clone();
+                match plane.compute.read(move || question.answer(&reader)).await? {
+                    Err(Stop::Later(pending)) => pending,
+                    result => return result,
+                }
+            }
+        };
+        plane.finish(*pending).await
+    }
+}
+
+impl Question {
+    fn answer(&self, plane: &Plane) -> Result<answer::Answer, Stop> {
+        let ask = Ask { caller: &self.caller, asked: self.asked, may_read: true };
+        let selector = Selector { version: self.version, alias: self.alias.as_deref() };
+        plane.answer(ask, self.model.as_deref(), selector, &self.body)
+    }
+}
+
+#[pymethods]
+impl Later {
+    fn start(&self, done: Py<PyAny>) -> PyResult<()> {
+        let (rest, plane) = (self.rest()?, self.plane.clone());
+        let task = self.plane.runtime()?.spawn(async move {
+            let result = rest.result(plane.clone()).await;
+            // Not on this thread: it would wait for the GIL while sockets wait for it.
+            tokio::task::spawn_blocking(move || Python::attach(|py| tell(py, &plane, &done, result)));
+        });
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+        Ok(())
+    }
+
+    fn cancel(&self) {
+        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+
+    fn wait(&self, py: Python<'_>) -> PyResult<Reply> {
+        let rest = self.rest()?;
+        let result = py.detach(|| Ok::<_, Fault>(self.plane.runtime()?.block_on(rest.result(self.plane.clone()))))?;
+        reply(py, &self.plane, result)
+    }
+}
+
+impl Later {
+    fn of(plane: &Arc<Plane>, rest: Rest) -> Self {
+        Self { plane: plane.clone(), rest: Mutex::new(Some(rest)), task: Mutex::default() }
+    }
+
+    fn rest(&self) -> Result<Rest, Fault> {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        rest.ok_or_else(|| Fault::argument("what was left for later has begun already"))
+    }
+}
+
+/// Hand a reply over: `done` gets it, or the exception.
+fn tell(py: Python<'_>, plane: &Arc<Plane>, done: &Py<PyAny>, result: Result<answer::Answer, Stop>) {
+    let told = match reply(py, plane, result) {
+        Ok(reply) => done.call1(py, (reply,)),
+        Err(error) => done.call1(py, (error.into_value(py),)),
+    };
+    if let Err(error) = told {
+        error.write_unraisable(py, Some(done.bind(py)));
+    }
+}
 
 #[pyclass(frozen, module = "serval._native")]
 pub struct Route(routes::Route);
@@ -118,12 +213,13 @@ pub enum Lookup {
 }
 
 #[pyclass(frozen, module = "serval._native")]
-pub struct DataPlane(Plane);
+pub struct DataPlane(Arc<Plane>);
 
 #[pymethods]
 impl DataPlane {
     #[new]
-    #[pyo3(signature = (*, runtime_library, cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows))]
+    #[pyo3(signature = (*, runtime_library, cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, threads = 1, timeout_seconds = 30.0))]
+    #[allow(clippy::too_many_arguments, reason = "settings")]
     fn new(
         py: Python<'_>,
         runtime_library: &str,
@@ -131,13 +227,15 @@ impl DataPlane {
         cache_ttl_seconds: f64,
         cheap_seconds: f64,
         max_rows: usize,
+        threads: usize,
+        timeout_seconds: f64,
     ) -> PyResult<Self> {
-        let settings = Settings { cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows };
+        let settings = Settings { cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, threads, timeout_seconds };
         let plane = py.detach(|| {
             runtime::open(Path::new(runtime_library))?;
             Plane::new(settings)
         })?;
-        Ok(Self(plane))
+        Ok(Self(Arc::new(plane)))
     }
 
     fn load(
@@ -215,13 +313,18 @@ impl DataPlane {
         alias: Option<&str>,
         all_probabilities: bool,
         no_cache: bool,
-        body: &[u8],
+        body: PyBackedBytes,
         started_ns: u64,
-        may_block: bool,
     ) -> PyResult<Reply> {
-        let ask = Ask { caller, is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns, may_block };
-        let result = py.detach(|| self.0.answer(ask, model, Selector { version, alias }, body));
-        reply(py, result)
+        let asked = Asked { is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns };
+        let ask = Ask { caller, asked, may_read: false };
+        let result = py.detach(|| self.0.answer(ask, model, Selector { version, alias }, &body));
+        if let Err(Stop::Long) = result {
+            let (model, alias) = (model.map(str::to_owned), alias.map(str::to_owned));
+            let question = Question { caller: caller.to_vec(), asked, model, version, alias, body };
+            return Ok(Reply::Later(Later::of(&self.0, Rest::Body(Box::new(question)))));
+        }
+        reply(py, &self.0, result)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the head of a request")]
@@ -238,14 +341,14 @@ impl DataPlane {
         numbers: &[u8],
         strings: Vec<PyBackedStr>,
         started_ns: u64,
-        may_block: bool,
     ) -> PyResult<Reply> {
-        let ask = Ask { caller, is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns, may_block };
+        let asked = Asked { is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns };
+        let ask = Ask { caller, asked, may_read: true };
         let result = py.detach(|| {
             let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
             self.0.predict(ask, model, version, &floats(numbers)?, &strings, is_list)
         });
-        reply(py, result)
+        reply(py, &self.0, result)
     }
 
     fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
@@ -254,29 +357,32 @@ impl DataPlane {
     }
 }
 
-fn reply(py: Python<'_>, result: Result<answer::Answer, Stop>) -> PyResult<Reply> {
+fn reply(py: Python<'_>, plane: &Arc<Plane>, result: Result<answer::Answer, Stop>) -> PyResult<Reply> {
     match result {
         Ok(answer) => Ok(Reply::Answer(answered(py, answer))),
         Err(Stop::Refused(refused)) => Ok(Reply::Refusal(refusal(py, refused)?)),
         Err(Stop::NotMine(Place { model, version, number })) => Ok(Reply::NotMine(NotMine { model, version, version_number: number })),
-        Err(Stop::Later) => Ok(Reply::Later(Later)),
+        Err(Stop::Later(pending)) => Ok(Reply::Later(Later::of(plane, Rest::Run(pending)))),
+        Err(Stop::Long) => Err(Fault::argument("a body was too long for a thread that may read it").into()),
         Err(Stop::Failed(fault)) => Err(fault.into()),
     }
 }
 
 fn answered(py: Python<'_>, answer: answer::Answer) -> Answer {
+    let place = answer.place();
     Answer {
         body: PyBytes::new(py, &answer.body).unbind(),
-        model: answer.place.model,
-        version: answer.place.version,
-        version_number: answer.place.number,
+        model: place.model,
+        version: place.version,
+        version_number: place.number,
         cache: answer.cache,
         rows: answer.rows,
         cache_hits: answer.cache_hits,
         latency_seconds: answer.latency_seconds,
-        parse_seconds: answer.parse_seconds,
-        cache_seconds: answer.cache_seconds,
-        infer_seconds: answer.infer_seconds,
+        parse_seconds: answer.times.parse_seconds,
+        cache_seconds: answer.times.cache_seconds,
+        queue_seconds: answer.times.queue_seconds,
+        infer_seconds: answer.times.infer_seconds,
     }
 }
 

@@ -1,6 +1,6 @@
 """The data plane: what Rust offers to Python."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Self, final
 
 __all__ = [
@@ -102,6 +102,7 @@ class Answer:
     latency_seconds: float
     parse_seconds: float
     cache_seconds: float
+    queue_seconds: float
     infer_seconds: float
 
 @final
@@ -111,7 +112,17 @@ class Refusal:
     `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows.
     """
 
-    code: Literal["unknown_caller", "forbidden", "unknown_model", "unknown_version", "ambiguous_selector", "model_loading", "too_many_rows"]
+    code: Literal[
+        "unknown_caller",
+        "forbidden",
+        "unknown_model",
+        "unknown_version",
+        "ambiguous_selector",
+        "model_loading",
+        "too_many_rows",
+        "queue_full",
+        "out_of_time",
+    ]
     arguments: dict[str, str]
 
 @final
@@ -127,7 +138,16 @@ class NotMine:
 
 @final
 class Later:
-    """The call is too dear for the calling thread: ask again from another one with `may_block=True`."""
+    """What is left of a prediction is not for the calling thread: a body that takes long to read, a run above `cheap_seconds`."""
+
+    def start(self, done: Callable[[Answer | Refusal | NotMine | Exception], object]) -> None:
+        """Do the rest on threads of the data plane and call `done` from one of them. Raises ValueError the second time."""
+
+    def cancel(self) -> None:
+        """Nobody waits any more: a run that has not begun never does, and `done` may not be called."""
+
+    def wait(self) -> Answer | Refusal | NotMine:
+        """Do the rest while the calling thread waits, without the GIL. Raises ValueError the second time, LoadError where the run fails."""
 
 @final
 class DataPlane:
@@ -141,8 +161,11 @@ class DataPlane:
         cache_ttl_seconds: float,
         cheap_seconds: float,
         max_rows: int,
+        threads: int = 1,
+        timeout_seconds: float = 30.0,
     ) -> Self:
-        """`runtime_library`: path of `libonnxruntime.so`. `cheap_seconds`: calls estimated above it answer `Later` unless `may_block`.
+        """`runtime_library`: path of `libonnxruntime.so`. `cheap_seconds`: calls estimated above it answer `Later`.
+        `threads`: of those that wait for sockets, and again of those that run what is dear. `timeout_seconds`: for the rest of a `Later`.
 
         Raises LoadError when the library can not be opened.
         """
@@ -186,7 +209,6 @@ class DataPlane:
         no_cache: bool,
         body: bytes,
         started_ns: int,
-        may_block: bool,
     ) -> Answer | Refusal | NotMine | Later:
         """Answer a JSON prediction of number columns, or say why not.
 
@@ -208,7 +230,6 @@ class DataPlane:
         numbers: bytes,
         strings: Sequence[str],
         started_ns: int,
-        may_block: bool,
     ) -> Answer | Refusal | Later:
         """The second half of `answer`, for rows that Python decoded. `model`, `version`: ids, as NotMine or `find` gave them.
 

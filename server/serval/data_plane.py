@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from serval._native import Answer, DataPlane, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route
+from serval.cores import compute_threads
 from serval.runtime import runtime_library
 from serval.settings import Settings
 
@@ -34,6 +35,8 @@ def open_data_plane(settings: Settings) -> DataPlane:
         cache_ttl_seconds=settings.cache_ttl_seconds,
         cheap_seconds=settings.cheap_seconds,
         max_rows=settings.max_rows,
+        threads=compute_threads(),
+        timeout_seconds=settings.predict_timeout_seconds,
     )
 
 

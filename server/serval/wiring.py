@@ -16,7 +16,6 @@ from sqlalchemy.pool import QueuePool
 
 from serval.conversion.children import Limits
 from serval.conversion.sandbox import Sandbox
-from serval.cores import compute_threads
 from serval.data_plane import Publisher, open_data_plane
 from serval.db.engine import Database, database_url, open_engine
 from serval.errors import CannotStart
@@ -26,7 +25,6 @@ from serval.metrics import Metrics, count_connections
 from serval.models.conversions import Conversions
 from serval.models.live import LiveModels
 from serval.models.service import ModelService
-from serval.predictions.compute import Compute
 from serval.predictions.service import PredictionService
 from serval.settings import Settings
 from serval.storage.disk import DiskStorage
@@ -70,12 +68,10 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         )
         stack.push_async_callback(redis.aclose)
         await _check_redis(redis)
-        compute = Compute(compute_threads(), settings.predict_timeout_seconds)
-        stack.callback(compute.close)
         sandbox = open_sandbox(settings)
         stack.push_async_callback(sandbox.close)
         await sandbox.start()
-        wiring = _wire(settings, log, database, redis, compute, sandbox)
+        wiring = _wire(settings, log, database, redis, sandbox)
         admin_key = await wiring.users.ensure_administrator(settings.data_dir)
         if admin_key is not None:
             log.info("administrator_made", key_file=str(admin_key))
@@ -100,7 +96,7 @@ async def _check_redis(redis: Redis) -> None:
         raise CannotStart(f"Redis (`SERVAL_REDIS_URL`) is out of reach: {error}") from error
 
 
-def _wire(settings: Settings, log: Log, database: Database, redis: Redis, compute: Compute, sandbox: Sandbox) -> Wiring:
+def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox) -> Wiring:
     metrics = Metrics()
     plane = open_data_plane(settings)
     publisher = Publisher(plane)
@@ -120,7 +116,7 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, comput
         live=live,
         models=ModelService(database, storage, live, settings.max_pending_uploads),
         conversions=conversions,
-        predictions=PredictionService(plane, publisher, users.find_caller, live, compute, settings.max_rows),
+        predictions=PredictionService(plane, publisher, users.find_caller, live, settings.max_rows),
         probes=_probes(database, redis, publisher, live),
     )
 

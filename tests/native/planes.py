@@ -12,7 +12,7 @@ import onnxruntime
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-from serval._native import DataPlane, Route
+from serval._native import DataPlane, Later, Route
 
 KEY = hashlib.sha256(b"a key").digest()
 LIBRARY = str(next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")))
@@ -20,7 +20,14 @@ OPSET = {"": 21, "ai.onnx.ml": 3}
 
 
 def new_plane(**settings: Any) -> DataPlane:
-    defaults = {"cache_bytes": 1 << 24, "cache_ttl_seconds": 60.0, "cheap_seconds": 10.0, "max_rows": 1000}
+    defaults = {
+        "cache_bytes": 1 << 24,
+        "cache_ttl_seconds": 60.0,
+        "cheap_seconds": 10.0,
+        "max_rows": 1000,
+        "threads": 2,
+        "timeout_seconds": 30.0,
+    }
     return DataPlane(runtime_library=LIBRARY, **(defaults | settings))
 
 
@@ -88,9 +95,10 @@ def load(plane: DataPlane, model: onnx.ModelProto, contract: dict[str, Any], row
 def ask(
     plane: DataPlane, body: bytes | str, shape: str = "full", model: str | None = "iris", *, caller: bytes = KEY, **settings: Any
 ) -> Any:
-    defaults = {"version": None, "alias": None, "all_probabilities": False, "no_cache": False, "may_block": True}
+    """What the data plane answers, waited for unless `waits=False`."""
+    defaults = {"version": None, "alias": None, "all_probabilities": False, "no_cache": False, "waits": True}
     given = defaults | settings
-    return plane.answer(
+    reply = plane.answer(
         caller,
         shape,
         model if shape == "full" else None,
@@ -100,5 +108,5 @@ def ask(
         given["no_cache"],
         body.encode() if isinstance(body, str) else body,
         time.monotonic_ns(),
-        given["may_block"],
     )
+    return reply.wait() if isinstance(reply, Later) and given["waits"] else reply

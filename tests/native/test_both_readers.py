@@ -48,7 +48,7 @@ def plane() -> DataPlane:
 
 
 def ask(plane: DataPlane, body: bytes) -> Any:
-    return plane.answer(KEY, "full", "echo", None, None, False, True, body, time.monotonic_ns(), True)
+    return plane.answer(KEY, "full", "echo", None, None, False, True, body, time.monotonic_ns())
 
 
 def rows_read(answer: Answer) -> list[list[float]]:

@@ -58,7 +58,7 @@ def test_missing_values_share_an_entry() -> None:
     assert ask(plane, '{"input":[null,1]}').cache == "miss"
     other_nan = np.frombuffer(np.array([0xFFF8000000001234], dtype=np.uint64).tobytes(), dtype=np.float64)
     numbers = np.array([other_nan[0], 1.0]).tobytes()
-    reply: Any = plane.predict(KEY, "full", "mdl_1", "ver_1", False, False, False, numbers, [], time.monotonic_ns(), True)
+    reply: Any = plane.predict(KEY, "full", "mdl_1", "ver_1", False, False, False, numbers, [], time.monotonic_ns())
     assert reply.cache == "l1"
 
 
@@ -151,6 +151,6 @@ def test_a_cached_answer_has_equal_bytes() -> None:
 
 def test_a_hit_is_cheap_however_dear_the_model() -> None:
     plane = cached_plane(cheap_seconds=1e-6)
-    assert not isinstance(ask(plane, ROW, may_block=False), Answer)
+    assert not isinstance(ask(plane, ROW, waits=False), Answer)
     ask(plane, ROW)
-    assert ask(plane, ROW, may_block=False).cache == "l1"
+    assert ask(plane, ROW, waits=False).cache == "l1"

@@ -107,10 +107,11 @@ def test_routes_are_replaced_whole(shared_plane: DataPlane) -> None:
 
 
 def predict(
-    plane: DataPlane, numbers: Any, *, is_list: bool = False, model: str = "mdl_1", version: str = "ver_1", may_block: bool = True
+    plane: DataPlane, numbers: Any, *, is_list: bool = False, model: str = "mdl_1", version: str = "ver_1", waits: bool = True
 ) -> Any:
     data = np.asarray(numbers, dtype=np.float64).tobytes()
-    return plane.predict(KEY, "full", model, version, False, True, is_list, data, [], time.monotonic_ns(), may_block)
+    reply = plane.predict(KEY, "full", model, version, False, True, is_list, data, [], time.monotonic_ns())
+    return reply.wait() if isinstance(reply, Later) and waits else reply
 
 
 def test_predict_answers_as_answer_does(shared_plane: DataPlane) -> None:
@@ -137,9 +138,9 @@ def test_dear_calls_wait_for_another_thread() -> None:
     put_caller(plane)
     plane.set_routes([route()])
     load(plane, graphs.largest(2), signature(2, labels=[[0, 1]]), np.ones((1, 2)))
-    assert isinstance(ask(plane, BODY, may_block=False), Later)
-    assert isinstance(predict(plane, [[0, 1]], may_block=False), Later)
-    assert isinstance(ask(plane, BODY, may_block=True), Answer)
+    assert isinstance(ask(plane, BODY, waits=False), Later)
+    assert isinstance(predict(plane, [[0, 1]], waits=False), Later)
+    assert isinstance(ask(plane, BODY, waits=True), Answer)
 
 
 def test_a_large_body_is_not_read_on_a_thread_that_may_not_wait() -> None:
@@ -147,10 +148,10 @@ def test_a_large_body_is_not_read_on_a_thread_that_may_not_wait() -> None:
     put_caller(plane)
     plane.set_routes([route()])
     load(plane, graphs.largest(2), signature(2, labels=[[0, 1]]), np.ones((1, 2)))
-    assert isinstance(ask(plane, BODY + " " * 1_000_000, may_block=False), Later)
-    assert isinstance(ask(plane, BODY + " " * 1_000_000, may_block=True), Answer)
+    assert isinstance(ask(plane, BODY + " " * 1_000_000, waits=False), Later)
+    assert isinstance(ask(plane, BODY + " " * 1_000_000, waits=True), Answer)
 
 
 def test_a_shape_that_does_not_exist_is_a_mistake(shared_plane: DataPlane) -> None:
     with pytest.raises(ValueError, match="shape"):
-        shared_plane.answer(KEY, "long", "iris", None, None, False, False, b"", 0, True)  # type: ignore[arg-type]
+        shared_plane.answer(KEY, "long", "iris", None, None, False, False, b"", 0)  # type: ignore[arg-type]

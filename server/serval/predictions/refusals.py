@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from serval.errors import BadRequest, NotAuthenticated, NotFound, NotPermitted, ServalError, TooLarge, Unavailable
+from serval.errors import BadRequest, NotAuthenticated, NotFound, NotPermitted, OutOfTime, ServalError, TooLarge, Unavailable
 from serval.predictions.exact_json import shown
 
 Arguments = Mapping[str, str]
@@ -51,6 +51,17 @@ def _model_loading(arguments: Arguments) -> ServalError:
     return Unavailable(f"The model{_quoted(arguments, 'model')} is being loaded; ask again in a second.")
 
 
+def _queue_full(_: Arguments) -> ServalError:
+    return Unavailable("Too many expensive predictions are waiting: try again in a second.")
+
+
+def _out_of_time(arguments: Arguments) -> ServalError:
+    return OutOfTime(
+        f"The prediction takes about {arguments['seconds']} s, and {arguments['limit']} s is the limit "
+        "(`predict_timeout_seconds`): send fewer rows at a time."
+    )
+
+
 def _too_many_rows(arguments: Arguments) -> ServalError:
     limit = arguments["limit"]
     return TooLarge(
@@ -67,6 +78,8 @@ def _quoted(arguments: Arguments, name: str) -> str:
 _ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
     "unknown_caller": _unknown_caller,
     "forbidden": _forbidden,
+    "queue_full": _queue_full,
+    "out_of_time": _out_of_time,
     "unknown_model": _unknown_model,
     "unknown_version": _unknown_version,
     "ambiguous_selector": _ambiguous_selector,

@@ -127,7 +127,7 @@ async def test_model(
     answer = await predictions.answer(question, msgspec.json.encode(example))
     note(request.scope, model=answer.model, version=answer.version_number)
     tested = msgspec.json.encode({"request": example, "answer": msgspec.Raw(answer.body)})
-    return Response(tested, media_type="application/json", headers=_headers(answer, question.queue_seconds))
+    return Response(tested, media_type="application/json", headers=_headers(answer))
 
 
 def _question(
@@ -171,15 +171,15 @@ def _csv_parameters(request: HttpRequest) -> dict[str, str] | None:
 async def _respond(request: HttpRequest, predictions: PredictionService, question: Question) -> Response[bytes]:
     answer = await predictions.answer(question, await request.body())
     note(request.scope, model=answer.model, version=answer.version_number, user=predictions.user_of(question.caller))
-    return Response(answer.body, media_type="application/json", headers=_headers(answer, question.queue_seconds))
+    return Response(answer.body, media_type="application/json", headers=_headers(answer))
 
 
-def _headers(answer: Answer, queue_seconds: float) -> dict[str, str]:
+def _headers(answer: Answer) -> dict[str, str]:
     return {
         "X-Model-Version": str(answer.version_number),
         "X-Cache": answer.cache,
         "Server-Timing": (
             f"parse;dur={answer.parse_seconds * 1e3:.3f}, cache;dur={answer.cache_seconds * 1e3:.3f}, "
-            f"queue;dur={queue_seconds * 1e3:.3f}, infer;dur={answer.infer_seconds * 1e3:.3f}"
+            f"queue;dur={answer.queue_seconds * 1e3:.3f}, infer;dur={answer.infer_seconds * 1e3:.3f}"
         ),
     }

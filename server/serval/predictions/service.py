@@ -1,16 +1,16 @@
 """One prediction, from the bytes of a body to the bytes of an answer."""
 
+import asyncio
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from serval.auth.caller import FindCaller
 from serval.data_plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
-from serval.errors import OutOfTime, UnsupportedContent
+from serval.errors import UnsupportedContent
 from serval.models.live import LiveModels
 from serval.models.service import LARGEST_NUMBER
-from serval.predictions.compute import Compute, RanAway
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
 from serval.predictions.refusals import refusal_error
@@ -19,7 +19,7 @@ from serval.predictions.values import Decoded
 T = TypeVar("T")
 
 SMALL_BODY_BYTES = 64 * 1024
-"""A larger body is decoded on a compute thread, so that the event loop stays free for the others."""
+"""A larger body is decoded on another thread, so that the event loop stays free for the others."""
 
 
 class Question(msgspec.Struct):
@@ -38,8 +38,6 @@ class Question(msgspec.Struct):
     """Parameters of `text/csv`; None: the body is JSON."""
     started_ns: int
     """CLOCK_MONOTONIC when the body began to arrive."""
-    queue_seconds: float = 0.0
-    """How long it waited for a thread on its way to the answer."""
 
 
 class Target(NamedTuple):
@@ -49,24 +47,14 @@ class Target(NamedTuple):
     version: str
 
 
-class Run(NamedTuple):
-    """A run of a version, before it is made."""
-
-    version: str
-    expected_seconds: float
-
-
 class PredictionService:
     """Asks the data plane, and does what it leaves to Python."""
 
-    def __init__(
-        self, plane: DataPlane, publisher: Publisher, find_caller: FindCaller, live: LiveModels, compute: Compute, max_rows: int
-    ) -> None:
+    def __init__(self, plane: DataPlane, publisher: Publisher, find_caller: FindCaller, live: LiveModels, max_rows: int) -> None:
         self._plane = plane
         self._publisher = publisher
         self._find_caller = find_caller
         self._live = live
-        self._compute = compute
         self._max_rows = max_rows
 
     async def answer(self, question: Question, body: bytes) -> Answer:
@@ -75,73 +63,31 @@ class PredictionService:
             question.version = min(question.version, LARGEST_NUMBER)  # a caller may ask for one that no integer of the core holds
         if question.csv is not None:
             return await self._decode_and_predict(question, body, await self._find(question, question.model))
-
-        def ask(may_block: bool) -> Answer | NotMine | Refusal | Later:
-            return self._answer(question, body, may_block)
-
-        def run() -> Run | None:
-            return self._run_of(question, body)
-
-        reply: Answer | NotMine = await self._ask(question, ask, run, may_block=len(body) > SMALL_BODY_BYTES)
+        reply: Answer | NotMine = await self._ask(question, lambda: self._answer(question, body))
         if isinstance(reply, Answer):
             return reply
         if reply.version:
             return await self._decode_and_predict(question, body, Target(reply.model, reply.version))
         return await self._decode_and_predict(question, body, await self._find(question, question.model or model_name(body)))
 
-    def _answer(self, question: Question, body: bytes, may_block: bool) -> Answer | Refusal | NotMine | Later:
+    def _answer(self, question: Question, body: bytes) -> Answer | Refusal | NotMine | Later:
         q = question
-        return self._plane.answer(
-            q.caller, q.shape, q.model, q.version, q.alias, q.all_probabilities, q.no_cache, body, q.started_ns, may_block
-        )
+        return self._plane.answer(q.caller, q.shape, q.model, q.version, q.alias, q.all_probabilities, q.no_cache, body, q.started_ns)
 
-    async def _ask(
-        self,
-        question: Question,
-        ask: Callable[[bool], T | Refusal | Later],
-        run: Callable[[], Run | None] = lambda: None,
-        *,
-        may_block: bool = False,
-    ) -> T:
+    async def _ask(self, question: Question, ask: Callable[[], T | Refusal | Later]) -> T:
         """Ask until there is an answer, mending what Python can mend, each once: an unknown caller, a version not loaded, one
-        about to be routed, a dear call.
-
-        `run`: what the call would run, for a dear one to be refused before it starts where it can not end in time.
-        """
+        about to be routed."""
         mended: set[str] = set()
         while True:
-            reply = await self._on_thread(question, lambda: ask(True), run()) if may_block else ask(False)
+            reply: Any = ask()
             if isinstance(reply, Later):
-                may_block = True
-            elif not isinstance(reply, Refusal):
-                return reply
-            elif reply.code in mended:
+                reply = await _finished(reply)
+            if not isinstance(reply, Refusal):
+                return cast(T, reply)
+            if reply.code in mended:
                 raise refusal_error(reply)
-            else:
-                mended.add(reply.code)
-                await self._mend(question, reply)
-
-    async def _on_thread(self, question: Question, call: Callable[[], T], run: Run | None = None) -> T:
-        try:
-            result, waited_seconds = await self._compute.run(call, run and run.expected_seconds)
-        except RanAway as error:
-            if run is not None:
-                await self._live.quarantine(run.version, str(error))
-            raise OutOfTime("The prediction did not end in time, so the version was taken out of service.") from None
-        question.queue_seconds += waited_seconds
-        return result
-
-    def _run_of(self, question: Question, body: bytes) -> Run | None:
-        """What a body of JSON would run at most: it has a row for each opening bracket, at most. None where that is not known yet."""
-        model = question.model or model_name(body)
-        found = self._plane.find(question.caller, model, question.version, question.alias)
-        if isinstance(found, Refusal):
-            return None
-        return self._run(found[1], min(body.count(b"[") + body.count(b"{"), self._max_rows))
-
-    def _run(self, version: str, rows: int) -> Run | None:
-        running = self._live.running(version)
-        return None if running is None else Run(version, running.seconds(rows))
+            mended.add(reply.code)
+            await self._mend(question, reply)
 
     async def _mend(self, question: Question, refusal: Refusal) -> None:
         if refusal.code == "unknown_caller":
@@ -161,7 +107,7 @@ class PredictionService:
         if model is None:
             raise UnsupportedContent("`POST /predict` names the model in a JSON body: send CSV to /api/v1/predict/{model}.")
 
-        def find(_: bool) -> Target | Refusal:
+        def find() -> Target | Refusal:
             found = self._plane.find(question.caller, model, question.version, question.alias)
             return found if isinstance(found, Refusal) else Target(found[0], found[1])
 
@@ -175,14 +121,10 @@ class PredictionService:
                 return decode_csv(body, signature, parameters=question.csv, max_rows=self._max_rows)
             return decode_json(body, signature, max_rows=self._max_rows, shape=question.shape)
 
-        decoded = await self._on_thread(question, decode) if len(body) > SMALL_BODY_BYTES else decode()
-        return await self._ask(
-            question,
-            lambda may_block: self._predict(question, target, decoded, may_block),
-            lambda: self._run(target.version, decoded.rows),
-        )
+        decoded = await asyncio.to_thread(decode) if len(body) > SMALL_BODY_BYTES else decode()
+        return await self._ask(question, lambda: self._predict(question, target, decoded))
 
-    def _predict(self, question: Question, target: Target, decoded: Decoded, may_block: bool) -> Answer | Refusal | Later:
+    def _predict(self, question: Question, target: Target, decoded: Decoded) -> Answer | Refusal | Later:
         q, d = question, decoded
         return self._plane.predict(
             q.caller,
@@ -195,9 +137,29 @@ class PredictionService:
             d.numbers,
             d.strings,
             q.started_ns,
-            may_block,
         )
 
     def user_of(self, caller: bytes) -> str | None:
         """Return the id of the user behind a key that has predicted."""
         return self._publisher.user_of(caller)
+
+
+async def _finished(later: Later) -> Answer | Refusal | NotMine:
+    """Wait for the rest of a prediction, which runs on threads of the data plane. Raises what the run raises."""
+    loop = asyncio.get_running_loop()
+    reply: asyncio.Future[Answer | Refusal | NotMine] = loop.create_future()
+
+    def settle(outcome: Answer | Refusal | NotMine | Exception) -> None:
+        if reply.cancelled():
+            return
+        if isinstance(outcome, Exception):
+            reply.set_exception(outcome)
+        else:
+            reply.set_result(outcome)
+
+    later.start(lambda outcome: loop.call_soon_threadsafe(settle, outcome))
+    try:
+        return await reply
+    except asyncio.CancelledError:
+        later.cancel()
+        raise
