@@ -10,7 +10,12 @@ mod encode;
 mod engine;
 mod ensembles;
 mod error;
+mod forward;
+mod front;
 mod graph;
+mod head;
+mod ids;
+mod listener;
 mod memory;
 mod metrics;
 mod onnx;
@@ -20,6 +25,7 @@ mod routes;
 mod rows;
 mod runtime;
 mod signature;
+mod templates;
 
 use mimalloc::MiMalloc;
 use pyo3::prelude::*;
@@ -36,5 +42,5 @@ mod _native {
     #[pymodule_export]
     use crate::graph::check_graph;
     #[pymodule_export]
-    use crate::plane::{Answer, DataPlane, Later, Loaded, NotMine, Outputs, Refusal, Route};
+    use crate::plane::{Answer, DataPlane, Front, FrontLimits, Later, Loaded, NotMine, Outputs, Refusal, Route};
 }

@@ -19,7 +19,7 @@ impl Counter {
         self.0.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -167,11 +167,11 @@ pub fn label(name: &str, value: &str) -> String {
     format!("{name}=\"{escaped}\"")
 }
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+pub fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     push(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
 }
 
-fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+pub fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
     match labels {
         "" => push(text, format_args!("{name} {value}\n")),
         _ => push(text, format_args!("{name}{{{labels}}} {value}\n")),

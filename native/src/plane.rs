@@ -1,22 +1,30 @@
 //! The data plane as Python sees it: typed arguments in, GIL released, plain Rust called, values out.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict};
-use tokio::task::AbortHandle;
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::answer::{self, Ask, Asked, Pending, Place, Plane, Settings, Stop, now_seconds};
 use crate::callers::{Caller, Digest};
 use crate::engine::{Batch, Measured};
 use crate::error::{self, Fault};
+use crate::forward::App;
+use crate::front;
+use crate::listener::{self, Listener};
 use crate::metrics::Gauges;
 use crate::routes::{self, Selector};
 use crate::runtime;
 use crate::signature::{Float, Signature};
+use crate::templates::{self, Templates};
 
 #[pyclass(frozen, get_all, module = "serval._native")]
 pub struct Loaded {
@@ -215,6 +223,92 @@ pub enum Lookup {
 #[pyclass(frozen, module = "serval._native")]
 pub struct DataPlane(Arc<Plane>);
 
+/// The public port, open.
+#[pyclass(frozen, module = "serval._native")]
+pub struct Front {
+    listener: Arc<Listener>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
+    plane: Arc<Plane>,
+}
+
+#[pymethods]
+impl Front {
+    fn beat(&self) {
+        self.listener.front().beat();
+    }
+
+    fn close_after_each_answer(&self) {
+        self.listener.front().close_after_each_answer();
+    }
+
+    fn stop(&self, py: Python<'_>, patience_seconds: f64) -> PyResult<usize> {
+        let Some(accepting) = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(0);
+        };
+        self.listener.close();
+        let cut_off = py.detach(|| {
+            Ok::<_, Fault>(self.plane.runtime()?.block_on(async {
+                let mut accepting = accepting;
+                if tokio::time::timeout(Duration::from_secs_f64(patience_seconds), &mut accepting).await.is_ok() {
+                    return 0;
+                }
+                let cut_off = self.listener.cut_off();
+                let _ = tokio::time::timeout(CUT_OFF, &mut accepting).await;
+                cut_off
+            }))
+        })?;
+        Ok(cut_off)
+    }
+
+    fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let mut text = String::new();
+        self.listener.write(&mut text);
+        PyBytes::new(py, text.as_bytes())
+    }
+}
+
+/// A refusal that the front may send by itself: name, status, headers, body.
+#[derive(FromPyObject)]
+pub struct Published(String, u16, Vec<(String, String)>, Vec<u8>);
+
+/// Settings of the public port.
+#[pyclass(frozen, module = "serval._native")]
+pub struct FrontLimits {
+    front: front::Limits,
+    listener: listener::Limits,
+}
+
+#[pymethods]
+impl FrontLimits {
+    #[new]
+    #[pyo3(signature = (
+        *, connections, connections_by_address, head_bytes, body_bytes, buffered_bytes, forwarded, head_seconds, body_seconds,
+        idle_seconds, write_seconds, stall_seconds
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "settings")]
+    fn new(
+        connections: usize,
+        connections_by_address: usize,
+        head_bytes: usize,
+        body_bytes: usize,
+        buffered_bytes: usize,
+        forwarded: usize,
+        head_seconds: f64,
+        body_seconds: f64,
+        idle_seconds: f64,
+        write_seconds: f64,
+        stall_seconds: f64,
+    ) -> Self {
+        Self {
+            front: front::Limits { body_bytes, buffered_bytes, forwarded, body_seconds, stall_seconds },
+            listener: listener::Limits { connections, connections_by_address, head_bytes, head_seconds, idle_seconds, write_seconds },
+        }
+    }
+}
+
+/// What connections that are cut off may take to notice.
+const CUT_OFF: Duration = Duration::from_secs(1);
+
 #[pymethods]
 impl DataPlane {
     #[new]
@@ -351,6 +445,30 @@ impl DataPlane {
         reply(py, &self.0, result)
     }
 
+    /// `refusals`: name, status, headers, body. `marks`: a text in them that stands for a gap, and the name of the gap.
+    fn start_front(
+        &self,
+        descriptor: i32,
+        app_socket: PathBuf,
+        limits: &FrontLimits,
+        refusals: Vec<Published>,
+        marks: HashMap<String, String>,
+        live: Vec<u8>,
+    ) -> PyResult<Front> {
+        let published =
+            refusals.into_iter().map(|Published(name, status, headers, body)| templates::Published { name, status, headers, body });
+        let templates = Templates::of(published.collect(), &marks)?;
+        let runtime = self.0.runtime()?;
+        let _inside = runtime.enter();
+        let stream =
+            listening(descriptor).map_err(|error| Fault::argument(format!("descriptor {descriptor} is no listening socket: {error}")))?;
+        let app = App::new(&app_socket, Duration::from_secs_f64(limits.front.body_seconds));
+        let front = front::Front::new(self.0.clone(), app, templates, live.into(), limits.front.clone());
+        let listener = Arc::new(Listener::new(Arc::new(front), limits.listener.clone()));
+        let accepting = runtime.spawn(listener.clone().accept(stream));
+        Ok(Front { listener, accepting: Mutex::new(Some(accepting)), plane: self.0.clone() })
+    }
+
     fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let text = py.detach(|| self.0.metrics.text(&gauges(&self.0)));
         PyBytes::new(py, text.as_bytes())
@@ -427,6 +545,15 @@ fn gauges(plane: &Plane) -> Gauges {
         .collect();
     loaded.sort_by(|one, other| one.0.cmp(&other.0));
     Gauges { cache_bytes: plane.cache.bytes(), cache_entries: plane.cache.entries(), cache_evictions: plane.cache.evictions(), loaded }
+}
+
+/// The socket that the parent bound: a copy of the descriptor, which the caller keeps.
+fn listening(descriptor: i32) -> io::Result<TcpListener> {
+    // SAFETY: the descriptor stays open while this call lasts, because whoever calls owns it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let listener = std::net::TcpListener::from(borrowed.try_clone_to_owned()?);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 fn floats(bytes: &[u8]) -> Result<Vec<f64>, Fault> {

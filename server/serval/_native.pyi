@@ -1,12 +1,15 @@
 """The data plane: what Rust offers to Python."""
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Literal, Self, final
 
 __all__ = [
     "Answer",
     "ConfinementError",
     "DataPlane",
+    "Front",
+    "FrontLimits",
     "GraphError",
     "Later",
     "LoadError",
@@ -237,8 +240,63 @@ class DataPlane:
         `is_list`: the body said `inputs`, so the answer is a list. Raises ValueError where numbers and strings are no whole rows, LoadError where the run fails.
         """
 
+    def start_front(
+        self,
+        descriptor: int,
+        app_socket: str | PathLike[str],
+        limits: FrontLimits,
+        refusals: Sequence[tuple[str, int, Sequence[tuple[str, str]], bytes]],
+        marks: dict[str, str],
+        live: bytes,
+    ) -> Front:
+        """Answer on a listening TCP socket, of which a copy is taken; what is not answered goes to the app on `app_socket`.
+
+        `refusals`: name, status, headers and body of each refusal that is sent from here. `marks`: a text in them that stands for a gap,
+        and what the gap is for: `request_id` or an argument of the refusal. `live`: the body of `GET /health/live`. Raises ValueError.
+        """
+
     def metrics(self) -> bytes:
         """Prometheus text (version 0.0.4) of the data plane's own counters and histograms."""
+
+@final
+class FrontLimits:
+    """What the public port may take of the machine, and how long its clients may take."""
+
+    def __new__(
+        cls,
+        *,
+        connections: int,
+        connections_by_address: int,
+        head_bytes: int,
+        body_bytes: int,
+        buffered_bytes: int,
+        forwarded: int,
+        head_seconds: float,
+        body_seconds: float,
+        idle_seconds: float,
+        write_seconds: float,
+        stall_seconds: float,
+    ) -> Self:
+        """`buffered_bytes`: of bodies, over all connections. `forwarded`: requests that the app answers at a time.
+
+        `stall_seconds`: `GET /health/live` is refused when the last `beat` is older.
+        """
+
+@final
+class Front:
+    """The public port, open."""
+
+    def beat(self) -> None:
+        """The event loop of the app is alive."""
+
+    def close_after_each_answer(self) -> None:
+        """Tell clients with their next answer to connect anew."""
+
+    def stop(self, patience_seconds: float) -> int:
+        """Accept nobody any more and let requests under way finish; return how many were cut off. Takes as long: call it from a thread."""
+
+    def metrics(self) -> bytes:
+        """Prometheus text (version 0.0.4) of the port's own counters."""
 
 @final
 class Route:

@@ -5,26 +5,23 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serval import handover
 from serval.errors import CannotStart, ServalError
 from serval.handover import Orders
 from serval.kin import die_with_parent
-from serval.log import Log, open_log, take_over_logging
+from serval.log import Log, open_log
 from serval.settings import Settings
 
-BEAT_SECONDS = 0.5
-LINGER_SECONDS = 0.25
-"""What a client that has just connected may take to send its request before a stopping server hangs up."""
-CUT_OFF_SECONDS = 1.0
-"""What requests that were cut off may take to notice."""
+if TYPE_CHECKING:
+    from serval.port import OpenFront, PublicPort
 
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
+BEAT_SECONDS = 0.5
+
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 """`(scope, receive, send)`."""
 
@@ -38,6 +35,8 @@ class Serving:
     """Prometheus text, for operators."""
     begin_drain: Callable[[], None]
     """From now on the app says that it is not ready."""
+    open_front: "OpenFront | None" = None
+    """None: the app has the public port for itself."""
 
 
 OpenApp = Callable[[Orders, Log], AbstractAsyncContextManager[Serving]]
@@ -51,7 +50,12 @@ async def open_serval(orders: Orders, log: Log) -> AsyncIterator[Serving]:
 
     await prepare_database(orders)
     async with open_wiring(orders.settings, log) as wiring:
-        yield Serving(app=build_app(wiring), render_metrics=wiring.render_metrics, begin_drain=wiring.probes.stop)
+        yield Serving(
+            app=build_app(wiring),
+            render_metrics=wiring.render_metrics,
+            begin_drain=wiring.probes.stop,
+            open_front=wiring.open_front if orders.settings.front else None,
+        )
 
 
 async def prepare_database(orders: Orders) -> None:
@@ -91,28 +95,30 @@ def run_child(*, open_app: OpenApp = open_serval) -> int:
 
 async def serve(orders: Orders, open_app: OpenApp, log: Log) -> None:
     """Open everything, answer until a signal says stop, close everything in order."""
+    from serval.port import open_port
+
     control = Control(orders.control_descriptor)
     stop = Stop()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(control.close)
         serving = await stack.enter_async_context(open_app(orders, log))
-        front = Front(serving.app, orders.public_descriptor, log)
-        await stack.enter_async_context(metrics_listener(orders.metrics_descriptor, serving.render_metrics))
-        front.start()
+        port = await stack.enter_async_context(open_port(serving.app, serving.open_front, orders, log))
+        await stack.enter_async_context(metrics_listener(orders.metrics_descriptor, lambda: serving.render_metrics() + port.metrics()))
+        control.on_beat(port.beat)
         control.ready()
-        await first_of(stop.asked.wait(), front.ended())
+        await first_of(stop.asked.wait(), port.ended())
         log.info("draining")
-        await drain(orders.settings, serving, front, is_reload=stop.is_reload)
+        await drain(orders.settings, serving, port, is_reload=stop.is_reload)
 
 
-async def drain(settings: Settings, serving: Serving, front: "Front", *, is_reload: bool) -> None:
+async def drain(settings: Settings, serving: Serving, port: "PublicPort", *, is_reload: bool) -> None:
     """Say so, wait for those who route to us, refuse new connections, finish what is under way."""
     serving.begin_drain()
-    front.close_after_each_answer()
+    port.close_after_each_answer()
     if not is_reload:
         await asyncio.sleep(settings.drain_pause_seconds)
-        await front.refuse_new_connections()
-    await front.stop(settings.drain_seconds)
+        await port.refuse_new_connections()
+    await port.stop(settings.drain_seconds)
 
 
 async def first_of(*waits: Awaitable[object]) -> None:
@@ -148,7 +154,12 @@ class Control:
         self._line.setblocking(False)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._line, self._on_readable)
+        self._on_beat: Callable[[], None] = _nothing
         self._beating = loop.create_task(self._beat())
+
+    def on_beat(self, call: Callable[[], None]) -> None:
+        """Call something with each beat from now on."""
+        self._on_beat = call
 
     def ready(self) -> None:
         self._line.send(handover.READY)
@@ -162,6 +173,7 @@ class Control:
         while True:
             with suppress(BlockingIOError):  # a parent that does not read has beats enough
                 self._line.send(handover.BEAT)
+            self._on_beat()
             await asyncio.sleep(BEAT_SECONDS)
 
     def _on_readable(self) -> None:
@@ -169,72 +181,8 @@ class Control:
             os._exit(1)
 
 
-class Front:
-    """Granian on a socket that is already listening."""
-
-    def __init__(self, app: AsgiApp, descriptor: int, log: Log) -> None:
-        from serval.granian import server_on
-
-        self._app = app
-        self._is_closing = False
-        self._listener = socket.socket(fileno=os.dup(descriptor))
-        self._log = log
-        self._server = server_on(descriptor, self._answer)
-        self._running: asyncio.Task[None] | None = None
-        self._under_way: set[asyncio.Task[Any]] = set()
-        take_over_logging(log)  # after Granian, which configures `logging` when it is made
-
-    def start(self) -> None:
-        self._running = asyncio.create_task(self._server.serve())
-
-    async def ended(self) -> None:
-        """Returns, or raises, when Granian ends without having been asked."""
-        assert self._running is not None  # noqa: S101
-        await asyncio.shield(self._running)
-        raise RuntimeError("Granian ended unasked")
-
-    def close_after_each_answer(self) -> None:
-        """Tell keep-alive clients with their next answer to connect anew, which leads them elsewhere."""
-        self._is_closing = True
-
-    async def refuse_new_connections(self) -> None:
-        """Keep out who is not connected yet; give who has just connected the time to ask."""
-        from serval.listener import accepted_all, drop_new_connections
-
-        drop_new_connections(self._listener)
-        while not accepted_all(self._listener):  # noqa: ASYNC110 the kernel has no event for it
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(LINGER_SECONDS)
-
-    async def stop(self, patience_seconds: float) -> None:
-        """Stop accepting and finish what is under way; what is not done in time is cut off."""
-        assert self._running is not None  # noqa: S101
-        self._listener.close()
-        self._server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait({self._running}, timeout=patience_seconds)
-        if not self._running.done():
-            self._log.warning("requests_cut_off", requests=len(self._under_way), after_seconds=patience_seconds)
-            for task in self._under_way:
-                task.cancel()
-            await asyncio.wait({self._running}, timeout=CUT_OFF_SECONDS)
-
-    async def _answer(self, scope: Any, receive: Any, send: Send) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101
-        self._under_way.add(task)
-        try:
-            await self._app(scope, receive, closing(send) if self._is_closing else send)
-        finally:
-            self._under_way.discard(task)
-
-
-def closing(send: Send) -> Send:
-    async def send_closing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
-        await send(message)
-
-    return send_closing
+def _nothing() -> None:
+    """What a beat does before the port is open."""
 
 
 @asynccontextmanager

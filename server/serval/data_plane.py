@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from serval._native import Answer, DataPlane, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route
+from serval._native import Answer, DataPlane, Front, FrontLimits, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route
 from serval.cores import compute_threads
 from serval.runtime import runtime_library
 from serval.settings import Settings
@@ -12,6 +12,8 @@ from serval.settings import Settings
 __all__ = [
     "Answer",
     "DataPlane",
+    "Front",
+    "FrontLimits",
     "GraphError",
     "Later",
     "LoadError",

@@ -8,6 +8,7 @@ ServalError
 ├── NotPermitted 403              not_permitted
 ├── NotFound 404                  not_found
 ├── MethodNotAllowed 405          method_not_allowed
+├── TooSlow 408                   too_slow
 ├── Conflict 409                  conflict
 │   ├── NameTaken                 name_taken
 │   └── SchemaChanged             schema_changed
@@ -82,6 +83,10 @@ class NotFound(ServalError):
 
 class MethodNotAllowed(ServalError):
     code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+class TooSlow(ServalError):
+    code, status, title = "too_slow", 408, "Too slow"
 
 
 class Conflict(ServalError):

@@ -1,5 +1,6 @@
 """Granian's embedded server on a socket that somebody else has bound."""
 
+from pathlib import Path
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -11,27 +12,27 @@ from granian.server.embed import Server
 BACKLOG = 1024
 
 
-class OnSocket(Server):
-    """Granian binds its sockets itself; here it is given one (docs/adr/0050-granian-embedded.md)."""
+class AppServer(Server):
+    """Granian binds its sockets itself; here it may be given one (docs/adr/0050-granian-embedded.md)."""
 
-    def __init__(self, descriptor: int, app: Any) -> None:
+    def __init__(self, app: Any, place: int | Path, head_bytes: int) -> None:
+        """`place`: descriptor of a listening socket, which is taken over and closed; or the path of a Unix socket to be made."""
         super().__init__(
             target=app,
             interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(),
+            http1_settings=HTTP1Settings(max_buffer_size=head_bytes),
             websockets=False,
             backlog=BACKLOG,
             log_level=LogLevels.error,
+            uds=place if isinstance(place, Path) else None,
         )
-        self._descriptor = descriptor
+        self._place = place
 
     def _init_shared_socket(self) -> None:
+        if isinstance(self._place, Path):
+            super()._init_shared_socket()  # type: ignore[no-untyped-call]
+            return
         # Its own stubs know neither this constructor nor that these attributes hold anything.
-        self._shd = SocketHolder(self._descriptor, False, self.backlog)  # type: ignore[call-arg,assignment]
-        self._sfd = self._descriptor  # type: ignore[assignment]
-
-
-def server_on(descriptor: int, app: Any) -> OnSocket:
-    """A server for an ASGI app without lifespan; it takes the descriptor and closes it."""
-    return OnSocket(descriptor, app)
+        self._shd = SocketHolder(self._place, False, self.backlog)  # type: ignore[call-arg,assignment]
+        self._sfd = self._place  # type: ignore[assignment]

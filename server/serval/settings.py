@@ -44,6 +44,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics_port: Port = 9090
     """Port of operators' `/metrics`, which asks for no key; 0 takes a free one."""
 
+    front: bool = True
+    """Answer predictions in Rust on the public port and leave the rest to the app; off, for diagnosis, the app answers all."""
+    max_connections: Count = 10_000
+    """Most connections to the API at a time; others are closed at once."""
+    max_connections_per_address: Count = 5_000
+    """Most connections of one address at a time: a proxy has one address."""
+    max_head_bytes: Annotated[int, Meta(ge=8192)] = 64 * 1024
+    """Largest head of a request."""
+    max_buffered_bytes: Annotated[int, Meta(ge=1024)] = 256 * MIB
+    """Most bytes of predictions' bodies that are held at a time, over all connections."""
+    max_forwarded: Count = 256
+    """Most requests that the front leaves to the app at a time."""
+    head_timeout_seconds: Span = 10.0
+    """How long the head of a request may take to arrive."""
+    body_timeout_seconds: Span = 30.0
+    """How long a prediction's body may take to arrive, and an upload may pause."""
+    idle_timeout_seconds: Span = 75.0
+    """How long a connection may stay open between two requests."""
+    write_timeout_seconds: Span = 30.0
+    """How long a client may read nothing of its answer."""
+
     database_url: DatabaseUrl | None = None
     """`postgresql://user:password@host/name`; unset: SQLite in the data folder."""
     redis_url: RedisUrl | None = None

@@ -3,20 +3,17 @@
 import asyncio
 import contextlib
 import importlib.util
-import os
 import platform
-import shutil
 import socket
-import tempfile
 from asyncio.subprocess import DEVNULL, STDOUT, Process
+from contextlib import ExitStack
 from pathlib import Path
 
 from serval.errors import CannotStart
 from serval.kin import command_of_kin
 from serval.log import Log
+from serval.sockets import socket_path
 
-LONGEST_SOCKET_PATH = 100
-"""Bytes; the kernel takes 107, and Valkey itself appends a few while it binds."""
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 
@@ -31,7 +28,7 @@ class Valkey:
         self._log = log
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._socket_folder: str | None = None
+        self._opened = ExitStack()
         self.socket = folder / "valkey.sock"
 
     @property
@@ -41,7 +38,8 @@ class Valkey:
     async def start(self) -> None:
         """Start and wait until it answers. Raises CannotStart with the last line of its log."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._choose_socket()
+        # The lock on the data folder is ours, so a socket that lies here was left by a server that is dead.
+        self.socket = self._opened.enter_context(socket_path(self._folder, "valkey.sock"))
         await self._launch()
         self._keeper = asyncio.create_task(self._keep())
 
@@ -53,18 +51,9 @@ class Valkey:
                 await self._keeper
         if self._process is not None and self._process.returncode is None:
             await end(self._process, STOP_SECONDS)
-        if self._socket_folder is not None:
-            shutil.rmtree(self._socket_folder)
-
-    def _choose_socket(self) -> None:
-        """Beside the data, or in a folder of its own where that path is too long for a socket."""
-        self.socket = self._folder.resolve() / "valkey.sock"
-        if len(os.fsencode(self.socket)) > LONGEST_SOCKET_PATH:
-            self._socket_folder = tempfile.mkdtemp(prefix="serval-")
-            self.socket = Path(self._socket_folder) / "valkey.sock"
+        self._opened.close()
 
     async def _launch(self) -> None:
-        # The lock on the data folder is ours, so a socket that lies here was left by a server that is dead.
         self.socket.unlink(missing_ok=True)
         self._process = await asyncio.create_subprocess_exec(
             *command_of_kin([str(binary()), *self._options()]),

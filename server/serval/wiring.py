@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import msgspec
 from redis.asyncio import Redis
@@ -16,9 +17,10 @@ from sqlalchemy.pool import QueuePool
 
 from serval.conversion.children import Limits
 from serval.conversion.sandbox import Sandbox
-from serval.data_plane import Publisher, open_data_plane
+from serval.data_plane import DataPlane, Front, Publisher, open_data_plane
 from serval.db.engine import Database, database_url, open_engine
 from serval.errors import CannotStart
+from serval.front import open_front
 from serval.http.probes import Probes
 from serval.log import Log
 from serval.metrics import Metrics, count_connections
@@ -41,6 +43,7 @@ class Wiring(msgspec.Struct, frozen=True):
     log: Log
     metrics: Metrics
     database: Database
+    plane: DataPlane
     publisher: Publisher
     storage: DiskStorage
     users: UserService
@@ -53,6 +56,10 @@ class Wiring(msgspec.Struct, frozen=True):
     def render_metrics(self) -> bytes:
         """Return the metrics of both planes as Prometheus text."""
         return self.metrics.render() + self.publisher.metrics()
+
+    def open_front(self, descriptor: int, app_socket: Path) -> Front:
+        """Open the public port in the data plane."""
+        return open_front(self.plane, self.settings, descriptor, app_socket)
 
 
 @asynccontextmanager
@@ -110,6 +117,7 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
         log=log,
         metrics=metrics,
         database=database,
+        plane=plane,
         publisher=publisher,
         storage=storage,
         users=users,

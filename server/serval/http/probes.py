@@ -67,6 +67,9 @@ class Status(msgspec.Struct):
     status: str
 
 
+LIVE = Status("live")
+
+
 class Info(msgspec.Struct):
     """What is running."""
 
@@ -88,7 +91,7 @@ async def health(probes: NamedDependency[Probes]) -> Health:
 
 @get("/health/live", summary="The process is alive", tags=["Seeing"], opt=_PUBLIC, operation_class=PUBLIC)
 async def live() -> Status:
-    return Status("live")
+    return LIVE
 
 
 @get(

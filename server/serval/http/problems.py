@@ -135,14 +135,14 @@ def _came_from_reading_the_body(error: Exception) -> bool:
 
 def _response(request: Request[Any, Any, Any], error: ServalError, headers: Mapping[str, str] | None = None) -> Response[bytes]:
     return Response(
-        _body(error, request_id_of(request.scope)),
+        problem_body(error, request_id_of(request.scope)),
         status_code=error.status,
         media_type=PROBLEM_MEDIA_TYPE,
         headers={**problem_headers(error), **(headers or {})},
     )
 
 
-def _body(error: ServalError, request_id: str) -> bytes:
+def problem_body(error: ServalError, request_id: str) -> bytes:
     """The problem with the error's own members beside it, which never stand in for those of RFC 9457."""
     members = {} if error.status == ServalError.status else error.extra
     return msgspec.json.encode({**members, **msgspec.to_builtins(problem(error, request_id))})

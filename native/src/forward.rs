@@ -1,0 +1,259 @@
+//! What the front does not answer, streamed to the app on its Unix socket and back.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Who the client is, told by the front: the app believes it on this socket alone.
+const PEER: HeaderName = HeaderName::from_static("x-serval-peer");
+/// Headers of one connection, not of the request (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [&str; 8] =
+    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"];
+/// What a client says of itself and only a proxy may say of it.
+const FORWARDING: [&str; 8] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-original-forwarded-for",
+    "x-real-ip",
+];
+/// Shorter than the time after which the app closes a connection that is idle.
+const IDLE_SECONDS: u64 = 10;
+const IDLE_CONNECTIONS: usize = 64;
+
+/// The app, on a socket.
+pub struct App {
+    client: Client<ToApp, Payload>,
+    stall: Duration,
+}
+
+/// Why there is no answer of the app.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The client has stopped sending its body.
+    Stalled,
+    /// The client's body ended before it was whole, or was none.
+    Broken,
+    Away,
+}
+
+/// What became of a body on its way, for whoever gets the error of the whole request.
+#[derive(Clone, Default)]
+struct Fate(Arc<Mutex<Option<Unanswered>>>);
+
+impl Fate {
+    fn set(&self, fate: Unanswered) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fate);
+    }
+
+    fn take(&self) -> Option<Unanswered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl App {
+    /// `stall`: how long a client may send nothing of a body.
+    pub fn new(socket: &Path, stall: Duration) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS))
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .set_host(false)
+            .build(ToApp(socket.into()));
+        Self { client, stall }
+    }
+
+    /// Send a request on. Dropping the future ends it there too.
+    pub async fn ask(&self, parts: Parts, body: Unread, peer: SocketAddr) -> Result<Response<Incoming>, Unanswered> {
+        let fate = Fate::default();
+        let request = self.request(parts, body, peer, &fate).ok_or(Unanswered::Away)?;
+        self.client.request(request).await.map_err(|_| fate.take().unwrap_or(Unanswered::Away))
+    }
+
+    fn request(&self, parts: Parts, body: Unread, peer: SocketAddr, fate: &Fate) -> Option<Request<Payload>> {
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let uri = Uri::builder().scheme("http").authority("app").path_and_query(path).build().ok()?;
+        let mut headers = parts.headers;
+        strip(&mut headers);
+        for name in FORWARDING {
+            headers.remove(name);
+        }
+        headers.insert(PEER, HeaderValue::try_from(peer.to_string()).ok()?);
+        // The authority of an absolute URI speaks louder than Host (RFC 9112, 3.2.2); HTTP/1.0 may have neither.
+        if let Some(authority) = parts.uri.authority() {
+            headers.insert(header::HOST, HeaderValue::try_from(authority.as_str()).ok()?);
+        } else if !headers.contains_key(header::HOST) {
+            headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+        }
+        let mut request = Request::new(Payload::Whole(Bytes::new()));
+        let expects = headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        *request.body_mut() = match body {
+            Unread::Whole(bytes) => {
+                // It is here already: whatever it was to be sent in does not matter any more.
+                headers.remove(header::EXPECT);
+                headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+                Payload::Whole(bytes)
+            }
+            Unread::Stream(incoming) => {
+                let gate = expects.then(|| gate(&mut request));
+                Payload::Stream(Box::new(Stream {
+                    incoming,
+                    gate,
+                    stall: self.stall,
+                    timer: Box::pin(sleep(self.stall)),
+                    fate: fate.clone(),
+                }))
+            }
+        };
+        *request.method_mut() = parts.method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        Some(request)
+    }
+}
+
+/// Opened when the app asks for the body of a request that expects to be asked.
+fn gate(request: &mut Request<Payload>) -> oneshot::Receiver<()> {
+    let (open, gate) = oneshot::channel();
+    let open = Mutex::new(Some(open));
+    hyper::ext::on_informational(request, move |response| {
+        if response.status() == http::StatusCode::CONTINUE
+            && let Some(open) = open.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            let _ = open.send(());
+        }
+    });
+    gate
+}
+
+/// Take away what belongs to the connection it came on: before anything of ours is added, so that no client can name that.
+pub fn strip(headers: &mut HeaderMap) {
+    let named: HashSet<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        // What frames the message or says who sends it is not the connection's, whatever it says.
+        .filter(|name| !matches!(name.as_str(), "content-length" | "host" | "authorization" | "x-api-key" | "expect"))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    headers.remove(PEER);
+}
+
+/// A body on its way to the app.
+pub enum Unread {
+    Whole(Bytes),
+    Stream(Incoming),
+}
+
+pub enum Payload {
+    Whole(Bytes),
+    Stream(Box<Stream>),
+}
+
+pub struct Stream {
+    incoming: Incoming,
+    gate: Option<oneshot::Receiver<()>>,
+    stall: Duration,
+    timer: Pin<Box<Sleep>>,
+    fate: Fate,
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(stream) => stream.poll(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream(stream) => stream.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(stream) => stream.incoming.size_hint(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(gate) = &mut self.gate {
+            // An app that answers without asking for the body drops the gate; then nobody asks here again either.
+            let _ = ready!(Pin::new(gate).poll(context));
+            self.gate = None;
+            self.timer.as_mut().reset(Instant::now() + self.stall);
+        }
+        match Pin::new(&mut self.incoming).poll_frame(context) {
+            Poll::Ready(frame) => {
+                self.timer.as_mut().reset(Instant::now() + self.stall);
+                if let Some(Err(_)) = frame {
+                    self.fate.set(Unanswered::Broken);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
+            }
+            Poll::Pending => {
+                ready!(self.timer.as_mut().poll(context));
+                self.fate.set(Unanswered::Stalled);
+                Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+            }
+        }
+    }
+}
+
+/// Connects to the app's socket, whatever the URI says.
+#[derive(Clone)]
+struct ToApp(PathBuf);
+
+impl tower_service::Service<Uri> for ToApp {
+    type Response = TokioIo<UnixStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let path = self.0.clone();
+        Box::pin(async move { Ok(TokioIo::new(UnixStream::connect(path).await?)) })
+    }
+}

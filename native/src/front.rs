@@ -1,0 +1,377 @@
+//! A request on the public port: answered here, refused from the closed list, or forwarded to the app.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::answer::{Answer, Ask, Asked, Plane, Stop};
+use crate::clock::{monotonic_nanoseconds, seconds_between};
+use crate::error::Refusal;
+use crate::forward::{self, App, Unanswered, Unread};
+use crate::head::{self, Head, Predict};
+use crate::ids::new_id;
+use crate::metrics::Counter;
+use crate::templates::{REQUEST_ID, Templates};
+
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
+const CACHE: HeaderName = HeaderName::from_static("x-cache");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What the front may take of the machine, and how long clients may take.
+#[derive(Clone)]
+pub struct Limits {
+    pub body_bytes: usize,
+    /// Of bodies that are being read, over all connections.
+    pub buffered_bytes: usize,
+    pub forwarded: usize,
+    pub body_seconds: f64,
+    /// The event loop of the app is dead when its last beat is older.
+    pub stall_seconds: f64,
+}
+
+pub struct Front {
+    plane: Arc<Plane>,
+    app: App,
+    templates: Templates,
+    /// The body of `GET /health/live`.
+    live: Bytes,
+    limits: Limits,
+    buffered_bytes: AtomicUsize,
+    forwarding: Arc<Semaphore>,
+    last_beat_nanoseconds: AtomicU64,
+    is_closing: AtomicBool,
+    pub counters: Counters,
+}
+
+/// Requests by what became of them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub answered: Counter,
+    pub refused: Counter,
+    pub forwarded: Counter,
+}
+
+/// The client broke its request off: there is nobody to answer, or nothing that could be said.
+#[derive(Debug)]
+pub struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the request was broken off")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// Why there is no whole body.
+enum Unreadable {
+    /// The name of the refusal.
+    Refused(&'static str),
+    Broken,
+}
+
+impl Front {
+    pub fn new(plane: Arc<Plane>, app: App, templates: Templates, live: Bytes, limits: Limits) -> Self {
+        Self {
+            plane,
+            app,
+            templates,
+            live,
+            buffered_bytes: AtomicUsize::new(0),
+            forwarding: Arc::new(Semaphore::new(limits.forwarded)),
+            limits,
+            last_beat_nanoseconds: AtomicU64::new(monotonic_nanoseconds()),
+            is_closing: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The event loop of the app is alive.
+    pub fn beat(&self) {
+        self.last_beat_nanoseconds.store(monotonic_nanoseconds(), Ordering::Relaxed);
+    }
+
+    /// From now on every answer tells its client to connect anew.
+    pub fn close_after_each_answer(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn forwarding(&self) -> usize {
+        self.limits.forwarded - self.forwarding.available_permits()
+    }
+
+    pub async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Sent>, Broken> {
+        let (parts, body) = request.into_parts();
+        let mut response = match head::read(&parts) {
+            Head::Predict(_) => self.predict(parts, body, peer).await?,
+            Head::Live => self.live(&parts.headers),
+            Head::Nobody(name) => self.refuse(name, &[], &parts.headers),
+            Head::Odd => self.forward(parts, Unread::Stream(body), peer).await?,
+        };
+        if self.is_closing.load(Ordering::Relaxed) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+
+    async fn predict(&self, parts: Parts, body: Incoming, peer: SocketAddr) -> Result<Response<Sent>, Broken> {
+        let Head::Predict(predict) = head::read(&parts) else {
+            return self.forward(parts, Unread::Stream(body), peer).await;
+        };
+        // A caller that is not known here is for the app to look up: before the body is read, so that it may refuse without it.
+        if self.plane.callers.permitted(&predict.caller, crate::answer::now_seconds()).is_err() {
+            return self.forward(parts, Unread::Stream(body), peer).await;
+        }
+        let started_nanoseconds = monotonic_nanoseconds();
+        let body = match self.whole(body, predict.length).await {
+            Ok(body) => body,
+            Err(Unreadable::Refused(name)) => return Ok(self.refuse(name, &[], &parts.headers)),
+            Err(Unreadable::Broken) => return Err(Broken),
+        };
+        match self.answer(&predict, &body.bytes, started_nanoseconds).await {
+            Ok(answer) => Ok(self.answered(answer, &parts.headers)),
+            Err(Stop::Refused(refusal)) if self.templates.get(refusal.code.name()).is_some() => Ok(self.refused(&refusal, &parts.headers)),
+            // The app asks the data plane again, and explains what it says.
+            Err(_) => self.forward(parts, Unread::Whole(body.bytes.clone()), peer).await,
+        }
+    }
+
+    async fn answer(&self, predict: &Predict<'_>, body: &Bytes, started_nanoseconds: u64) -> Result<Answer, Stop> {
+        let asked = Asked {
+            is_short: predict.is_short,
+            all_probabilities: predict.all_probabilities,
+            no_cache: predict.no_cache,
+            started_nanoseconds,
+        };
+        let ask = Ask { caller: &predict.caller, asked, may_read: false };
+        let result = match self.plane.answer(ask, predict.model, predict.selector(), body) {
+            Err(Stop::Long) => self.read_long(predict, asked, body.clone()).await?,
+            result => result,
+        };
+        match result {
+            Err(Stop::Later(pending)) => self.plane.finish(*pending).await,
+            result => result,
+        }
+    }
+
+    /// On a thread that may take its time.
+    async fn read_long(&self, predict: &Predict<'_>, asked: Asked, body: Bytes) -> Result<Result<Answer, Stop>, Stop> {
+        let (plane, caller, version) = (self.plane.clone(), predict.caller, predict.version);
+        let (model, alias) = (predict.model.map(str::to_owned), predict.alias.map(str::to_owned));
+        self.plane
+            .compute
+            .read(move || {
+                let ask = Ask { caller: &caller, asked, may_read: true };
+                plane.answer(ask, model.as_deref(), crate::routes::Selector { version, alias: alias.as_deref() }, &body)
+            })
+            .await
+    }
+
+    fn answered(&self, answer: Answer, request: &HeaderMap) -> Response<Sent> {
+        self.counters.answered.add(1);
+        let times = answer.times;
+        let mut timing = String::with_capacity(64);
+        // Writing to a String never fails.
+        let _ = write!(
+            timing,
+            "parse;dur={:.3}, cache;dur={:.3}, queue;dur={:.3}, infer;dur={:.3}",
+            times.parse_seconds * 1e3,
+            times.cache_seconds * 1e3,
+            times.queue_seconds * 1e3,
+            times.infer_seconds * 1e3
+        );
+        let mut response = Response::new(Sent::Whole(answer.body.into()));
+        let headers = response.headers_mut();
+        headers.reserve(8);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(MODEL_VERSION, answer.target.number.into());
+        headers.insert(CACHE, HeaderValue::from_static(answer.cache));
+        if let Ok(timing) = HeaderValue::try_from(timing) {
+            headers.insert(SERVER_TIMING, timing);
+        }
+        insert_request_id(headers, &request_id(request));
+        response
+    }
+
+    fn live(&self, request: &HeaderMap) -> Response<Sent> {
+        let silent_seconds = seconds_between(self.last_beat_nanoseconds.load(Ordering::Relaxed), monotonic_nanoseconds());
+        if silent_seconds > self.limits.stall_seconds {
+            return self.refuse("stalled", &[], request);
+        }
+        self.counters.answered.add(1);
+        let mut response = Response::new(Sent::Whole(self.live.clone()));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        insert_request_id(response.headers_mut(), &request_id(request));
+        response
+    }
+
+    fn refused(&self, refusal: &Refusal, request: &HeaderMap) -> Response<Sent> {
+        let gaps: Vec<(&str, &str)> = refusal.arguments.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.refuse(refusal.code.name(), &gaps, request)
+    }
+
+    /// Refuse with a template; one that was not published is a mistake of ours, and says so.
+    fn refuse(&self, name: &str, gaps: &[(&str, &str)], request: &HeaderMap) -> Response<Sent> {
+        self.counters.refused.add(1);
+        let id = request_id(request);
+        let Some(template) = self.templates.get(name) else {
+            let mut response = Response::new(Sent::Whole(Bytes::new()));
+            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+            return response;
+        };
+        let mut filled = Vec::with_capacity(gaps.len() + 1);
+        filled.push((REQUEST_ID, id.as_str()));
+        filled.extend_from_slice(gaps);
+        let mut response = Response::new(Sent::Whole(template.body(&filled)));
+        *response.status_mut() = template.status;
+        response.headers_mut().extend(template.headers(&filled));
+        insert_request_id(response.headers_mut(), &id);
+        response
+    }
+
+    async fn forward(&self, parts: Parts, body: Unread, peer: SocketAddr) -> Result<Response<Sent>, Broken> {
+        // What names the request has to survive its head, which goes to the app.
+        let mut ids = HeaderMap::new();
+        if let Some(id) = parts.headers.get(REQUEST_ID_HEADER) {
+            ids.insert(REQUEST_ID_HEADER, id.clone());
+        }
+        let Ok(permit) = self.forwarding.clone().try_acquire_owned() else {
+            return Ok(self.refuse("app_busy", &[], &ids));
+        };
+        match self.app.ask(parts, body, peer).await {
+            Ok(response) => {
+                self.counters.forwarded.add(1);
+                let (mut parts, body) = response.into_parts();
+                forward::strip(&mut parts.headers);
+                Ok(Response::from_parts(parts, Sent::App(body, permit)))
+            }
+            Err(Unanswered::Stalled) => Ok(self.refuse("too_slow", &[], &ids)),
+            Err(Unanswered::Away) => Ok(self.refuse("app_away", &[], &ids)),
+            Err(Unanswered::Broken) => Err(Broken),
+        }
+    }
+
+    /// The whole body, or the name of the refusal.
+    async fn whole(&self, body: Incoming, length: Option<u64>) -> Result<Buffered<'_>, Unreadable> {
+        let limit = self.limits.body_bytes;
+        let length = length.map_or(Ok(0), |length| {
+            usize::try_from(length).ok().filter(|&length| length <= limit).ok_or(Unreadable::Refused("too_large"))
+        })?;
+        let mut buffered = Buffered { front: self, reserved: 0, bytes: Bytes::new() };
+        buffered.reserve(length)?;
+        let reading = buffered.read(body, length, limit);
+        tokio::time::timeout(Duration::from_secs_f64(self.limits.body_seconds), reading)
+            .await
+            .map_err(|_| Unreadable::Refused("too_slow"))??;
+        Ok(buffered)
+    }
+}
+
+/// The bytes of a body, counted against the budget of all connections for as long as they live.
+struct Buffered<'a> {
+    front: &'a Front,
+    reserved: usize,
+    bytes: Bytes,
+}
+
+impl Buffered<'_> {
+    fn reserve(&mut self, more: usize) -> Result<(), Unreadable> {
+        let before = self.front.buffered_bytes.fetch_add(more, Ordering::Relaxed);
+        self.reserved += more;
+        if before + more > self.front.limits.buffered_bytes { Err(Unreadable::Refused("no_room")) } else { Ok(()) }
+    }
+
+    async fn read(&mut self, mut body: Incoming, length: usize, limit: usize) -> Result<(), Unreadable> {
+        let mut parts = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Unreadable::Broken)?.into_data() else { continue };
+            let so_far = self.bytes.len() + parts.len() + data.len();
+            if so_far > limit {
+                return Err(Unreadable::Refused("too_large"));
+            }
+            self.reserve(so_far.saturating_sub(self.reserved))?;
+            // A body in one piece, as most are, is not copied.
+            if self.bytes.is_empty() && parts.is_empty() {
+                self.bytes = data;
+            } else {
+                if parts.is_empty() {
+                    parts.reserve(length.max(so_far));
+                    parts.extend_from_slice(&std::mem::take(&mut self.bytes));
+                }
+                parts.extend_from_slice(&data);
+            }
+        }
+        if !parts.is_empty() {
+            self.bytes = parts.freeze();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Buffered<'_> {
+    fn drop(&mut self) {
+        self.front.buffered_bytes.fetch_sub(self.reserved, Ordering::Relaxed);
+    }
+}
+
+fn request_id(request: &HeaderMap) -> String {
+    head::request_id(request).map_or_else(|| new_id("req_"), str::to_owned)
+}
+
+fn insert_request_id(headers: &mut HeaderMap, id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID_HEADER, value);
+    }
+}
+
+/// The body of an answer.
+pub enum Sent {
+    Whole(Bytes),
+    /// Of the app; it counts as forwarded until it has been sent.
+    App(Incoming, #[allow(dead_code, reason = "it is held, and let go when the body has been sent")] OwnedSemaphorePermit),
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::App(body, _) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::App(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::App(body, _) => body.size_hint(),
+        }
+    }
+}

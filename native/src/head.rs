@@ -1,0 +1,342 @@
+//! What the front may answer by itself: the head of a request, held against a list of what is plain.
+//!
+//! Whatever is not plain is `Odd` and goes to the app as it came, which answers it or explains. So this reader never guesses.
+
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::request::Parts;
+use http::{Method, Version};
+use sha2::{Digest as _, Sha256};
+
+use crate::callers::Digest;
+use crate::routes::Selector;
+
+/// `srv_`, 43 characters of base64url, 8 hexadecimal digits of CRC-32 over what is before them (`serval.auth.keys`).
+const KEY_PREFIX: &[u8] = b"srv_";
+const KEY_LENGTH: usize = 55;
+const CHECKSUM_LENGTH: usize = 8;
+const LONGEST_REQUEST_ID: usize = 128;
+const LONGEST_ALIAS: usize = 50;
+/// Numbers of versions are small; longer ones are for the app to explain.
+const LONGEST_NUMBER: usize = 9;
+
+/// What a request is, by its head.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Head<'a> {
+    /// `GET /health/live`.
+    Live,
+    Predict(Predict<'a>),
+    /// A prediction by nobody: which refusal says so.
+    Nobody(&'static str),
+    Odd,
+}
+
+/// A prediction whose head has nothing that the data plane does not understand.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Predict<'a> {
+    pub caller: Digest,
+    pub is_short: bool,
+    /// From the path: an id, a name or `owner/name`.
+    pub model: Option<&'a str>,
+    pub version: Option<u64>,
+    pub alias: Option<&'a str>,
+    pub all_probabilities: bool,
+    pub no_cache: bool,
+    /// None: the body comes in chunks.
+    pub length: Option<u64>,
+}
+
+impl Predict<'_> {
+    pub fn selector(&self) -> Selector<'_> {
+        Selector { version: self.version, alias: self.alias }
+    }
+}
+
+pub fn read(parts: &Parts) -> Head<'_> {
+    // Of an absolute URI the authority speaks against the Host header; there is no reason to send one but to a proxy.
+    if parts.uri.authority().is_some() || !matches!(parts.version, Version::HTTP_11 | Version::HTTP_10) {
+        return Head::Odd;
+    }
+    match parts.method {
+        Method::POST => predict(parts).unwrap_or(Head::Odd),
+        Method::GET if parts.uri.path() == "/health/live" && parts.uri.query().is_none() && has_no_body(&parts.headers) => Head::Live,
+        _ => Head::Odd,
+    }
+}
+
+/// The caller's own request id, where well-formed.
+pub fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get("x-request-id")?.to_str().ok()?;
+    let is_well_formed = (1..=LONGEST_REQUEST_ID).contains(&given.len()) && given.bytes().all(is_plain);
+    is_well_formed.then_some(given)
+}
+
+fn predict(parts: &Parts) -> Option<Head<'_>> {
+    let model = path(parts.uri.path())?;
+    let mut predict = Predict {
+        caller: [0; 32],
+        is_short: model.is_empty(),
+        model: (!model.is_empty()).then_some(model),
+        version: None,
+        alias: None,
+        all_probabilities: false,
+        no_cache: false,
+        length: None,
+    };
+    query(parts.uri.query().unwrap_or_default(), &mut predict)?;
+    let mut credential = None;
+    headers(&parts.headers, &mut predict, &mut credential)?;
+    Some(match caller(credential) {
+        Ok(digest) => {
+            predict.caller = digest;
+            Head::Predict(predict)
+        }
+        Err(nobody) => Head::Nobody(nobody),
+    })
+}
+
+/// The name of the model; empty for the short shape, which names it in the body.
+fn path(path: &str) -> Option<&str> {
+    if path == "/predict" {
+        return Some("");
+    }
+    let rest = path.strip_prefix("/api/v1/predict/").or_else(|| path.strip_prefix("/api/predict/"))?;
+    let mut names = rest.split('/');
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_plain) && name != "." && name != "..";
+    let is_plain = names.clone().count() <= 2 && names.all(is_name) && rest != "batch" && !rest.starts_with("batch/");
+    is_plain.then_some(rest)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+fn query<'a>(query: &'a str, predict: &mut Predict<'a>) -> Option<()> {
+    if query.is_empty() {
+        return Some(());
+    }
+    if predict.is_short {
+        return None;
+    }
+    for part in query.split('&') {
+        let (name, value) = part.split_once('=')?;
+        match name {
+            "version" if predict.version.is_none() => predict.version = Some(number(value)?),
+            "alias" if predict.alias.is_none() && value.len() <= LONGEST_ALIAS && !value.is_empty() && value.bytes().all(is_plain) => {
+                predict.alias = Some(value);
+            }
+            "outputs" if value == "probabilities" && !predict.all_probabilities => predict.all_probabilities = true,
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+/// A version's number, from 1 and without sign, zeros before it or anything after it.
+fn number(text: &str) -> Option<u64> {
+    let is_number = text.len() <= LONGEST_NUMBER && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    if is_number { text.parse().ok() } else { None }
+}
+
+/// None: there is a header that is not understood.
+fn headers<'a>(headers: &'a HeaderMap, predict: &mut Predict<'_>, credential: &mut Option<Credential<'a>>) -> Option<()> {
+    if headers.len() != headers.keys_len() {
+        return None;
+    }
+    let mut is_chunked = false;
+    for (name, value) in headers {
+        let value = value.as_bytes();
+        match name.as_str() {
+            "x-api-key" => put(credential, Credential::Key(value))?,
+            "authorization" => put(credential, Credential::Authorization(value))?,
+            "content-type" => is_json(value).then_some(())?,
+            "content-length" => predict.length = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
+            "transfer-encoding" => is_chunked = value.eq_ignore_ascii_case(b"chunked").then_some(true)?,
+            "connection" => (value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")).then_some(())?,
+            "cache-control" => predict.no_cache = asks_no_cache(value)?,
+            // What does not change the answer: who the client is, what it would like to get, where the request has been.
+            "host"
+            | "user-agent"
+            | "accept"
+            | "accept-encoding"
+            | "accept-language"
+            | "x-request-id"
+            | "traceparent"
+            | "tracestate"
+            | "baggage"
+            | "b3"
+            | "x-amzn-trace-id"
+            | "forwarded"
+            | "via"
+            | "x-real-ip"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+            | "x-forwarded-scheme"
+            | "x-scheme"
+            | "x-original-forwarded-for"
+            | "priority"
+            | "dnt" => {}
+            _ => return None,
+        }
+    }
+    (predict.length.is_some() != is_chunked).then_some(())
+}
+
+enum Credential<'a> {
+    Key(&'a [u8]),
+    Authorization(&'a [u8]),
+}
+
+fn put<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
+
+fn is_json(value: &[u8]) -> bool {
+    value == b"application/json" || value.eq_ignore_ascii_case(b"application/json; charset=utf-8")
+}
+
+/// None where a directive is written in a way that needs a closer look.
+fn asks_no_cache(value: &[u8]) -> Option<bool> {
+    let is_plain = value.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'=' | b',' | b' '));
+    let mut names = value.split(|&byte| byte == b',').map(|directive| {
+        let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default();
+        name.trim_ascii()
+    });
+    is_plain.then(|| names.any(|name| name.eq_ignore_ascii_case(b"no-cache")))
+}
+
+/// The digest of the key, or the name of the refusal: what `serval.auth.keys.presented_key` says of it.
+fn caller(credential: Option<Credential<'_>>) -> Result<Digest, &'static str> {
+    let key = match credential {
+        None => return Err("no_key"),
+        Some(Credential::Key(key)) => key,
+        Some(Credential::Authorization(value)) => match value.split_first_chunk::<7>() {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"Bearer ") => key,
+            _ => return Err("not_bearer"),
+        },
+    };
+    let key = key.trim_ascii();
+    if is_key(key) { Ok(Sha256::digest(key).into()) } else { Err("not_a_key") }
+}
+
+fn is_key(key: &[u8]) -> bool {
+    if key.len() != KEY_LENGTH || !key.starts_with(KEY_PREFIX) || !key.is_ascii() {
+        return false;
+    }
+    let (body, checksum) = key.split_at(KEY_LENGTH - CHECKSUM_LENGTH);
+    let digit = |shift: u32| b"0123456789abcdef"[(crc32fast::hash(body) >> shift & 15) as usize];
+    checksum.iter().zip((0..8).rev()).all(|(&given, place)| given == digit(4 * place))
+}
+
+fn has_no_body(headers: &HeaderMap) -> bool {
+    !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key("transfer-encoding") && !headers.contains_key("expect")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::AUTHORIZATION;
+
+    const KEY: &str = "srv_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn key() -> String {
+        format!("{KEY}{:08x}", crc32fast::hash(KEY.as_bytes()))
+    }
+
+    fn parts(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn plain(uri: &str, more: &[(&str, &str)]) -> Parts {
+        let key = key();
+        let mut headers = vec![("host", "serval"), ("content-type", "application/json"), ("content-length", "2"), ("x-api-key", &key)];
+        headers.extend_from_slice(more);
+        parts("POST", uri, &headers)
+    }
+
+    #[test]
+    fn plain_predictions_are_read() {
+        let parts = plain("/predict", &[]);
+        let Head::Predict(predict) = read(&parts) else { panic!() };
+        assert!(predict.is_short && predict.model.is_none());
+        assert_eq!((predict.length, predict.no_cache), (Some(2), false));
+        assert_eq!(predict.caller, <[u8; 32]>::from(Sha256::digest(key())));
+        let parts = plain("/api/v1/predict/ada/iris?version=3&outputs=probabilities", &[("cache-control", "max-age=0, no-cache")]);
+        let Head::Predict(predict) = read(&parts) else { panic!() };
+        assert_eq!((predict.model, predict.version, predict.all_probabilities, predict.no_cache), (Some("ada/iris"), Some(3), true, true));
+    }
+
+    #[test]
+    fn what_is_not_plain_is_odd() {
+        for uri in [
+            "/predict/",
+            "/predict?version=1",
+            "/api/v1/predict/",
+            "/api/v1/predict/a/b/c",
+            "/api/v1/predict/%69ris",
+            "/api/v1/predict/..",
+            "/api/v1/predict/batch",
+            "/api/v1/predict/batch/iris",
+            "/api/v1/predict/iris?version=0",
+            "/api/v1/predict/iris?version=+1",
+            "/api/v1/predict/iris?version=1&version=1",
+            "/api/v1/predict/iris?alias=",
+            "/api/v1/predict/iris?other=1",
+            "/api/v1/predict/iris?version",
+            "http://serval/predict",
+        ] {
+            assert_eq!(read(&plain(uri, &[])), Head::Odd, "{uri}");
+        }
+        for header in [
+            ("x-api-key", "again"),
+            ("authorization", "Bearer x"),
+            ("host", "twice"),
+            ("content-encoding", "gzip"),
+            ("expect", "100-continue"),
+            ("connection", "x-api-key"),
+            ("upgrade", "websocket"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("cookie", "a=b"),
+            ("cache-control", "private=\"no-cache\""),
+        ] {
+            assert_eq!(read(&plain("/predict", &[header])), Head::Odd, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn who_presents_no_key_is_nobody() {
+        let refused = |headers: &[(&str, &str)]| {
+            let mut all = vec![("content-length", "2")];
+            all.extend_from_slice(headers);
+            match read(&parts("POST", "/predict", &all)) {
+                Head::Nobody(name) => name,
+                head => panic!("{head:?}"),
+            }
+        };
+        assert_eq!(refused(&[]), "no_key");
+        assert_eq!(refused(&[("authorization", "Basic eA==")]), "not_bearer");
+        assert_eq!(refused(&[("x-api-key", "srv_short")]), "not_a_key");
+        assert_eq!(refused(&[("x-api-key", &key().replace('A', "B"))]), "not_a_key");
+    }
+
+    #[test]
+    fn a_bearer_is_as_good_as_a_key() {
+        let value = format!("bearer {}", key());
+        let request = parts("POST", "/predict", &[("content-length", "2"), (AUTHORIZATION.as_str(), &value)]);
+        assert!(matches!(read(&request), Head::Predict(_)));
+    }
+
+    #[test]
+    fn the_probe_of_life_has_no_body() {
+        assert_eq!(read(&parts("GET", "/health/live", &[])), Head::Live);
+        assert_eq!(read(&parts("GET", "/health/live?x", &[])), Head::Odd);
+        assert_eq!(read(&parts("GET", "/health/live", &[("content-length", "1")])), Head::Odd);
+        assert_eq!(read(&parts("HEAD", "/health/live", &[])), Head::Odd);
+    }
+}

@@ -1,0 +1,31 @@
+//! Ids as Python makes them: a prefix that says what a thing is, and a ULID.
+
+use crate::clock::unix_nanoseconds;
+
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
+
+/// `prefix` and a fresh ULID: 48 bits of Unix milliseconds and 80 random bits (<https://github.com/ulid/spec>).
+///
+/// The random bits make ids unique; they keep no secret.
+pub fn new_id(prefix: &str) -> String {
+    let milliseconds = u128::from(unix_nanoseconds() / NANOSECONDS_PER_MILLISECOND);
+    let number = milliseconds << 80 | fastrand::u128(..) >> 48;
+    let mut id = String::with_capacity(prefix.len() + 26);
+    id.push_str(prefix);
+    id.extend((0..26).rev().map(|place| char::from(ALPHABET[(number >> (5 * place) & 31) as usize])));
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_of_their_millisecond_and_differ() {
+        let (one, other) = (new_id("req_"), new_id("req_"));
+        assert_eq!((one.len(), &one[..4]), (30, "req_"));
+        assert_ne!(one, other);
+        assert!(one[4..12] <= other[4..12]);
+    }
+}
