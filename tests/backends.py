@@ -68,6 +68,10 @@ class Redis:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         await_port(self._port)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(20)

@@ -28,6 +28,7 @@ class AppServer(Server):
             uds=place if isinstance(place, Path) else None,
         )
         self._place = place
+        self.uds_permissions = 0o600  # the embedded server takes no such argument
 
     def _init_shared_socket(self) -> None:
         if isinstance(self._place, Path):
