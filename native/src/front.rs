@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::answer::{Answer, Ask, Asked, Plane, Stop};
+use crate::answer::{Answer, Ask, Asked, Plane, Stop, now_seconds};
 use crate::clock::{monotonic_nanoseconds, seconds_between};
 use crate::error::Refusal;
 use crate::forward::{self, App, Unanswered, Unread};
@@ -77,6 +77,13 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
+/// What the front leaves to others.
+enum Left<'a> {
+    /// The app may know what to say. A body that was read counts as held until it has.
+    Forward(Unread, Option<Buffered<'a>>),
+    Broken,
+}
+
 /// Why there is no whole body.
 enum Unreadable {
     /// The name of the refusal.
@@ -120,11 +127,16 @@ impl Front {
 
     pub async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Sent>, Broken> {
         let (parts, body) = request.into_parts();
-        let mut response = match head::read(&parts) {
-            Head::Predict(_) => self.predict(parts, body, peer).await?,
-            Head::Live => self.live(&parts.headers),
-            Head::Nobody(name) => self.refuse(name, &[], &parts.headers),
-            Head::Odd => self.forward(parts, Unread::Stream(body), peer).await?,
+        let result = match head::read(&parts) {
+            Head::Predict(predict) => self.predict(&predict, body, &parts.headers).await,
+            Head::Live => Ok(self.live(&parts.headers)),
+            Head::Nobody(name) => Ok(self.refuse(name, &[], &parts.headers)),
+            Head::Odd => Err(Left::Forward(Unread::Stream(body), None)),
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(Left::Forward(body, _held)) => self.forward(parts, body, peer).await?,
+            Err(Left::Broken) => return Err(Broken),
         };
         if self.is_closing.load(Ordering::Relaxed) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -132,25 +144,22 @@ impl Front {
         Ok(response)
     }
 
-    async fn predict(&self, parts: Parts, body: Incoming, peer: SocketAddr) -> Result<Response<Sent>, Broken> {
-        let Head::Predict(predict) = head::read(&parts) else {
-            return self.forward(parts, Unread::Stream(body), peer).await;
-        };
+    async fn predict(&self, predict: &Predict<'_>, body: Incoming, headers: &HeaderMap) -> Result<Response<Sent>, Left<'_>> {
         // A caller that is not known here is for the app to look up: before the body is read, so that it may refuse without it.
-        if self.plane.callers.permitted(&predict.caller, crate::answer::now_seconds()).is_err() {
-            return self.forward(parts, Unread::Stream(body), peer).await;
+        if self.plane.callers.permitted(&predict.caller, now_seconds()).is_err() {
+            return Err(Left::Forward(Unread::Stream(body), None));
         }
         let started_nanoseconds = monotonic_nanoseconds();
         let body = match self.whole(body, predict.length).await {
             Ok(body) => body,
-            Err(Unreadable::Refused(name)) => return Ok(self.refuse(name, &[], &parts.headers)),
-            Err(Unreadable::Broken) => return Err(Broken),
+            Err(Unreadable::Refused(name)) => return Ok(self.refuse(name, &[], headers)),
+            Err(Unreadable::Broken) => return Err(Left::Broken),
         };
-        match self.answer(&predict, &body.bytes, started_nanoseconds).await {
-            Ok(answer) => Ok(self.answered(answer, &parts.headers)),
-            Err(Stop::Refused(refusal)) if self.templates.get(refusal.code.name()).is_some() => Ok(self.refused(&refusal, &parts.headers)),
+        match self.answer(predict, &body.bytes, started_nanoseconds).await {
+            Ok(answer) => Ok(self.answered(answer, headers)),
+            Err(Stop::Refused(refusal)) if self.templates.get(refusal.code.name()).is_some() => Ok(self.refused(&refusal, headers)),
             // The app asks the data plane again, and explains what it says.
-            Err(_) => self.forward(parts, Unread::Whole(body.bytes.clone()), peer).await,
+            Err(_) => Err(Left::Forward(Unread::Whole(body.bytes.clone()), Some(body))),
         }
     }
 

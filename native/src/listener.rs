@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::clock::monotonic_nanoseconds;
+use crate::clock::coarse_nanoseconds;
 use crate::front::{Broken, Front, Sent};
 use crate::metrics::{Counter, head, label, line};
 
@@ -207,7 +207,7 @@ impl Listener {
         let watch = Arc::new(Watch {
             // Whoever connects is about to ask.
             stage: AtomicU8::new(HEAD),
-            since_nanoseconds: AtomicU64::new(monotonic_nanoseconds()),
+            since_nanoseconds: AtomicU64::new(coarse_nanoseconds()),
             blocked_nanoseconds: AtomicU64::new(0),
             order: AtomicU8::new(if self.is_closed.load(Ordering::Relaxed) { FINISH } else { GO_ON }),
             waker: AtomicWaker::new(),
@@ -220,7 +220,7 @@ impl Listener {
     async fn hold_to_times(self: Arc<Self>) {
         loop {
             sleep(ROUND).await;
-            let now = monotonic_nanoseconds();
+            let now = coarse_nanoseconds();
             let late: Vec<Arc<Watch>> = self.locked().open.values().filter(|watch| self.is_late(watch, now)).cloned().collect();
             for watch in late {
                 self.timed_out.add(1);
@@ -284,7 +284,7 @@ impl Drop for Seat {
 impl Watch {
     fn enter(&self, stage: u8) {
         self.stage.store(stage, Ordering::Relaxed);
-        self.since_nanoseconds.store(monotonic_nanoseconds(), Ordering::Relaxed);
+        self.since_nanoseconds.store(coarse_nanoseconds(), Ordering::Relaxed);
     }
 
     fn has_read(&self) {
@@ -296,13 +296,13 @@ impl Watch {
     fn has_written(&self) {
         self.blocked_nanoseconds.store(0, Ordering::Relaxed);
         if self.stage.load(Ordering::Relaxed) == IDLE {
-            self.since_nanoseconds.store(monotonic_nanoseconds(), Ordering::Relaxed);
+            self.since_nanoseconds.store(coarse_nanoseconds(), Ordering::Relaxed);
         }
     }
 
     fn is_blocked(&self) {
         if self.blocked_nanoseconds.load(Ordering::Relaxed) == 0 {
-            self.blocked_nanoseconds.store(monotonic_nanoseconds(), Ordering::Relaxed);
+            self.blocked_nanoseconds.store(coarse_nanoseconds(), Ordering::Relaxed);
         }
     }
 }
