@@ -15,6 +15,7 @@ use crate::error::{Code, Fault, Refusal};
 use crate::metrics::Metrics;
 use crate::routes::{Published, Route, Routes, Selector, Target};
 use crate::rows::{self, Columns, Outline, Rows, TooMany};
+use crate::turns::Limits;
 
 /// What reading a byte of a body costs, at most; bodies that would take too long are left to another thread.
 const READ_SECONDS_PER_BYTE: f64 = 5e-9;
@@ -36,9 +37,8 @@ pub struct Settings {
     pub cache_ttl_seconds: f64,
     pub cheap_seconds: f64,
     pub max_rows: usize,
-    /// Of the runtime, and again for what is dear.
-    pub threads: usize,
-    pub timeout_seconds: f64,
+    /// For what is dear; the runtime has as many again.
+    pub compute: Limits,
 }
 
 /// How a prediction is asked for.
@@ -149,13 +149,14 @@ pub struct Pending {
 
 impl Plane {
     pub fn new(settings: Settings) -> Result<Self, Fault> {
+        let metrics = Metrics::default();
         Ok(Self {
             routes: ArcSwap::default(),
             callers: Callers::new(),
             engine: Engine::default(),
             cache: Cache::new(settings.cache_bytes)?,
-            compute: Compute::new(settings.threads, settings.timeout_seconds),
-            metrics: Metrics::default(),
+            compute: Compute::new(settings.compute, metrics.compute.clone()),
+            metrics,
             runtime: OnceLock::new(),
             settings,
         })
@@ -167,7 +168,7 @@ impl Plane {
             return Ok(runtime);
         }
         let built = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(self.settings.threads)
+            .worker_threads(self.settings.compute.threads)
             .thread_name("plane")
             .enable_all()
             .build()
@@ -420,6 +421,7 @@ impl Pending {
     fn run(&mut self) -> Run {
         let keys = self.looked.as_ref().map(|looked| looked.missing.iter().map(|&row| looked.keys[row]).collect());
         Run {
+            model: self.found.published.route.model.clone(),
             version: self.found.version.clone(),
             numbers: std::mem::take(&mut self.numbers),
             strings: std::mem::take(&mut self.strings),

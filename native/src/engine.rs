@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hint::black_box;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -59,6 +59,14 @@ pub struct Version {
     pub measured: Measured,
     graph: Graph,
     engine: [u8; 32],
+    runaway: OnceLock<Runaway>,
+}
+
+/// A run that did not end, and used far more CPU time than was measured.
+#[derive(Debug)]
+pub struct Runaway {
+    pub expected_seconds: f64,
+    pub used_seconds: f64,
 }
 
 /// A session whose inputs and outputs are those of its signature.
@@ -110,8 +118,9 @@ impl Engine {
         before.contains_key(id)
     }
 
+    /// A version that is loaded, unless it was set aside.
     pub fn version(&self, id: &str) -> Option<Arc<Version>> {
-        self.versions.load().get(id).cloned()
+        self.versions.load().get(id).filter(|version| version.runaway().is_none()).cloned()
     }
 
     pub fn loaded(&self) -> Vec<Arc<Version>> {
@@ -138,7 +147,7 @@ impl Version {
         measured.resident_bytes = resident_bytes;
         measured.load_seconds = started.elapsed().as_secs_f64();
         let columns = Columns::of(&signature);
-        Ok(Self { id: id.into(), columns, engine: fingerprint(measured.tile), signature, measured, graph })
+        Ok(Self { id: id.into(), columns, engine: fingerprint(measured.tile), signature, measured, graph, runaway: OnceLock::new() })
     }
 
     /// What the cache keys of its rows cover.
@@ -153,6 +162,15 @@ impl Version {
             0 => 0.0,
             _ => self.measured.fixed_seconds + self.measured.row_seconds * rows as f64,
         }
+    }
+
+    /// Run it no more, because of a run that did not end. Returns whether this is the first time.
+    pub fn set_aside(&self, runaway: Runaway) -> bool {
+        self.runaway.set(runaway).is_ok()
+    }
+
+    pub fn runaway(&self) -> Option<&Runaway> {
+        self.runaway.get()
     }
 
     /// Run rows, each as if it were alone: words of each are its labels (int64), then its scores (float64 bits).

@@ -18,7 +18,7 @@ create_exception!(
 );
 
 /// What went wrong on our side of the wire.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The graph holds what is never run.
     Graph(String),
@@ -69,10 +69,12 @@ pub enum Code {
     TooManyRows,
     QueueFull,
     OutOfTime,
+    TooLate,
+    RanAway,
 }
 
 impl Code {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::UnknownCaller,
         Self::Forbidden,
         Self::UnknownModel,
@@ -82,6 +84,8 @@ impl Code {
         Self::TooManyRows,
         Self::QueueFull,
         Self::OutOfTime,
+        Self::TooLate,
+        Self::RanAway,
     ];
 
     pub fn name(self) -> &'static str {
@@ -95,6 +99,8 @@ impl Code {
             Self::TooManyRows => "too_many_rows",
             Self::QueueFull => "queue_full",
             Self::OutOfTime => "out_of_time",
+            Self::TooLate => "too_late",
+            Self::RanAway => "ran_away",
         }
     }
 

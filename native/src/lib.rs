@@ -26,6 +26,7 @@ mod rows;
 mod runtime;
 mod signature;
 mod templates;
+mod turns;
 
 use mimalloc::MiMalloc;
 use pyo3::prelude::*;

@@ -24,6 +24,20 @@ impl Counter {
     }
 }
 
+/// A size as it was last.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    pub fn set(&self, size: usize) {
+        self.0.store(size as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Counts by latency, and their sum.
 #[derive(Debug, Default)]
 pub struct Histogram {
@@ -65,6 +79,16 @@ pub struct VersionCounters {
     pub inference: Histogram,
 }
 
+/// What is counted of the threads for dear predictions.
+#[derive(Debug, Default)]
+pub struct ComputeCounters {
+    pub waiting: Gauge,
+    pub runs: Counter,
+    pub merged: Counter,
+    pub shared_rows: Counter,
+    pub runaways: Counter,
+}
+
 /// Sizes that are read when asked for.
 pub struct Gauges {
     pub cache_bytes: u64,
@@ -76,6 +100,7 @@ pub struct Gauges {
 
 #[derive(Default)]
 pub struct Metrics {
+    pub compute: Arc<ComputeCounters>,
     refusals: [Counter; Code::ALL.len()],
     /// By version id: labels and counters of every version on a route.
     versions: Mutex<BTreeMap<String, (String, Arc<VersionCounters>)>>,
@@ -107,6 +132,7 @@ impl Metrics {
             line(&mut text, "serval_refusals_total", &label("code", code.name()), self.refusals[code as usize].get());
         }
         write_gauges(&mut text, gauges);
+        write_compute(&mut text, &self.compute);
         text
     }
 
@@ -159,6 +185,24 @@ fn write_gauges(text: &mut String, gauges: &Gauges) {
     for (version, _, seconds) in &gauges.loaded {
         line(text, "serval_version_load_seconds", &label("version_id", version), seconds);
     }
+}
+
+fn write_compute(text: &mut String, counters: &ComputeCounters) {
+    head(text, "serval_compute_waiting", "gauge", "Runs and bodies that wait for a compute thread.");
+    line(text, "serval_compute_waiting", "", counters.waiting.get());
+    head(text, "serval_compute_runs_total", "counter", "Calls of ONNX Runtime on compute threads.");
+    line(text, "serval_compute_runs_total", "", counters.runs.get());
+    head(text, "serval_compute_merged_total", "counter", "Predictions whose rows were run together with those of others.");
+    line(text, "serval_compute_merged_total", "", counters.merged.get());
+    head(
+        text,
+        "serval_compute_shared_rows_total",
+        "counter",
+        "Rows that were not run because another prediction was waiting for the same.",
+    );
+    line(text, "serval_compute_shared_rows_total", "", counters.shared_rows.get());
+    head(text, "serval_compute_runaways_total", "counter", "Runs that did not end, after which their version was taken out of service.");
+    line(text, "serval_compute_runaways_total", "", counters.runaways.get());
 }
 
 /// A label with its value escaped as the text format asks.

@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::answer::{self, Ask, Asked, Pending, Place, Plane, Settings, Stop, now_seconds};
 use crate::callers::{Caller, Digest};
-use crate::engine::{Batch, Measured};
+use crate::engine::{self, Batch, Measured};
 use crate::error::{self, Fault};
 use crate::forward::App;
 use crate::front;
@@ -25,6 +25,7 @@ use crate::routes::{self, Selector};
 use crate::runtime;
 use crate::signature::{Float, Signature};
 use crate::templates::{self, Templates};
+use crate::turns::Limits;
 
 #[pyclass(frozen, get_all, module = "serval._native")]
 pub struct Loaded {
@@ -312,7 +313,7 @@ const CUT_OFF: Duration = Duration::from_secs(1);
 #[pymethods]
 impl DataPlane {
     #[new]
-    #[pyo3(signature = (*, runtime_library, cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, threads = 1, timeout_seconds = 30.0))]
+    #[pyo3(signature = (*, runtime_library, cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, threads = 1, timeout_seconds = 30.0, max_waiting = 512, max_waiting_per_model = 128))]
     #[allow(clippy::too_many_arguments, reason = "settings")]
     fn new(
         py: Python<'_>,
@@ -323,8 +324,11 @@ impl DataPlane {
         max_rows: usize,
         threads: usize,
         timeout_seconds: f64,
+        max_waiting: usize,
+        max_waiting_per_model: usize,
     ) -> PyResult<Self> {
-        let settings = Settings { cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, threads, timeout_seconds };
+        let compute = Limits { threads, waiting: max_waiting, waiting_per_line: max_waiting_per_model, timeout_seconds };
+        let settings = Settings { cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, compute };
         let plane = py.detach(|| {
             runtime::open(Path::new(runtime_library))?;
             Plane::new(settings)
@@ -360,6 +364,13 @@ impl DataPlane {
             raw_outputs(&self.0, version, &floats(numbers)?, &strings)
         })?;
         Ok(Outputs { labels: PyBytes::new(py, &labels).unbind(), scores: PyBytes::new(py, &scores).unbind() })
+    }
+
+    fn take_runaways(&self) -> Vec<(String, f64, f64)> {
+        let figures = |version: &Arc<engine::Version>| {
+            version.runaway().map(|runaway| (version.id.to_string(), runaway.expected_seconds, runaway.used_seconds))
+        };
+        self.0.compute.take_runaways().iter().filter_map(figures).collect()
     }
 
     fn set_routes(&self, py: Python<'_>, routes: Vec<PyRef<'_, Route>>) {

@@ -112,7 +112,9 @@ class Answer:
 class Refusal:
     """Why there is no answer; Python renders it as a problem.
 
-    `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows.
+    `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows. Of `out_of_time`, a run that
+    is not begun: `limit` in seconds, and the `seconds` that it would take after `waiting`; of `too_late`: `limit`. Of `ran_away`:
+    `version_id`, CPU seconds `expected` and `used`; the version answers `model_loading` from then on.
     """
 
     code: Literal[
@@ -125,6 +127,8 @@ class Refusal:
         "too_many_rows",
         "queue_full",
         "out_of_time",
+        "too_late",
+        "ran_away",
     ]
     arguments: dict[str, str]
 
@@ -166,9 +170,12 @@ class DataPlane:
         max_rows: int,
         threads: int = 1,
         timeout_seconds: float = 30.0,
+        max_waiting: int = 512,
+        max_waiting_per_model: int = 128,
     ) -> Self:
         """`runtime_library`: path of `libonnxruntime.so`. `cheap_seconds`: calls estimated above it answer `Later`.
         `threads`: of those that wait for sockets, and again of those that run what is dear. `timeout_seconds`: for the rest of a `Later`.
+        `max_waiting`: runs that wait for those threads, of all models; more are refused.
 
         Raises LoadError when the library can not be opened.
         """
@@ -183,6 +190,9 @@ class DataPlane:
 
     def unload(self, version: str) -> bool:
         """Forget a version; runs under way finish. False: it was not loaded."""
+
+    def take_runaways(self) -> list[tuple[str, float, float]]:
+        """Versions whose run did not end, since the last call: id, CPU seconds expected and used. They are asked no more until loaded again."""
 
     def run(self, version: str, numbers: bytes, strings: Sequence[str]) -> Outputs:
         """Run rows through a loaded version exactly as a prediction would (tile and all), without cache. Raises LoadError, KeyError, ValueError."""

@@ -39,6 +39,8 @@ def open_data_plane(settings: Settings) -> DataPlane:
         max_rows=settings.max_rows,
         threads=compute_threads(),
         timeout_seconds=settings.predict_timeout_seconds,
+        max_waiting=settings.max_waiting,
+        max_waiting_per_model=settings.max_waiting_per_model,
     )
 
 
@@ -56,6 +58,13 @@ class Publisher:
 
     def unload(self, version: str) -> None:
         self._plane.unload(version)
+
+    def take_runaways(self) -> list[tuple[str, str]]:
+        """Return the versions that have run away since the last call, and why that is said of them."""
+        return [
+            (version, f"a run that was measured at {expected:.2g} s has not ended after {used:.2g} s")
+            for version, expected, used in self._plane.take_runaways()
+        ]
 
     def set_routes(self, routes: Sequence[Route]) -> None:
         """Replace what may be asked, all at once."""

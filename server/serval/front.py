@@ -62,7 +62,9 @@ def _template(name: str, error: ServalError) -> Template:
 
 GAPS: dict[str, dict[str, str]] = {
     "queue_full": {},
-    "out_of_time": {"seconds": "7357001.25", "limit": "7357002.25"},
+    "out_of_time": {"seconds": "7357001.25", "limit": "7357002.25", "waiting": "7357003.25"},
+    "too_late": {"limit": "7357002.25"},
+    "ran_away": {},
 }
 """For each refusal of the core that the front may send: its arguments, and a number that stands for each in the template."""
 

@@ -78,6 +78,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A prediction estimated below it runs where it was read, a dearer one on a compute thread."""
     predict_timeout_seconds: Span = 30.0
     """A prediction that takes longer is answered 504."""
+    max_waiting: Count = 512
+    """Most predictions that may wait for a compute thread; more are answered 503."""
+    max_waiting_per_model: Count = 128
+    """Most of them for one model."""
     max_rows: Count = 10_000
     """Most rows of one prediction request."""
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * MIB

@@ -92,6 +92,44 @@ def deep_tree_regressor(depth: int) -> onnx.ModelProto:
     )
 
 
+def products(width: int, layers: int) -> onnx.ModelProto:
+    """Two columns in, two values out, and much to compute between them."""
+    wide, square, narrow = np.ones((2, width)), np.eye(width), np.ones((width, 2))
+    names = [f"hidden{layer}" for layer in range(layers + 1)]
+    nodes = [helper.make_node("MatMul", ["numbers", "wide"], [names[0]])]
+    nodes += [helper.make_node("MatMul", [before, "square"], [after]) for before, after in itertools.pairwise(names)]
+    nodes.append(helper.make_node("MatMul", [names[-1], "narrow"], ["values"]))
+    weights = {"wide": wide, "square": square, "narrow": narrow}
+    return model(nodes, [values([None, 2])], initializers={name: weight.astype("float32") for name, weight in weights.items()})
+
+
+def pitfall(trees: int = 20, depth: int = 2000) -> onnx.ModelProto:
+    """A forest of two targets that answers at once where the first number is at most 2, and goes down its whole depth where it is above."""
+    size, branches = 2 * depth + 1, list(range(depth))
+    true_ids = [depth + place for place in branches] + [0] * (depth + 1)
+    false_ids = [*branches[1:], 2 * depth] + [0] * (depth + 1)
+    leaves = list(range(depth, size))
+    node = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["numbers"],
+        ["values"],
+        domain="ai.onnx.ml",
+        nodes_treeids=[tree for tree in range(trees) for _ in range(size)],
+        nodes_nodeids=list(range(size)) * trees,
+        nodes_featureids=[0] * size * trees,
+        nodes_values=[2.0] * size * trees,
+        nodes_modes=(["BRANCH_LEQ"] * depth + ["LEAF"] * (depth + 1)) * trees,
+        nodes_truenodeids=true_ids * trees,
+        nodes_falsenodeids=false_ids * trees,
+        target_treeids=[tree for tree in range(trees) for _ in leaves],
+        target_nodeids=leaves * trees,
+        target_ids=[0] * len(leaves) * trees,
+        target_weights=[1.0] * len(leaves) * trees,
+        n_targets=2,
+    )
+    return model([node], [values([None, 2])])
+
+
 def chain(length: int) -> onnx.ModelProto:
     names = ["numbers", *[f"value{place}" for place in range(length - 1)], "values"]
     nodes = [helper.make_node("Neg", [before], [after]) for before, after in itertools.pairwise(names)]

@@ -20,6 +20,8 @@ from serval.storage.disk import DiskStorage
 
 MAX_ATTEMPTS = 3
 REPUBLISH_SECONDS = 0.5
+RUNAWAY_SECONDS = 0.5
+"""How often the data plane is asked what has run away: it may have told the caller without asking here."""
 ANNOUNCE_SECONDS = 1.0
 """What a prediction waits, at most, for the routes of what is being recorded as live."""
 
@@ -58,6 +60,8 @@ class LiveModels:
         self._publishing = asyncio.Lock()
         self._announcing: set[asyncio.Event] = set()
         self._republishing: asyncio.Task[None] | None = None
+        self._runaways: dict[str, str] = {}
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def count(self) -> int:
@@ -83,13 +87,15 @@ class LiveModels:
             except Unavailable as error:
                 self._log.warning("model_not_loaded", version=version_id, reason=error.message)
         await self._publish()
+        self._watching = asyncio.create_task(self._watch(), name="watch for runaways")
 
     async def close(self) -> None:
-        """Publish no more."""
-        if self._republishing is not None:
-            self._republishing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._republishing
+        """Publish and watch no more."""
+        for task in (self._republishing, self._watching):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
     async def ensure_loaded(self, version_id: str) -> Running:
         """Load a version unless it is. Raises NotFound, Quarantined, Unavailable when it can not be."""
@@ -177,14 +183,28 @@ class LiveModels:
     async def quarantine(self, version_id: str, reason: str) -> None:
         """Stop a version from answering, for good: another has to be uploaded, or promoted."""
         message = f"Version {version_id} is in quarantine: {reason}. Upload it again, or promote another version."
+        if version_id not in self._set_aside:
+            self._log.warning("version_quarantined", version=version_id, reason=reason)
         self._set_aside[version_id] = (Quarantined, message)
         self._unload(version_id)
-        self._log.warning("version_quarantined", version=version_id, reason=reason)
         async with self._database.write() as session:
-            version = await session.get_one(Version, version_id)
-            if version.status == "ready":
+            version = await session.get(Version, version_id)
+            if version is not None and version.status == "ready":
                 version.status = advance(version.status, "failed")
                 version.failure = {"code": Quarantined.code, "message": message}
+
+    async def set_runaways_aside(self) -> None:
+        """Quarantine the versions that have run away; where the database is away, it is told later."""
+        self._runaways |= dict(self._publisher.take_runaways())
+        for version_id, reason in list(self._runaways.items()):
+            with suppress(DatabaseAway):
+                await self.quarantine(version_id, reason)
+                self._runaways.pop(version_id, None)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(RUNAWAY_SECONDS)
+            await self.set_runaways_aside()
 
     @asynccontextmanager
     async def announcing(self) -> AsyncIterator[None]:

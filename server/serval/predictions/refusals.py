@@ -57,9 +57,17 @@ def _queue_full(_: Arguments) -> ServalError:
 
 def _out_of_time(arguments: Arguments) -> ServalError:
     return OutOfTime(
-        f"The prediction takes about {arguments['seconds']} s, and {arguments['limit']} s is the limit "
-        "(`predict_timeout_seconds`): send fewer rows at a time."
+        f"The prediction would take about {arguments['seconds']} s after about {arguments['waiting']} s in the queue, and "
+        f"{arguments['limit']} s is the limit (`predict_timeout_seconds`): send fewer rows at a time."
     )
+
+
+def _too_late(arguments: Arguments) -> ServalError:
+    return OutOfTime(f"The prediction did not end within {arguments['limit']} s (`predict_timeout_seconds`).")
+
+
+def _ran_away(_: Arguments) -> ServalError:
+    return OutOfTime("The prediction did not end in time and used far more than was measured, so the version was taken out of service.")
 
 
 def _too_many_rows(arguments: Arguments) -> ServalError:
@@ -80,6 +88,8 @@ _ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
     "forbidden": _forbidden,
     "queue_full": _queue_full,
     "out_of_time": _out_of_time,
+    "too_late": _too_late,
+    "ran_away": _ran_away,
     "unknown_model": _unknown_model,
     "unknown_version": _unknown_version,
     "ambiguous_selector": _ambiguous_selector,

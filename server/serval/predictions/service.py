@@ -96,10 +96,13 @@ class PredictionService:
                 caller.key_digest, caller.user_id, caller.username, is_admin=caller.is_admin, expires_at=caller.expires_at
             )
         elif refusal.code == "model_loading":
+            await self._live.set_runaways_aside()
             await self._live.ensure_loaded(refusal.arguments["version_id"])
         elif refusal.code in {"unknown_model", "unknown_version"}:
             await self._live.announced()
         else:
+            if refusal.code == "ran_away":
+                await self._live.set_runaways_aside()
             raise refusal_error(refusal)
 
     async def _find(self, question: Question, model: str | None) -> Target:

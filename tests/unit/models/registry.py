@@ -3,14 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import onnx
-from onnx import helper
 
 from native import graphs
 from native.planes import new_plane, regressor
@@ -51,16 +48,7 @@ def echo() -> bytes:
 
 def heavy(width: int = 1500, layers: int = 24) -> bytes:
     """The same contract at a hundred thousand times the cost."""
-    wide, square, narrow = np.ones((2, width)), np.eye(width), np.ones((width, 2))
-    names = [f"hidden{layer}" for layer in range(layers + 1)]
-    nodes = [helper.make_node("MatMul", ["numbers", "wide"], [names[0]])]
-    nodes += [helper.make_node("MatMul", [before, "square"], [after]) for before, after in pairwise(names)]
-    nodes.append(helper.make_node("MatMul", [names[-1], "narrow"], ["values"]))
-    weights = {"wide": wide, "square": square, "narrow": narrow}
-    made: onnx.ModelProto = graphs.model(
-        nodes, [graphs.values([None, 2])], initializers={name: weight.astype("float32") for name, weight in weights.items()}
-    )
-    return made.SerializeToString()
+    return graphs.products(width, layers).SerializeToString()
 
 
 @asynccontextmanager

@@ -23,8 +23,8 @@ def codes_of_the_interface() -> list[str]:
 
 @pytest.mark.parametrize("code", codes_of_the_interface())
 def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
-    arguments = {"model": "iris", "version": "3", "limit": "1000"}
-    assert 400 <= refusal_error(Refused(code, arguments)).status <= 503
+    arguments = {"model": "iris", "version": "3", "limit": "1000", "seconds": "2", "waiting": "1"}
+    assert 400 <= refusal_error(Refused(code, arguments)).status <= 504
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,10 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
         ("ambiguous_selector", {}, 400, "one of them"),
         ("model_loading", {"model": "iris"}, 503, "being loaded"),
         ("too_many_rows", {"limit": "1000"}, 413, "1000"),
+        ("queue_full", {}, 503, "are waiting"),
+        ("too_late", {"limit": "30"}, 504, "did not end within 30 s"),
+        ("out_of_time", {"limit": "30", "seconds": "40", "waiting": "2"}, 504, "would take about 40 s after about 2 s"),
+        ("ran_away", {}, 504, "taken out of service"),
     ],
 )
 def test_a_refusal_becomes_an_error_that_says_what_was_asked(code: str, arguments: dict[str, str], status: int, told: str) -> None:
@@ -47,5 +51,6 @@ def test_a_refusal_becomes_an_error_that_says_what_was_asked(code: str, argument
     assert told in error.message
 
 
-def test_a_model_that_is_loading_is_worth_asking_again() -> None:
-    assert refusal_error(Refused("model_loading", {})).retry_after_seconds == 1
+@pytest.mark.parametrize("code", ["model_loading", "queue_full"])
+def test_what_will_soon_be_otherwise_is_worth_asking_again(code: str) -> None:
+    assert refusal_error(Refused(code, {})).retry_after_seconds == 1
