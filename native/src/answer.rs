@@ -12,7 +12,8 @@ use crate::compute::{Compute, Run};
 use crate::encode::{self, Frame};
 use crate::engine::{Batch, Engine, Version};
 use crate::error::{Code, Fault, Refusal};
-use crate::metrics::Metrics;
+use crate::history::{self, Answered, Door, History};
+use crate::metrics::{Metrics, Stage};
 use crate::routes::{Published, Route, Routes, Selector, Target};
 use crate::rows::{self, Columns, Outline, Rows, TooMany};
 use crate::turns::Limits;
@@ -28,6 +29,7 @@ pub struct Plane {
     pub cache: Cache,
     pub compute: Compute,
     pub metrics: Metrics,
+    pub history: History,
     pub settings: Settings,
     runtime: OnceLock<Runtime>,
 }
@@ -39,6 +41,7 @@ pub struct Settings {
     pub max_rows: usize,
     /// For what is dear; the runtime has as many again.
     pub compute: Limits,
+    pub history: history::Settings,
 }
 
 /// How a prediction is asked for.
@@ -58,6 +61,7 @@ pub struct Asked {
     pub all_probabilities: bool,
     pub no_cache: bool,
     pub started_nanoseconds: u64,
+    pub door: Door,
 }
 
 /// A prediction, encoded, and what it took.
@@ -81,6 +85,7 @@ pub struct Times {
     pub cache_seconds: f64,
     pub queue_seconds: f64,
     pub infer_seconds: f64,
+    pub encode_seconds: f64,
 }
 
 /// The model and version that a request asks: ids, and the version's number.
@@ -119,6 +124,7 @@ impl From<Fault> for Stop {
 /// A version found for a caller.
 #[derive(Debug, Clone)]
 struct Found {
+    caller: Arc<Caller>,
     published: Arc<Published>,
     target: Arc<Target>,
     version: Arc<Version>,
@@ -138,6 +144,8 @@ pub struct Pending {
     asked: Asked,
     found: Found,
     is_list: bool,
+    /// All rows, as the history knows them.
+    seen: history::Rows,
     /// The rows that have to be run.
     numbers: Vec<f64>,
     strings: Vec<Box<str>>,
@@ -157,6 +165,7 @@ impl Plane {
             cache: Cache::new(settings.cache_bytes)?,
             compute: Compute::new(settings.compute, metrics.compute.clone()),
             metrics,
+            history: History::new(&settings.history),
             runtime: OnceLock::new(),
             settings,
         })
@@ -178,7 +187,7 @@ impl Plane {
 
     pub fn set_routes(&self, routes: impl IntoIterator<Item = Route>) {
         self.metrics.publish(|counters| {
-            let table = Routes::of(routes, |route, number, version| counters(version, labels(route, number)));
+            let table = Routes::of(routes, |route, number, version| counters(version, &route.owner, labels(route, number)));
             self.routes.store(Arc::new(table));
         });
     }
@@ -196,7 +205,7 @@ impl Plane {
             let found = self.found(&caller, model, selector)?;
             let rows = self.rows(&found, outline.as_ref())?;
             let parse_seconds = seconds_between(started, monotonic_nanoseconds());
-            found.target.counters.parse.observe(parse_seconds);
+            found.target.counters.stage(Stage::Parse).observe(parse_seconds);
             let batch = Batch::of(&found.version.signature, &rows.numbers, &[])?;
             self.predicted(ask.asked, &found, batch, rows.is_list, parse_seconds)
         })
@@ -256,7 +265,7 @@ impl Plane {
             }
         };
         let outcome = Outcome { words, cache, cache_hits, times: pending.times };
-        Ok(Self::answered(asked, &found, &outcome, rows, pending.is_list))
+        Ok(self.answered(asked, &found, &outcome, pending.is_list, rows, || pending.seen))
     }
 
     /// The model and version that `answer` would use.
@@ -275,19 +284,19 @@ impl Plane {
         result
     }
 
-    fn found(&self, caller: &Caller, model: &str, selector: Selector<'_>) -> Result<Found, Stop> {
+    fn found(&self, caller: &Arc<Caller>, model: &str, selector: Selector<'_>) -> Result<Found, Stop> {
         let routes = self.routes.load();
         let published = routes.model(caller, model)?;
-        self.loaded(published, published.target(selector)?)
+        self.loaded(caller, published, published.target(selector)?)
     }
 
-    fn found_by_id(&self, caller: &Caller, model: &str, version: &str) -> Result<Found, Stop> {
+    fn found_by_id(&self, caller: &Arc<Caller>, model: &str, version: &str) -> Result<Found, Stop> {
         let routes = self.routes.load();
         let published = routes.model(caller, model)?;
-        self.loaded(published, published.version(version)?)
+        self.loaded(caller, published, published.version(version)?)
     }
 
-    fn loaded(&self, published: &Arc<Published>, target: &Arc<Target>) -> Result<Found, Stop> {
+    fn loaded(&self, caller: &Arc<Caller>, published: &Arc<Published>, target: &Arc<Target>) -> Result<Found, Stop> {
         let loading = || {
             Code::ModelLoading.because(vec![
                 ("model", published.route.name.to_string()),
@@ -296,7 +305,7 @@ impl Plane {
             ])
         };
         let version = self.engine.version(&target.version).ok_or_else(loading)?;
-        Ok(Found { published: published.clone(), target: target.clone(), version })
+        Ok(Found { caller: caller.clone(), published: published.clone(), target: target.clone(), version })
     }
 
     fn rows(&self, found: &Found, outline: Option<&Outline<'_>>) -> Result<Rows, Stop> {
@@ -322,10 +331,19 @@ impl Plane {
         let outcome = self.outcome(asked, found, batch, is_list, parse_seconds).inspect_err(|stop| {
             found.target.counters.failed.add(usize::from(matches!(stop, Stop::Failed(_))));
         })?;
-        Ok(Self::answered(asked, found, &outcome, batch.rows, is_list))
+        Ok(self.answered(asked, found, &outcome, is_list, batch.rows, || self.history.rows(&found.version.signature, batch)))
     }
 
-    fn answered(asked: Asked, found: &Found, outcome: &Outcome, rows: usize, is_list: bool) -> Answer {
+    /// encode → count → remember for the history. `seen`: asked for where the history takes it.
+    fn answered(
+        &self,
+        asked: Asked,
+        found: &Found,
+        outcome: &Outcome,
+        is_list: bool,
+        rows: usize,
+        seen: impl FnOnce() -> history::Rows,
+    ) -> Answer {
         let frame = Frame {
             signature: &found.version.signature,
             is_short: asked.is_short,
@@ -337,10 +355,11 @@ impl Plane {
             cache_hits: outcome.cache_hits,
             rows,
         };
-        let mut latency_seconds = 0.0;
-        let body = encode::encode(&frame, &outcome.words, unix_nanoseconds(), || {
-            latency_seconds = seconds_between(asked.started_nanoseconds, monotonic_nanoseconds());
-            latency_seconds
+        let (encoding_since, unix_nanoseconds) = (monotonic_nanoseconds(), unix_nanoseconds());
+        let mut encoded_at = 0;
+        let body = encode::encode(&frame, &outcome.words, unix_nanoseconds, || {
+            encoded_at = monotonic_nanoseconds();
+            seconds_between(asked.started_nanoseconds, encoded_at)
         });
         let answer = Answer {
             body,
@@ -349,10 +368,22 @@ impl Plane {
             cache: outcome.cache,
             rows,
             cache_hits: outcome.cache_hits,
-            latency_seconds,
-            times: outcome.times,
+            latency_seconds: seconds_between(asked.started_nanoseconds, encoded_at),
+            times: Times { encode_seconds: seconds_between(encoding_since, encoded_at), ..outcome.times },
         };
         count(&answer);
+        let answered = Answered {
+            caller: &found.caller,
+            published: &found.published,
+            target: &found.target,
+            signature: &found.version.signature,
+            words: &outcome.words,
+            cache: answer.cache,
+            latency_seconds: answer.latency_seconds,
+            unix_nanoseconds,
+            door: asked.door,
+        };
+        self.history.push(&answered, seen);
         answer
     }
 
@@ -360,7 +391,10 @@ impl Plane {
         let ttl_seconds = found.published.route.cache_ttl_seconds.unwrap_or(self.settings.cache_ttl_seconds);
         let is_cached = !asked.no_cache && ttl_seconds > 0.0 && self.settings.cache_bytes > 0;
         let times = Times { parse_seconds, ..Times::default() };
-        let later = |looked, times| Stop::Later(Box::new(Pending::of(asked, found.clone(), batch, is_list, looked, ttl_seconds, times)));
+        let later = |looked, times| {
+            let seen = self.history.rows(&found.version.signature, batch);
+            Stop::Later(Box::new(Pending::of(asked, found.clone(), batch, is_list, seen, looked, ttl_seconds, times)))
+        };
         if is_cached { self.cached(found, batch, ttl_seconds, times, later) } else { self.uncached(found, batch, times, later) }
     }
 
@@ -409,13 +443,23 @@ impl Plane {
 }
 
 impl Pending {
-    fn of(asked: Asked, found: Found, batch: Batch<'_>, is_list: bool, looked: Option<Looked>, ttl_seconds: f64, times: Times) -> Self {
+    #[allow(clippy::too_many_arguments, reason = "its fields")]
+    fn of(
+        asked: Asked,
+        found: Found,
+        batch: Batch<'_>,
+        is_list: bool,
+        seen: history::Rows,
+        looked: Option<Looked>,
+        ttl_seconds: f64,
+        times: Times,
+    ) -> Self {
         let (numbers, strings) = match &looked {
             Some(looked) => batch.picked(&found.version.signature, &looked.missing),
             None => (batch.numbers.to_vec(), batch.strings.to_vec()),
         };
         let strings = strings.into_iter().map(Box::from).collect();
-        Self { asked, found, is_list, numbers, strings, looked, ttl_seconds, times }
+        Self { asked, found, is_list, seen, numbers, strings, looked, ttl_seconds, times }
     }
 
     fn run(&mut self) -> Run {
@@ -526,11 +570,16 @@ fn count(answer: &Answer) {
     counters.answered.add(1);
     counters.rows.add(answer.rows);
     counters.latency.observe(answer.latency_seconds);
+    counters.stage(Stage::Encode).observe(answer.times.encode_seconds);
     if answer.cache != "bypass" {
-        counters.cache_hits.add(answer.cache_hits);
+        counters.stage(Stage::Cache).observe(answer.times.cache_seconds);
+        counters.cache_hits[0].add(answer.cache_hits);
         counters.cache_misses.add(answer.rows - answer.cache_hits);
     }
+    if answer.times.queue_seconds > 0.0 {
+        counters.stage(Stage::Queue).observe(answer.times.queue_seconds);
+    }
     if answer.cache_hits < answer.rows {
-        counters.inference.observe(answer.times.infer_seconds);
+        counters.stage(Stage::Infer).observe(answer.times.infer_seconds);
     }
 }

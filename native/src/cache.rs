@@ -124,22 +124,27 @@ pub struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// The keyed 128-bit BLAKE3 of the scope and the canonical bytes of a row: lengths, float64 with one NaN and -0.0 kept, strings.
+    /// The keyed 128-bit BLAKE3 of the scope and the canonical bytes of a row.
     pub fn of(&mut self, numbers: &[f64], strings: &[&str]) -> Key {
         self.buffer.truncate(self.prefix);
-        length(&mut self.buffer, numbers.len());
-        for number in numbers {
-            let bits = if number.is_nan() { NAN_BITS } else { number.to_bits() };
-            self.buffer.extend_from_slice(&bits.to_le_bytes());
-        }
-        length(&mut self.buffer, strings.len());
-        for string in strings {
-            text(&mut self.buffer, string);
-        }
+        push_row(&mut self.buffer, numbers, strings);
         let hash = blake3::keyed_hash(self.secret, &self.buffer);
         let mut first = [0; 16];
         first.copy_from_slice(&hash.as_bytes()[..16]);
         u128::from_le_bytes(first)
+    }
+}
+
+/// The canonical bytes of a row: lengths, float64 with one NaN and -0.0 kept, strings.
+pub fn push_row(bytes: &mut Vec<u8>, numbers: &[f64], strings: &[&str]) {
+    length(bytes, numbers.len());
+    for number in numbers {
+        let bits = if number.is_nan() { NAN_BITS } else { number.to_bits() };
+        bytes.extend_from_slice(&bits.to_le_bytes());
+    }
+    length(bytes, strings.len());
+    for string in strings {
+        text(bytes, string);
     }
 }
 

@@ -73,9 +73,9 @@ fn one(json: &mut Json, frame: &Frame<'_>, words: &[u64]) {
     let signature = frame.signature;
     json.raw("\"prediction\":");
     prediction(json, signature, words);
-    if signature.has_probabilities {
+    if let Some(probability) = probability(signature, words) {
         json.raw(",\"probability\":");
-        json.float(scores(signature, words)[index(words[0])], signature.scores_dtype);
+        json.float(probability, signature.scores_dtype);
     } else if frame.is_short {
         json.raw(",\"probability\":null");
     }
@@ -130,6 +130,30 @@ fn prediction(json: &mut Json, signature: &Signature, row: &[u64]) {
         }
     };
     if signature.is_multi_target { json.list(0..signature.targets, value) } else { value(json, 0) }
+}
+
+/// The probability of the predicted class, where there is one.
+pub fn probability(signature: &Signature, row: &[u64]) -> Option<u64> {
+    signature.has_probabilities.then(|| scores(signature, row)[index(row[0])])
+}
+
+/// Predictions and their probabilities as two JSON lists; each row is the words of its prediction, then that of its `probability`.
+pub fn lists(signature: &Signature, words: &[u64]) -> (String, Option<String>) {
+    let rows = || words.chunks_exact(listed_width(signature));
+    let listed = |write: &dyn Fn(&mut Json, &[u64])| {
+        let mut json = Json(vec![]);
+        json.list(rows(), write);
+        String::from_utf8_lossy(&json.0).into_owned()
+    };
+    let predictions = listed(&|json, row| prediction(json, signature, row));
+    let probabilities =
+        signature.has_probabilities.then(|| listed(&|json, row| json.float(row[signature.targets], signature.scores_dtype)));
+    (predictions, probabilities)
+}
+
+/// Words of a row of `lists`.
+pub fn listed_width(signature: &Signature) -> usize {
+    signature.targets + usize::from(signature.has_probabilities)
 }
 
 fn scores<'a>(signature: &Signature, row: &'a [u64]) -> &'a [u64] {

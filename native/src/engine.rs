@@ -53,7 +53,7 @@ pub struct Measured {
 
 pub struct Version {
     pub id: Box<str>,
-    pub signature: Signature,
+    pub signature: Arc<Signature>,
     /// None: its rows need Python.
     pub columns: Option<Columns>,
     pub measured: Measured,
@@ -147,7 +147,15 @@ impl Version {
         measured.resident_bytes = resident_bytes;
         measured.load_seconds = started.elapsed().as_secs_f64();
         let columns = Columns::of(&signature);
-        Ok(Self { id: id.into(), columns, engine: fingerprint(measured.tile), signature, measured, graph, runaway: OnceLock::new() })
+        Ok(Self {
+            id: id.into(),
+            columns,
+            engine: fingerprint(measured.tile),
+            signature: Arc::new(signature),
+            measured,
+            graph,
+            runaway: OnceLock::new(),
+        })
     }
 
     /// What the cache keys of its rows cover.

@@ -22,6 +22,7 @@ use crate::clock::{monotonic_nanoseconds, seconds_between};
 use crate::error::Refusal;
 use crate::forward::{self, App, Unanswered, Unread};
 use crate::head::{self, Head, Predict};
+use crate::history::Door;
 use crate::ids::new_id;
 use crate::metrics::Counter;
 use crate::templates::{REQUEST_ID, Templates};
@@ -169,6 +170,7 @@ impl Front {
             all_probabilities: predict.all_probabilities,
             no_cache: predict.no_cache,
             started_nanoseconds,
+            door: Door::Front,
         };
         let ask = Ask { caller: &predict.caller, asked, may_read: false };
         let result = match self.plane.answer(ask, predict.model, predict.selector(), body) {

@@ -9,8 +9,16 @@ const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
 ///
 /// The random bits make ids unique; they keep no secret.
 pub fn new_id(prefix: &str) -> String {
-    let milliseconds = u128::from(unix_nanoseconds() / NANOSECONDS_PER_MILLISECOND);
-    let number = milliseconds << 80 | fastrand::u128(..) >> 48;
+    written(prefix, ulid(unix_nanoseconds()))
+}
+
+/// A ULID of a moment.
+pub fn ulid(unix_nanoseconds: u64) -> u128 {
+    u128::from(unix_nanoseconds / NANOSECONDS_PER_MILLISECOND) << 80 | fastrand::u128(..) >> 48
+}
+
+/// `prefix` and a ULID as text.
+pub fn written(prefix: &str, number: u128) -> String {
     let mut id = String::with_capacity(prefix.len() + 26);
     id.push_str(prefix);
     id.extend((0..26).rev().map(|place| char::from(ALPHABET[(number >> (5 * place) & 31) as usize])));
@@ -20,6 +28,13 @@ pub fn new_id(prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ulid_is_written_as_python_writes_it() {
+        assert_eq!(written("prd_", 0), "prd_00000000000000000000000000");
+        assert_eq!(written("prd_", u128::MAX), "prd_7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+        assert!(written("", ulid(1_000_000)) < written("", ulid(2_000_000)));
+    }
 
     #[test]
     fn ids_are_of_their_millisecond_and_differ() {

@@ -14,6 +14,7 @@ mod forward;
 mod front;
 mod graph;
 mod head;
+mod history;
 mod ids;
 mod listener;
 mod memory;
@@ -42,6 +43,8 @@ mod _native {
     use crate::error::{GraphError, LoadError};
     #[pymodule_export]
     use crate::graph::check_graph;
+    #[pymodule_export]
+    use crate::history::Seen;
     #[pymodule_export]
     use crate::plane::{Answer, DataPlane, Front, FrontLimits, Later, Loaded, NotMine, Outputs, Refusal, Route};
 }

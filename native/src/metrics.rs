@@ -72,11 +72,11 @@ pub struct VersionCounters {
     pub answered: Counter,
     pub failed: Counter,
     pub rows: Counter,
-    pub cache_hits: Counter,
+    /// By level of the cache.
+    pub cache_hits: [Counter; LEVELS.len()],
     pub cache_misses: Counter,
     pub latency: Histogram,
-    pub parse: Histogram,
-    pub inference: Histogram,
+    stages: [Histogram; STAGES.len()],
 }
 
 /// What is counted of the threads for dear predictions.
@@ -89,11 +89,32 @@ pub struct ComputeCounters {
     pub runaways: Counter,
 }
 
+impl VersionCounters {
+    pub fn stage(&self, stage: Stage) -> &Histogram {
+        &self.stages[stage as usize]
+    }
+}
+
+const LEVELS: [&str; 2] = ["l1", "l2"];
+
+/// The parts of a prediction's time, in the order of `STAGES`.
+#[derive(Debug, Clone, Copy)]
+pub enum Stage {
+    Parse,
+    Cache,
+    Queue,
+    Infer,
+    Encode,
+}
+
+const STAGES: [&str; 5] = ["parse", "cache", "queue", "infer", "encode"];
+
 /// Sizes that are read when asked for.
 pub struct Gauges {
     pub cache_bytes: u64,
     pub cache_entries: usize,
     pub cache_evictions: u64,
+    pub history_dropped: u64,
     /// Of each loaded version: id, resident bytes, seconds it took to load.
     pub loaded: Vec<(String, u64, f64)>,
 }
@@ -102,8 +123,15 @@ pub struct Gauges {
 pub struct Metrics {
     pub compute: Arc<ComputeCounters>,
     refusals: [Counter; Code::ALL.len()],
-    /// By version id: labels and counters of every version on a route.
-    versions: Mutex<BTreeMap<String, (String, Arc<VersionCounters>)>>,
+    /// By version id, every version on a route.
+    versions: Mutex<BTreeMap<String, Known>>,
+}
+
+struct Known {
+    /// User id.
+    owner: Box<str>,
+    labels: String,
+    counters: Arc<VersionCounters>,
 }
 
 impl Metrics {
@@ -111,57 +139,78 @@ impl Metrics {
         self.refusals[refusal.code as usize].add(1);
     }
 
-    /// The counters of a version, kept as long as a route leads to it.
-    pub fn publish(&self, versions: impl FnOnce(&mut dyn FnMut(&str, String) -> Arc<VersionCounters>)) {
+    /// The counters of a version by its id, owner and labels, kept as long as a route leads to it.
+    pub fn publish(&self, versions: impl FnOnce(&mut dyn FnMut(&str, &str, String) -> Arc<VersionCounters>)) {
         let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         let mut published = BTreeMap::new();
-        versions(&mut |version, labels| {
-            let counters = known.get(version).map(|(_, counters)| counters.clone()).unwrap_or_default();
-            published.insert(version.to_owned(), (labels, counters.clone()));
+        versions(&mut |version, owner, labels| {
+            let counters = known.get(version).map(|known| known.counters.clone()).unwrap_or_default();
+            published.insert(version.to_owned(), Known { owner: owner.into(), labels, counters: counters.clone() });
             counters
         });
         *known = published;
     }
 
-    /// Prometheus text, version 0.0.4.
-    pub fn text(&self, gauges: &Gauges) -> String {
+    /// Prometheus text, version 0.0.4: all of it, or what is of the versions of one owner.
+    pub fn text(&self, gauges: &Gauges, owner: Option<&str>) -> String {
         let mut text = String::with_capacity(8192);
-        self.write_versions(&mut text);
-        head(&mut text, "serval_refusals_total", "counter", "Predictions refused by the data plane, by reason.");
-        for code in Code::ALL {
-            line(&mut text, "serval_refusals_total", &label("code", code.name()), self.refusals[code as usize].get());
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_shown = |known: &Known| owner.is_none_or(|owner| *known.owner == *owner);
+        let shown: Vec<&Known> = versions.values().filter(|known| is_shown(known)).collect();
+        write_versions(&mut text, &shown);
+        let is_loaded_shown = |version: &str| owner.is_none() || versions.get(version).is_some_and(is_shown);
+        write_loaded(&mut text, gauges.loaded.iter().filter(|(version, ..)| is_loaded_shown(version)));
+        if owner.is_none() {
+            self.write_refusals(&mut text);
+            write_gauges(&mut text, gauges);
+            write_compute(&mut text, &self.compute);
         }
-        write_gauges(&mut text, gauges);
-        write_compute(&mut text, &self.compute);
         text
     }
 
-    fn write_versions(&self, text: &mut String) {
-        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcomes: [(&str, Pick<Counter>); 2] = [("answered", |counters| &counters.answered), ("failed", |counters| &counters.failed)];
-        head(text, "serval_predictions_total", "counter", "Predictions by outcome.");
-        for (labels, counters) in versions.values() {
-            for (outcome, pick) in outcomes {
-                line(text, "serval_predictions_total", &format!("{labels},{}", label("outcome", outcome)), pick(counters).get());
-            }
+    fn write_refusals(&self, text: &mut String) {
+        head(text, "serval_refusals_total", "counter", "Predictions refused by the data plane, by reason.");
+        for code in Code::ALL {
+            line(text, "serval_refusals_total", &label("code", code.name()), self.refusals[code as usize].get());
         }
-        let counted: [(&str, &str, Pick<Counter>); 3] = [
-            ("serval_prediction_rows_total", "Rows answered.", |counters| &counters.rows),
-            ("serval_cache_hits_total", "Rows that came from the cache.", |counters| &counters.cache_hits),
-            ("serval_cache_misses_total", "Rows looked for in the cache and not found.", |counters| &counters.cache_misses),
-        ];
-        for (name, help, pick) in counted {
-            head(text, name, "counter", help);
-            versions.values().for_each(|(labels, counters)| line(text, name, labels, pick(counters).get()));
+    }
+}
+
+fn write_versions(text: &mut String, versions: &[&Known]) {
+    let outcomes: [(&str, Pick<Counter>); 2] = [("answered", |counters| &counters.answered), ("failed", |counters| &counters.failed)];
+    head(text, "serval_predictions_total", "counter", "Predictions by outcome.");
+    for known in versions {
+        for (outcome, pick) in outcomes {
+            let labels = format!("{},{}", known.labels, label("outcome", outcome));
+            line(text, "serval_predictions_total", &labels, pick(&known.counters).get());
         }
-        let measured: [(&str, &str, Pick<Histogram>); 3] = [
-            ("serval_prediction_latency_seconds", "From the first byte of the body to the encoded answer.", |counters| &counters.latency),
-            ("serval_prediction_parse_seconds", "Time to read a JSON body.", |counters| &counters.parse),
-            ("serval_prediction_inference_seconds", "Time in ONNX Runtime, of predictions that needed it.", |counters| &counters.inference),
-        ];
-        for (name, help, pick) in measured {
-            head(text, name, "histogram", help);
-            versions.values().for_each(|(labels, counters)| pick(counters).write(text, name, labels));
+    }
+    head(text, "serval_cache_hits_total", "counter", "Rows that came from the cache, by level.");
+    for known in versions {
+        for (level, hits) in LEVELS.iter().zip(&known.counters.cache_hits) {
+            line(text, "serval_cache_hits_total", &format!("{},{}", known.labels, label("level", level)), hits.get());
+        }
+    }
+    let counted: [(&str, &str, Pick<Counter>); 2] = [
+        ("serval_prediction_rows_total", "Rows answered.", |counters| &counters.rows),
+        ("serval_cache_misses_total", "Rows looked for in the cache and not found.", |counters| &counters.cache_misses),
+    ];
+    for (name, help, pick) in counted {
+        head(text, name, "counter", help);
+        for known in versions {
+            line(text, name, &known.labels, pick(&known.counters).get());
+        }
+    }
+    let name = "serval_prediction_latency_seconds";
+    head(text, "serval_prediction_latency_seconds", "histogram", "From the first byte of the body to the encoded answer.");
+    for known in versions {
+        known.counters.latency.write(text, name, &known.labels);
+    }
+    let name = "serval_prediction_stage_seconds";
+    head(text, "serval_prediction_stage_seconds", "histogram", "Time in each stage of the predictions that went through it.");
+    for known in versions {
+        for (stage, histogram) in STAGES.iter().zip(&known.counters.stages) {
+            histogram.write(text, name, &format!("{},{}", known.labels, label("stage", stage)));
         }
     }
 }
@@ -175,14 +224,19 @@ fn write_gauges(text: &mut String, gauges: &Gauges) {
     line(text, "serval_cache_bytes", "", gauges.cache_bytes);
     head(text, "serval_cache_entries", "gauge", "Rows held by the first cache level.");
     line(text, "serval_cache_entries", "", gauges.cache_entries);
+    head(text, "serval_history_dropped_total", "counter", "Predictions left out of the history because its ring was full.");
+    line(text, "serval_history_dropped_total", "", gauges.history_dropped);
+}
+
+fn write_loaded<'a>(text: &mut String, loaded: impl Iterator<Item = &'a (String, u64, f64)> + Clone) {
     head(text, "serval_loaded_versions", "gauge", "Versions in memory.");
-    line(text, "serval_loaded_versions", "", gauges.loaded.len());
+    line(text, "serval_loaded_versions", "", loaded.clone().count());
     head(text, "serval_version_resident_bytes", "gauge", "Memory of a loaded version.");
-    for (version, bytes, _) in &gauges.loaded {
+    for (version, bytes, _) in loaded.clone() {
         line(text, "serval_version_resident_bytes", &label("version_id", version), bytes);
     }
     head(text, "serval_version_load_seconds", "gauge", "Time it took to load and measure a version.");
-    for (version, _, seconds) in &gauges.loaded {
+    for (version, _, seconds) in loaded {
         line(text, "serval_version_load_seconds", &label("version_id", version), seconds);
     }
 }
@@ -245,15 +299,31 @@ mod tests {
         assert!(text.ends_with("le=\"+Inf\"} 4\nh_sum{a=\"b\"} 20.0000045\nh_count{a=\"b\"} 4\n"), "{text}");
     }
 
+    fn gauges() -> Gauges {
+        let loaded = vec![("ver_1".to_owned(), 10, 0.1), ("ver_2".to_owned(), 20, 0.2)];
+        Gauges { cache_bytes: 0, cache_entries: 0, cache_evictions: 0, history_dropped: 0, loaded }
+    }
+
     #[test]
     fn counters_live_as_long_as_their_route() {
         let metrics = Metrics::default();
-        metrics.publish(|counters| counters("ver_1", label("model", "a")).rows.add(3));
-        metrics.publish(|counters| counters("ver_1", label("model", "a")).rows.add(4));
-        let gauges = Gauges { cache_bytes: 0, cache_entries: 0, cache_evictions: 0, loaded: vec![] };
-        assert!(metrics.text(&gauges).contains("serval_prediction_rows_total{model=\"a\"} 7\n"));
+        metrics.publish(|counters| counters("ver_1", "usr_1", label("model", "a")).rows.add(3));
+        metrics.publish(|counters| counters("ver_1", "usr_1", label("model", "a")).rows.add(4));
+        assert!(metrics.text(&gauges(), None).contains("serval_prediction_rows_total{model=\"a\"} 7\n"));
         metrics.publish(|_| {});
-        assert!(!metrics.text(&gauges).contains("model=\"a\""));
+        assert!(!metrics.text(&gauges(), None).contains("model=\"a\""));
+    }
+
+    #[test]
+    fn an_owner_reads_of_its_own_versions_alone() {
+        let metrics = Metrics::default();
+        metrics.publish(|counters| {
+            counters("ver_1", "usr_1", label("model", "a"));
+            counters("ver_2", "usr_2", label("model", "b"));
+        });
+        let text = metrics.text(&gauges(), Some("usr_1"));
+        assert!(text.contains("model=\"a\"") && text.contains("version_id=\"ver_1\"") && text.contains("serval_loaded_versions 1\n"));
+        assert!(!text.contains("model=\"b\"") && !text.contains("version_id=\"ver_2\"") && !text.contains("serval_refusals_total"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::engine::{self, Batch, Measured};
 use crate::error::{self, Fault};
 use crate::forward::App;
 use crate::front;
+use crate::history::{self, Door, Seen};
 use crate::listener::{self, Listener};
 use crate::metrics::Gauges;
 use crate::routes::{self, Selector};
@@ -313,7 +314,7 @@ const CUT_OFF: Duration = Duration::from_secs(1);
 #[pymethods]
 impl DataPlane {
     #[new]
-    #[pyo3(signature = (*, runtime_library, cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, threads = 1, timeout_seconds = 30.0, max_waiting = 512, max_waiting_per_model = 128))]
+    #[pyo3(signature = (*, runtime_library, cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, threads = 1, timeout_seconds = 30.0, max_waiting = 512, max_waiting_per_model = 128, history_capacity = 8192, history_sample = 1.0, history_inputs = false, log_sample = 0.0, slow_seconds = 1.0))]
     #[allow(clippy::too_many_arguments, reason = "settings")]
     fn new(
         py: Python<'_>,
@@ -326,9 +327,21 @@ impl DataPlane {
         timeout_seconds: f64,
         max_waiting: usize,
         max_waiting_per_model: usize,
+        history_capacity: usize,
+        history_sample: f64,
+        history_inputs: bool,
+        log_sample: f64,
+        slow_seconds: f64,
     ) -> PyResult<Self> {
+        let history = history::Settings {
+            capacity: history_capacity,
+            sample: history_sample,
+            log_sample,
+            slow_seconds,
+            keeps_inputs: history_inputs,
+        };
         let compute = Limits { threads, waiting: max_waiting, waiting_per_line: max_waiting_per_model, timeout_seconds };
-        let settings = Settings { cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, compute };
+        let settings = Settings { cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, compute, history };
         let plane = py.detach(|| {
             runtime::open(Path::new(runtime_library))?;
             Plane::new(settings)
@@ -421,7 +434,7 @@ impl DataPlane {
         body: PyBackedBytes,
         started_ns: u64,
     ) -> PyResult<Reply> {
-        let asked = Asked { is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns };
+        let asked = Asked { is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns, door: Door::App };
         let ask = Ask { caller, asked, may_read: false };
         let result = py.detach(|| self.0.answer(ask, model, Selector { version, alias }, &body));
         if let Err(Stop::Long) = result {
@@ -447,7 +460,7 @@ impl DataPlane {
         strings: Vec<PyBackedStr>,
         started_ns: u64,
     ) -> PyResult<Reply> {
-        let asked = Asked { is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns };
+        let asked = Asked { is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns, door: Door::App };
         let ask = Ask { caller, asked, may_read: true };
         let result = py.detach(|| {
             let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
@@ -480,8 +493,13 @@ impl DataPlane {
         Ok(Front { listener, accepting: Mutex::new(Some(accepting)), plane: self.0.clone() })
     }
 
-    fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let text = py.detach(|| self.0.metrics.text(&gauges(&self.0)));
+    fn drain_history(&self, py: Python<'_>, limit: usize) -> Vec<Seen> {
+        py.detach(|| self.0.history.drain(limit))
+    }
+
+    #[pyo3(signature = (owner = None))]
+    fn metrics<'py>(&self, py: Python<'py>, owner: Option<&str>) -> Bound<'py, PyBytes> {
+        let text = py.detach(|| self.0.metrics.text(&gauges(&self.0), owner));
         PyBytes::new(py, text.as_bytes())
     }
 }
@@ -555,7 +573,13 @@ fn gauges(plane: &Plane) -> Gauges {
         .map(|version| (version.id.to_string(), version.measured.resident_bytes, version.measured.load_seconds))
         .collect();
     loaded.sort_by(|one, other| one.0.cmp(&other.0));
-    Gauges { cache_bytes: plane.cache.bytes(), cache_entries: plane.cache.entries(), cache_evictions: plane.cache.evictions(), loaded }
+    Gauges {
+        cache_bytes: plane.cache.bytes(),
+        cache_entries: plane.cache.entries(),
+        cache_evictions: plane.cache.evictions(),
+        history_dropped: plane.history.dropped(),
+        loaded,
+    }
 }
 
 /// The socket that the parent bound: a copy of the descriptor, which the caller keeps.

@@ -18,6 +18,7 @@ __all__ = [
     "Outputs",
     "Refusal",
     "Route",
+    "Seen",
     "check_graph",
     "confine",
     "confinement_support",
@@ -172,10 +173,18 @@ class DataPlane:
         timeout_seconds: float = 30.0,
         max_waiting: int = 512,
         max_waiting_per_model: int = 128,
+        history_capacity: int = 8192,
+        history_sample: float = 1.0,
+        history_inputs: bool = False,
+        log_sample: float = 0.0,
+        slow_seconds: float = 1.0,
     ) -> Self:
         """`runtime_library`: path of `libonnxruntime.so`. `cheap_seconds`: calls estimated above it answer `Later`.
         `threads`: of those that wait for sockets, and again of those that run what is dear. `timeout_seconds`: for the rest of a `Later`.
         `max_waiting`: runs that wait for those threads, of all models; more are refused.
+
+        `history_capacity`: entries of the ring of answered predictions; `history_sample`: the share that is marked as kept; `log_sample`:
+        the share that is marked as logged, of those answered by the data plane's own listener, beside all slower than `slow_seconds`.
 
         Raises LoadError when the library can not be opened.
         """
@@ -265,8 +274,40 @@ class DataPlane:
         and what the gap is for: `request_id` or an argument of the refusal. `live`: the body of `GET /health/live`. Raises ValueError.
         """
 
-    def metrics(self) -> bytes:
-        """Prometheus text (version 0.0.4) of the data plane's own counters and histograms."""
+    def drain_history(self, limit: int) -> list[Seen]:
+        """Take the oldest answered predictions out of the ring, at most `limit`."""
+
+    def metrics(self, owner: str | None = None) -> bytes:
+        """Prometheus text (version 0.0.4) of the data plane's own counters and histograms; of the versions of one owner (user id) alone."""
+
+@final
+class Seen:
+    """A prediction that was answered. Of many rows only the first are told."""
+
+    id: str
+    unix_microseconds: int
+    owner: str
+    """User id of the model's owner."""
+    model: str
+    version: str
+    version_number: int
+    user: str
+    """User id of who asked."""
+    rows: int
+    digest: str
+    """The first 128 bits of BLAKE3 over the canonical bytes of all rows, in hexadecimal."""
+    inputs: str | None
+    """JSON: a list for each row, in the order of the columns; None unless `history_inputs`."""
+    predictions: str
+    """JSON list."""
+    probabilities: str | None
+    """JSON list of the probability of each of these predictions; None where the model has none."""
+    cache: Literal["l1", "miss", "bypass"]
+    latency_seconds: float
+    is_kept: bool
+    """It belongs in the table."""
+    is_logged: bool
+    """It belongs in the log."""
 
 @final
 class FrontLimits:

@@ -21,6 +21,7 @@ from serval.http.request import HttpRequest
 from serval.http.spellings import AsgiApp, Spellings
 from serval.log import Log, RequestLog
 from serval.models.routes import ModelController, short_list, validate
+from serval.predictions.past_routes import PredictionController
 from serval.predictions.routes import predict, predict_short, test_model
 from serval.users.routes import ApiKeyController
 from serval.wiring import Wiring
@@ -28,18 +29,32 @@ from serval.wiring import Wiring
 
 @get(
     "/metrics",
-    summary="Metrics as Prometheus text; those of models only for administrators",
+    summary="Metrics of your models as Prometheus text; all there are for administrators",
     tags=["Seeing"],
     media_type="text/plain; version=0.0.4; charset=utf-8",
     responses=keyed_responses(),
     operation_class=KEYED,
 )
 async def metrics(caller: NamedDependency[Caller], wiring: NamedDependency[Wiring]) -> Response[bytes]:
-    text = wiring.render_metrics() if caller.is_admin else wiring.metrics.render()
+    text = wiring.render_metrics() if caller.is_admin else wiring.render_metrics_of(caller.user_id)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-ROUTES = (predict_short, predict, ModelController, test_model, validate, short_list, ApiKeyController, health, live, ready, info, metrics)
+ROUTES = (
+    predict_short,
+    predict,
+    PredictionController,
+    ModelController,
+    test_model,
+    validate,
+    short_list,
+    ApiKeyController,
+    health,
+    live,
+    ready,
+    info,
+    metrics,
+)
 
 
 def build_app(wiring: Wiring) -> Observe:
@@ -51,6 +66,7 @@ def build_app(wiring: Wiring) -> Observe:
         "models": wiring.models,
         "conversions": wiring.conversions,
         "predictions": wiring.predictions,
+        "past": wiring.past,
         "publisher": wiring.publisher,
         "probes": wiring.probes,
         "wiring": wiring,

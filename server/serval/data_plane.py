@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from serval._native import Answer, DataPlane, Front, FrontLimits, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route
+from serval._native import Answer, DataPlane, Front, FrontLimits, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route, Seen
 from serval.cores import compute_threads
 from serval.runtime import runtime_library
 from serval.settings import Settings
@@ -22,6 +22,7 @@ __all__ = [
     "Publisher",
     "Refusal",
     "Route",
+    "Seen",
     "open_data_plane",
 ]
 
@@ -41,6 +42,11 @@ def open_data_plane(settings: Settings) -> DataPlane:
         timeout_seconds=settings.predict_timeout_seconds,
         max_waiting=settings.max_waiting,
         max_waiting_per_model=settings.max_waiting_per_model,
+        history_capacity=settings.history_capacity,
+        history_sample=settings.history_sample,
+        history_inputs=settings.history_inputs == "values",
+        log_sample=settings.log_predictions_sample,
+        slow_seconds=settings.slow_request_ms / 1e3,
     )
 
 
@@ -87,6 +93,6 @@ class Publisher:
         """Return the id of the user of an installed key."""
         return self._users.get(digest)
 
-    def metrics(self) -> bytes:
-        """Return the data plane's counters as Prometheus text."""
-        return self._plane.metrics()
+    def metrics(self, owner: str | None = None) -> bytes:
+        """Return the data plane's counters as Prometheus text; of the models of one user, where it is given."""
+        return self._plane.metrics(owner)

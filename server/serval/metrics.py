@@ -61,6 +61,16 @@ class ConversionMetrics:
         )
 
 
+class HistoryMetrics:
+    """What became of the predictions that the history took."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.written = Counter("serval_history_written", "Predictions written to the database", registry=registry)
+        self.lost = Counter(
+            "serval_history_lost", "Predictions not written, because the database was away too long or refused them", registry=registry
+        )
+
+
 class Gauges(Collector):
     """Gauges that are read when they are asked for."""
 
@@ -82,6 +92,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self.http = HttpMetrics(self._registry)
         self.conversions = ConversionMetrics(self._registry)
+        self.history = HistoryMetrics(self._registry)
         self.gauges = Gauges()
         self._registry.register(self.gauges)
         started = time.monotonic()

@@ -24,6 +24,7 @@ Text = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 Size = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Span = Annotated[float, Meta(gt=0)]
 """A length of time, in the unit of the setting's name."""
 DatabaseUrl = Annotated[str, Meta(pattern=r"^(postgres|sqlite)\S*://")]
@@ -107,12 +108,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_unconfined_conversion: bool = False
     """Convert uploads although this kernel can not confine them: only for files that you trust."""
 
+    history_capacity: Count = 8192
+    """Predictions that the history holds until they are drained, twice a second; more are counted and left out."""
+    history_sample: Share = 1.0
+    """Share of the predictions that are written to the history; 0: none."""
+    history_inputs: Literal["digest", "values"] = "digest"
+    """What the history keeps of the inputs: their digest alone, or the first rows themselves too."""
+    history_days: Span = 30.0
+    """How long the history keeps a prediction."""
+
     log_format: Literal["auto", "json", "text"] = "auto"
     """`json` is one object a line, `text` is for eyes, `auto` is text on a terminal."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lines below this level are not written."""
     slow_request_ms: Span = 1000.0
     """A request that takes longer is logged as a warning."""
+    log_predictions_sample: Share = 0.01
+    """Share of the predictions answered without Python that are logged, beside all slow ones."""
 
     drain_pause_seconds: Annotated[float, Meta(ge=0)] = 1.0
     """How long a stopping server says that it is not ready before it stops accepting."""

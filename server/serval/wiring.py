@@ -27,6 +27,8 @@ from serval.metrics import Metrics, count_connections
 from serval.models.conversions import Conversions
 from serval.models.live import LiveModels
 from serval.models.service import ModelService
+from serval.predictions.history import History
+from serval.predictions.past import PastPredictions
 from serval.predictions.service import PredictionService
 from serval.settings import Settings
 from serval.storage.disk import DiskStorage
@@ -51,6 +53,8 @@ class Wiring(msgspec.Struct, frozen=True):
     models: ModelService
     conversions: Conversions
     predictions: PredictionService
+    history: History
+    past: PastPredictions
     probes: Probes
 
     def render_metrics(self) -> bytes:
@@ -60,6 +64,10 @@ class Wiring(msgspec.Struct, frozen=True):
     def open_front(self, descriptor: int, app_socket: Path) -> Front:
         """Open the public port in the data plane."""
         return open_front(self.plane, self.settings, descriptor, app_socket)
+
+    def render_metrics_of(self, user_id: str) -> bytes:
+        """Return the metrics of the models of one user as Prometheus text."""
+        return self.publisher.metrics(user_id)
 
 
 @asynccontextmanager
@@ -82,6 +90,8 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         admin_key = await wiring.users.ensure_administrator(settings.data_dir)
         if admin_key is not None:
             log.info("administrator_made", key_file=str(admin_key))
+        stack.push_async_callback(wiring.history.close)
+        wiring.history.start()
         stack.push_async_callback(wiring.live.close)
         await wiring.live.start()
         stack.push_async_callback(wiring.conversions.stop)
@@ -110,6 +120,7 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
     storage = DiskStorage(settings.data_dir / "models", settings.disk_floor_bytes)
     users = UserService(database)
     live = LiveModels(database, storage, publisher, log)
+    models = ModelService(database, storage, live, settings.max_pending_uploads)
     conversions = Conversions(database, storage, live, sandbox, settings, metrics.conversions, log)
     _add_gauges(metrics, settings, database, redis)
     return Wiring(
@@ -122,9 +133,11 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
         storage=storage,
         users=users,
         live=live,
-        models=ModelService(database, storage, live, settings.max_pending_uploads),
+        models=models,
         conversions=conversions,
         predictions=PredictionService(plane, publisher, users.find_caller, live, settings.max_rows),
+        history=History(plane, database, settings, metrics.history, log),
+        past=PastPredictions(database, models),
         probes=_probes(database, redis, publisher, live),
     )
 

@@ -19,8 +19,8 @@ def samples(plane: DataPlane, name: str, **labels: str) -> list[float]:
     ]
 
 
-def counting_plane() -> DataPlane:
-    plane = new_plane()
+def counting_plane(**settings: float) -> DataPlane:
+    plane = new_plane(**settings)
     put_caller(plane)
     plane.set_routes([route()])
     load(plane, graphs.largest(2), signature(2, labels=[[0, 1]]), np.ones((1, 2)))
@@ -34,7 +34,8 @@ def test_predictions_rows_hits_and_misses_are_counted() -> None:
     ask(plane, json.dumps({"input": [5, 6]}), no_cache=True)
     assert samples(plane, "serval_predictions_total", outcome="answered", **LABELS) == [3]
     assert samples(plane, "serval_prediction_rows_total", **LABELS) == [5]
-    assert samples(plane, "serval_cache_hits_total", **LABELS) == [1]
+    assert samples(plane, "serval_cache_hits_total", level="l1", **LABELS) == [1]
+    assert samples(plane, "serval_cache_hits_total", level="l2", **LABELS) == [0]
     assert samples(plane, "serval_cache_misses_total", **LABELS) == [3]
     assert samples(plane, "serval_cache_entries") == [3]
 
@@ -43,12 +44,31 @@ def test_each_stage_has_a_histogram() -> None:
     plane = counting_plane()
     for _ in range(2):
         ask(plane, '{"input":[0,1]}')
-    stages = {"latency": 2, "parse": 2, "inference": 1}
-    for stage, count in stages.items():
-        name = f"serval_prediction_{stage}_seconds"
-        assert samples(plane, f"{name}_count", **LABELS) == [count]
-        assert samples(plane, f"{name}_bucket", le="+Inf", **LABELS) == [count]
-        assert 0 < samples(plane, f"{name}_sum", **LABELS)[0] < 1
+    name = "serval_prediction_latency_seconds"
+    assert samples(plane, f"{name}_count", **LABELS) == samples(plane, f"{name}_bucket", le="+Inf", **LABELS) == [2]
+    name = "serval_prediction_stage_seconds"
+    for stage, count in {"parse": 2, "cache": 2, "queue": 0, "infer": 1, "encode": 2}.items():
+        assert samples(plane, f"{name}_count", stage=stage, **LABELS) == [count]
+        assert samples(plane, f"{name}_bucket", stage=stage, le="+Inf", **LABELS) == [count]
+        assert 0 <= samples(plane, f"{name}_sum", stage=stage, **LABELS)[0] < 1
+
+
+def test_a_dear_prediction_has_waited_in_a_queue() -> None:
+    plane = counting_plane(cheap_seconds=0.0)
+    ask(plane, '{"input":[0,1]}')
+    assert samples(plane, "serval_prediction_stage_seconds_count", stage="queue", **LABELS) == [1]
+
+
+def test_an_owner_reads_of_its_own_models() -> None:
+    plane = counting_plane()
+    ask(plane, '{"input":[0,1]}')
+    own, others = (plane.metrics(owner).decode() for owner in ("usr_1", "usr_2"))
+    assert 'serval_predictions_total{model="ada/iris",version="1",outcome="answered"} 1\n' in own
+    assert 'serval_version_load_seconds{version_id="ver_1"}' in own
+    assert "serval_refusals_total" not in own
+    assert "ada" not in others
+    assert "ver_1" not in others
+    assert "serval_loaded_versions 0\n" in others
 
 
 def test_refusals_are_counted_by_reason() -> None:

@@ -12,6 +12,7 @@ ALIASES = {
     "/api/api-keys": "/api/v1/api-keys",
     "/api/models": "/api/v1/models",
     "/api/predict": "/api/v1/predict",
+    "/api/predictions": "/api/v1/predictions",
     "/api/storage": "/api/v1/storage",
 }
 """What older clients write before the rest of a path, and what it stands for."""

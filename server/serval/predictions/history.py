@@ -1,0 +1,172 @@
+"""What was predicted goes from the ring of the data plane to the database, in bulk, and in the end is forgotten."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Table, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from serval.data_plane import DataPlane, Seen
+from serval.db.base import now
+from serval.db.engine import Database
+from serval.errors import DatabaseAway
+from serval.ids import first_id
+from serval.log import Log
+from serval.metrics import HistoryMetrics
+from serval.predictions.tables import Prediction
+from serval.settings import Settings
+
+DRAIN_SECONDS = 0.5
+DRAIN_ROWS = 1000
+"""What is drained at a time, and written in one transaction."""
+INSERT_ROWS = 200
+"""Rows of one statement: preparing more would hold the event loop for milliseconds."""
+MOST_KEPT_ROWS = 32_768
+"""What waits for the database at most; more is lost."""
+FORGET_SECONDS = 60.0
+FORGET_ROWS = 1000
+CLOSE_SECONDS = 5.0
+"""What a stopping server gives the database to take the last of it."""
+
+Row = dict[str, Any]
+
+
+class History:
+    """Drains, writes and forgets, each in a task of its own: a database that hangs does not keep the ring from being drained."""
+
+    def __init__(self, plane: DataPlane, database: Database, settings: Settings, metrics: HistoryMetrics, log: Log) -> None:
+        self._plane = plane
+        self._database = database
+        self._days = settings.history_days
+        self._slow_ms = settings.slow_request_ms
+        self._metrics = metrics
+        self._log = log
+        self._kept: deque[list[Row]] = deque()
+        self._kept_rows = 0
+        self._is_away = False
+        self._tasks: list[asyncio.Task[None]] = []
+        # What was written, although the connection broke before it said so, is written again without harm.
+        table = cast(Table, Prediction.__table__)
+        is_postgres = database.engine.dialect.name == "postgresql"
+        insert = postgresql.insert(table) if is_postgres else sqlite.insert(table)
+        self._insert = insert.on_conflict_do_nothing()
+
+    def start(self) -> None:
+        steps: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (DRAIN_SECONDS, self._drain),
+            (DRAIN_SECONDS, self._write),
+            (FORGET_SECONDS, self._forget),
+        ]
+        self._tasks = [asyncio.create_task(self._repeat(step, seconds), name=f"history{step.__name__}") for seconds, step in steps]
+
+    async def close(self) -> None:
+        """Drain once more and write what waits, if the database takes it in time."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._drain()
+                await self._write()
+        except TimeoutError:
+            self._log.warning("history_not_written", rows=self._kept_rows)
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            try:
+                await step()
+            except DatabaseAway:
+                pass  # it is tried again, and `_write` says so
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
+                self._log.error("history_failed", exception=error)
+            await asyncio.sleep(seconds)
+
+    async def _drain(self) -> None:
+        """Empty the ring: log what belongs in the log, keep what belongs in the table."""
+        is_full = True
+        while is_full:
+            rows, logged, is_full = await asyncio.to_thread(self._drained)
+            for seen in logged:
+                self._log_prediction(seen)
+            if self._kept_rows + len(rows) > MOST_KEPT_ROWS:
+                self._metrics.lost.inc(len(rows))
+            elif rows:
+                self._kept.append(rows)
+                self._kept_rows += len(rows)
+
+    def _drained(self) -> tuple[list[Row], list[Seen], bool]:
+        """Rows for the table, predictions for the log, and whether there may be more."""
+        drained = self._plane.drain_history(DRAIN_ROWS)
+        return [_row(seen) for seen in drained if seen.is_kept], [seen for seen in drained if seen.is_logged], len(drained) == DRAIN_ROWS
+
+    def _log_prediction(self, seen: Seen) -> None:
+        ms = seen.latency_seconds * 1e3
+        is_slow = ms > self._slow_ms
+        write = self._log.warning if is_slow else self._log.info
+        write(
+            "slow_prediction" if is_slow else "prediction",
+            prediction=seen.id,
+            user=seen.user,
+            model=seen.model,
+            version=seen.version_number,
+            rows=seen.rows,
+            cache=seen.cache,
+            ms=round(ms, 3),
+        )
+
+    async def _write(self) -> None:
+        """Write what is kept; what the database can not take now stays. Raises DatabaseAway."""
+        while self._kept:
+            rows = self._kept[0]
+            try:
+                await self._insert_rows(rows)
+            except DatabaseAway:
+                if not self._is_away:
+                    self._log.warning("history_waits_for_the_database", rows=self._kept_rows)
+                self._is_away = True
+                raise
+            except Exception as error:  # noqa: BLE001 - a batch that can not be written must not keep the next ones waiting
+                self._log.error("history_lost", rows=len(rows), exception=error)
+                self._metrics.lost.inc(len(rows))
+            else:
+                self._is_away = False
+                self._metrics.written.inc(len(rows))
+            self._kept.popleft()
+            self._kept_rows -= len(rows)
+
+    async def _insert_rows(self, rows: list[Row]) -> None:
+        async with self._database.write() as session:
+            for start in range(0, len(rows), INSERT_ROWS):
+                await session.execute(self._insert, rows[start : start + INSERT_ROWS])
+
+    async def _forget(self) -> None:
+        """Delete what is older than the settings keep. Raises DatabaseAway."""
+        before = first_id("prd", now() - timedelta(days=self._days))
+        oldest = select(Prediction.id).where(Prediction.id < before).order_by(Prediction.id).limit(FORGET_ROWS)
+        is_full = True
+        while is_full:
+            async with self._database.write() as session:
+                deleted = cast(CursorResult[Any], await session.execute(delete(Prediction).where(Prediction.id.in_(oldest))))
+            is_full = deleted.rowcount == FORGET_ROWS
+
+
+def _row(seen: Seen) -> Row:
+    return {
+        "id": seen.id,
+        "created_at": datetime.fromtimestamp(seen.unix_microseconds / 1e6, UTC),
+        "owner_id": seen.owner,
+        "user_id": seen.user,
+        "model_id": seen.model,
+        "version_id": seen.version,
+        "version_number": seen.version_number,
+        "rows": seen.rows,
+        "digest": seen.digest,
+        "inputs": seen.inputs,
+        "predictions": seen.predictions,
+        "probabilities": seen.probabilities,
+        "cache": seen.cache,
+        "latency_ms": round(seen.latency_seconds * 1e3, 3),
+    }

@@ -1,0 +1,59 @@
+"""HTTP for predictions that were answered."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from serval.auth.caller import Caller
+from serval.errors import BadRequest, NotFound
+from serval.http.contract import KEYED
+from serval.http.problems import keyed_responses
+from serval.http.request import MAX_NUMBER, PLAIN_TEXT, HttpRequest, Name
+from serval.predictions.past import PastPredictions, Wanted
+from serval.predictions.schemas import PastPrediction, PastPredictionList
+
+OfModel = Annotated[
+    str | None, QueryParameter(name="model", pattern=PLAIN_TEXT, max_length=200, required=False, description="Id, name or `owner/name`")
+]
+OfVersion = Annotated[int | None, QueryParameter(name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version")]
+Since = Annotated[datetime | None, QueryParameter(name="since", required=False, description="Not before this moment, to the millisecond")]
+Until = Annotated[datetime | None, QueryParameter(name="until", required=False, description="Before this moment, to the millisecond")]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(name="cursor", pattern="^prd_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
+]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=500, required=False, description="Most predictions of one page")]
+
+
+class PredictionController(Controller):
+    """The predictions of the caller's models; administrators see all."""
+
+    path = "/api/v1/predictions"
+    tags = ("Predictions",)
+
+    @get(summary="List what was predicted, newest first", responses=keyed_responses(BadRequest, NotFound), operation_class=KEYED)
+    async def list_predictions(
+        self,
+        request: HttpRequest,
+        caller: NamedDependency[Caller],
+        past: NamedDependency[PastPredictions],
+        model: OfModel = None,
+        version: OfVersion = None,
+        since: Since = None,
+        until: Until = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> PastPredictionList:
+        request.check_query("model", "version", "since", "until", "cursor", "limit")
+        found = await past.list_predictions(caller, Wanted(model, version, since, until, cursor, limit + 1))
+        items = [PastPrediction.of(row, name) for row, name in found[:limit]]
+        return PastPredictionList(items, items[-1].id if len(found) > limit else None)
+
+    @get("/{prediction_id:str}", summary="Show one prediction", responses=keyed_responses(NotFound), operation_class=KEYED)
+    async def get_prediction(
+        self, prediction_id: Name, caller: NamedDependency[Caller], past: NamedDependency[PastPredictions]
+    ) -> PastPrediction:
+        return PastPrediction.of(*await past.get_prediction(caller, prediction_id))
