@@ -58,10 +58,12 @@ def postgres(folder: Path) -> Iterator[str]:
 class Redis:
     """A Redis-compatible server on a TCP port, that can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self._port = free_port()
         self.url = f"redis://127.0.0.1:{self._port}/0"
-        self._command = [str(binary()), "--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+        self.socket = folder / "redis.sock"
+        served = ["--port", str(self._port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket), "--dir", str(folder)]
+        self._command = [str(binary()), *served, "--save", "", *options]
         self.start()
 
     def start(self) -> None:
@@ -73,8 +75,15 @@ class Redis:
         return self._process.pid
 
     def stop(self) -> None:
+        self._process.send_signal(signal.SIGCONT)  # one that is paused would not hear of its end
         self._process.terminate()
         self._process.wait(20)
+
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

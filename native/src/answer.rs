@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 
-use crate::cache::{Cache, Key, Keys};
+use crate::cache::{Cache, Key, Keys, random};
 use crate::callers::{Caller, Callers};
 use crate::clock::{monotonic_nanoseconds, seconds_between, unix_nanoseconds};
 use crate::compute::{Compute, Run};
@@ -14,7 +14,8 @@ use crate::engine::{Batch, Engine, Version};
 use crate::error::{Code, Fault, Refusal};
 use crate::history::{self, Answered, Door, History};
 use crate::metrics::{Metrics, Stage};
-use crate::routes::{Published, Route, Routes, Selector, Target};
+use crate::redis::Redis;
+use crate::routes::{Levels, Published, Route, Routes, Selector, Target};
 use crate::rows::{self, Columns, Outline, Rows, TooMany};
 use crate::turns::Limits;
 
@@ -27,6 +28,8 @@ pub struct Plane {
     pub callers: Callers,
     pub engine: Engine,
     pub cache: Cache,
+    /// The second cache level, where there is one.
+    pub redis: Option<Arc<Redis>>,
     pub compute: Compute,
     pub metrics: Metrics,
     pub history: History,
@@ -37,6 +40,11 @@ pub struct Plane {
 pub struct Settings {
     pub cache_bytes: u64,
     pub cache_ttl_seconds: f64,
+    pub cache_l2_ttl_seconds: f64,
+    /// Of the second cache level.
+    pub cache_url: Option<String>,
+    /// Shared by the replicas; None: this process has one of its own.
+    pub cache_secret: Option<[u8; 32]>,
     pub cheap_seconds: f64,
     pub max_rows: usize,
     /// For what is dear; the runtime has as many again.
@@ -72,7 +80,9 @@ pub struct Answer {
     pub target: Arc<Target>,
     pub cache: &'static str,
     pub rows: usize,
+    /// Of all levels.
     pub cache_hits: usize,
+    pub level_two_hits: usize,
     pub latency_seconds: f64,
     pub times: Times,
 }
@@ -135,7 +145,15 @@ struct Outcome {
     words: Vec<u64>,
     cache: &'static str,
     cache_hits: usize,
+    level_two_hits: usize,
     times: Times,
+}
+
+/// For how long each level of the cache keeps a row; None: it does not.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kept {
+    one_seconds: Option<f64>,
+    two_seconds: Option<f64>,
 }
 
 /// A prediction whose rows are known and whose run is too dear for the thread that read it.
@@ -151,24 +169,31 @@ pub struct Pending {
     strings: Vec<Box<str>>,
     /// What the cache knows of all rows; None: it is not asked.
     looked: Option<Looked>,
-    ttl_seconds: f64,
+    asks_level_two: bool,
     times: Times,
 }
 
 impl Plane {
     pub fn new(settings: Settings) -> Result<Self, Fault> {
+        let secret = settings.cache_secret.map_or_else(random, Ok)?;
         let metrics = Metrics::default();
-        Ok(Self {
+        let mut plane = Self {
             routes: ArcSwap::default(),
             callers: Callers::new(),
             engine: Engine::default(),
-            cache: Cache::new(settings.cache_bytes)?,
+            cache: Cache::new(settings.cache_bytes, blake3::derive_key("serval cache keys 1", &secret)),
+            redis: None,
             compute: Compute::new(settings.compute, metrics.compute.clone()),
             metrics,
             history: History::new(&settings.history),
             runtime: OnceLock::new(),
             settings,
-        })
+        };
+        if let Some(url) = &plane.settings.cache_url {
+            let secret = blake3::derive_key("serval cache values 1", &secret);
+            plane.redis = Some(Redis::open(url, secret, plane.runtime()?.handle())?);
+        }
+        Ok(plane)
     }
 
     /// The threads that wait for sockets and timers; started when they are first needed, because a confined child has no use for them.
@@ -248,24 +273,57 @@ impl Plane {
     }
 
     async fn run_pending(&self, mut pending: Pending) -> Result<Answer, Stop> {
+        let level_two_hits = self.ask_level_two(&mut pending).await?;
         let run = pending.run();
-        let rows = run.rows();
-        let ran = self.compute.run(run).await?;
-        pending.times.queue_seconds = ran.queue_seconds;
-        pending.times.infer_seconds = ran.infer_seconds;
+        let ran_rows = run.rows();
+        let words = self.ran(run, &pending.found, &mut pending.times).await?;
         let (found, asked) = (pending.found, pending.asked);
         let (words, cache_hits, cache, rows) = match pending.looked {
-            None => (ran.words, 0, "bypass", rows),
+            None => (words, 0, "bypass", ran_rows),
             Some(mut looked) => {
-                looked.take(&found.version, ran.words);
-                looked.remember(&self.cache, &found.version, expiry(monotonic_nanoseconds(), pending.ttl_seconds));
-                let hits = looked.rows() - rows;
+                looked.take(&found.version, words);
+                self.remember(&found, &looked);
                 let all = looked.rows();
-                (looked.words, hits, "miss", all)
+                (looked.words, all - ran_rows, if ran_rows == 0 { "l2" } else { "miss" }, all)
             }
         };
-        let outcome = Outcome { words, cache, cache_hits, times: pending.times };
+        let outcome = Outcome { words, cache, cache_hits, level_two_hits, times: pending.times };
         Ok(self.answered(asked, &found, &outcome, pending.is_list, rows, || pending.seen))
+    }
+
+    /// Raw outputs of what is left to run.
+    async fn ran(&self, run: Run, found: &Found, times: &mut Times) -> Result<Vec<u64>, Stop> {
+        if !self.is_cheap(found, run.rows()) {
+            let ran = self.compute.run(run).await?;
+            (times.queue_seconds, times.infer_seconds) = (ran.queue_seconds, ran.infer_seconds);
+            return Ok(ran.words);
+        }
+        if run.rows() == 0 {
+            return Ok(vec![]);
+        }
+        let started = monotonic_nanoseconds();
+        let words = run.words()?;
+        times.infer_seconds = seconds_between(started, monotonic_nanoseconds());
+        Ok(words)
+    }
+
+    /// Take what level two knows of the missing rows; how many these are.
+    async fn ask_level_two(&self, pending: &mut Pending) -> Result<usize, Stop> {
+        let (Some(redis), Some(looked), true) = (&self.redis, &mut pending.looked, pending.asks_level_two) else { return Ok(0) };
+        let version = &pending.found.version;
+        let asked_at = monotonic_nanoseconds();
+        let keys: Vec<Key> = looked.missing.iter().map(|&row| looked.keys[row]).collect();
+        let rows = redis.get(&keys, version.signature.width()).await;
+        let now = monotonic_nanoseconds();
+        let spent_seconds = seconds_between(asked_at, now);
+        pending.times.cache_seconds += spent_seconds;
+        let expires_nanoseconds = expiry(now, looked.kept.one_seconds.unwrap_or_default());
+        let (hits, left) = looked.found(version, rows, |key, words| self.cache.put(key, words, expires_nanoseconds));
+        version.worth.enter(now, spent_seconds, version.seconds(keys.len()) - version.seconds(left.len()));
+        if hits > 0 {
+            pending.keep_rows(&left)?;
+        }
+        Ok(hits)
     }
 
     /// The model and version that `answer` would use.
@@ -368,6 +426,7 @@ impl Plane {
             cache: outcome.cache,
             rows,
             cache_hits: outcome.cache_hits,
+            level_two_hits: outcome.level_two_hits,
             latency_seconds: seconds_between(asked.started_nanoseconds, encoded_at),
             times: Times { encode_seconds: seconds_between(encoding_since, encoded_at), ..outcome.times },
         };
@@ -388,14 +447,47 @@ impl Plane {
     }
 
     fn outcome(&self, asked: Asked, found: &Found, batch: Batch<'_>, is_list: bool, parse_seconds: f64) -> Result<Outcome, Stop> {
-        let ttl_seconds = found.published.route.cache_ttl_seconds.unwrap_or(self.settings.cache_ttl_seconds);
-        let is_cached = !asked.no_cache && ttl_seconds > 0.0 && self.settings.cache_bytes > 0;
+        let kept = self.kept(asked, &found.published.route);
+        let is_cached = kept.one_seconds.or(kept.two_seconds).is_some();
         let times = Times { parse_seconds, ..Times::default() };
-        let later = |looked, times| {
+        let later = |looked, asks_level_two, times| {
             let seen = self.history.rows(&found.version.signature, batch);
-            Stop::Later(Box::new(Pending::of(asked, found.clone(), batch, is_list, seen, looked, ttl_seconds, times)))
+            Stop::Later(Box::new(Pending::of(asked, found.clone(), batch, is_list, seen, looked, asks_level_two, times)))
         };
-        if is_cached { self.cached(found, batch, ttl_seconds, times, later) } else { self.uncached(found, batch, times, later) }
+        if is_cached { self.cached(found, batch, kept, times, later) } else { self.uncached(found, batch, times, later) }
+    }
+
+    fn kept(&self, asked: Asked, route: &Route) -> Kept {
+        if asked.no_cache || route.levels == Levels::None {
+            return Kept::default();
+        }
+        let one_seconds = route.cache_ttl_seconds.unwrap_or(self.settings.cache_ttl_seconds);
+        let two_seconds = route.cache_l2_ttl_seconds.unwrap_or(self.settings.cache_l2_ttl_seconds);
+        let has_two = self.redis.is_some() && route.levels != Levels::One;
+        Kept {
+            one_seconds: Some(one_seconds).filter(|&seconds| seconds > 0.0 && self.settings.cache_bytes > 0),
+            two_seconds: Some(two_seconds).filter(|&seconds| seconds > 0.0 && has_two),
+        }
+    }
+
+    /// Whether rows that level one misses should be asked of level two: not where running them is as quick.
+    fn asks_level_two(&self, found: &Found, looked: &Looked, now_nanoseconds: u64) -> bool {
+        let (Some(redis), Some(_)) = (&self.redis, looked.kept.two_seconds) else { return false };
+        let is_dear = || found.version.seconds(looked.missing.len()) > redis.round_trip_seconds(looked.missing.len());
+        redis.is_up() && (found.published.route.levels == Levels::Two || (is_dear() && found.version.worth.pays(now_nanoseconds)))
+    }
+
+    /// Keep the rows that were missing, in the levels that take them.
+    fn remember(&self, found: &Found, looked: &Looked) {
+        if let Some(seconds) = looked.kept.one_seconds {
+            let expires_nanoseconds = expiry(monotonic_nanoseconds(), seconds);
+            looked.new_rows(&found.version).for_each(|(key, words)| self.cache.put(key, words, expires_nanoseconds));
+        }
+        let (Some(redis), Some(seconds)) = (&self.redis, looked.kept.two_seconds) else { return };
+        let is_taken = || found.version.seconds(1) > redis.round_trip_seconds(1) || found.published.route.levels == Levels::Two;
+        if redis.is_up() && !looked.missing.is_empty() && is_taken() {
+            redis.put(looked.new_rows(&found.version).map(|(key, words)| redis.sealed(key, words)).collect(), seconds);
+        }
     }
 
     fn uncached(
@@ -403,42 +495,43 @@ impl Plane {
         found: &Found,
         batch: Batch<'_>,
         mut times: Times,
-        later: impl FnOnce(Option<Looked>, Times) -> Stop,
+        later: impl FnOnce(Option<Looked>, bool, Times) -> Stop,
     ) -> Result<Outcome, Stop> {
         if !self.is_cheap(found, batch.rows) {
-            return Err(later(None, times));
+            return Err(later(None, false, times));
         }
         let started = monotonic_nanoseconds();
         let words = found.version.run(batch)?;
         times.infer_seconds = seconds_between(started, monotonic_nanoseconds());
-        Ok(Outcome { words, cache: "bypass", cache_hits: 0, times })
+        Ok(Outcome { words, cache: "bypass", cache_hits: 0, level_two_hits: 0, times })
     }
 
     fn cached(
         &self,
         found: &Found,
         batch: Batch<'_>,
-        ttl_seconds: f64,
+        kept: Kept,
         mut times: Times,
-        later: impl FnOnce(Option<Looked>, Times) -> Stop,
+        later: impl FnOnce(Option<Looked>, bool, Times) -> Stop,
     ) -> Result<Outcome, Stop> {
         let started = monotonic_nanoseconds();
-        let mut looked = Looked::up(&self.cache, found, batch, started);
+        let mut looked = Looked::up(&self.cache, found, batch, kept, started);
         let looked_at = monotonic_nanoseconds();
         times.cache_seconds = seconds_between(started, looked_at);
         let cache_hits = batch.rows - looked.missing.len();
         if looked.missing.is_empty() {
-            return Ok(Outcome { words: looked.words, cache: "l1", cache_hits, times });
+            return Ok(Outcome { words: looked.words, cache: "l1", cache_hits, level_two_hits: 0, times });
         }
-        if !self.is_cheap(found, looked.missing.len()) {
-            return Err(later(Some(looked), times));
+        let asks_level_two = self.asks_level_two(found, &looked, looked_at);
+        if asks_level_two || !self.is_cheap(found, looked.missing.len()) {
+            return Err(later(Some(looked), asks_level_two, times));
         }
         looked.run(&found.version, batch)?;
         let ran_at = monotonic_nanoseconds();
         times.infer_seconds = seconds_between(looked_at, ran_at);
-        looked.remember(&self.cache, &found.version, expiry(ran_at, ttl_seconds));
+        self.remember(found, &looked);
         times.cache_seconds += seconds_between(ran_at, monotonic_nanoseconds());
-        Ok(Outcome { words: looked.words, cache: "miss", cache_hits, times })
+        Ok(Outcome { words: looked.words, cache: "miss", cache_hits, level_two_hits: 0, times })
     }
 }
 
@@ -451,7 +544,7 @@ impl Pending {
         is_list: bool,
         seen: history::Rows,
         looked: Option<Looked>,
-        ttl_seconds: f64,
+        asks_level_two: bool,
         times: Times,
     ) -> Self {
         let (numbers, strings) = match &looked {
@@ -459,7 +552,17 @@ impl Pending {
             None => (batch.numbers.to_vec(), batch.strings.to_vec()),
         };
         let strings = strings.into_iter().map(Box::from).collect();
-        Self { asked, found, is_list, seen, numbers, strings, looked, ttl_seconds, times }
+        Self { asked, found, is_list, seen, numbers, strings, looked, asks_level_two, times }
+    }
+
+    /// Keep only some of the rows that have to be run.
+    fn keep_rows(&mut self, rows: &[usize]) -> Result<(), Fault> {
+        let strings: Vec<&str> = self.strings.iter().map(|string| &**string).collect();
+        let signature = &self.found.version.signature;
+        let (numbers, strings) = Batch::of(signature, &self.numbers, &strings)?.picked(signature, rows);
+        let strings = strings.into_iter().map(Box::from).collect();
+        (self.numbers, self.strings) = (numbers, strings);
+        Ok(())
     }
 
     fn run(&mut self) -> Run {
@@ -487,14 +590,15 @@ struct Looked {
     /// Row numbers.
     missing: Vec<usize>,
     keys: Vec<Key>,
+    kept: Kept,
 }
 
 impl Looked {
-    fn up(cache: &Cache, found: &Found, batch: Batch<'_>, now_nanoseconds: u64) -> Self {
+    fn up(cache: &Cache, found: &Found, batch: Batch<'_>, kept: Kept, now_nanoseconds: u64) -> Self {
         let signature = &found.version.signature;
         let (n, m, width) = (signature.numbers(), signature.strings(), signature.width());
         let mut keys: Keys<'_> = cache.keys(&found.version.scope(&found.published.route.owner));
-        let mut looked = Self { words: vec![0; batch.rows * width], missing: vec![], keys: Vec::with_capacity(batch.rows) };
+        let mut looked = Self { words: vec![0; batch.rows * width], missing: vec![], keys: Vec::with_capacity(batch.rows), kept };
         for row in 0..batch.rows {
             let key = keys.of(&batch.numbers[row * n..(row + 1) * n], &batch.strings[row * m..(row + 1) * m]);
             looked.keys.push(key);
@@ -533,11 +637,29 @@ impl Looked {
         }
     }
 
-    fn remember(&self, cache: &Cache, version: &Version, expires_nanoseconds: u64) {
+    /// Put missing rows in their places, where they were found elsewhere, and hand each to `seen`.
+    /// How many they are, and the places of the others among those that were missing.
+    fn found(&mut self, version: &Version, rows: Vec<Option<Vec<u64>>>, seen: impl Fn(Key, &[u64])) -> (usize, Vec<usize>) {
         let width = version.signature.width();
-        for &row in &self.missing {
-            cache.put(self.keys[row], &self.words[row * width..(row + 1) * width], expires_nanoseconds);
+        let mut left = vec![];
+        for (place, (&row, found)) in self.missing.iter().zip(rows).enumerate() {
+            match found {
+                Some(words) => {
+                    seen(self.keys[row], &words);
+                    self.words[row * width..(row + 1) * width].copy_from_slice(&words);
+                }
+                None => left.push(place),
+            }
         }
+        let hits = self.missing.len() - left.len();
+        self.missing = left.iter().map(|&place| self.missing[place]).collect();
+        (hits, left)
+    }
+
+    /// The rows that were missing, by key.
+    fn new_rows(&self, version: &Version) -> impl Iterator<Item = (Key, &[u64])> {
+        let width = version.signature.width();
+        self.missing.iter().map(move |&row| (self.keys[row], &self.words[row * width..(row + 1) * width]))
     }
 }
 
@@ -573,7 +695,8 @@ fn count(answer: &Answer) {
     counters.stage(Stage::Encode).observe(answer.times.encode_seconds);
     if answer.cache != "bypass" {
         counters.stage(Stage::Cache).observe(answer.times.cache_seconds);
-        counters.cache_hits[0].add(answer.cache_hits);
+        counters.cache_hits[0].add(answer.cache_hits - answer.level_two_hits);
+        counters.cache_hits[1].add(answer.level_two_hits);
         counters.cache_misses.add(answer.rows - answer.cache_hits);
     }
     if answer.times.queue_seconds > 0.0 {

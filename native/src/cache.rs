@@ -50,14 +50,15 @@ pub struct Cache {
 }
 
 impl Cache {
-    pub fn new(capacity_bytes: u64) -> Result<Self, Fault> {
+    /// `secret`: of the keys. Replicas that share it have equal keys for equal rows.
+    pub fn new(capacity_bytes: u64, secret: [u8; 32]) -> Self {
         let evictions = CountEvictions::default();
         let estimated = usize::try_from(capacity_bytes / (ENTRY_BYTES + 32)).unwrap_or(usize::MAX).clamp(1, 1 << 20);
-        Ok(Self {
+        Self {
             entries: Bounded::with(estimated, capacity_bytes, Bytes, DefaultHashBuilder::default(), evictions.clone()),
             evictions,
-            secret: random()?,
-        })
+            secret,
+        }
     }
 
     /// The row, unless it is not there or its time is over.
@@ -158,11 +159,11 @@ fn text(bytes: &mut Vec<u8>, text: &str) {
 }
 
 /// Thirty-two bytes from the kernel.
-fn random() -> Result<[u8; 32], Fault> {
+pub fn random() -> Result<[u8; 32], Fault> {
     let mut bytes = [0_u8; 32];
     // SAFETY: the pointer and the length are those of `bytes`, which lives through the call.
     let read = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    if read == 32 { Ok(bytes) } else { Err(Fault::load("the kernel gives no random bytes for the key of the cache")) }
+    if read == 32 { Ok(bytes) } else { Err(Fault::load("the kernel gives no random bytes for the secret of the cache")) }
 }
 
 #[cfg(test)]
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_scope_is_in_the_key() {
-        let cache = Cache::new(1 << 20).unwrap();
+        let cache = Cache::new(1 << 20, [0; 32]);
         let scopes = [
             SCOPE,
             Scope { version: "ver_2", ..SCOPE },
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn one_nan_stands_for_all_and_minus_zero_for_itself() {
-        let cache = Cache::new(1 << 20).unwrap();
+        let cache = Cache::new(1 << 20, [0; 32]);
         let of = |number: f64| key(&cache, &SCOPE, &[number], &[]);
         assert_eq!(of(f64::NAN), of(f64::from_bits(0xfff8_0000_0000_1234)));
         assert_ne!(of(0.0), of(-0.0));
@@ -202,19 +203,25 @@ mod tests {
 
     #[test]
     fn strings_have_lengths() {
-        let cache = Cache::new(1 << 20).unwrap();
+        let cache = Cache::new(1 << 20, [0; 32]);
         assert_ne!(key(&cache, &SCOPE, &[], &["ab", "c"]), key(&cache, &SCOPE, &[], &["a", "bc"]));
     }
 
     #[test]
-    fn two_caches_have_two_secrets() {
-        let (one, other) = (Cache::new(1 << 20).unwrap(), Cache::new(1 << 20).unwrap());
+    fn two_secrets_have_no_key_in_common() {
+        let (one, other) = (Cache::new(1 << 20, random().unwrap()), Cache::new(1 << 20, random().unwrap()));
         assert_ne!(key(&one, &SCOPE, &[1.0], &[]), key(&other, &SCOPE, &[1.0], &[]));
     }
 
     #[test]
+    fn one_secret_has_equal_keys_everywhere() {
+        let (one, other) = (Cache::new(1 << 20, [7; 32]), Cache::new(1 << 10, [7; 32]));
+        assert_eq!(key(&one, &SCOPE, &[1.0], &["a"]), key(&other, &SCOPE, &[1.0], &["a"]));
+    }
+
+    #[test]
     fn an_entry_ends_with_its_time() {
-        let cache = Cache::new(1 << 20).unwrap();
+        let cache = Cache::new(1 << 20, [0; 32]);
         cache.put(7, &[1, 2], 100);
         assert_eq!(cache.get(7, 99).as_deref(), Some(&[1, 2][..]));
         assert_eq!(cache.get(7, 100), None);
@@ -223,7 +230,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_and_evictions_counted() {
-        let cache = Cache::new(64 << 10).unwrap();
+        let cache = Cache::new(64 << 10, [0; 32]);
         (0..10_000).for_each(|key| cache.put(key, &[0; 4], 100));
         assert!(cache.bytes() <= 64 << 10);
         assert!(cache.evictions() > 9000);

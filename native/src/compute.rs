@@ -155,6 +155,11 @@ impl Run {
             keys: rows.iter().map(|&row| self.keys[row]).collect(),
         }
     }
+
+    /// Run it here and now.
+    pub fn words(&self) -> Result<Vec<u64>, Fault> {
+        words(&self.version, &self.numbers, &self.strings)
+    }
 }
 
 impl Compute {

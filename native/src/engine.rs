@@ -16,6 +16,7 @@ use crate::onnx::refused;
 use crate::rows::Columns;
 use crate::runtime::{self, Data, Element, Input, Port, Session};
 use crate::signature::{Float, Kind, Signature};
+use crate::worth::Worth;
 
 /// A run never has more rows, so what it allocates is bounded by what this many rows need, which loading has tried.
 pub const BLOCK_ROWS: usize = 256;
@@ -57,6 +58,8 @@ pub struct Version {
     /// None: its rows need Python.
     pub columns: Option<Columns>,
     pub measured: Measured,
+    /// Of the second level of the cache.
+    pub worth: Worth,
     graph: Graph,
     engine: [u8; 32],
     runaway: OnceLock<Runaway>,
@@ -153,6 +156,7 @@ impl Version {
             engine: fingerprint(measured.tile),
             signature: Arc::new(signature),
             measured,
+            worth: Worth::default(),
             graph,
             runaway: OnceLock::new(),
         })

@@ -308,7 +308,9 @@ mod tests {
                 live: Some(3),
                 versions: [(3, "ver_1".into())].into(),
                 aliases: [].into(),
+                levels: crate::routes::Levels::Auto,
                 cache_ttl_seconds: None,
+                cache_l2_ttl_seconds: None,
             };
             let routes = Routes::of([route], |_, _, _| Arc::default());
             let published = routes.model(&caller, "mdl_1").unwrap().clone();

@@ -1,6 +1,7 @@
 //! What Python may call, and nothing else.
 
 mod answer;
+mod breaker;
 mod cache;
 mod callers;
 mod clock;
@@ -22,12 +23,15 @@ mod metrics;
 mod onnx;
 mod plane;
 mod protobuf;
+mod redis;
 mod routes;
 mod rows;
 mod runtime;
+mod seal;
 mod signature;
 mod templates;
 mod turns;
+mod worth;
 
 use mimalloc::MiMalloc;
 use pyo3::prelude::*;

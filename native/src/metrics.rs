@@ -54,12 +54,13 @@ impl Histogram {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a sum of seconds is printed, not reckoned with")]
-    fn write(&self, text: &mut String, name: &str, labels: &str) {
+    pub fn write(&self, text: &mut String, name: &str, labels: &str) {
         let mut count = 0;
+        let others = if labels.is_empty() { String::new() } else { format!("{labels},") };
         for (place, bucket) in self.buckets.iter().enumerate() {
             count += bucket.load(Ordering::Relaxed);
             let bound = BOUNDS_SECONDS.get(place).map_or_else(|| "+Inf".to_owned(), f64::to_string);
-            line(text, &format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), count);
+            line(text, &format!("{name}_bucket"), &format!("{others}le=\"{bound}\""), count);
         }
         line(text, &format!("{name}_sum"), labels, self.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9);
         line(text, &format!("{name}_count"), labels, count);

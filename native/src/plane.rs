@@ -22,7 +22,7 @@ use crate::front;
 use crate::history::{self, Door, Seen};
 use crate::listener::{self, Listener};
 use crate::metrics::Gauges;
-use crate::routes::{self, Selector};
+use crate::routes::{self, Levels, Selector};
 use crate::runtime;
 use crate::signature::{Float, Signature};
 use crate::templates::{self, Templates};
@@ -181,7 +181,7 @@ pub struct Route(routes::Route);
 #[pymethods]
 impl Route {
     #[new]
-    #[pyo3(signature = (*, model, name, owner, owner_username, live, versions, aliases, cache_ttl_seconds))]
+    #[pyo3(signature = (*, model, name, owner, owner_username, live, versions, aliases, cache_ttl_seconds, cache = "auto", cache_l2_ttl_seconds = None))]
     #[allow(clippy::too_many_arguments, reason = "a row of the table of routes")]
     fn new(
         model: &str,
@@ -192,8 +192,10 @@ impl Route {
         versions: HashMap<u64, String>,
         aliases: HashMap<String, u64>,
         cache_ttl_seconds: Option<f64>,
-    ) -> Self {
-        Self(routes::Route {
+        cache: &str,
+        cache_l2_ttl_seconds: Option<f64>,
+    ) -> PyResult<Self> {
+        Ok(Self(routes::Route {
             model: model.into(),
             name: name.into(),
             owner: owner.into(),
@@ -201,8 +203,10 @@ impl Route {
             live,
             versions: versions.into_iter().map(|(number, version)| (number, version.into())).collect(),
             aliases: aliases.into_iter().map(|(alias, number)| (alias.into(), number)).collect(),
+            levels: levels(cache)?,
             cache_ttl_seconds,
-        })
+            cache_l2_ttl_seconds,
+        }))
     }
 }
 
@@ -314,7 +318,26 @@ const CUT_OFF: Duration = Duration::from_secs(1);
 #[pymethods]
 impl DataPlane {
     #[new]
-    #[pyo3(signature = (*, runtime_library, cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, threads = 1, timeout_seconds = 30.0, max_waiting = 512, max_waiting_per_model = 128, history_capacity = 8192, history_sample = 1.0, history_inputs = false, log_sample = 0.0, slow_seconds = 1.0))]
+    #[pyo3(signature = (
+        *,
+        runtime_library,
+        cache_bytes,
+        cache_ttl_seconds,
+        cheap_seconds,
+        max_rows,
+        threads = 1,
+        timeout_seconds = 30.0,
+        max_waiting = 512,
+        max_waiting_per_model = 128,
+        cache_url = None,
+        cache_secret = None,
+        cache_l2_ttl_seconds = 300.0,
+        history_capacity = 8192,
+        history_sample = 1.0,
+        history_inputs = false,
+        log_sample = 0.0,
+        slow_seconds = 1.0
+    ))]
     #[allow(clippy::too_many_arguments, reason = "settings")]
     fn new(
         py: Python<'_>,
@@ -327,6 +350,9 @@ impl DataPlane {
         timeout_seconds: f64,
         max_waiting: usize,
         max_waiting_per_model: usize,
+        cache_url: Option<String>,
+        cache_secret: Option<[u8; 32]>,
+        cache_l2_ttl_seconds: f64,
         history_capacity: usize,
         history_sample: f64,
         history_inputs: bool,
@@ -341,7 +367,17 @@ impl DataPlane {
             keeps_inputs: history_inputs,
         };
         let compute = Limits { threads, waiting: max_waiting, waiting_per_line: max_waiting_per_model, timeout_seconds };
-        let settings = Settings { cache_bytes, cache_ttl_seconds, cheap_seconds, max_rows, compute, history };
+        let settings = Settings {
+            cache_bytes,
+            cache_ttl_seconds,
+            cache_l2_ttl_seconds,
+            cache_url,
+            cache_secret,
+            cheap_seconds,
+            max_rows,
+            compute,
+            history,
+        };
         let plane = py.detach(|| {
             runtime::open(Path::new(runtime_library))?;
             Plane::new(settings)
@@ -499,8 +535,18 @@ impl DataPlane {
 
     #[pyo3(signature = (owner = None))]
     fn metrics<'py>(&self, py: Python<'py>, owner: Option<&str>) -> Bound<'py, PyBytes> {
-        let text = py.detach(|| self.0.metrics.text(&gauges(&self.0), owner));
+        let text = py.detach(|| {
+            let mut text = self.0.metrics.text(&gauges(&self.0), owner);
+            if let (Some(redis), None) = (&self.0.redis, owner) {
+                redis.write_metrics(&mut text);
+            }
+            text
+        });
         PyBytes::new(py, text.as_bytes())
+    }
+
+    fn level_two(&self) -> &'static str {
+        self.0.redis.as_ref().map_or("off", |redis| redis.state())
     }
 }
 
@@ -601,6 +647,16 @@ fn floats(bytes: &[u8]) -> Result<Vec<f64>, Fault> {
 
 fn sha256(digest: &[u8]) -> Result<Digest, Fault> {
     Digest::try_from(digest).map_err(|_| Fault::argument("a digest has 32 bytes"))
+}
+
+fn levels(cache: &str) -> Result<Levels, Fault> {
+    match cache {
+        "off" => Ok(Levels::None),
+        "l1" => Ok(Levels::One),
+        "l2" => Ok(Levels::Two),
+        "auto" => Ok(Levels::Auto),
+        _ => Err(Fault::argument(format!("a cache is `off`, `l1`, `l2` or `auto`, not `{cache}`"))),
+    }
 }
 
 fn is_short(shape: &str) -> Result<bool, Fault> {

@@ -20,8 +20,21 @@ pub struct Route {
     /// Number → version id, of those that may answer.
     pub versions: HashMap<u64, Box<str>>,
     pub aliases: HashMap<Box<str>, u64>,
-    /// None takes the default; 0 turns the cache off.
+    pub levels: Levels,
+    /// Of the first level. None takes the default; 0 turns it off.
     pub cache_ttl_seconds: Option<f64>,
+    /// As `cache_ttl_seconds`, of the second.
+    pub cache_l2_ttl_seconds: Option<f64>,
+}
+
+/// The levels of the cache that a model uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Levels {
+    None,
+    One,
+    Two,
+    /// The second one where it pays.
+    Auto,
 }
 
 /// A version that a request asks, with what its answer needs.
@@ -135,7 +148,9 @@ mod tests {
             live: Some(2),
             versions: [(1, "ver_1".into()), (2, "ver_2".into())].into(),
             aliases: [("canary".into(), 1)].into(),
+            levels: Levels::Auto,
             cache_ttl_seconds: None,
+            cache_l2_ttl_seconds: None,
         }
     }
 

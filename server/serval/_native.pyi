@@ -99,8 +99,9 @@ class Answer:
     """Ids of the model and the version that answered."""
     version: str
     version_number: int
-    cache: Literal["l1", "miss", "bypass"]
-    """`l1` when every row came from the first cache level; `bypass` when the caller or the model asked for no cache."""
+    cache: Literal["l1", "l2", "miss", "bypass"]
+    """`l1` when every row came from the first cache level, `l2` when the others came from the second; `bypass` when the caller or the
+    model asked for no cache."""
     rows: int
     cache_hits: int
     latency_seconds: float
@@ -159,7 +160,7 @@ class Later:
 
 @final
 class DataPlane:
-    """Live routes, known callers, loaded models and the first cache level of one process. Every method may be called from any thread."""
+    """Live routes, known callers, loaded models and the cache of one process. Every method may be called from any thread."""
 
     def __new__(
         cls,
@@ -173,6 +174,9 @@ class DataPlane:
         timeout_seconds: float = 30.0,
         max_waiting: int = 512,
         max_waiting_per_model: int = 128,
+        cache_url: str | None = None,
+        cache_secret: bytes | None = None,
+        cache_l2_ttl_seconds: float = 300.0,
         history_capacity: int = 8192,
         history_sample: float = 1.0,
         history_inputs: bool = False,
@@ -182,11 +186,13 @@ class DataPlane:
         """`runtime_library`: path of `libonnxruntime.so`. `cheap_seconds`: calls estimated above it answer `Later`.
         `threads`: of those that wait for sockets, and again of those that run what is dear. `timeout_seconds`: for the rest of a `Later`.
         `max_waiting`: runs that wait for those threads, of all models; more are refused.
+        `cache_url`: of the Redis that is the second cache level, connected to in the background; None: there is none. `cache_secret`: 32
+        bytes, equal in all replicas that share it; None: of this process alone.
 
         `history_capacity`: entries of the ring of answered predictions; `history_sample`: the share that is marked as kept; `log_sample`:
         the share that is marked as logged, of those answered by the data plane's own listener, beside all slower than `slow_seconds`.
 
-        Raises LoadError when the library can not be opened.
+        Raises LoadError when the library can not be opened, ValueError for a URL or a secret that is none.
         """
 
     def load(self, version: str, onnx: bytes, signature: bytes, numbers: bytes, strings: Sequence[str]) -> Loaded:
@@ -274,6 +280,9 @@ class DataPlane:
         and what the gap is for: `request_id` or an argument of the refusal. `live`: the body of `GET /health/live`. Raises ValueError.
         """
 
+    def level_two(self) -> Literal["off", "up", "read_only", "down"]:
+        """The state of the second cache level: `read_only` while writes fail, `down` while it is not asked."""
+
     def drain_history(self, limit: int) -> list[Seen]:
         """Take the oldest answered predictions out of the ring, at most `limit`."""
 
@@ -302,7 +311,7 @@ class Seen:
     """JSON list."""
     probabilities: str | None
     """JSON list of the probability of each of these predictions; None where the model has none."""
-    cache: Literal["l1", "miss", "bypass"]
+    cache: Literal["l1", "l2", "miss", "bypass"]
     latency_seconds: float
     is_kept: bool
     """It belongs in the table."""
@@ -364,8 +373,11 @@ class Route:
         versions: dict[int, str],
         aliases: dict[str, int],
         cache_ttl_seconds: float | None,
+        cache: Literal["off", "l1", "l2", "auto"] = "auto",
+        cache_l2_ttl_seconds: float | None = None,
     ) -> Self:
         """`owner`: user id. `live`: the number of the version that answers. `versions`: number → version id, of those that may answer.
 
-        `cache_ttl_seconds`: None takes the default, 0 turns the cache off.
+        `cache`: the levels that are used; `l2` asks the second one for every call, `auto` for those that cost more than the round trip.
+        `cache_ttl_seconds`, `cache_l2_ttl_seconds`: None takes the default, 0 turns the level off.
         """

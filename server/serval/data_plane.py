@@ -30,8 +30,8 @@ CALLER_AGE_SECONDS = 30.0
 """How long a caller checked once is believed; a revoked key is forgotten at once in this process."""
 
 
-def open_data_plane(settings: Settings) -> DataPlane:
-    """Return an empty data plane with the limits of the settings."""
+def open_data_plane(settings: Settings, cache_secret: bytes | None = None) -> DataPlane:
+    """Return an empty data plane with the limits of the settings. `cache_secret`: 32 bytes that replicas share."""
     return DataPlane(
         runtime_library=str(runtime_library()),
         cache_bytes=settings.cache_bytes,
@@ -42,6 +42,9 @@ def open_data_plane(settings: Settings) -> DataPlane:
         timeout_seconds=settings.predict_timeout_seconds,
         max_waiting=settings.max_waiting,
         max_waiting_per_model=settings.max_waiting_per_model,
+        cache_url=settings.cache_url,
+        cache_secret=cache_secret,
+        cache_l2_ttl_seconds=settings.cache_l2_ttl_seconds,
         history_capacity=settings.history_capacity,
         history_sample=settings.history_sample,
         history_inputs=settings.history_inputs == "values",
@@ -92,6 +95,10 @@ class Publisher:
     def user_of(self, digest: bytes) -> str | None:
         """Return the id of the user of an installed key."""
         return self._users.get(digest)
+
+    def level_two(self) -> str:
+        """Return the state of the second cache level: `off`, `up`, `read_only` or `down`."""
+        return self._plane.level_two()
 
     def metrics(self, owner: str | None = None) -> bytes:
         """Return the data plane's counters as Prometheus text; of the models of one user, where it is given."""

@@ -75,6 +75,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Bound of the first cache level; 0 turns it off."""
     cache_ttl_seconds: Annotated[float, Meta(ge=0)] = 60.0
     """How long an answer is given again from the cache, unless its model says otherwise; 0: never."""
+    cache_url: RedisUrl | None = None
+    """The second cache level, which replicas share: a Redis that may forget, also `rediss://` or `unix://`; unset: there is none."""
+    cache_l2_ttl_seconds: Annotated[float, Meta(ge=0)] = 300.0
+    """How long the second level keeps an answer, unless its model says otherwise; 0: not at all."""
     cheap_seconds: Annotated[float, Meta(ge=0)] = 0.002
     """A prediction estimated below it runs where it was read, a dearer one on a compute thread."""
     predict_timeout_seconds: Span = 30.0

@@ -55,7 +55,7 @@ def accepts(name: str, hint: Any) -> str:
     if name.endswith("_bytes"):
         words = "a size, as `1048576` or `1 MiB`"
     elif name.endswith("_url"):
-        words = "a URL as " + {"database_url": "`postgresql://`", "redis_url": "`redis://`"}[name]
+        words = "a URL as " + {"database_url": "`postgresql://`", "redis_url": "`redis://`", "cache_url": "`redis://`"}[name]
     return f"{words}{bounds(name, hint)}"
 
 

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -19,6 +19,7 @@ from serval.conversion.children import Limits
 from serval.conversion.sandbox import Sandbox
 from serval.data_plane import DataPlane, Front, Publisher, open_data_plane
 from serval.db.engine import Database, database_url, open_engine
+from serval.db.secrets import shared_secret
 from serval.errors import CannotStart
 from serval.front import open_front
 from serval.http.probes import Probes
@@ -36,6 +37,9 @@ from serval.users.service import UserService
 
 CHECK_SECONDS = 2.0
 """What `/health` waits for each thing that the service stands on."""
+
+LEVEL_TWO_SECONDS = 0.5
+"""How often the state of the second cache level is read for the log."""
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -86,7 +90,8 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         sandbox = open_sandbox(settings)
         stack.push_async_callback(sandbox.close)
         await sandbox.start()
-        wiring = _wire(settings, log, database, redis, sandbox)
+        cache_secret = await shared_secret(database, "cache") if settings.cache_url else None
+        wiring = _wire(settings, log, database, redis, sandbox, cache_secret)
         admin_key = await wiring.users.ensure_administrator(settings.data_dir)
         if admin_key is not None:
             log.info("administrator_made", key_file=str(admin_key))
@@ -94,6 +99,8 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         wiring.history.start()
         stack.push_async_callback(wiring.live.close)
         await wiring.live.start()
+        if settings.cache_url:
+            stack.push_async_callback(_ended, asyncio.create_task(_tell_of_level_two(wiring.publisher, log), name="watch the cache"))
         stack.push_async_callback(wiring.conversions.stop)
         await wiring.conversions.start()
         _settle()
@@ -106,6 +113,24 @@ def _settle() -> None:
     gc.freeze()
 
 
+async def _tell_of_level_two(publisher: Publisher, log: Log) -> None:
+    """Log each change of the second cache level once: the data plane has no log."""
+    known = "down"
+    while True:
+        state = publisher.level_two()
+        if state != known:
+            write = log.info if state == "up" else log.warning
+            write("cache_level_two", state=state, before=known)
+            known = state
+        await asyncio.sleep(LEVEL_TWO_SECONDS)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 async def _check_redis(redis: Redis) -> None:
     try:
         await redis.ping()
@@ -113,9 +138,9 @@ async def _check_redis(redis: Redis) -> None:
         raise CannotStart(f"Redis (`SERVAL_REDIS_URL`) is out of reach: {error}") from error
 
 
-def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox) -> Wiring:
+def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox, cache_secret: bytes | None) -> Wiring:
     metrics = Metrics()
-    plane = open_data_plane(settings)
+    plane = open_data_plane(settings, cache_secret)
     publisher = Publisher(plane)
     storage = DiskStorage(settings.data_dir / "models", settings.disk_floor_bytes)
     users = UserService(database)

@@ -336,6 +336,9 @@ def test_no_cache_is_a_directive_not_a_substring(iris: Client, cache_control: st
         (b'{"description": "\xff"}', "application/json", 400),
         (b'{"description": "' + b"x" * 10_001 + b'"}', "application/json", 400),
         (b'{"description": null}', "application/json", 400),
+        (b'{"cache": "l3"}', "application/json", 400),
+        (b'{"cache_ttl_seconds": -1}', "application/json", 400),
+        (b'{"cache_l2_ttl_seconds": 1e300}', "application/json", 400),
         (b"null", "application/json", 400),
         (b"", "application/json", 400),
         (b"\xff", "application/json", 400),
@@ -343,7 +346,7 @@ def test_no_cache_is_a_directive_not_a_substring(iris: Client, cache_control: st
         (b'{"description": "' + b"x" * (9 << 20) + b'"}', "application/json", 413),
     ],
 )
-def test_a_description_is_text_or_refused(iris: Client, body: bytes, content_type: str, status: int) -> None:
+def test_a_change_of_a_model_is_well_formed_or_refused(iris: Client, body: bytes, content_type: str, status: int) -> None:
     answer = iris.http.patch("/api/v1/models/iris", content=body, headers={"Content-Type": content_type})
     assert answer.status_code == status, answer.text
 

@@ -123,6 +123,24 @@ def test_models_are_listed_described_deleted_and_restored(server: Client, name: 
     assert server.predict(f"admin/{name}", {"input": [5.1, 3.5, 1.4, 0.2]}).status_code == 200
 
 
+def test_a_model_chooses_how_its_answers_are_cached(server: Client, name: str) -> None:
+    server.upload(name, fitted(), description="kept")
+    row = {"input": [5.1, 3.5, 1.4, 0.2]}
+    assert [server.predict(name, row).headers["x-cache"] for _ in range(2)] == ["miss", "l1"]
+    changed = server.http.patch(f"/api/v1/models/{name}", json={"cache": "off", "cache_ttl_seconds": 5}).json()
+    assert (changed["cache"], changed["cache_ttl_seconds"], changed["cache_l2_ttl_seconds"], changed["description"]) == (
+        "off",
+        5,
+        None,
+        "kept",
+    )
+    assert server.predict(name, row).headers["x-cache"] == "bypass"
+    assert server.http.patch(f"/api/v1/models/{name}", json={"cache": "auto", "cache_ttl_seconds": 0}).json()["cache"] == "auto"
+    assert server.predict(name, row).headers["x-cache"] == "bypass"
+    assert server.http.patch(f"/api/v1/models/{name}", json={"cache_ttl_seconds": None}).json()["cache_ttl_seconds"] is None
+    assert server.predict(name, row).headers["x-cache"] == "l1"
+
+
 def test_an_archived_version_answers_no_more_and_the_live_one_can_not_be_archived(server: Client, name: str) -> None:
     server.upload(name, fitted(seed=1))
     server.upload(name, fitted(seed=2))

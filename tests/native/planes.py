@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,14 @@ def load(plane: DataPlane, model: onnx.ModelProto, contract: dict[str, Any], row
     return plane.load(
         version, model.SerializeToString(), json.dumps(contract).encode(), np.ascontiguousarray(rows, dtype=np.float64).tobytes(), []
     )
+
+
+def eventually(holds: Callable[[], bool], patience_seconds: float = 20.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + patience_seconds
+    while not holds():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.005)
 
 
 def ask(

@@ -275,5 +275,7 @@ def _route(versions: list[Version]) -> Route:
         live=model.live if model.live in numbers else None,
         versions=numbers,
         aliases={},
-        cache_ttl_seconds=None,
+        cache=model.cache,
+        cache_ttl_seconds=model.cache_ttl_seconds,
+        cache_l2_ttl_seconds=model.cache_l2_ttl_seconds,
     )

@@ -111,14 +111,15 @@ class ModelController(Controller):
 
     @patch(
         "/{model:str}",
-        summary="Change a model's description",
+        summary="Change a model's description, or how its answers are cached",
         responses=keyed_responses(NotFound, TooLarge, UnreadableBody, UnsupportedContent),
         operation_class=KEYED,
     )
     async def change_model(
         self, model: Name, data: JSONBody[ModelChange], caller: NamedDependency[Caller], models: NamedDependency[ModelService]
     ) -> ModelView:
-        return ModelView.of(await models.describe(caller, model, data.description))
+        changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
+        return ModelView.of(await models.change_model(caller, model, changes))
 
     @delete("/{model:str}", summary="Delete a model; it can be restored", responses=keyed_responses(NotFound), operation_class=KEYED)
     async def delete_model(self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> None:

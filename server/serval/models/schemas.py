@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from serval.conversion.report import Report
 from serval.conversion.signature import Signature
@@ -11,14 +12,23 @@ from serval.conversion.wire import Inspection
 from serval.http.contract import JsonSchema, body
 from serval.http.request import PLAIN_TEXT
 from serval.models.lifecycle import Lifecycle, Status
-from serval.models.tables import Model, Version
+from serval.models.tables import Cache, Model, Version
 from serval.models.upload import MODEL_TYPES
+
+Ttl = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
+"""Seconds, at most a year."""
 
 
 class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
     """What the owner may change of a model."""
 
-    description: Annotated[str, msgspec.Meta(max_length=10_000, pattern=PLAIN_TEXT)]
+    description: Annotated[str, msgspec.Meta(max_length=10_000, pattern=PLAIN_TEXT)] | UnsetType = UNSET
+    cache: Cache | UnsetType = UNSET
+    """`l1`: answers are kept in the process, `l2`: in Redis too, `auto`: in Redis where a run costs more than asking it, `off`: nowhere."""
+    cache_ttl_seconds: Ttl | UnsetType | None = UNSET
+    """How long the process keeps an answer; null: as the setting says; 0: not at all."""
+    cache_l2_ttl_seconds: Ttl | UnsetType | None = UNSET
+    """How long Redis keeps an answer; null: as the setting says; 0: not at all."""
 
 
 class Promotion(msgspec.Struct, forbid_unknown_fields=True):
@@ -100,12 +110,27 @@ class ModelView(msgspec.Struct):
     owner: str
     description: str
     live_version: int | None
+    cache: Cache
+    cache_ttl_seconds: float | None
+    """None: as the setting says."""
+    cache_l2_ttl_seconds: float | None
     created_at: datetime
     deleted_at: datetime | None
 
     @classmethod
     def of(cls, model: Model) -> "ModelView":
-        return cls(model.id, model.name, model.owner.username, model.description, model.live, model.created_at, model.deleted_at)
+        return cls(
+            id=model.id,
+            name=model.name,
+            owner=model.owner.username,
+            description=model.description,
+            live_version=model.live,
+            cache=model.cache,
+            cache_ttl_seconds=model.cache_ttl_seconds,
+            cache_l2_ttl_seconds=model.cache_l2_ttl_seconds,
+            created_at=model.created_at,
+            deleted_at=model.deleted_at,
+        )
 
 
 class ModelList(msgspec.Struct):

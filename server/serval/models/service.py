@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -49,12 +50,15 @@ class ModelService:
         async with self._database.read() as session:
             return await _find_model(session, caller, model)
 
-    async def describe(self, caller: Caller, model: str, description: str) -> Model:
-        """Change the description of a model. Raises NotFound."""
+    async def change_model(self, caller: Caller, model: str, changes: Mapping[str, Any]) -> Model:
+        """Change the description of a model, or its cache, by the names of the columns. Raises NotFound."""
         async with self._database.write() as session:
             row = await _find_model(session, caller, model)
-            row.description = description
-            return row
+            for name, value in changes.items():
+                setattr(row, name, value)
+        if changes.keys() - {"description"}:
+            await self._live.refresh()
+        return row
 
     async def delete_model(self, caller: Caller, model: str) -> None:
         """Take a model away from everybody; `restore_model` brings it back. Raises NotFound."""

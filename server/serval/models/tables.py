@@ -1,6 +1,6 @@
 """The tables of models and their versions."""
 
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -11,6 +11,8 @@ from serval.models.lifecycle import Lifecycle, Status
 from serval.users.tables import User
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Cache = Literal["off", "l1", "l2", "auto"]
+"""The levels of the cache that a model uses; `auto`: the second one where it pays."""
 _NOT_DELETED = text("deleted_at IS NULL")
 
 
@@ -27,6 +29,9 @@ class Model(Table):
     live: Mapped[int | None]
     previous: Mapped[int | None]
     """The version that was live before, for a roll-back."""
+    cache: Mapped[Cache] = mapped_column(String(4), default="auto", server_default="auto")
+    cache_ttl_seconds: Mapped[float | None]
+    cache_l2_ttl_seconds: Mapped[float | None]
     created_at: Mapped[CreatedAt]
     deleted_at: Mapped[Moment | None]
     owner: Mapped[User] = relationship(lazy="joined", innerjoin=True)

@@ -159,7 +159,7 @@ SHORT_BODY = body(
 
 ANSWER_HEADERS = {
     "X-Model-Version": "Number of the version that answered.",
-    "X-Cache": "`l1`: every row came from the cache; `miss`: not every one; `bypass`: it was not asked.",
+    "X-Cache": "`l1`: every row came from the process, `l2`: or from Redis; `miss`: not every one; `bypass`: it was not asked.",
     "Server-Timing": "Milliseconds of `parse`, `cache`, `queue` and `infer`.",
 }
 
