@@ -87,6 +87,16 @@ class Redis:
 
 
 @contextmanager
+def without(server: Postgres | Redis) -> Iterator[None]:
+    """Stop a server for as long as the block lasts."""
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
 def valkey(folder: Path) -> Iterator[str]:
     """A Redis-compatible server on a TCP port; yields its URL."""
     server = Redis(folder)

@@ -14,6 +14,7 @@ use crate::engine::{Batch, Engine, Version};
 use crate::error::{Code, Fault, Refusal};
 use crate::history::{self, Answered, Door, History};
 use crate::metrics::{Metrics, Stage};
+use crate::rates::Ledger;
 use crate::redis::Redis;
 use crate::routes::{Levels, Published, Route, Routes, Selector, Target};
 use crate::rows::{self, Columns, Outline, Rows, TooMany};
@@ -26,6 +27,7 @@ const READ_SECONDS_PER_BYTE: f64 = 5e-9;
 pub struct Plane {
     pub routes: ArcSwap<Routes>,
     pub callers: Callers,
+    pub rates: Ledger,
     pub engine: Engine,
     pub cache: Cache,
     /// The second cache level, where there is one.
@@ -180,6 +182,7 @@ impl Plane {
         let mut plane = Self {
             routes: ArcSwap::default(),
             callers: Callers::new(),
+            rates: Ledger::default(),
             engine: Engine::default(),
             cache: Cache::new(settings.cache_bytes, blake3::derive_key("serval cache keys 1", &secret)),
             redis: None,
@@ -232,7 +235,7 @@ impl Plane {
             let parse_seconds = seconds_between(started, monotonic_nanoseconds());
             found.target.counters.stage(Stage::Parse).observe(parse_seconds);
             let batch = Batch::of(&found.version.signature, &rows.numbers, &[])?;
-            self.predicted(ask.asked, &found, batch, rows.is_list, parse_seconds)
+            self.predicted(&caller, ask.asked, &found, batch, rows.is_list, parse_seconds)
         })
     }
 
@@ -256,7 +259,7 @@ impl Plane {
             if batch.rows > self.settings.max_rows {
                 return Err(self.too_many().into());
             }
-            self.predicted(ask.asked, &found, batch, is_list, 0.0)
+            self.predicted(&caller, ask.asked, &found, batch, is_list, 0.0)
         })
     }
 
@@ -384,8 +387,17 @@ impl Plane {
         found.version.seconds(rows) <= self.settings.cheap_seconds
     }
 
-    /// key → level one → run → encode → remember.
-    fn predicted(&self, asked: Asked, found: &Found, batch: Batch<'_>, is_list: bool, parse_seconds: f64) -> Result<Answer, Stop> {
+    /// pay → key → level one → run → encode → remember.
+    fn predicted(
+        &self,
+        caller: &Caller,
+        asked: Asked,
+        found: &Found,
+        batch: Batch<'_>,
+        is_list: bool,
+        parse_seconds: f64,
+    ) -> Result<Answer, Stop> {
+        self.rates.charge(&caller.accounts)?;
         let outcome = self.outcome(asked, found, batch, is_list, parse_seconds).inspect_err(|stop| {
             found.target.counters.failed.add(usize::from(matches!(stop, Stop::Failed(_))));
         })?;

@@ -71,10 +71,11 @@ pub enum Code {
     OutOfTime,
     TooLate,
     RanAway,
+    RateLimited,
 }
 
 impl Code {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::UnknownCaller,
         Self::Forbidden,
         Self::UnknownModel,
@@ -86,6 +87,7 @@ impl Code {
         Self::OutOfTime,
         Self::TooLate,
         Self::RanAway,
+        Self::RateLimited,
     ];
 
     pub fn name(self) -> &'static str {
@@ -101,6 +103,7 @@ impl Code {
             Self::OutOfTime => "out_of_time",
             Self::TooLate => "too_late",
             Self::RanAway => "ran_away",
+            Self::RateLimited => "rate_limited",
         }
     }
 

@@ -294,11 +294,11 @@ mod tests {
         fn new() -> Self {
             let caller = Arc::new(Caller {
                 user: "usr_1".into(),
-                username: "ada".into(),
                 is_admin: true,
                 can_predict: true,
                 models: None,
                 expires_seconds: 1.0,
+                accounts: Box::default(),
             });
             let route = Route {
                 model: "mdl_1".into(),

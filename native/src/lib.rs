@@ -23,6 +23,7 @@ mod metrics;
 mod onnx;
 mod plane;
 mod protobuf;
+mod rates;
 mod redis;
 mod routes;
 mod rows;

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::answer::{self, Ask, Asked, Pending, Place, Plane, Settings, Stop, now_seconds};
-use crate::callers::{Caller, Digest};
+use crate::callers::{Caller, Digest, Look};
 use crate::engine::{self, Batch, Measured};
 use crate::error::{self, Fault};
 use crate::forward::App;
@@ -22,6 +22,7 @@ use crate::front;
 use crate::history::{self, Door, Seen};
 use crate::listener::{self, Listener};
 use crate::metrics::Gauges;
+use crate::rates::{Rate, Wanted};
 use crate::routes::{self, Levels, Selector};
 use crate::runtime;
 use crate::signature::{Float, Signature};
@@ -427,26 +428,79 @@ impl DataPlane {
         py.detach(|| self.0.set_routes(routes));
     }
 
+    fn epoch(&self, digest: &[u8]) -> PyResult<u64> {
+        Ok(self.0.callers.epoch(&sha256(digest)?))
+    }
+
     #[allow(clippy::too_many_arguments, reason = "a row of the table of callers")]
     fn put_caller(
         &self,
         digest: &[u8],
         user: &str,
-        username: &str,
         is_admin: bool,
         can_predict: bool,
         models: Option<Vec<String>>,
         expires_at: f64,
-    ) -> PyResult<()> {
+        limits: Vec<(String, u64, u64)>,
+        epoch: u64,
+    ) -> PyResult<bool> {
         let models = models.map(|models| models.into_iter().map(Into::into).collect());
-        let caller = Caller { user: user.into(), username: username.into(), is_admin, can_predict, models, expires_seconds: expires_at };
-        self.0.callers.put(sha256(digest)?, &Arc::new(caller), now_seconds());
-        Ok(())
+        let account = |(subject, count, seconds): (String, u64, u64)| {
+            if count == 0 || seconds == 0 {
+                return Err(Fault::argument("a rate is something in some time"));
+            }
+            Ok(self.0.rates.account(&subject, Rate { count, seconds }))
+        };
+        let accounts = limits.into_iter().map(account).collect::<Result<_, _>>()?;
+        let caller = Caller { user: user.into(), is_admin, can_predict, models, expires_seconds: expires_at, accounts };
+        Ok(self.0.callers.put(sha256(digest)?, &Arc::new(caller), epoch, now_seconds()))
     }
 
     fn revoke(&self, digest: &[u8]) -> PyResult<()> {
         self.0.callers.revoke(&sha256(digest)?);
         Ok(())
+    }
+
+    fn revoke_all(&self) {
+        self.0.callers.revoke_all();
+    }
+
+    fn put_unknown(&self, digest: &[u8]) -> PyResult<()> {
+        self.0.callers.put_unknown(&sha256(digest)?, now_seconds());
+        Ok(())
+    }
+
+    fn forget_unknown(&self, digest: &[u8]) -> PyResult<()> {
+        self.0.callers.forget_unknown(&sha256(digest)?);
+        Ok(())
+    }
+
+    fn is_unknown(&self, digest: &[u8]) -> PyResult<bool> {
+        Ok(matches!(self.0.callers.look(&sha256(digest)?, now_seconds()), Look::Unknown))
+    }
+
+    fn user_of(&self, digest: &[u8]) -> PyResult<Option<String>> {
+        match self.0.callers.look(&sha256(digest)?, now_seconds()) {
+            Look::Known(caller) => Ok(Some(caller.user.to_string())),
+            Look::Unknown | Look::NeverSeen => Ok(None),
+        }
+    }
+
+    fn share_rates(&self) -> PyResult<i32> {
+        Ok(self.0.rates.share()?)
+    }
+
+    fn divide_rates(&self, replicas: u64) {
+        self.0.rates.divide(replicas);
+    }
+
+    fn wanted_leases(&self) -> Vec<(String, u64, u64, u64)> {
+        let lease = |Wanted { subject, rate, tokens }| (subject, rate.interval_nanoseconds(), rate.burst(), tokens);
+        self.0.rates.wanted().into_iter().map(lease).collect()
+    }
+
+    fn grant_lease(&self, subject: &str, tokens: u32, wait_ns: u64) {
+        self.0.rates.grant(subject, tokens, wait_ns);
     }
 
     fn find(&self, py: Python<'_>, caller: &[u8], model: &str, version: Option<u64>, alias: Option<&str>) -> PyResult<Lookup> {

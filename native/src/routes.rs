@@ -157,11 +157,11 @@ mod tests {
     fn caller(owner: &str, is_admin: bool) -> Caller {
         Caller {
             user: format!("usr_{owner}").into(),
-            username: owner.into(),
             is_admin,
             can_predict: true,
             models: None,
             expires_seconds: f64::INFINITY,
+            accounts: Box::default(),
         }
     }
 

@@ -116,7 +116,8 @@ class Refusal:
 
     `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows. Of `out_of_time`, a run that
     is not begun: `limit` in seconds, and the `seconds` that it would take after `waiting`; of `too_late`: `limit`. Of `ran_away`:
-    `version_id`, CPU seconds `expected` and `used`; the version answers `model_loading` from then on.
+    `version_id`, CPU seconds `expected` and `used`; the version answers `model_loading` from then on. Of `rate_limited`: the `policy`
+    (kind of subject), `limit`, `window_seconds` and `retry_after_seconds`.
     """
 
     code: Literal[
@@ -131,6 +132,7 @@ class Refusal:
         "out_of_time",
         "too_late",
         "ran_away",
+        "rate_limited",
     ]
     arguments: dict[str, str]
 
@@ -215,13 +217,55 @@ class DataPlane:
     def set_routes(self, routes: Sequence[Route]) -> None:
         """Replace all routes at once."""
 
+    def epoch(self, digest: bytes) -> int:
+        """The count of revocations that `put_caller` compares: read it before the database is asked about a key."""
+
     def put_caller(
-        self, digest: bytes, user: str, username: str, is_admin: bool, can_predict: bool, models: Sequence[str] | None, expires_at: float
-    ) -> None:
-        """Install a caller checked by Python until `expires_at` (Unix seconds). `digest`: SHA-256 of the key. `models`: ids; None: all of theirs."""
+        self,
+        digest: bytes,
+        user: str,
+        is_admin: bool,
+        can_predict: bool,
+        models: Sequence[str] | None,
+        expires_at: float,
+        limits: Sequence[tuple[str, int, int]],
+        epoch: int,
+    ) -> bool:
+        """Install a caller checked by Python until `expires_at` (Unix seconds). False: a key was revoked after `epoch`, so look again.
+
+        `digest`: SHA-256 of the key. `models`: ids; None: all of theirs. `limits`: (`kind:id`, count, seconds) of each rate that a
+        prediction is charged to. Raises ValueError for a rate of nothing.
+        """
 
     def revoke(self, digest: bytes) -> None:
         """Forget a caller now."""
+
+    def revoke_all(self) -> None:
+        """Forget every caller now."""
+
+    def put_unknown(self, digest: bytes) -> None:
+        """Remember for five seconds that a key opens nothing, in a table of fixed size."""
+
+    def forget_unknown(self, digest: bytes) -> None:
+        """The key may open something now."""
+
+    def is_unknown(self, digest: bytes) -> bool:
+        """Whether the key opened nothing a few seconds ago."""
+
+    def user_of(self, digest: bytes) -> str | None:
+        """The id of the user of an installed key."""
+
+    def share_rates(self) -> int:
+        """From now on rates are shared among replicas by leases. Returns a descriptor that becomes readable when leases are wanted."""
+
+    def divide_rates(self, replicas: int) -> None:
+        """Redis grants no leases: until one is granted let the part of one among `replicas` through."""
+
+    def wanted_leases(self) -> list[tuple[str, int, int, int]]:
+        """(subject, nanoseconds between two, burst, tokens wanted) of each lease that was asked for and not granted yet."""
+
+    def grant_lease(self, subject: str, tokens: int, wait_ns: int) -> None:
+        """Answer a wanted lease. `wait_ns`: when there is a token to grant again."""
 
     def find(self, caller: bytes, model: str, version: int | None, alias: str | None) -> tuple[str, str, int] | Refusal:
         """Route for a caller: (model id, version id, version number) that `answer` would use."""

@@ -67,7 +67,6 @@ def build_app(wiring: Wiring) -> Observe:
         "conversions": wiring.conversions,
         "predictions": wiring.predictions,
         "past": wiring.past,
-        "publisher": wiring.publisher,
         "probes": wiring.probes,
         "wiring": wiring,
     }

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 CALLER_AGE_SECONDS = 30.0
-"""How long a caller checked once is believed; a revoked key is forgotten at once in this process."""
+"""How long a caller checked once is believed, with the database away too; a key revoked elsewhere is forgotten within a second."""
 
 
 def open_data_plane(settings: Settings, cache_secret: bytes | None = None) -> DataPlane:
@@ -56,9 +56,10 @@ def open_data_plane(settings: Settings, cache_secret: bytes | None = None) -> Da
 class Publisher:
     """Tells the data plane what the control plane decided."""
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: DataPlane, predict_rate: int | None) -> None:
+        """`predict_rate`: predictions of one user in a second; None: as many as they like."""
         self._plane = plane
-        self._users: dict[bytes, str] = {}
+        self._predict_rate = predict_rate
         self.has_routes = False
 
     def load(self, version: str, onnx: bytes, signature: bytes, numbers: bytes, strings: Sequence[str]) -> Loaded:
@@ -80,21 +81,41 @@ class Publisher:
         self._plane.set_routes(routes)
         self.has_routes = True
 
-    def put_caller(self, digest: bytes, user_id: str, username: str, *, is_admin: bool, expires_at: datetime | None) -> None:
-        """Let a checked key predict for the next 30 seconds, or until it expires."""
+    def epoch(self, digest: bytes) -> int:
+        """Return what `put_caller` takes, before the database is asked about a key."""
+        return self._plane.epoch(digest)
+
+    def put_caller(self, digest: bytes, user_id: str, epoch: int, *, is_admin: bool, expires_at: datetime | None) -> bool:
+        """Let a checked key predict for the next 30 seconds, or until it expires. False: a key was revoked meanwhile, check it again."""
         until = time.time() + CALLER_AGE_SECONDS
         if expires_at is not None:
             until = min(until, expires_at.timestamp())
-        self._users[digest] = user_id
-        self._plane.put_caller(digest, user_id, username, is_admin, True, None, until)
+        limits = [] if self._predict_rate is None else [(f"user:{user_id}", self._predict_rate, 1)]
+        return self._plane.put_caller(digest, user_id, is_admin, True, None, until, limits, epoch)
 
     def forget_caller(self, digest: bytes) -> None:
+        """A key was revoked."""
         self._plane.revoke(digest)
-        self._users.pop(digest, None)
+
+    def forget_callers(self) -> None:
+        """Any key may have been revoked."""
+        self._plane.revoke_all()
+
+    def put_unknown(self, digest: bytes) -> None:
+        """Remember for a few seconds that a key opens nothing."""
+        self._plane.put_unknown(digest)
+
+    def forget_unknown(self, digest: bytes) -> None:
+        """A key has been made."""
+        self._plane.forget_unknown(digest)
+
+    def is_unknown(self, digest: bytes) -> bool:
+        """Whether a key opened nothing a few seconds ago."""
+        return self._plane.is_unknown(digest)
 
     def user_of(self, digest: bytes) -> str | None:
         """Return the id of the user of an installed key."""
-        return self._users.get(digest)
+        return self._plane.user_of(digest)
 
     def level_two(self) -> str:
         """Return the state of the second cache level: `off`, `up`, `read_only` or `down`."""

@@ -48,12 +48,17 @@ class ServalError(Exception):
         errors: list[tuple[str, str]] | None = None,
         extra: dict[str, object] | None = None,
         retry_after_seconds: int | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        """`errors`: (JSON path, message) of each part of the request that is wrong. `extra`: further members of the problem."""
+        """`errors`: (JSON path, message) of each part of the request that is wrong. `extra`: further members of the problem.
+
+        `headers`: of the answer, in lower case.
+        """
         super().__init__(message)
         self.message = message
         self.errors = errors or []
         self.extra = extra or {}
+        self.headers = headers or {}
         self.retry_after_seconds = retry_after_seconds or self.retry_after_seconds
 
 

@@ -93,6 +93,12 @@ class Metrics:
         self.http = HttpMetrics(self._registry)
         self.conversions = ConversionMetrics(self._registry)
         self.history = HistoryMetrics(self._registry)
+        self.changes = Counter(
+            "serval_changes", "Changes of other serving processes put in force, by kind", ("kind",), registry=self._registry
+        )
+        self.redis_failures = Counter(
+            "serval_redis_failures", "Calls of Redis that failed, by what they were for", ("use",), registry=self._registry
+        )
         self.gauges = Gauges()
         self._registry.register(self.gauges)
         started = time.monotonic()

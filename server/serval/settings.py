@@ -87,6 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Most predictions that may wait for a compute thread; more are answered 503."""
     max_waiting_per_model: Count = 128
     """Most of them for one model."""
+    predict_rate: Count | None = None
+    """Predictions of one user in a second, over all their keys and all servers of one database; unset: as many as they like."""
     max_rows: Count = 10_000
     """Most rows of one prediction request."""
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * MIB

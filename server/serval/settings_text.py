@@ -73,6 +73,9 @@ def bounds(name: str, hint: Any) -> str:
 def metas(hint: Any) -> Iterator[Meta]:
     if get_origin(hint) is Annotated:
         yield from (extra for extra in hint.__metadata__ if isinstance(extra, Meta))
+    elif get_origin(hint) in {UnionType, Union}:
+        for choice in get_args(hint):
+            yield from metas(choice)
 
 
 def bare(hint: Any) -> Any:

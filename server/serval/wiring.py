@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
+from serval.changes import Bell, Changes
 from serval.conversion.children import Limits
 from serval.conversion.sandbox import Sandbox
 from serval.data_plane import DataPlane, Front, Publisher, open_data_plane
@@ -25,12 +26,14 @@ from serval.front import open_front
 from serval.http.probes import Probes
 from serval.log import Log
 from serval.metrics import Metrics, count_connections
+from serval.models.attempts import Attempts
 from serval.models.conversions import Conversions
 from serval.models.live import LiveModels
 from serval.models.service import ModelService
 from serval.predictions.history import History
 from serval.predictions.past import PastPredictions
 from serval.predictions.service import PredictionService
+from serval.rates import Leases
 from serval.settings import Settings
 from serval.storage.disk import DiskStorage
 from serval.users.service import UserService
@@ -52,6 +55,9 @@ class Wiring(msgspec.Struct, frozen=True):
     plane: DataPlane
     publisher: Publisher
     storage: DiskStorage
+    changes: Changes
+    bell: Bell
+    leases: Leases
     users: UserService
     live: LiveModels
     models: ModelService
@@ -101,10 +107,21 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         await wiring.live.start()
         if settings.cache_url:
             stack.push_async_callback(_ended, asyncio.create_task(_tell_of_level_two(wiring.publisher, log), name="watch the cache"))
+        stack.push_async_callback(wiring.changes.stop)
+        wiring.changes.start()
+        if url.get_backend_name() != "sqlite":  # others may serve from the same database
+            await _join_others(wiring, stack)
         stack.push_async_callback(wiring.conversions.stop)
         await wiring.conversions.start()
         _settle()
         yield wiring
+
+
+async def _join_others(wiring: Wiring, stack: AsyncExitStack) -> None:
+    stack.push_async_callback(wiring.bell.stop)
+    wiring.bell.start()
+    stack.push_async_callback(wiring.leases.stop)
+    wiring.leases.start()
 
 
 def _settle() -> None:
@@ -141,12 +158,14 @@ async def _check_redis(redis: Redis) -> None:
 def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox, cache_secret: bytes | None) -> Wiring:
     metrics = Metrics()
     plane = open_data_plane(settings, cache_secret)
-    publisher = Publisher(plane)
+    publisher = Publisher(plane, settings.predict_rate)
     storage = DiskStorage(settings.data_dir / "models", settings.disk_floor_bytes)
-    users = UserService(database)
-    live = LiveModels(database, storage, publisher, log)
-    models = ModelService(database, storage, live, settings.max_pending_uploads)
-    conversions = Conversions(database, storage, live, sandbox, settings, metrics.conversions, log)
+    changes = Changes(database, metrics.changes, log)
+    bell = Bell(redis, changes, metrics.redis_failures, log)
+    users = UserService(database, publisher, changes)
+    live = LiveModels(database, storage, Attempts(settings.data_dir / "loading"), publisher, changes, log)
+    models = ModelService(database, storage, live, changes, settings.max_pending_uploads)
+    conversions = Conversions(database, storage, live, changes, sandbox, settings, metrics.conversions, log)
     _add_gauges(metrics, settings, database, redis)
     return Wiring(
         settings=settings,
@@ -156,6 +175,9 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
         plane=plane,
         publisher=publisher,
         storage=storage,
+        changes=changes,
+        bell=bell,
+        leases=Leases(plane, redis, bell, metrics.redis_failures, log),
         users=users,
         live=live,
         models=models,

@@ -7,14 +7,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from backends import Postgres, Redis
+from backends import Postgres, Redis, without
 from client import SERVAL, Client, serving
 
 IRIS = load_iris()
@@ -55,15 +55,6 @@ def warm(service: Client) -> Client:
     """The same, with a caller that the data plane knows."""
     assert service.predict("iris", ROW).status_code == 200
     return service
-
-
-@contextmanager
-def without(server: Postgres | Redis) -> Iterator[None]:
-    server.stop()
-    try:
-        yield
-    finally:
-        server.start()
 
 
 def serval(*arguments: str, database_url: str, folder: Path, redis_url: str | None = None) -> subprocess.CompletedProcess[str]:

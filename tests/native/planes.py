@@ -45,9 +45,16 @@ def route(model: str = "mdl_1", **settings: Any) -> Route:
     return Route(model=model, **(defaults | settings))
 
 
-def put_caller(plane: DataPlane, digest: bytes = KEY, user: str = "usr_1", **settings: Any) -> None:
-    defaults = {"username": "ada", "is_admin": False, "can_predict": True, "models": None, "expires_at": time.time() + 3600}
-    plane.put_caller(digest, user, **(defaults | settings))
+def put_caller(plane: DataPlane, digest: bytes = KEY, user: str = "usr_1", **settings: Any) -> bool:
+    defaults: dict[str, Any] = {
+        "is_admin": False,
+        "can_predict": True,
+        "models": None,
+        "expires_at": time.time() + 3600,
+        "limits": [],
+        "epoch": plane.epoch(digest),
+    }
+    return plane.put_caller(digest, user, **(defaults | settings))
 
 
 def signature(width: int, /, **settings: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from native.planes import put_caller
 from serval._native import Answer, DataPlane, NotMine, Refusal, Route
 from serval.conversion.signature import Column, Signature
 from serval.errors import ServalError, TooLarge
@@ -43,7 +44,7 @@ def plane() -> DataPlane:
     plane.load("ver_1", onnx.ModelProto.SerializeToString(model), msgspec.json.encode(ECHO), np.zeros((2, 3)).tobytes(), [])
     route = {"model": "mdl_1", "name": "echo", "owner": "usr_1", "owner_username": "ada", "live": 1}
     plane.set_routes([Route(**route, versions={1: "ver_1"}, aliases={}, cache_ttl_seconds=None)])
-    plane.put_caller(KEY, "usr_1", "ada", is_admin=False, can_predict=True, models=None, expires_at=time.time() + 3600)
+    put_caller(plane)
     return plane
 
 

@@ -28,8 +28,8 @@ def shared_plane() -> DataPlane:
         ]
     )
     put_caller(plane)
-    put_caller(plane, BOB, "usr_2", username="bob")
-    put_caller(plane, ADMIN, "usr_0", username="root", is_admin=True)
+    put_caller(plane, BOB, "usr_2")
+    put_caller(plane, ADMIN, "usr_0", is_admin=True)
     put_caller(plane, LIMITED, models=["mdl_sleeping"])
     put_caller(plane, IDLE, can_predict=False)
     return plane

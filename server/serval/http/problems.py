@@ -94,8 +94,8 @@ def problem(error: ServalError, request_id: str) -> Problem:
 
 
 def problem_headers(error: ServalError) -> dict[str, str]:
-    """Headers that belong to an error's status: `Retry-After`, `WWW-Authenticate`."""
-    headers = {}
+    """Headers that belong to an error: its own, `Retry-After`, `WWW-Authenticate`."""
+    headers = dict(error.headers)
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(error.retry_after_seconds)
     if error.status == NotAuthenticated.status:

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from serval.changes import Changes
 from serval.conversion.freeze import Frozen, freeze, inspect
 from serval.conversion.report import Report
 from serval.conversion.sandbox import Sandbox
@@ -44,6 +45,7 @@ class Conversions:
         database: Database,
         storage: DiskStorage,
         live: LiveModels,
+        changes: Changes,
         sandbox: Sandbox,
         settings: Settings,
         metrics: ConversionMetrics,
@@ -52,6 +54,7 @@ class Conversions:
         self._database = database
         self._storage = storage
         self._live = live
+        self._changes = changes
         self._sandbox = sandbox
         self._turns = asyncio.Semaphore(settings.convert_parallel)
         self._limit_bytes = settings.convert_memory_bytes // 2
@@ -206,6 +209,7 @@ class Conversions:
             version.held = await _reason_to_hold(session, model, version, frozen)
             if version.held is None:
                 make_live(model, version)
+            self._changes.record(session, "model", model.id)
 
     async def _fail(self, version_id: str, code: str, message: str, report: object = None) -> None:
         await self._patiently(lambda: self._write_failure(version_id, code, message, report))

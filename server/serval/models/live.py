@@ -3,23 +3,29 @@
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import msgspec
 from sqlalchemy import select
 
+from serval.changes import Changes
 from serval.conversion.signature import Signature
 from serval.data_plane import GraphError, Loaded, LoadError, Publisher, Route
 from serval.db.engine import Database
 from serval.errors import DatabaseAway, NotFound, Quarantined, Unavailable
 from serval.log import Log
+from serval.models.attempts import Attempts
 from serval.models.lifecycle import advance
 from serval.models.tables import Model, Version
 from serval.storage.disk import DiskStorage
 
 MAX_ATTEMPTS = 3
-REPUBLISH_SECONDS = 0.5
+RETRY_SECONDS = 0.5
+"""Until routes are read again that the database did not give."""
+RELOAD_SECONDS = 5.0
+"""Until a live version is tried again whose files could not be read."""
 RUNAWAY_SECONDS = 0.5
 """How often the data plane is asked what has run away: it may have told the caller without asking here."""
 ANNOUNCE_SECONDS = 1.0
@@ -47,9 +53,12 @@ class Running(msgspec.Struct, frozen=True):
 class LiveModels:
     """What the data plane holds, and why."""
 
-    def __init__(self, database: Database, storage: DiskStorage, publisher: Publisher, log: Log) -> None:
+    def __init__(
+        self, database: Database, storage: DiskStorage, attempts: Attempts, publisher: Publisher, changes: Changes, log: Log
+    ) -> None:
         self._database = database
         self._storage = storage
+        self._attempts = attempts
         self._publisher = publisher
         self._log = log
         self._running: dict[str, Running] = {}
@@ -59,9 +68,14 @@ class LiveModels:
         self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._publishing = asyncio.Lock()
         self._announcing: set[asyncio.Event] = set()
-        self._republishing: asyncio.Task[None] | None = None
         self._runaways: dict[str, str] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._answering: dict[str, str] = {}
+        """By model: the version that its route leads to."""
+        self._stale = asyncio.Event()
+        """Set when the routes are not those of the database any more."""
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._changes = changes
+        changes.on("model", lambda _: self._stale.set(), reset=self._stale.set)
 
     @property
     def count(self) -> int:
@@ -87,15 +101,20 @@ class LiveModels:
             except Unavailable as error:
                 self._log.warning("model_not_loaded", version=version_id, reason=error.message)
         await self._publish()
-        self._watching = asyncio.create_task(self._watch(), name="watch for runaways")
+        self._begin("follow the registry", self._follow())
+        self._begin("watch for runaways", self._watch())
 
     async def close(self) -> None:
-        """Publish and watch no more."""
-        for task in (self._republishing, self._watching):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        """Load, publish and watch no more."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in the background, once at a time."""
+        task = self._tasks[name] = asyncio.create_task(work, name=name)
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
     async def ensure_loaded(self, version_id: str) -> Running:
         """Load a version unless it is. Raises NotFound, Quarantined, Unavailable when it can not be."""
@@ -121,8 +140,12 @@ class LiveModels:
             self._on_trial.discard(version_id)
 
     async def _load_stored(self, version_id: str) -> None:
-        version = await self._begin(version_id)
+        version = await self._find_ready(version_id)
         try:
+            died = self._attempts.begin(version_id)
+            if died >= MAX_ATTEMPTS:
+                await self.quarantine(version_id, f"the server died {died} times while loading it")
+                raise self._refusal(version_id)
             onnx, probe = await asyncio.to_thread(self._read, version)
             signature = msgspec.convert(version.signature, Signature)
             self._running[version_id] = await self._load(version_id, signature, onnx, probe)
@@ -133,7 +156,7 @@ class LiveModels:
             self._set_aside[version_id] = (Unavailable, f"Version {version_id} can not be loaded: {error}")
             raise self._refusal(version_id) from error
         finally:
-            await self._end(version_id)
+            self._attempts.end(version_id)
 
     def _read(self, version: Version) -> tuple[bytes, Probe]:
         """Read what was stored when the version was verified. Raises OSError, LoadError where it is another file now."""
@@ -158,27 +181,12 @@ class LiveModels:
         self._running.pop(version_id, None)
         self._publisher.unload(version_id)
 
-    async def _begin(self, version_id: str) -> Version:
-        """Count the attempt before it is made, so that a version which takes the process down is not tried for ever."""
-        async with self._database.write() as session:
+    async def _find_ready(self, version_id: str) -> Version:
+        async with self._database.read() as session:
             version = await session.get(Version, version_id)
-            if version is None or version.status != "ready":
-                raise NotFound(f"There is no version `{version_id}` to load.")
-            attempts = version.attempts
-            version.attempts = min(attempts + 1, MAX_ATTEMPTS)
-        if attempts >= MAX_ATTEMPTS:
-            await self.quarantine(version_id, f"the server died {attempts} times while loading it")
-            raise self._refusal(version_id)
+        if version is None or version.status != "ready":
+            raise NotFound(f"There is no version `{version_id}` to load.")
         return version
-
-    async def _end(self, version_id: str) -> None:
-        """Whether it was loaded or not: the process has survived it."""
-        try:
-            async with self._database.write() as session:
-                version = await session.get_one(Version, version_id)
-                version.attempts = 0
-        except DatabaseAway:
-            self._log.warning("load_not_recorded", version=version_id)  # costs one attempt, until the next load ends
 
     async def quarantine(self, version_id: str, reason: str) -> None:
         """Stop a version from answering, for good: another has to be uploaded, or promoted."""
@@ -192,6 +200,7 @@ class LiveModels:
             if version is not None and version.status == "ready":
                 version.status = advance(version.status, "failed")
                 version.failure = {"code": Quarantined.code, "message": message}
+                self._changes.record(session, "model", version.model_id)
 
     async def set_runaways_aside(self) -> None:
         """Quarantine the versions that have run away; where the database is away, it is told later."""
@@ -231,26 +240,56 @@ class LiveModels:
             await self._publish()
         except DatabaseAway:
             self._log.warning("routes_wait_for_the_database")
-            if self._republishing is None or self._republishing.done():
-                self._republishing = asyncio.create_task(self._republish(), name="publish routes")
+            self._stale.set()
 
-    async def _republish(self) -> None:
+    async def _follow(self) -> None:
+        """Publish anew whenever something has changed."""
         while True:
-            await asyncio.sleep(REPUBLISH_SECONDS)
-            with suppress(DatabaseAway):
+            await self._stale.wait()
+            self._stale.clear()
+            try:
                 await self._publish()
-                return
+            except DatabaseAway:
+                self._stale.set()
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _publish(self) -> None:
         async with self._publishing:
             routed = await self._routed()
-            self._set_aside |= {version.id: (Quarantined, _reason(version)) for version in routed if version.status == "failed"}
-            models: defaultdict[str, list[Version]] = defaultdict(list)
             for version in routed:
-                models[version.model_id].append(version)
-            self._publisher.set_routes([_route(versions) for versions in models.values()])
+                if version.status == "failed" and version.id not in self._set_aside:
+                    self._set_aside[version.id] = (Quarantined, _reason(version))
+                    self._unload(version.id)
+            models: defaultdict[str, dict[int, Version]] = defaultdict(dict)
+            for version in routed:
+                models[version.model_id][version.number] = version
+            live = {model_id: self._choose(versions) for model_id, versions in models.items()}
+            self._publisher.set_routes([_route(versions, live[model_id]) for model_id, versions in models.items()])
+            self._answering = {model_id: version.id for model_id, version in live.items() if version is not None}
             for version_id in self._running.keys() - {version.id for version in routed} - self._on_trial:
                 self._unload(version_id)
+
+    def _choose(self, versions: dict[int, Version]) -> Version | None:
+        """Return the version that answers for a model: the live one, or, until that is loaded, the one that has answered so far."""
+        model = next(iter(versions.values())).model
+        live = versions.get(model.live) if model.live is not None else None
+        if live is None or live.id in self._running or live.id in self._set_aside:
+            return live
+        name = f"load {live.id}"
+        if name not in self._tasks:
+            self._begin(name, self._load_ahead(live.id))
+        before = next((version for version in versions.values() if version.id == self._answering.get(model.id)), live)
+        return before if before.id in self._running else live
+
+    async def _load_ahead(self, version_id: str) -> None:
+        """Load a version that went live elsewhere, before anybody is led to it."""
+        try:
+            await self.ensure_loaded(version_id)
+        except (NotFound, Unavailable) as error:
+            self._log.warning("model_not_loaded", version=version_id, reason=error.message)
+            if version_id not in self._set_aside:
+                await asyncio.sleep(RELOAD_SECONDS)
+        asyncio.get_running_loop().call_soon(self._stale.set)  # when this task is over
 
     async def _routed(self) -> list[Version]:
         """Return what was ready once: one in quarantine keeps its route, so that whoever asks it is told so."""
@@ -265,15 +304,15 @@ def _reason(version: Version) -> str:
     return str((version.failure or {}).get("message", f"Version {version.id} is in quarantine."))
 
 
-def _route(versions: list[Version]) -> Route:
-    model, numbers = versions[0].model, {version.number: version.id for version in versions}
+def _route(versions: dict[int, Version], live: Version | None) -> Route:
+    model = next(iter(versions.values())).model
     return Route(
         model=model.id,
         name=model.name,
         owner=model.owner_id,
         owner_username=model.owner.username,
-        live=model.live if model.live in numbers else None,
-        versions=numbers,
+        live=None if live is None else live.number,
+        versions={number: version.id for number, version in versions.items()},
         aliases={},
         cache=model.cache,
         cache_ttl_seconds=model.cache_ttl_seconds,

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.auth.caller import Caller
+from serval.changes import Changes
 from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import BadRequest, Conflict, NameTaken, NotFound, SchemaChanged, TooMany
@@ -30,10 +31,11 @@ LARGEST_NUMBER = 2**31 - 1
 class ModelService:
     """Reads and changes models and versions, and publishes what changed."""
 
-    def __init__(self, database: Database, storage: DiskStorage, live: LiveModels, max_pending_uploads: int) -> None:
+    def __init__(self, database: Database, storage: DiskStorage, live: LiveModels, changes: Changes, max_pending_uploads: int) -> None:
         self._database = database
         self._storage = storage
         self._live = live
+        self._changes = changes
         self._max_pending_uploads = max_pending_uploads
         self._receiving: Counter[str] = Counter()
 
@@ -65,6 +67,7 @@ class ModelService:
         async with self._database.write() as session:
             row = await _find_model(session, caller, model)
             row.deleted_at = now()
+            self._changes.record(session, "model", row.id)
         await self._live.refresh()
 
     async def restore_model(self, caller: Caller, model_id: str) -> Model:
@@ -74,6 +77,7 @@ class ModelService:
             if row is None or not caller.may_see(row.owner_id):
                 raise NotFound(f"There is no model `{model_id[:100]}`.")
             row.deleted_at = None
+            self._changes.record(session, "model", row.id)
             try:
                 await session.flush()
             except IntegrityError:
@@ -157,6 +161,7 @@ class ModelService:
             if not allow_schema_change and await changes_schema(session, row, version):
                 raise schema_changed(version)
             make_live(row, version)
+            self._changes.record(session, "model", row.id)
         await self._live.refresh()
         return version
 
@@ -173,6 +178,7 @@ class ModelService:
             row = await _find_model(session, caller, model, to_change=True)
             version = await _find_version(session, row, number)
             version.lifecycle = retire(version.lifecycle, lifecycle, is_live=row.live == number)
+            self._changes.record(session, "model", row.id)
         await self._live.refresh()
         return version
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from serval.errors import BadRequest, NotAuthenticated, NotFound, NotPermitted, OutOfTime, ServalError, TooLarge, Unavailable
+from serval.errors import BadRequest, NotAuthenticated, NotFound, NotPermitted, OutOfTime, ServalError, TooLarge, TooMany, Unavailable
 from serval.predictions.exact_json import shown
 
 Arguments = Mapping[str, str]
@@ -78,6 +78,15 @@ def _too_many_rows(arguments: Arguments) -> ServalError:
     )
 
 
+def _rate_limited(arguments: Arguments) -> ServalError:
+    policy, limit, window, wait = (arguments[name] for name in ("policy", "limit", "window_seconds", "retry_after_seconds"))
+    return TooMany(
+        f"This {policy} may predict {limit} times in {window} s, which is used up: ask again in {wait} s.",
+        retry_after_seconds=int(wait),
+        headers={"ratelimit-policy": f'"{policy}";q={limit};w={window}', "ratelimit": f'"{policy}";r=0;t={wait}'},
+    )
+
+
 def _quoted(arguments: Arguments, name: str) -> str:
     """` "iris"`, or nothing where the refusal does not say."""
     return f" {shown(arguments[name])}" if name in arguments else ""
@@ -95,4 +104,5 @@ _ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
     "ambiguous_selector": _ambiguous_selector,
     "model_loading": _model_loading,
     "too_many_rows": _too_many_rows,
+    "rate_limited": _rate_limited,
 }

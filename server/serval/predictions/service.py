@@ -8,7 +8,7 @@ import msgspec
 
 from serval.auth.caller import FindCaller
 from serval.data_plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
-from serval.errors import UnsupportedContent
+from serval.errors import Unavailable, UnsupportedContent
 from serval.models.live import LiveModels
 from serval.models.service import LARGEST_NUMBER
 from serval.predictions.csv_rows import decode_csv
@@ -17,6 +17,9 @@ from serval.predictions.refusals import refusal_error
 from serval.predictions.values import Decoded
 
 T = TypeVar("T")
+
+CHECKS = 5
+"""How often a key is looked up at most while others are being revoked."""
 
 SMALL_BODY_BYTES = 64 * 1024
 """A larger body is decoded on another thread, so that the event loop stays free for the others."""
@@ -91,10 +94,7 @@ class PredictionService:
 
     async def _mend(self, question: Question, refusal: Refusal) -> None:
         if refusal.code == "unknown_caller":
-            caller = await self._find_caller(question.caller)
-            self._publisher.put_caller(
-                caller.key_digest, caller.user_id, caller.username, is_admin=caller.is_admin, expires_at=caller.expires_at
-            )
+            await self._install_caller(question.caller)
         elif refusal.code == "model_loading":
             await self._live.set_runaways_aside()
             await self._live.ensure_loaded(refusal.arguments["version_id"])
@@ -104,6 +104,15 @@ class PredictionService:
             if refusal.code == "ran_away":
                 await self._live.set_runaways_aside()
             raise refusal_error(refusal)
+
+    async def _install_caller(self, digest: bytes) -> None:
+        """Check a key and make it known. Raises NotAuthenticated."""
+        for _ in range(CHECKS):
+            epoch = self._publisher.epoch(digest)
+            caller = await self._find_caller(digest)
+            if self._publisher.put_caller(digest, caller.user_id, epoch, is_admin=caller.is_admin, expires_at=caller.expires_at):
+                return
+        raise Unavailable("Keys are being revoked faster than this one can be checked: try again in a second.")
 
     async def _find(self, question: Question, model: str | None) -> Target:
         """Return the version that a question is about."""

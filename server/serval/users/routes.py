@@ -5,7 +5,6 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from serval.auth.caller import Caller
-from serval.data_plane import Publisher
 from serval.errors import NotFound, TooLarge, UnreadableBody, UnsupportedContent
 from serval.http.contract import KEYED
 from serval.http.problems import keyed_responses
@@ -34,11 +33,5 @@ class ApiKeyController(Controller):
         return CreatedKey(row.id, row.name, secret, row.prefix, row.created_at, row.expires_at)
 
     @delete("/{key_id:str}", summary="Revoke a key", responses=keyed_responses(NotFound), operation_class=KEYED)
-    async def revoke_key(
-        self,
-        key_id: Name,
-        caller: NamedDependency[Caller],
-        users: NamedDependency[UserService],
-        publisher: NamedDependency[Publisher],
-    ) -> None:
-        publisher.forget_caller(await users.revoke_key(caller, key_id))
+    async def revoke_key(self, key_id: Name, caller: NamedDependency[Caller], users: NamedDependency[UserService]) -> None:
+        await users.revoke_key(caller, key_id)

@@ -8,6 +8,8 @@ from sqlalchemy import select
 
 from serval.auth import keys
 from serval.auth.caller import Caller
+from serval.changes import Changes
+from serval.data_plane import Publisher
 from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import BadRequest, NotAuthenticated, NotFound
@@ -20,16 +22,26 @@ ADMIN_KEY_FILE = "admin.key"
 class UserService:
     """Reads and writes users and API keys."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, publisher: Publisher, changes: Changes) -> None:
         self._database = database
+        self._publisher = publisher
+        self._changes = changes
+        changes.on("key", lambda digest: publisher.forget_caller(bytes.fromhex(digest)), reset=publisher.forget_callers)
 
     async def find_caller(self, digest: bytes) -> Caller:
         """Return who a key belongs to, by its SHA-256. Raises NotAuthenticated."""
-        async with self._database.read() as session:
-            key = await session.scalar(select(ApiKey).where(ApiKey.digest == digest))
-        if key is None or not key.is_valid(now()):
+        key = None if self._publisher.is_unknown(digest) else await self._find_key(digest)
+        if key is None:
             raise NotAuthenticated("The API key is unknown, revoked or expired.")
         return Caller(key.user_id, key.user.username, key.user.role, key.id, key.digest, key.expires_at)
+
+    async def _find_key(self, digest: bytes) -> ApiKey | None:
+        async with self._database.read() as session:
+            key = await session.scalar(select(ApiKey).where(ApiKey.digest == digest))
+        if key is not None and key.is_valid(now()):
+            return key
+        self._publisher.put_unknown(digest)
+        return None
 
     async def list_keys(self, caller: Caller) -> list[ApiKey]:
         """Return the caller's keys, newest first, revoked ones included."""
@@ -58,16 +70,18 @@ class UserService:
         )
         async with self._database.write() as session:
             session.add(row)
+        self._publisher.forget_unknown(row.digest)
         return row
 
-    async def revoke_key(self, caller: Caller, key_id: str) -> bytes:
-        """Revoke a key of the caller (an administrator: of anybody) and return its digest. Raises NotFound."""
+    async def revoke_key(self, caller: Caller, key_id: str) -> None:
+        """Revoke a key of the caller (an administrator: of anybody): here at once, on other replicas within a second. Raises NotFound."""
         async with self._database.write() as session:
             row = await session.get(ApiKey, key_id)
             if row is None or not caller.may_see(row.user_id):
                 raise NotFound(f"There is no API key `{key_id}`.")
             row.revoked_at = row.revoked_at or now()
-            return row.digest
+            self._changes.record(session, "key", row.digest.hex())
+        self._publisher.forget_caller(row.digest)
 
     async def ensure_administrator(self, data_dir: Path) -> Path | None:
         """Make the first administrator and write its key to `admin.key` (mode 0600); return that file when it was written."""

@@ -12,12 +12,15 @@ import numpy as np
 from native import graphs
 from native.planes import new_plane, regressor
 from serval.auth.caller import Caller
+from serval.changes import Changes
 from serval.conversion.signature import Signature
 from serval.data_plane import DataPlane, Publisher
 from serval.db.base import now
 from serval.db.engine import Database, database_url, open_engine
 from serval.db.migrate import migrate
 from serval.log import open_log
+from serval.metrics import Metrics
+from serval.models.attempts import Attempts
 from serval.models.live import LiveModels, Probe
 from serval.models.tables import Model, Version
 from serval.storage.disk import DiskStorage
@@ -32,6 +35,7 @@ PROBE = Probe(np.ones((4, 2)).tobytes(), [])
 class Registry(NamedTuple):
     database: Database
     storage: DiskStorage
+    attempts: Attempts
     plane: DataPlane
     publisher: Publisher
     live: LiveModels
@@ -56,28 +60,34 @@ async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> 
     url = database_url(None, folder)
     await migrate(url)
     database, storage, data_plane = Database(open_engine(url)), DiskStorage(folder / "models", 0), new_plane(**plane)
-    publisher = Publisher(data_plane)
-    live = LiveModels(database, storage, publisher, open_log(level="error", form="json"))
+    publisher = Publisher(data_plane, None)
+    log = open_log(level="error", form="json")
+    changes, attempts = Changes(database, Metrics().changes, log), Attempts(folder / "loading")
+    live = LiveModels(database, storage, attempts, publisher, changes, log)
     await add_version(database, storage, content or echo())
     try:
-        yield Registry(database, storage, data_plane, publisher, live)
+        yield Registry(database, storage, attempts, data_plane, publisher, live)
     finally:
         await live.close()
         await database.close()
 
 
-async def add_version(database: Database, storage: DiskStorage, content: bytes) -> None:
-    storage.write("ver_1/model.onnx", content)
-    storage.write("ver_1/probe", msgspec.msgpack.encode(PROBE))
+async def add_version(database: Database, storage: DiskStorage, content: bytes, number: int = 1) -> None:
+    """Store a version and make it live; the first one with its user and model."""
+    version_id = f"ver_{number}"
+    storage.write(f"{version_id}/model.onnx", content)
+    storage.write(f"{version_id}/probe", msgspec.msgpack.encode(PROBE))
     signature = msgspec.convert(CONTRACT, Signature)
     async with database.write() as session:
-        session.add(User(id="usr_1", username="ada", role="user", created_at=now()))
-        await session.flush()
-        session.add(Model(id="mdl_1", owner_id="usr_1", name="echo", description="", live=1, created_at=now()))
-        await session.flush()
+        if number == 1:
+            session.add(User(id="usr_1", username="ada", role="user", created_at=now()))
+            await session.flush()
+            session.add(Model(id="mdl_1", owner_id="usr_1", name="echo", description="", live=1, created_at=now()))
+            await session.flush()
+        (await session.get_one(Model, "mdl_1")).live = number
         session.add(
             Version(
-                id="ver_1", model_id="mdl_1", number=1, status="ready", lifecycle="active", filename="echo.pkl", source_bytes=1,
+                id=version_id, model_id="mdl_1", number=number, status="ready", lifecycle="active", filename="echo.pkl", source_bytes=1,
                 source_sha256="", request={}, attempts=0, signature=msgspec.to_builtins(signature), onnx_bytes=len(content),
                 onnx_sha256=sha256(content).hexdigest(), created_at=now(), ready_at=now(),
             )

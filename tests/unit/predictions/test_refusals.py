@@ -24,6 +24,7 @@ def codes_of_the_interface() -> list[str]:
 @pytest.mark.parametrize("code", codes_of_the_interface())
 def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
     arguments = {"model": "iris", "version": "3", "limit": "1000", "seconds": "2", "waiting": "1"}
+    arguments |= {"policy": "user", "window_seconds": "1", "retry_after_seconds": "1"}
     assert 400 <= refusal_error(Refused(code, arguments)).status <= 504
 
 
@@ -54,3 +55,10 @@ def test_a_refusal_becomes_an_error_that_says_what_was_asked(code: str, argument
 @pytest.mark.parametrize("code", ["model_loading", "queue_full"])
 def test_what_will_soon_be_otherwise_is_worth_asking_again(code: str) -> None:
     assert refusal_error(Refused(code, {})).retry_after_seconds == 1
+
+
+def test_who_is_over_the_rate_is_told_the_rate_and_when_to_come_again() -> None:
+    arguments = {"policy": "user", "limit": "1000", "window_seconds": "1", "retry_after_seconds": "3"}
+    error = refusal_error(Refused("rate_limited", arguments))
+    assert (error.status, error.retry_after_seconds) == (429, 3)
+    assert error.headers == {"ratelimit-policy": '"user";q=1000;w=1', "ratelimit": '"user";r=0;t=3'}
