@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::{Answer, Ask, Asked, Plane, Stop, now_seconds};
+use crate::callers::Look;
 use crate::clock::{monotonic_nanoseconds, seconds_between};
 use crate::error::Refusal;
 use crate::forward::{self, App, Unanswered, Unread};
@@ -146,9 +147,16 @@ impl Front {
     }
 
     async fn predict(&self, predict: &Predict<'_>, body: Incoming, headers: &HeaderMap) -> Result<Response<Sent>, Left<'_>> {
-        // A caller that is not known here is for the app to look up: before the body is read, so that it may refuse without it.
-        if self.plane.callers.permitted(&predict.caller, now_seconds()).is_err() {
-            return Err(Left::Forward(Unread::Stream(body), None));
+        match self.plane.callers.look(&predict.caller, now_seconds()) {
+            Look::Known(caller) if caller.can_predict => {
+                if let Err(refusal) = self.plane.rates.peek(&caller.accounts) {
+                    self.plane.metrics.refused(&refusal);
+                    return Ok(self.refused(&refusal, headers));
+                }
+            }
+            Look::Unknown => return Ok(self.refuse("unknown_key", &[], headers)),
+            // For the app to look up or to explain: before the body is read, so that it may refuse without it.
+            _ => return Err(Left::Forward(Unread::Stream(body), None)),
         }
         let started_nanoseconds = monotonic_nanoseconds();
         let body = match self.whole(body, predict.length).await {

@@ -107,7 +107,6 @@ impl Ledger {
     }
 
     /// Whether one request would be refused now; pays nothing.
-    #[allow(dead_code, reason = "for whoever reads bodies: it asks before it does")]
     pub fn peek(&self, accounts: &[Arc<Account>]) -> Result<(), Refusal> {
         if accounts.is_empty() { Ok(()) } else { self.peek_at(accounts, monotonic_nanoseconds()) }
     }
@@ -122,7 +121,6 @@ impl Ledger {
         Ok(())
     }
 
-    #[allow(dead_code, reason = "as above")]
     fn peek_at(&self, accounts: &[Arc<Account>], now: u64) -> Result<(), Refusal> {
         accounts.iter().try_for_each(|account| {
             let allowed = if self.is_leased() {
@@ -250,7 +248,6 @@ impl Account {
         self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).map(|_| ()).map_err(|_| self.wait(now))
     }
 
-    #[allow(dead_code, reason = "as above")]
     fn tokens_left(&self, now: u64) -> Result<(), u64> {
         if self.tokens.load(Ordering::Relaxed) > -self.lease() { Ok(()) } else { Err(self.wait(now)) }
     }

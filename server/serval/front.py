@@ -13,6 +13,7 @@ from serval.http.probes import LIVE
 from serval.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_headers
 from serval.predictions.refusals import refusal_error
 from serval.settings import Settings
+from serval.users.service import unknown_key
 
 REQUEST_ID = "req_00000000000000000000000000"
 """Stands in a template for the id of the request."""
@@ -65,6 +66,7 @@ GAPS: dict[str, dict[str, str]] = {
     "out_of_time": {"seconds": "7357001.25", "limit": "7357002.25", "waiting": "7357003.25"},
     "too_late": {"limit": "7357002.25"},
     "ran_away": {},
+    "rate_limited": {"policy": "policy7357004", "limit": "7357005", "window_seconds": "7357006", "retry_after_seconds": "7357007"},
 }
 """For each refusal of the core that the front may send: its arguments, and a number that stands for each in the template."""
 
@@ -78,6 +80,7 @@ def _own_refusals(settings: Settings) -> dict[str, ServalError]:
         "no_key": _raised(lambda: presented_key([])),
         "not_bearer": _raised(lambda: presented_key([(b"authorization", b"Basic")])),
         "not_a_key": _raised(lambda: presented_key([(b"x-api-key", b"none")])),
+        "unknown_key": unknown_key(),
         "too_large": TooLarge("The body is larger than this route takes."),
         "too_slow": TooSlow(f"The body did not arrive within {settings.body_timeout_seconds:g} s (`body_timeout_seconds`)."),
         "no_room": Unavailable("The server holds as many bodies as it may (`max_buffered_bytes`): try again in a second."),

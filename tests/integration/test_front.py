@@ -12,6 +12,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from client import Client, serving
+from serval.auth import keys
 
 IRIS = load_iris()
 ROW = {"input": IRIS.data[0].tolist()}
@@ -106,3 +107,25 @@ def test_chunks_are_as_good_as_a_length(fronted: Client) -> None:
 def test_a_socket_of_the_app_is_nobodys_but_the_servers(fronted: Client) -> None:
     (socket,) = Path(fronted.folder).glob("app-*.sock")
     assert socket.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_opened_nothing_is_refused_by_the_front_the_next_time(fronted: Client) -> None:
+    wrong = {"X-API-Key": keys.new_key()}
+    counted = Counted(fronted)
+    first, second = (fronted.http.post("/predict", json={}, headers=wrong) for _ in range(2))
+    assert (first.status_code, second.status_code) == (401, 401)
+    assert {**first.json(), "request_id": ""} == {**second.json(), "request_id": ""}
+    assert counted.so_far() == {"answered": 0, "refused": 1, "forwarded": 1}
+
+
+def test_who_is_over_the_rate_is_told_so_by_the_front_as_by_the_app(tmp_path: Path) -> None:
+    answers = {}
+    for front in ("true", "false"):
+        settings = {"SERVAL_CONVERT_SPARES": "false", "SERVAL_PREDICT_RATE": "1", "SERVAL_FRONT": front}
+        with serving(tmp_path / front, settings) as client:
+            assert client.upload("iris", pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target))).status_code == 201
+            refused = next(answer for answer in iter(lambda: client.predict("iris", ROW), None) if answer.status_code != 200)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+            headers = {name: refused.headers[name] for name in ("content-type", "ratelimit", "ratelimit-policy")}
+            answers[front] = ({**refused.json(), "request_id": ""}, headers)
+    assert answers["true"] == answers["false"]

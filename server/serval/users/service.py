@@ -19,6 +19,11 @@ from serval.users.tables import ApiKey, User
 ADMIN_KEY_FILE = "admin.key"
 
 
+def unknown_key() -> NotAuthenticated:
+    """What whoever presents a key that opens nothing is told."""
+    return NotAuthenticated("The API key is unknown, revoked or expired.")
+
+
 class UserService:
     """Reads and writes users and API keys."""
 
@@ -32,7 +37,7 @@ class UserService:
         """Return who a key belongs to, by its SHA-256. Raises NotAuthenticated."""
         key = None if self._publisher.is_unknown(digest) else await self._find_key(digest)
         if key is None:
-            raise NotAuthenticated("The API key is unknown, revoked or expired.")
+            raise unknown_key()
         return Caller(key.user_id, key.user.username, key.user.role, key.id, key.digest, key.expires_at)
 
     async def _find_key(self, digest: bytes) -> ApiKey | None:
