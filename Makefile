@@ -43,16 +43,49 @@ check: .venv/.native  ## linters, types, import contracts, stubs; warnings are e
 	$(BIN)/lint-imports
 	cd server && ../$(BIN)/python -m mypy.stubtest serval._native --mypy-config-file ../pyproject.toml
 	cd native && cargo fmt --check && cargo clippy --quiet --all-targets -- -D warnings
+	cd loadtests/bench/limit && cargo fmt --check
+
+LOADTESTS := PYTHONPATH=loadtests $(BIN)/python
+environment = $(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/$(1) && $(BIN)/uv pip sync --quiet --python .venv/$(1)/bin/python --require-hashes $(2)
+
+bench: .venv/.native .venv/.limit .venv/.go .venv/.peers  ## how fast it is, beside other servers (QUICK=1: a few minutes); needs `wrk`
+	@$(LOADTESTS) -m bench $(if $(QUICK),--quick) $(BENCH)
+
+loadtest: .venv/.native .venv/.locust  ## Locust's scenarios against a server of their own, with thresholds
+	@$(LOADTESTS) loadtests/run.py $(LOADTEST)
+
+soak: .venv/.native  ## does its memory stay as it is, over a million requests and 500 loads; needs `wrk`
+	@$(LOADTESTS) loadtests/soak.py $(SOAK)
+
+.venv/.limit: .venv/.installed $(wildcard loadtests/bench/limit/src/*.rs) loadtests/bench/limit/Cargo.toml loadtests/bench/limit/Cargo.lock
+	@cd loadtests/bench/limit && cargo build --quiet --release --locked
+	@touch $@
+
+.venv/.go: .venv/.installed loadtests/bench/go/main.go
+	@! PATH="$$PATH:/usr/local/go/bin" command -v go >/dev/null || (cd loadtests/bench/go && PATH="$$PATH:/usr/local/go/bin" go build -o $(CURDIR)/$(BIN)/bench-go .)
+	@touch $@
+
+.venv/.peers: .venv/.installed loadtests/bench/peers/requirements.txt loadtests/bench/peers/mlserver.txt
+	@echo "installing the Python servers to compare with, 0.8 GB"
+	@$(call environment,peers,loadtests/bench/peers/requirements.txt) || echo "some are not installed: the benchmark leaves them out"
+	@$(call environment,peers-mlserver,loadtests/bench/peers/mlserver.txt) || echo "MLServer is not installed: the benchmark leaves it out"
+	@touch $@
+
+.venv/.locust: .venv/.installed requirements/loadtests.txt
+	@$(call environment,loadtests,requirements/loadtests.txt)
+	@touch $@
 
 docs: .venv/.native  ## write the reference tables of docs/ anew
 	@$(BIN)/python docs/generate.py
 
 clean:  ## remove what was built
-	rm -rf .venv native/target
+	rm -rf .venv native/target loadtests/bench/limit/target
 
 lock:  ## lock the dependencies anew
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml -o requirements/serval.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes requirements/build.in -o requirements/build.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --group loadtests -o requirements/loadtests.txt
+	cd loadtests/bench/peers && for each in requirements mlserver; do uv pip compile -q --universal --python-version 3.11 --generate-hashes $$each.in -o $$each.txt; done
 
-.PHONY: help native demo test test-slow check docs clean lock
+.PHONY: help native demo test test-slow check bench loadtest soak docs clean lock

@@ -2,7 +2,6 @@
 
 python loadtests/compute.py
 """
-# ruff: noqa: INP001, T201
 
 import os
 import sys
