@@ -114,7 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_unconfined_conversion: bool = False
     """Convert uploads although this kernel can not confine them: only for files that you trust."""
 
-    history_capacity: Count = 2048
+    history_capacity: Count = 1024
     """Predictions that the history holds until they are drained, twice a second; more are counted and left out."""
     history_sample: Share = 1.0
     """Share of the predictions that are written to the history; 0: none."""
