@@ -36,6 +36,9 @@ test: .venv/.native  ## the tests (slow ones apart), with coverage
 test-slow: .venv/.native  ## the tests that take minutes
 	@$(BIN)/pytest -m slow -n 2 --dist loadfile --durations=10 $(PYTEST)
 
+fuzz: .venv/.native  ## millions of mutated requests for the Rust core
+	@cd native && cargo test --quiet fuzz -- --ignored
+
 check: .venv/.native  ## linters, types, import contracts, stubs; warnings are errors
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -88,4 +91,4 @@ lock:  ## lock the dependencies anew
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --group loadtests -o requirements/loadtests.txt
 	cd loadtests/bench/peers && for each in requirements mlserver; do uv pip compile -q --universal --python-version 3.11 --generate-hashes $$each.in -o $$each.txt; done
 
-.PHONY: help native demo test test-slow check bench loadtest soak docs clean lock
+.PHONY: help native demo test test-slow fuzz check bench loadtest soak docs clean lock

@@ -16,14 +16,14 @@ settings.load_profile("serval")
 
 @pytest.fixture(scope="session", params=["embedded", "postgres"])
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis elsewhere."""
+    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis elsewhere, without the front."""
     with ExitStack() as stack:
         if request.param == "embedded":
             yield {}
         else:
             database_url = stack.enter_context(postgres(tmp_path_factory.mktemp("postgres")))
             redis_url = stack.enter_context(valkey(tmp_path_factory.mktemp("redis")))
-            yield {"SERVAL_DATABASE_URL": database_url, "SERVAL_REDIS_URL": redis_url}
+            yield {"SERVAL_DATABASE_URL": database_url, "SERVAL_REDIS_URL": redis_url, "SERVAL_FRONT": "false"}
 
 
 @pytest.fixture(scope="session")

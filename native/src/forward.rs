@@ -116,7 +116,7 @@ impl App {
                 Payload::Whole(bytes)
             }
             Unread::Stream(incoming) => {
-                let gate = expects.then(|| gate(&mut request));
+                let gate = if expects { Gate::Waiting(gate(&mut request)) } else { Gate::Open };
                 Payload::Stream(Box::new(Stream {
                     incoming,
                     gate,
@@ -132,6 +132,15 @@ impl App {
         *request.headers_mut() = headers;
         Some(request)
     }
+}
+
+/// Between the client's body and an app that may not want it.
+enum Gate {
+    Open,
+    /// Nobody reads the body before the app asks for it, so that the client is not asked either.
+    Waiting(oneshot::Receiver<()>),
+    /// The app has answered without asking.
+    Shut,
 }
 
 /// Opened when the app asks for the body of a request that expects to be asked.
@@ -156,8 +165,7 @@ pub fn strip(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        // What frames the message or says who sends it is not the connection's, whatever it says.
-        .filter(|name| !matches!(name.as_str(), "content-length" | "host" | "authorization" | "x-api-key" | "expect"))
+        .filter(|name| !is_of_the_request(name.as_str()))
         .collect();
     for name in named {
         headers.remove(name);
@@ -166,6 +174,12 @@ pub fn strip(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove(PEER);
+}
+
+/// What frames the message, says who sends it or how it is to be read is not the connection's, whatever that says of it.
+fn is_of_the_request(name: &str) -> bool {
+    name.starts_with("content-")
+        || matches!(name, "host" | "authorization" | "x-api-key" | "expect" | "cache-control" | "prefer" | "x-request-id")
 }
 
 /// A body on its way to the app.
@@ -181,7 +195,7 @@ pub enum Payload {
 
 pub struct Stream {
     incoming: Incoming,
-    gate: Option<oneshot::Receiver<()>>,
+    gate: Gate,
     stall: Duration,
     timer: Pin<Box<Sleep>>,
     fate: Fate,
@@ -216,11 +230,14 @@ impl Body for Payload {
 
 impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if let Some(gate) = &mut self.gate {
-            // An app that answers without asking for the body drops the gate; then nobody asks here again either.
-            let _ = ready!(Pin::new(gate).poll(context));
-            self.gate = None;
+        if let Gate::Waiting(gate) = &mut self.gate {
+            self.gate = if ready!(Pin::new(gate).poll(context)).is_ok() { Gate::Open } else { Gate::Shut };
             self.timer.as_mut().reset(Instant::now() + self.stall);
+        }
+        if matches!(self.gate, Gate::Shut) {
+            // Whoever sends the answer back ends this before, as a rule.
+            ready!(self.timer.as_mut().poll(context));
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(frame) => {

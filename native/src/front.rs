@@ -133,6 +133,7 @@ impl Front {
             Head::Predict(predict) => self.predict(&predict, body, &parts.headers).await,
             Head::Live => Ok(self.live(&parts.headers)),
             Head::Nobody(name) => Ok(self.refuse(name, &[], &parts.headers)),
+            Head::Malformed => Ok(self.malformed()),
             Head::Odd => Err(Left::Forward(Unread::Stream(body), None)),
         };
         let mut response = match result {
@@ -239,6 +240,15 @@ impl Front {
         let mut response = Response::new(Sent::Whole(self.live.clone()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         insert_request_id(response.headers_mut(), &request_id(request));
+        response
+    }
+
+    /// As hyper answers what it can not read: nothing more can be said, and nothing that follows can be trusted.
+    fn malformed(&self) -> Response<Sent> {
+        self.counters.refused.add(1);
+        let mut response = Response::new(Sent::Whole(Bytes::new()));
+        *response.status_mut() = http::StatusCode::BAD_REQUEST;
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Whatever is not plain is `Odd` and goes to the app as it came, which answers it or explains. So this reader never guesses.
 
-use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Version};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +27,8 @@ pub enum Head<'a> {
     Predict(Predict<'a>),
     /// A prediction by nobody: which refusal says so.
     Nobody(&'static str),
+    /// No request of HTTP/1.1 (RFC 9112, 3.2): no Host, or two; a tunnel, which goes through no path.
+    Malformed,
     Odd,
 }
 
@@ -52,13 +54,25 @@ impl Predict<'_> {
 }
 
 pub fn read(parts: &Parts) -> Head<'_> {
+    match plain(parts) {
+        Head::Odd if is_malformed(parts) => Head::Malformed,
+        head => head,
+    }
+}
+
+fn is_malformed(parts: &Parts) -> bool {
+    let hosts = parts.headers.get_all(HOST).iter().count();
+    hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) || parts.method == Method::CONNECT
+}
+
+fn plain(parts: &Parts) -> Head<'_> {
     // Of an absolute URI the authority speaks against the Host header; there is no reason to send one but to a proxy.
     if parts.uri.authority().is_some() || !matches!(parts.version, Version::HTTP_11 | Version::HTTP_10) {
         return Head::Odd;
     }
     match parts.method {
         Method::POST => predict(parts).unwrap_or(Head::Odd),
-        Method::GET if parts.uri.path() == "/health/live" && parts.uri.query().is_none() && has_no_body(&parts.headers) => Head::Live,
+        Method::GET if parts.uri.path() == "/health/live" && parts.uri.query().is_none() && is_bare(parts) => Head::Live,
         _ => Head::Odd,
     }
 }
@@ -84,8 +98,9 @@ fn predict(parts: &Parts) -> Option<Head<'_>> {
     };
     query(parts.uri.query().unwrap_or_default(), &mut predict)?;
     let mut credential = None;
-    headers(&parts.headers, &mut predict, &mut credential)?;
-    Some(match caller(credential) {
+    let is_hosted = headers(&parts.headers, &mut predict, &mut credential)?;
+    (is_hosted || parts.version == Version::HTTP_10).then_some(())?;
+    Some(match caller(credential)? {
         Ok(digest) => {
             predict.caller = digest;
             Head::Predict(predict)
@@ -137,12 +152,12 @@ fn number(text: &str) -> Option<u64> {
     if is_number { text.parse().ok() } else { None }
 }
 
-/// None: there is a header that is not understood.
-fn headers<'a>(headers: &'a HeaderMap, predict: &mut Predict<'_>, credential: &mut Option<Credential<'a>>) -> Option<()> {
+/// Whether there is a host. None: there is a header that is not understood.
+fn headers<'a>(headers: &'a HeaderMap, predict: &mut Predict<'_>, credential: &mut Option<Credential<'a>>) -> Option<bool> {
     if headers.len() != headers.keys_len() {
         return None;
     }
-    let mut is_chunked = false;
+    let (mut is_chunked, mut is_hosted) = (false, false);
     for (name, value) in headers {
         let value = value.as_bytes();
         match name.as_str() {
@@ -153,9 +168,9 @@ fn headers<'a>(headers: &'a HeaderMap, predict: &mut Predict<'_>, credential: &m
             "transfer-encoding" => is_chunked = value.eq_ignore_ascii_case(b"chunked").then_some(true)?,
             "connection" => (value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")).then_some(())?,
             "cache-control" => predict.no_cache = asks_no_cache(value)?,
+            "host" => is_hosted = is_host(value).then_some(true)?,
             // What does not change the answer: who the client is, what it would like to get, where the request has been.
-            "host"
-            | "user-agent"
+            "user-agent"
             | "accept"
             | "accept-encoding"
             | "accept-language"
@@ -180,7 +195,7 @@ fn headers<'a>(headers: &'a HeaderMap, predict: &mut Predict<'_>, credential: &m
             _ => return None,
         }
     }
-    (predict.length.is_some() != is_chunked).then_some(())
+    (predict.length.is_some() != is_chunked).then_some(is_hosted)
 }
 
 enum Credential<'a> {
@@ -207,21 +222,25 @@ fn asks_no_cache(value: &[u8]) -> Option<bool> {
 }
 
 /// The digest of the key, or the name of the refusal: what `serval.auth.keys.presented_key` says of it.
-fn caller(credential: Option<Credential<'_>>) -> Result<Digest, &'static str> {
+/// None where that knows more letters and spaces than ASCII has.
+fn caller(credential: Option<Credential<'_>>) -> Option<Result<Digest, &'static str>> {
     let key = match credential {
-        None => return Err("no_key"),
+        None => return Some(Err("no_key")),
         Some(Credential::Key(key)) => key,
-        Some(Credential::Authorization(value)) => match value.split_first_chunk::<7>() {
-            Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"Bearer ") => key,
-            _ => return Err("not_bearer"),
-        },
+        Some(Credential::Authorization(value)) => {
+            let (scheme, key) = value.split_at(value.iter().position(|&byte| byte == b' ').unwrap_or(value.len()));
+            if !scheme.eq_ignore_ascii_case(b"Bearer") {
+                return value.is_ascii().then_some(Err("not_bearer"));
+            }
+            key
+        }
     };
     let key = key.trim_ascii();
-    if is_key(key) { Ok(Sha256::digest(key).into()) } else { Err("not_a_key") }
+    key.is_ascii().then(|| if is_key(key) { Ok(Sha256::digest(key).into()) } else { Err("not_a_key") })
 }
 
 fn is_key(key: &[u8]) -> bool {
-    if key.len() != KEY_LENGTH || !key.starts_with(KEY_PREFIX) || !key.is_ascii() {
+    if key.len() != KEY_LENGTH || !key.starts_with(KEY_PREFIX) {
         return false;
     }
     let (body, checksum) = key.split_at(KEY_LENGTH - CHECKSUM_LENGTH);
@@ -229,8 +248,19 @@ fn is_key(key: &[u8]) -> bool {
     checksum.iter().zip((0..8).rev()).all(|(&given, place)| given == digit(4 * place))
 }
 
-fn has_no_body(headers: &HeaderMap) -> bool {
-    !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key("transfer-encoding") && !headers.contains_key("expect")
+/// Nothing follows the head, and its host is plain.
+fn is_bare(parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    let mut hosts = headers.get_all(HOST).iter();
+    let is_hosted = hosts.next().map_or(parts.version == Version::HTTP_10, |host| is_host(host.as_bytes())) && hosts.next().is_none();
+    is_hosted && ![CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].iter().any(|name| headers.contains_key(name))
+}
+
+/// A name or an IPv4 address, with a port or without.
+fn is_host(value: &[u8]) -> bool {
+    let (name, port) =
+        value.iter().position(|&byte| byte == b':').map_or((value, &b""[..]), |place| (&value[..place], &value[place + 1..]));
+    !name.is_empty() && name.iter().all(|&byte| is_plain(byte)) && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
@@ -295,7 +325,6 @@ mod tests {
         for header in [
             ("x-api-key", "again"),
             ("authorization", "Bearer x"),
-            ("host", "twice"),
             ("content-encoding", "gzip"),
             ("expect", "100-continue"),
             ("connection", "x-api-key"),
@@ -312,7 +341,7 @@ mod tests {
     #[test]
     fn who_presents_no_key_is_nobody() {
         let refused = |headers: &[(&str, &str)]| {
-            let mut all = vec![("content-length", "2")];
+            let mut all = vec![("host", "serval"), ("content-length", "2")];
             all.extend_from_slice(headers);
             match read(&parts("POST", "/predict", &all)) {
                 Head::Nobody(name) => name,
@@ -321,6 +350,7 @@ mod tests {
         };
         assert_eq!(refused(&[]), "no_key");
         assert_eq!(refused(&[("authorization", "Basic eA==")]), "not_bearer");
+        assert_eq!(refused(&[("authorization", "Bearer")]), "not_a_key");
         assert_eq!(refused(&[("x-api-key", "srv_short")]), "not_a_key");
         assert_eq!(refused(&[("x-api-key", &key().replace('A', "B"))]), "not_a_key");
     }
@@ -328,15 +358,40 @@ mod tests {
     #[test]
     fn a_bearer_is_as_good_as_a_key() {
         let value = format!("bearer {}", key());
-        let request = parts("POST", "/predict", &[("content-length", "2"), (AUTHORIZATION.as_str(), &value)]);
+        let request = parts("POST", "/predict", &[("host", "serval:80"), ("content-length", "2"), (AUTHORIZATION.as_str(), &value)]);
         assert!(matches!(read(&request), Head::Predict(_)));
     }
 
     #[test]
     fn the_probe_of_life_has_no_body() {
-        assert_eq!(read(&parts("GET", "/health/live", &[])), Head::Live);
-        assert_eq!(read(&parts("GET", "/health/live?x", &[])), Head::Odd);
-        assert_eq!(read(&parts("GET", "/health/live", &[("content-length", "1")])), Head::Odd);
-        assert_eq!(read(&parts("HEAD", "/health/live", &[])), Head::Odd);
+        let host = ("host", "127.0.0.1:8080");
+        assert_eq!(read(&parts("GET", "/health/live", &[host])), Head::Live);
+        assert_eq!(read(&parts("GET", "/health/live?x", &[host])), Head::Odd);
+        assert_eq!(read(&parts("GET", "/health/live", &[host, ("content-length", "1")])), Head::Odd);
+        assert_eq!(read(&parts("HEAD", "/health/live", &[host])), Head::Odd);
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let one = ("host", "serval");
+        for (method, uri, headers) in [
+            ("GET", "/health/live", vec![]),
+            ("GET", "/info", vec![one, one]),
+            ("POST", "/predict", vec![]),
+            ("CONNECT", "a:80", vec![one]),
+        ] {
+            assert_eq!(read(&parts(method, uri, &headers)), Head::Malformed, "{method} {uri}");
+        }
+        assert_eq!(read(&parts("GET", "/health/live", &[("host", "a/b")])), Head::Odd);
+        let mut older = parts("GET", "/health/live", &[]);
+        older.version = Version::HTTP_10;
+        assert_eq!(read(&older), Head::Live);
+    }
+
+    #[test]
+    fn what_python_takes_for_a_space_is_for_python() {
+        let mut request = plain("/predict", &[]);
+        request.headers.insert("x-api-key", http::HeaderValue::from_bytes(b"\xa0srv_x").unwrap());
+        assert_eq!(read(&request), Head::Odd);
     }
 }

@@ -13,6 +13,8 @@ mod ensembles;
 mod error;
 mod forward;
 mod front;
+#[cfg(test)]
+mod fuzz;
 mod graph;
 mod head;
 mod history;

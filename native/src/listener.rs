@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -332,6 +332,8 @@ impl Service<Request<Incoming>> for Answers {
 
 /// Read on for a moment what the client still sends: closing at once would make its kernel throw away the answer it has not read yet.
 async fn linger(mut stream: TcpStream) {
+    // It may say no more, and is told so: hyper does that only where the last exchange ended well. Who has gone is told nothing.
+    let _ = stream.shutdown().await;
     let mut buffer = vec![0; LINGER_BYTES];
     let reading = async {
         let mut left = LINGER_BYTES * 64;

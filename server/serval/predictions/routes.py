@@ -169,6 +169,7 @@ def _csv_parameters(request: HttpRequest) -> dict[str, str] | None:
 
 
 async def _respond(request: HttpRequest, predictions: PredictionService, question: Question) -> Response[bytes]:
+    await predictions.admit(question.caller)
     answer = await predictions.answer(question, await request.body())
     note(request.scope, model=answer.model, version=answer.version_number, user=predictions.user_of(question.caller))
     return Response(answer.body, media_type="application/json", headers=_headers(answer))

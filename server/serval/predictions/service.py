@@ -60,6 +60,11 @@ class PredictionService:
         self._live = live
         self._max_rows = max_rows
 
+    async def admit(self, key_digest: bytes) -> None:
+        """Look up a caller that is not known here: before the body, for which nobody else is asked. Raises NotAuthenticated."""
+        if self.user_of(key_digest) is None:
+            await self._install_caller(key_digest)
+
     async def answer(self, question: Question, body: bytes) -> Answer:
         """Return the encoded answer. Raises the ServalError that explains why there is none."""
         if question.version is not None:
