@@ -547,6 +547,15 @@ impl Plane {
     }
 }
 
+impl Drop for Plane {
+    fn drop(&mut self) {
+        // The last to let go may be one of the runtime's own threads, which can not wait for themselves.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Pending {
     #[allow(clippy::too_many_arguments, reason = "its fields")]
     fn of(

@@ -33,6 +33,10 @@ const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
+/// A body of a refused request that is still read, and for how long.
+const THROWN_AWAY_BYTES: u64 = 64 * 1024;
+const THROWING_AWAY: Duration = Duration::from_secs(1);
+
 /// What the front may take of the machine, and how long clients may take.
 #[derive(Clone)]
 pub struct Limits {
@@ -132,7 +136,7 @@ impl Front {
         let result = match head::read(&parts) {
             Head::Predict(predict) => self.predict(&predict, body, &parts.headers).await,
             Head::Live => Ok(self.live(&parts.headers)),
-            Head::Nobody(name) => Ok(self.refuse(name, &[], &parts.headers)),
+            Head::Nobody(name) => Ok(unread(body, self.refuse(name, &[], &parts.headers)).await),
             Head::Malformed => Ok(self.malformed()),
             Head::Odd => Err(Left::Forward(Unread::Stream(body), None)),
         };
@@ -142,7 +146,7 @@ impl Front {
             Err(Left::Broken) => return Err(Broken),
         };
         if self.is_closing.load(Ordering::Relaxed) {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response = closing(response);
         }
         Ok(response)
     }
@@ -152,17 +156,17 @@ impl Front {
             Look::Known(caller) if caller.can_predict => {
                 if let Err(refusal) = self.plane.rates.peek(&caller.accounts) {
                     self.plane.metrics.refused(&refusal);
-                    return Ok(self.refused(&refusal, headers));
+                    return Ok(unread(body, self.refused(&refusal, headers)).await);
                 }
             }
-            Look::Unknown => return Ok(self.refuse("unknown_key", &[], headers)),
+            Look::Unknown => return Ok(unread(body, self.refuse("unknown_key", &[], headers)).await),
             // For the app to look up or to explain: before the body is read, so that it may refuse without it.
             _ => return Err(Left::Forward(Unread::Stream(body), None)),
         }
         let started_nanoseconds = monotonic_nanoseconds();
         let body = match self.whole(body, predict.length).await {
             Ok(body) => body,
-            Err(Unreadable::Refused(name)) => return Ok(self.refuse(name, &[], headers)),
+            Err(Unreadable::Refused(name)) => return Ok(closing(self.refuse(name, &[], headers))),
             Err(Unreadable::Broken) => return Err(Left::Broken),
         };
         match self.answer(predict, &body.bytes, started_nanoseconds).await {
@@ -312,6 +316,23 @@ impl Front {
             .map_err(|_| Unreadable::Refused("too_slow"))??;
         Ok(buffered)
     }
+}
+
+/// An answer to a request whose body has not been read: a short body is thrown away, for the connection to go on; after a long one it ends.
+async fn unread(mut body: Incoming, response: Response<Sent>) -> Response<Sent> {
+    if body.size_hint().upper().is_none_or(|length| length > THROWN_AWAY_BYTES) {
+        return closing(response);
+    }
+    let throwing_away = async { while let Some(Ok(_)) = body.frame().await {} };
+    match tokio::time::timeout(THROWING_AWAY, throwing_away).await {
+        Ok(()) => response,
+        Err(_) => closing(response),
+    }
+}
+
+fn closing(mut response: Response<Sent>) -> Response<Sent> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The bytes of a body, counted against the budget of all connections for as long as they live.

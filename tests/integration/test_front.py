@@ -1,5 +1,6 @@
 """The front: what it answers by itself, what it leaves to the app, and that the app is not asked."""
 
+import http.client
 import json
 import pickle
 import re
@@ -129,3 +130,18 @@ def test_who_is_over_the_rate_is_told_so_by_the_front_as_by_the_app(tmp_path: Pa
             headers = {name: refused.headers[name] for name in ("content-type", "ratelimit", "ratelimit-policy")}
             answers[front] = ({**refused.json(), "request_id": ""}, headers)
     assert answers["true"] == answers["false"]
+
+
+def test_a_refusal_leaves_the_connection_open_for_the_next_request(fronted: Client) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", fronted.process.port, timeout=30)
+    for key, status in (("srv_no", 401), (fronted.key, 200), ("srv_no", 401), (fronted.key, 200)):
+        connection.putrequest("POST", "/api/v1/predict/iris")
+        body = json.dumps(ROW).encode()
+        for name, value in (("X-API-Key", key), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
+            connection.putheader(name, value)
+        connection.endheaders()  # the body follows in a packet of its own
+        connection.send(body)
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("connection")) == (status, None)
+        answer.read()
+    connection.close()

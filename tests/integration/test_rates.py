@@ -77,9 +77,9 @@ def test_a_shared_rate_holds_in_any_ten_seconds(servers: Replicas, first_share: 
 
 
 @pytest.fixture(scope="module")
-def limited(backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server that lets each user predict twice a second."""
-    with serving(tmp_path_factory.mktemp("serval") / "data", {**backend, "SERVAL_PREDICT_RATE": "2"}) as client:
+    with serving(tmp_path_factory.mktemp("serval") / "data", {"SERVAL_PREDICT_RATE": "2"}) as client:
         assert client.upload("limited", constant(1)).status_code == 201
         yield client
 

@@ -52,7 +52,7 @@ class Asker:
     def ask(self, places: Any, *, no_cache: bool) -> list[str]:
         numbers = np.ascontiguousarray(self.numbers[places]).tobytes() if self.has_numbers else b""
         strings = self.strings[places].ravel().tolist() if self.strings is not None else []
-        answer = self.plane.predict(KEY, "full", "mdl_1", "ver_1", True, no_cache, True, numbers, strings, time.monotonic_ns(), True)
+        answer = self.plane.predict(KEY, "full", "mdl_1", "ver_1", True, no_cache, True, numbers, strings, time.monotonic_ns())
         assert isinstance(answer, Answer)
         return rows_in(answer.body.decode())
 
