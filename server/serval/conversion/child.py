@@ -99,7 +99,7 @@ def main() -> None:
 
 def step_back() -> None:
     """Predictions go first for the CPU, and the child is the first to go when memory runs out."""
-    os.nice(10)
+    os.nice(15)
     with contextlib.suppress(OSError):  # /proc is read-only in some containers, and this is a courtesy
         Path("/proc/self/oom_score_adj").write_text("1000")
 
