@@ -132,14 +132,14 @@ def _settle() -> None:
 
 async def _tell_of_level_two(publisher: Publisher, log: Log) -> None:
     """Log each change of the second cache level once: the data plane has no log."""
-    known = "down"
+    known = None
     while True:
+        await asyncio.sleep(LEVEL_TWO_SECONDS)
         state = publisher.level_two()
         if state != known:
             write = log.info if state == "up" else log.warning
             write("cache_level_two", state=state, before=known)
             known = state
-        await asyncio.sleep(LEVEL_TWO_SECONDS)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -17,6 +18,7 @@ from backends import Postgres, Redis, valkey
 from client import Client, serving
 from native.planes import eventually
 from serval.auth import keys
+from tls import tls_before
 
 IRIS = load_iris()
 MODEL = pickle.dumps(LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target))
@@ -62,9 +64,14 @@ def replicas(database: Postgres, cache: Redis, tmp_path_factory: pytest.TempPath
         (second / "models").symlink_to(first / "models")
         two = stack.enter_context(serving(second, settings, is_migrated=True))
         for replica in (one, two):
-            if not any(line["event"] == "cache_level_two" for line in replica.process.events):
-                replica.process.until_line("cache_level_two", state="up")
+            await_state(replica, "up")
         yield one, two
+
+
+def await_state(client: Client, state: str) -> None:
+    """Wait for the first state of the cache, which may have been told before the server was ready."""
+    if not any(line["event"] == "cache_level_two" and line["state"] == state for line in client.process.events):
+        client.process.until_line("cache_level_two", state=state)
 
 
 def key_of_bob(database: Postgres) -> dict[str, str]:
@@ -162,3 +169,25 @@ def test_a_cache_that_is_full_fails_nobody(replicas: tuple[Client, Client], cach
         replicas[0].process.until_line("cache_level_two", state="read_only")
         keeper.config_set("maxmemory", "0")
         replicas[0].process.until_line("cache_level_two", state="up")
+
+
+def test_a_cache_behind_tls_is_used_where_its_certificate_is_trusted(cache: Redis, tmp_path: Path) -> None:
+    with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, authority):
+        settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_SPARES": "false", "SSL_CERT_FILE": str(authority)}
+        with serving(tmp_path / "data", settings) as client:
+            await_state(client, "up")
+            assert client.upload("iris", MODEL).status_code == 201
+            assert client.http.patch("/api/v1/models/iris", json={"cache": "l2", "cache_ttl_seconds": 0}).status_code == 200
+            before, row = entries(cache), fresh()
+            assert client.predict("iris", row).headers["x-cache"] == "miss"
+            eventually(lambda: entries(cache) > before)
+            eventually(lambda: client.predict("iris", row).headers["x-cache"] == "l2")
+
+
+def test_a_cache_whose_certificate_nobody_trusts_is_not_used_and_fails_nobody(cache: Redis, tmp_path: Path) -> None:
+    with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, _):
+        settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_SPARES": "false"}
+        with serving(tmp_path / "data", settings) as client:
+            await_state(client, "down")
+            assert client.upload("iris", MODEL).status_code == 201
+            assert client.predict("iris", fresh()).headers["x-cache"] == "miss"
