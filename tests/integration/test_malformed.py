@@ -18,7 +18,7 @@ from wire import Reply, connected, exchanged, hangs_up, next_reply, replies
 
 IRIS = load_iris()
 MAX_BODY_BYTES = 1 << 20
-IDS = re.compile(r"\b(mdl|ver|usr|key)_\w{26}\b|\bsrv_[\w-]{8}\b|\d{4}-\d\d-\d\dT[\d:.]+Z?")
+IDS = re.compile(r"\b(mdl|ver|usr|key)_\w{26}\b|\bsrv_[\w-]{8}|\d{4}-\d\d-\d\dT[\d:.]+Z?")
 """What each server gives as it goes along."""
 NOBODYS_KEY = new_key().encode()
 REFUSED = {400, 431}
