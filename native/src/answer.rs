@@ -64,6 +64,35 @@ pub struct Ask<'a> {
     pub may_read: bool,
 }
 
+/// A question whose body takes long to read, kept for a thread that may.
+pub struct Question<B> {
+    pub caller: Vec<u8>,
+    pub asked: Asked,
+    pub model: Option<String>,
+    pub version: Option<u64>,
+    pub alias: Option<String>,
+    pub body: B,
+}
+
+impl<B: AsRef<[u8]>> Question<B> {
+    pub fn of(ask: Ask<'_>, model: Option<&str>, selector: Selector<'_>, body: B) -> Self {
+        Self {
+            caller: ask.caller.to_vec(),
+            asked: ask.asked,
+            model: model.map(str::to_owned),
+            version: selector.version,
+            alias: selector.alias.map(str::to_owned),
+            body,
+        }
+    }
+
+    fn answer(&self, plane: &Plane) -> Result<Answer, Stop> {
+        let ask = Ask { caller: &self.caller, asked: self.asked, may_read: true };
+        let selector = Selector { version: self.version, alias: self.alias.as_deref() };
+        plane.answer(ask, self.model.as_deref(), selector, self.body.as_ref())
+    }
+}
+
 /// What an answer depends on beside its rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
@@ -235,7 +264,7 @@ impl Plane {
             let parse_seconds = seconds_between(started, monotonic_nanoseconds());
             found.target.counters.stage(Stage::Parse).observe(parse_seconds);
             let batch = Batch::of(&found.version.signature, &rows.numbers, &[])?;
-            self.predicted(&caller, ask.asked, &found, batch, rows.is_list, parse_seconds)
+            self.predicted(ask.asked, &found, batch, rows.is_list, parse_seconds)
         })
     }
 
@@ -259,8 +288,17 @@ impl Plane {
             if batch.rows > self.settings.max_rows {
                 return Err(self.too_many().into());
             }
-            self.predicted(&caller, ask.asked, &found, batch, is_list, 0.0)
+            self.predicted(ask.asked, &found, batch, is_list, 0.0)
         })
+    }
+
+    /// What `answer` found too long to read: read it elsewhere, and do the rest.
+    pub async fn read<B: AsRef<[u8]> + Send + 'static>(self: &Arc<Self>, question: Question<B>) -> Result<Answer, Stop> {
+        let plane = self.clone();
+        match self.compute.read(move || question.answer(&plane)).await? {
+            Err(Stop::Later(pending)) => self.finish(*pending).await,
+            result => result,
+        }
     }
 
     /// The rest of a prediction that is not for the thread that read it. Whoever drops it has no use for the answer any more.
@@ -388,16 +426,8 @@ impl Plane {
     }
 
     /// pay → key → level one → run → encode → remember.
-    fn predicted(
-        &self,
-        caller: &Caller,
-        asked: Asked,
-        found: &Found,
-        batch: Batch<'_>,
-        is_list: bool,
-        parse_seconds: f64,
-    ) -> Result<Answer, Stop> {
-        self.rates.charge(&caller.accounts)?;
+    fn predicted(&self, asked: Asked, found: &Found, batch: Batch<'_>, is_list: bool, parse_seconds: f64) -> Result<Answer, Stop> {
+        self.rates.charge(&found.caller.accounts)?;
         let outcome = self.outcome(asked, found, batch, is_list, parse_seconds).inspect_err(|stop| {
             found.target.counters.failed.add(usize::from(matches!(stop, Stop::Failed(_))));
         })?;

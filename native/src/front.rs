@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::answer::{Answer, Ask, Asked, Plane, Stop, now_seconds};
+use crate::answer::{Answer, Ask, Asked, Plane, Question, Stop, now_seconds};
 use crate::callers::Look;
 use crate::clock::{monotonic_nanoseconds, seconds_between};
 use crate::error::Refusal;
@@ -186,27 +186,11 @@ impl Front {
             door: Door::Front,
         };
         let ask = Ask { caller: &predict.caller, asked, may_read: false };
-        let result = match self.plane.answer(ask, predict.model, predict.selector(), body) {
-            Err(Stop::Long) => self.read_long(predict, asked, body.clone()).await?,
-            result => result,
-        };
-        match result {
+        match self.plane.answer(ask, predict.model, predict.selector(), body) {
+            Err(Stop::Long) => self.plane.read(Question::of(ask, predict.model, predict.selector(), body.clone())).await,
             Err(Stop::Later(pending)) => self.plane.finish(*pending).await,
             result => result,
         }
-    }
-
-    /// On a thread that may take its time.
-    async fn read_long(&self, predict: &Predict<'_>, asked: Asked, body: Bytes) -> Result<Result<Answer, Stop>, Stop> {
-        let (plane, caller, version) = (self.plane.clone(), predict.caller, predict.version);
-        let (model, alias) = (predict.model.map(str::to_owned), predict.alias.map(str::to_owned));
-        self.plane
-            .compute
-            .read(move || {
-                let ask = Ask { caller: &caller, asked, may_read: true };
-                plane.answer(ask, model.as_deref(), crate::routes::Selector { version, alias: alias.as_deref() }, &body)
-            })
-            .await
     }
 
     fn answered(&self, answer: Answer, request: &HeaderMap) -> Response<Sent> {

@@ -13,7 +13,7 @@ use pyo3::types::{PyBytes, PyDict};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::answer::{self, Ask, Asked, Pending, Place, Plane, Settings, Stop, now_seconds};
+use crate::answer::{self, Ask, Asked, Pending, Place, Plane, Question, Settings, Stop, now_seconds};
 use crate::callers::{Caller, Digest, Look};
 use crate::engine::{self, Batch, Measured};
 use crate::error::{self, Fault};
@@ -90,41 +90,16 @@ pub struct Later {
 
 enum Rest {
     /// A body that takes long to read.
-    Body(Box<Question>),
+    Body(Box<Question<PyBackedBytes>>),
     Run(Box<Pending>),
-}
-
-/// The arguments of `answer`, kept for another thread.
-struct Question {
-    caller: Vec<u8>,
-    asked: Asked,
-    model: Option<String>,
-    version: Option<u64>,
-    alias: Option<String>,
-    body: PyBackedBytes,
 }
 
 impl Rest {
     async fn result(self, plane: Arc<Plane>) -> Result<answer::Answer, Stop> {
-        let pending = match self {
-            Self::Run(pending) => pending,
-            Self::Body(question) => {
-                let reader = plane.clone();
-                match plane.compute.read(move || question.answer(&reader)).await? {
-                    Err(Stop::Later(pending)) => pending,
-                    result => return result,
-                }
-            }
-        };
-        plane.finish(*pending).await
-    }
-}
-
-impl Question {
-    fn answer(&self, plane: &Plane) -> Result<answer::Answer, Stop> {
-        let ask = Ask { caller: &self.caller, asked: self.asked, may_read: true };
-        let selector = Selector { version: self.version, alias: self.alias.as_deref() };
-        plane.answer(ask, self.model.as_deref(), selector, &self.body)
+        match self {
+            Self::Run(pending) => plane.finish(*pending).await,
+            Self::Body(question) => plane.read(*question).await,
+        }
     }
 }
 
@@ -526,11 +501,10 @@ impl DataPlane {
     ) -> PyResult<Reply> {
         let asked = Asked { is_short: is_short(shape)?, all_probabilities, no_cache, started_nanoseconds: started_ns, door: Door::App };
         let ask = Ask { caller, asked, may_read: false };
-        let result = py.detach(|| self.0.answer(ask, model, Selector { version, alias }, &body));
+        let selector = Selector { version, alias };
+        let result = py.detach(|| self.0.answer(ask, model, selector, &body));
         if let Err(Stop::Long) = result {
-            let (model, alias) = (model.map(str::to_owned), alias.map(str::to_owned));
-            let question = Question { caller: caller.to_vec(), asked, model, version, alias, body };
-            return Ok(Reply::Later(Later::of(&self.0, Rest::Body(Box::new(question)))));
+            return Ok(Reply::Later(Later::of(&self.0, Rest::Body(Box::new(Question::of(ask, model, selector, body))))));
         }
         reply(py, &self.0, result)
     }
