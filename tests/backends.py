@@ -45,12 +45,12 @@ class Postgres:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL server of its own; yields the URL of a fresh database."""
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL server of its own, with a fresh database."""
     server = Postgres(folder)
     try:
         server.ask("CREATE DATABASE serval;")
-        yield server.url()
+        yield server
     finally:
         server.close()
 
@@ -97,11 +97,11 @@ def without(server: Postgres | Redis) -> Iterator[None]:
 
 
 @contextmanager
-def valkey(folder: Path) -> Iterator[str]:
-    """A Redis-compatible server on a TCP port; yields its URL."""
+def valkey(folder: Path) -> Iterator[Redis]:
+    """A Redis-compatible server on a TCP port."""
     server = Redis(folder)
     try:
-        yield server.url
+        yield server
     finally:
         server.stop()
 

@@ -66,6 +66,7 @@ def serving(folder: Path, settings: Mapping[str, str], *, is_migrated: bool = Fa
         "SERVAL_METRICS_PORT": "0",
         "SERVAL_LOG_FORMAT": "json",
         "SERVAL_DRAIN_PAUSE_SECONDS": "0.1",
+        "SERVAL_API_RATE": "unlimited",
         **settings,
     }
     if "SERVAL_DATABASE_URL" in settings and not is_migrated:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import settings
 
-from backends import postgres, valkey
+from backends import Postgres, postgres, valkey
 from client import Client, serving
 
 # How long an example takes says more of the machine than of the code.
@@ -21,8 +21,8 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         if request.param == "embedded":
             yield {}
         else:
-            database_url = stack.enter_context(postgres(tmp_path_factory.mktemp("postgres")))
-            redis_url = stack.enter_context(valkey(tmp_path_factory.mktemp("redis")))
+            database_url = stack.enter_context(postgres(tmp_path_factory.mktemp("postgres"))).url()
+            redis_url = stack.enter_context(valkey(tmp_path_factory.mktemp("redis"))).url
             yield {"SERVAL_DATABASE_URL": database_url, "SERVAL_REDIS_URL": redis_url, "SERVAL_FRONT": "false"}
 
 
@@ -39,3 +39,10 @@ def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client
     """A running Serval with everything embedded."""
     with serving(tmp_path_factory.mktemp("serval") / "data", {}) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server of a module's own, for it to stop and start."""
+    with postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from sklearn.dummy import DummyClassifier
 
-from backends import Postgres, Redis
+from backends import Postgres, Redis, postgres, valkey
 from client import Client, serving
 
 
@@ -26,9 +26,7 @@ class Replicas(NamedTuple):
 @contextmanager
 def replicas(folders: pytest.TempPathFactory, **settings: str) -> Iterator[Replicas]:
     """Run two servers until the block ends."""
-    database, redis = Postgres(folders.mktemp("postgres")), Redis(folders.mktemp("redis"))
-    try:
-        database.ask("CREATE DATABASE serval;")
+    with postgres(folders.mktemp("postgres")) as database, valkey(folders.mktemp("redis")) as redis:
         shared = {"SERVAL_DATABASE_URL": database.url(), "SERVAL_REDIS_URL": redis.url, **settings}
         folder = folders.mktemp("replicas")
         (folder / "models").mkdir()
@@ -37,9 +35,6 @@ def replicas(folders: pytest.TempPathFactory, **settings: str) -> Iterator[Repli
             shutil.copy(first.folder / "admin.key", other)
             with serving(other, shared, is_migrated=True) as second:
                 yield Replicas(first, second, database, redis)
-    finally:
-        redis.stop()
-        database.close()
 
 
 def data_folder(folder: Path, name: str) -> Path:

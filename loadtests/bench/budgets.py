@@ -127,7 +127,7 @@ def everything_on(bench: Bench) -> Iterator[Figure]:
     goal = "everything on against everything off: ≤ 1.2 µs a request on one core"
     off = known({"cache_ttl_seconds": "0", "history_sample": "0", "log_predictions_sample": "0"})
     with redis() as url:
-        on = known({"predict_rate": "1000000", "cache_url": url})
+        on = known({"predict_rate": "1000000/s", "cache_url": url})
         with two(on, off, is_pinned=True) as (full, bare):
             client = {"core": max(os.sched_getaffinity(0)), "distinct": "iris"}
             runs = [[measure(target, 16, bench.seconds, **client) for target in (full, bare)] for _ in range(bench.rounds)]

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from serval._native import Answer, DataPlane, Front, FrontLimits, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route, Seen
 from serval.cores import compute_threads
+from serval.plans import Rate
 from serval.runtime import runtime_library
 from serval.settings import Settings
 
@@ -56,8 +57,8 @@ def open_data_plane(settings: Settings, cache_secret: bytes | None = None) -> Da
 class Publisher:
     """Tells the data plane what the control plane decided."""
 
-    def __init__(self, plane: DataPlane, predict_rate: int | None) -> None:
-        """`predict_rate`: predictions of one user in a second; None: as many as they like."""
+    def __init__(self, plane: DataPlane, predict_rate: Rate | None) -> None:
+        """`predict_rate`: predictions of one user; None: as many as they like."""
         self._plane = plane
         self._predict_rate = predict_rate
         self.has_routes = False
@@ -90,7 +91,7 @@ class Publisher:
         until = time.time() + CALLER_AGE_SECONDS
         if expires_at is not None:
             until = min(until, expires_at.timestamp())
-        limits = [] if self._predict_rate is None else [(f"user:{user_id}", self._predict_rate, 1)]
+        limits = [] if self._predict_rate is None else [(f"user:{user_id}", self._predict_rate.count, self._predict_rate.seconds)]
         return self._plane.put_caller(digest, user_id, is_admin, True, None, until, limits, epoch)
 
     def forget_caller(self, digest: bytes) -> None:

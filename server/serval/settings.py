@@ -4,15 +4,18 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from serval.errors import CannotStart
-from serval.settings_text import GIB, MIB, accepts, masked, nearest, read_bytes, read_dotenv, shown
+from serval.plans import Plan, RateText
+from serval.settings_text import GIB, MIB, accepts, bare, masked, nearest, read_bytes, read_dotenv, shown
 
 PREFIX = "SERVAL_"
+FILE_SUFFIX = "_FILE"
+"""`SERVAL_DATABASE_URL_FILE` names a file that holds `SERVAL_DATABASE_URL`, as secrets are mounted into containers."""
 CLIENT_NAMES = frozenset({"SERVAL_URL", "SERVAL_KEY", "SERVAL_CONFIG"})
 """Names of the command line itself, which are no settings of the server."""
 
@@ -45,6 +48,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics_port: Port = 9090
     """Port of operators' `/metrics`, which asks for no key; 0 takes a free one."""
 
+    tls_cert_file: Path | None = None
+    """PEM file of the certificate and its chain; with `tls_key_file` the API speaks HTTPS, HTTP/2 too. Read again when it changes."""
+    tls_key_file: Path | None = None
+    """PEM file of the certificate's private key."""
+    https_only: bool = False
+    """Refuse requests that came over plain HTTP, also to the proxy in front; probes are answered."""
+    trusted_proxies: tuple[Text, ...] = ()
+    """Addresses or networks of proxies whose `Forwarded` and `X-Forwarded-*` headers are believed, parted by commas."""
+    cors_origins: tuple[Text, ...] = ()
+    """Origins of web pages that may ask from a browser, as `https://app.example.com`, parted by commas; none by default."""
+
     front: bool = True
     """Answer predictions in Rust on the public port and leave the rest to the app; off, for diagnosis, the app answers all."""
     max_connections: Count = 10_000
@@ -71,6 +85,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_url: RedisUrl | None = None
     """`redis://host:6379/0`; unset: an embedded Valkey that keeps its data in the data folder."""
 
+    registration: Literal["auto", "open", "closed"] = "auto"
+    """Who may make an account: `open` everybody, `closed` administrators alone, `auto` everybody, on the loopback address alone."""
+    access_token_minutes: Span = 30.0
+    """How long an access token is valid."""
+    refresh_token_days: Span = 7.0
+    """How long a login lasts that is not used; each use makes it last so long again."""
+    signing_key_days: Span = 90.0
+    """How long a key signs access tokens before a new one takes over; nobody is logged out."""
+    password_min_length: Annotated[int, Meta(ge=8, le=64)] = 8
+    """Least characters of a password."""
+    audit_days: Span = 365.0
+    """How long the audit trail keeps an entry."""
+
     cache_bytes: Size = 256 * MIB
     """Bound of the first cache level; 0 turns it off."""
     cache_ttl_seconds: Annotated[float, Meta(ge=0)] = 60.0
@@ -87,8 +114,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Most predictions that may wait for a compute thread; more are answered 503."""
     max_waiting_per_model: Count = 128
     """Most of them for one model."""
-    predict_rate: Count | None = None
-    """Predictions of one user in a second, over all their keys and all servers of one database; unset: as many as they like."""
+    predict_rate: RateText | None = None
+    """Predictions of one user, over all their keys and all servers of one database; unset: as many as they like."""
+    api_rate: RateText = "100/min"
+    """Other requests of one user, or of one address where nobody is signed in; `unlimited`: as many as they like."""
+    plans: dict[str, Plan] = {}
+    """Limits by `subscription_tier` of users, as `{"free": {"predict_rate": "10/s", "api_rate": "60/min", "monthly_quota": 10000}}`."""
     max_rows: Count = 10_000
     """Most rows of one prediction request."""
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * MIB
@@ -200,11 +231,22 @@ def typed(given: Given) -> Settings:
 
 def convert(hint: Any, name: str, value: object, source: str) -> Any:
     """One raw value, text or TOML, as the type of its setting."""
-    raw = read_bytes(value) if isinstance(value, str) and name.endswith("_bytes") else value
     try:
+        raw = from_text(name, hint, value) if isinstance(value, str) else value
         return msgspec.convert(raw, hint, strict=False, dec_hook=to_path)
-    except msgspec.ValidationError as error:
-        raise CannotStart(f"{source} is `{masked(str(value))}`: expected {accepts(name, hint)}") from error
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        reason = f" ({error})" if get_origin(bare(hint)) is dict else ""
+        raise CannotStart(f"{source} is `{masked(str(value))}`: expected {accepts(name, hint)}{reason}") from error
+
+
+def from_text(name: str, hint: Any, text: str) -> object:
+    """What is written in one line, as a TOML file would hold it. Raises msgspec.DecodeError."""
+    kind = get_origin(bare(hint))
+    if kind is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if kind is dict:
+        return msgspec.json.decode(text)
+    return read_bytes(text) if name.endswith("_bytes") else text
 
 
 def to_path(hint: type, value: object) -> Path:
@@ -222,9 +264,21 @@ def settings_among(variables: Mapping[str, str], where: str) -> dict[str, str]:
     """The settings among environment variables. Raises CannotStart for a `SERVAL_` name that is none."""
     known = {variable(name): name for name in Settings.__struct_fields__}
     ours = {key: value for key, value in variables.items() if key.startswith(PREFIX) and key not in CLIENT_NAMES}
+    for key in [key for key in ours if key not in known and key.removesuffix(FILE_SUFFIX) in known]:
+        if key.removesuffix(FILE_SUFFIX) in ours:
+            raise CannotStart(f"`{key}` and `{key.removesuffix(FILE_SUFFIX)}`{where} are both there: give one of them")
+        ours[key.removesuffix(FILE_SUFFIX)] = content_of(ours.pop(key), f"`{key}`{where}")
     for key in ours.keys() - known.keys():
         raise CannotStart(f"`{key}`{where} is no setting of Serval{nearest(key, known)}")
     return {known[key]: value for key, value in ours.items()}
+
+
+def content_of(path: str, source: str) -> str:
+    """The text of a file that holds one value, without the end of its last line. Raises CannotStart."""
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotStart(f"{source} names `{path}`, which can not be read: {error}") from error
 
 
 def read_toml(path: Path) -> dict[str, object]:
@@ -242,11 +296,9 @@ def describe() -> list[Described]:
     """Every setting, in the order of the struct."""
     hints = get_type_hints(Settings, include_extras=True)
     texts = docstrings()
+    defaults = msgspec.structs.asdict(Settings())
     return [
-        Described(
-            field.name, variable(field.name), accepts(field.name, hints[field.name]), shown(field.name, field.default), texts[field.name]
-        )
-        for field in msgspec.structs.fields(Settings)
+        Described(name, variable(name), accepts(name, hints[name]), shown(name, default), texts[name]) for name, default in defaults.items()
     ]
 
 

@@ -36,6 +36,8 @@ def shown(name: str, value: object) -> str:
         return "unset"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple | dict):
+        return ", ".join(value) or "none"
     if isinstance(value, int) and name.endswith("_bytes"):
         return in_units(value)
     return f"{value:g}" if isinstance(value, float) else masked(str(value))
@@ -49,6 +51,12 @@ def masked(text: str) -> str:
 def accepts(name: str, hint: Any) -> str:
     """What a setting takes, in words."""
     plain = bare(hint)
+    if get_origin(plain) is tuple:
+        return "texts parted by commas"
+    if get_origin(plain) is dict:
+        return "JSON by name"
+    if name.endswith("_rate"):
+        return "a rate, as `1000/s`, `100/min` or `unlimited`"
     if get_origin(plain) is Literal:
         return "one of " + ", ".join(f"`{choice}`" for choice in get_args(plain))
     words = {bool: "`true` or `false`", int: "a whole number", float: "a number", Path: "a path", str: "text"}[plain]

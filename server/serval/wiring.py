@@ -30,6 +30,7 @@ from serval.models.attempts import Attempts
 from serval.models.conversions import Conversions
 from serval.models.live import LiveModels
 from serval.models.service import ModelService
+from serval.plans import rate_of
 from serval.predictions.history import History
 from serval.predictions.past import PastPredictions
 from serval.predictions.service import PredictionService
@@ -158,7 +159,7 @@ async def _check_redis(redis: Redis) -> None:
 def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox, cache_secret: bytes | None) -> Wiring:
     metrics = Metrics()
     plane = open_data_plane(settings, cache_secret)
-    publisher = Publisher(plane, settings.predict_rate)
+    publisher = Publisher(plane, rate_of(settings.predict_rate))
     storage = DiskStorage(settings.data_dir / "models", settings.disk_floor_bytes)
     changes = Changes(database, metrics.changes, log)
     bell = Bell(redis, changes, metrics.redis_failures, log)

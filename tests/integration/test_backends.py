@@ -14,7 +14,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from backends import Postgres, Redis, without
+from backends import Postgres, Redis, valkey, without
 from client import SERVAL, Client, serving
 
 IRIS = load_iris()
@@ -23,22 +23,9 @@ MODEL = pickle.dumps(LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.targe
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    try:
-        server.ask("CREATE DATABASE serval;")
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    server = Redis(tmp_path_factory.mktemp("redis"))
-    try:
+    with valkey(tmp_path_factory.mktemp("redis")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -235,16 +235,6 @@ def test_what_is_older_than_the_setting_is_forgotten(tmp_path: Path) -> None:
         while len(items := listed(client)) > 2:
             assert time.monotonic() < deadline
     assert [item["id"] for item in items] == [last, aged]
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    try:
-        server.ask("CREATE DATABASE serval;")
-        yield server
-    finally:
-        server.close()
 
 
 def test_what_was_predicted_while_the_database_was_away_is_written_when_it_is_back(database: Postgres, tmp_path: Path) -> None:

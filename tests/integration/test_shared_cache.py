@@ -29,28 +29,15 @@ BOB = keys.new_key()
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    server = Redis(tmp_path_factory.mktemp("cache"))
-    try:
+    with valkey(tmp_path_factory.mktemp("cache")) as server:
         yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    try:
-        server.ask("CREATE DATABASE serval;")
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module")
 def replicas(database: Postgres, cache: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Client]]:
     """Two servers that share all but their process, and a model `iris` of each of two users that always asks the cache."""
     with ExitStack() as stack:
-        redis_url = stack.enter_context(valkey(tmp_path_factory.mktemp("redis")))
+        redis_url = stack.enter_context(valkey(tmp_path_factory.mktemp("redis"))).url
         settings = {"SERVAL_DATABASE_URL": database.url(), "SERVAL_REDIS_URL": redis_url, "SERVAL_CACHE_URL": cache.url}
         first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
         one = stack.enter_context(serving(first, settings))

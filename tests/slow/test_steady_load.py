@@ -14,7 +14,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from backends import Postgres, Redis, free_port
+from backends import Postgres, Redis, free_port, valkey
 from client import Client, serving
 from kills import children
 from steady import Row, Steady
@@ -30,7 +30,7 @@ class Scene:
     """A server on a PostgreSQL and a Redis of its own, with a model of two versions."""
 
     client: Client
-    postgres: Postgres
+    database: Postgres
     redis: Redis
     expected: dict[int, Any]
 
@@ -39,19 +39,15 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with ExitStack() as stack:
-        postgres = Postgres(tmp_path_factory.mktemp("postgres"))
-        stack.callback(postgres.close)
-        postgres.ask("CREATE DATABASE serval;")
-        redis = Redis(tmp_path_factory.mktemp("redis"))
-        stack.callback(redis.stop)
+        redis = stack.enter_context(valkey(tmp_path_factory.mktemp("redis")))
         settings = {
-            "SERVAL_DATABASE_URL": postgres.url(), "SERVAL_REDIS_URL": redis.url, "SERVAL_PORT": str(free_port()),
+            "SERVAL_DATABASE_URL": database.url(), "SERVAL_REDIS_URL": redis.url, "SERVAL_PORT": str(free_port()),
             "SERVAL_CONVERT_SPARES": "false",
         }  # fmt: skip
         client = stack.enter_context(serving(tmp_path_factory.mktemp("serval") / "data", settings))
-        yield Scene(client, postgres, redis, {number: put_live(client, number) for number in (1, 2)})
+        yield Scene(client, database, redis, {number: put_live(client, number) for number in (1, 2)})
 
 
 def put_live(client: Client, number: int) -> Any:
@@ -96,11 +92,11 @@ def test_redis_stopped_paused_and_started_again_disturbs_nobody(scene: Scene) ->
 def test_a_database_that_is_away_for_a_while_disturbs_nobody(scene: Scene) -> None:
     with scene.steady() as steady:
         steady.await_more(200)
-        scene.postgres.stop()
+        scene.database.stop()
         until = time.monotonic() + 10  # of the 30 s that a caller is believed
         while time.monotonic() < until:
             steady.await_more(100)
-        scene.postgres.start()
+        scene.database.start()
         steady.await_more(200)
     assert (steady.wrong, steady.cut_off, steady.refused) == ([], 0, 0)
 

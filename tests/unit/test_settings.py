@@ -145,3 +145,39 @@ def test_every_setting_is_documented_as_it_is(setting: Described) -> None:
     row = f"| `{setting.environment}` | {setting.accepts} | {setting.default} | {setting.description} |"
     assert row in (root / "docs" / "settings.md").read_text().splitlines()
     assert f"# {setting.environment}=" in (root / ".env.example").read_text()
+
+
+def test_lists_rates_and_plans_have_a_form_for_one_line_and_one_for_toml(tmp_path: Path) -> None:
+    toml = tmp_path / "serval.toml"
+    toml.write_text('trusted_proxies = ["10.0.0.0/8", "::1"]\napi_rate = "5/h"\n[plans.free]\npredict_rate = "10/s"\n')
+    line = {
+        "SERVAL_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+        "SERVAL_API_RATE": "5/h",
+        "SERVAL_PLANS": '{"free": {"predict_rate": "10/s"}}',
+    }
+    assert load(toml=toml) == load(environ=line)
+    assert load(toml=toml).plans["free"].predict_rate == "10/s"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("SERVAL_API_RATE", "0/s", "expected a rate, as `1000/s`"),
+        ("SERVAL_PREDICT_RATE", "often", "expected a rate, as `1000/s`"),
+        ("SERVAL_PLANS", '{"free": {"rate": 1}}', "unknown field `rate`"),
+        ("SERVAL_PLANS", "free", "expected JSON by name"),
+    ],
+)
+def test_a_limit_that_is_not_understood_is_refused(name: str, text: str, told: str) -> None:
+    assert told in refusal(environ={name: text})
+
+
+def test_a_setting_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("redis://:s3cret@cache:6379/0\n")
+    assert load(environ={"SERVAL_REDIS_URL_FILE": str(secret)}).redis_url == "redis://:s3cret@cache:6379/0"
+    missing = refusal(environ={"SERVAL_REDIS_URL_FILE": str(tmp_path / "none")})
+    assert "`SERVAL_REDIS_URL_FILE` in the environment names" in missing
+    both = refusal(environ={"SERVAL_REDIS_URL_FILE": str(secret), "SERVAL_REDIS_URL": "redis://a"})
+    assert "give one of them" in both
+    assert "no setting of Serval" in refusal(environ={"SERVAL_NONE_FILE": str(secret)})

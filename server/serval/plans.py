@@ -1,0 +1,40 @@
+"""Rates as people write them, and plans: named sets of limits."""
+
+from typing import Annotated
+
+import msgspec
+
+UNLIMITED = "unlimited"
+WINDOWS = {"s": 1, "min": 60, "h": 3600, "day": 86_400}
+
+RateText = Annotated[str, msgspec.Meta(pattern=rf"^([1-9][0-9]{{0,8}}(/(s|min|h|day))?|{UNLIMITED})$")]
+"""`1000/s`, `100/min`, `5/h`, `10/day`; `1000` is by the second; `unlimited`."""
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """How often something may be done: `count` times in `seconds`."""
+
+    count: int
+    seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.count}/{next(unit for unit, seconds in WINDOWS.items() if seconds == self.seconds)}"
+
+
+def rate_of(text: str | None) -> Rate | None:
+    """Read what `RateText` has let through; None: without limit."""
+    if text is None or text == UNLIMITED:
+        return None
+    count, _, unit = text.partition("/")
+    return Rate(int(count), WINDOWS[unit or "s"])
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The limits of the users whose `subscription_tier` names it; what it leaves out is as the settings say."""
+
+    api_rate: RateText | None = None
+    """Requests of one user, predictions apart."""
+    predict_rate: RateText | None = None
+    """Predictions of one user."""
+    monthly_quota: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Predictions that each key of a user may make in a calendar month (UTC), unless the key says otherwise."""
