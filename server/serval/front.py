@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from serval.auth.keys import presented_key
+from serval.auth.credentials import presented
 from serval.data_plane import DataPlane, Front, FrontLimits
 from serval.errors import ServalError, TooLarge, TooSlow, Unavailable
 from serval.http.probes import LIVE
@@ -77,9 +77,9 @@ def _refusals_of_the_core() -> dict[str, ServalError]:
 
 def _own_refusals(settings: Settings) -> dict[str, ServalError]:
     return {
-        "no_key": _raised(lambda: presented_key([])),
-        "not_bearer": _raised(lambda: presented_key([(b"authorization", b"Basic")])),
-        "not_a_key": _raised(lambda: presented_key([(b"x-api-key", b"none")])),
+        "no_key": _raised(lambda: presented([])),
+        "not_bearer": _raised(lambda: presented([(b"authorization", b"Basic")])),
+        "not_a_key": _raised(lambda: presented([(b"x-api-key", b"none")])),
         "unknown_key": unknown_key(),
         "too_large": TooLarge("The body is larger than this route takes."),
         "too_slow": TooSlow(f"The body did not arrive within {settings.body_timeout_seconds:g} s (`body_timeout_seconds`)."),

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, MetaData, TypeDecorator
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 
@@ -26,6 +27,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 Moment = Annotated[datetime, mapped_column(UtcDateTime)]
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 CreatedAt = Annotated[datetime, mapped_column(UtcDateTime, default=now)]
 
 

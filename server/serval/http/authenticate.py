@@ -1,16 +1,18 @@
-"""Who is calling, found out before the body is read."""
+"""Who is calling and may they, found out before the body is read."""
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serval.auth.caller import Caller, FindCaller
-from serval.auth.keys import digest, presented_key
+from serval.auth.caller import Caller, FindCaller, Origin
+from serval.auth.credentials import presented
+from serval.auth.permissions import permission_of
 from serval.http.observe import note
+from serval.http.problems import request_id_of
 
 
 class Authenticate(ASGIMiddleware):
-    """Refuses calls without a valid key, but for routes that say `public` or `own_authentication`."""
+    """Holds each call to the permission of its route. Predictions are checked by the data plane, which knows who has called before."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -18,12 +20,19 @@ class Authenticate(ASGIMiddleware):
         self._find_caller = find_caller
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        opt = scope["route_handler"].opt
-        if not opt.get("public") and not opt.get("own_authentication"):
-            caller = await self._find_caller(digest(presented_key(scope["headers"])))
+        permission = permission_of(str(scope.get("method")), scope["path_template"])
+        if not permission.is_public and not scope["route_handler"].opt.get("own_authentication"):
+            caller = await self._find_caller(presented(scope["headers"]), origin_of(scope))
+            permission.check(caller)
             scope["user"] = caller
             note(scope, user=caller.user_id)
         await next_app(scope, receive, send)
+
+
+def origin_of(scope: Scope) -> Origin:
+    """Where a request came from."""
+    client = scope["client"]
+    return Origin(client[0] if client else "", request_id_of(scope))
 
 
 def provide_caller(scope: Scope) -> Caller:

@@ -33,7 +33,7 @@ def openapi_config() -> OpenAPIConfig:
         title="Serval",
         version=__version__,
         description="Predictions of trained models over HTTP.",
-        openapi_router=_SchemaRouter("/", route_handlers=_pages(), include_in_schema=False, opt={"public": True}),
+        openapi_router=_SchemaRouter("/", route_handlers=pages(), include_in_schema=False),
         render_plugins=[_Contract(path="/openapi.json", media_type=MediaType.JSON)],
         components=Components(
             security_schemes={
@@ -47,7 +47,7 @@ def openapi_config() -> OpenAPIConfig:
     return config
 
 
-def _pages() -> list[ControllerRouterHandler]:
+def pages() -> list[ControllerRouterHandler]:
     files = create_static_files_router(ASSETS_PATH, directories=[ASSETS], cache_control=CacheControlHeader(max_age=3600, public=True))
     return [show_swagger, show_redoc, show_errors, files]
 

@@ -80,27 +80,24 @@ class Info(msgspec.Struct):
     docs: str
 
 
-_PUBLIC = {"public": True}
 _NOT_READY = {503: ResponseSpec(Status, generate_examples=False, description="The process is starting or about to stop.")}
 
 
-@get("/health", summary="How the service and what it stands on are", tags=["Seeing"], opt=_PUBLIC, operation_class=PUBLIC)
+@get("/health", summary="How the service and what it stands on are", tags=["Seeing"], operation_class=PUBLIC)
 async def health(probes: NamedDependency[Probes]) -> Health:
     return await probes.health()
 
 
-@get("/health/live", summary="The process is alive", tags=["Seeing"], opt=_PUBLIC, operation_class=PUBLIC)
+@get("/health/live", summary="The process is alive", tags=["Seeing"], operation_class=PUBLIC)
 async def live() -> Status:
     return LIVE
 
 
-@get(
-    "/health/ready", summary="The process may be sent requests", tags=["Seeing"], opt=_PUBLIC, responses=_NOT_READY, operation_class=PUBLIC
-)
+@get("/health/ready", summary="The process may be sent requests", tags=["Seeing"], responses=_NOT_READY, operation_class=PUBLIC)
 async def ready(probes: NamedDependency[Probes]) -> Response[Status]:
     return Response(Status("ready"), status_code=200) if probes.is_ready else Response(Status("not ready"), status_code=503)
 
 
-@get("/info", summary="What is running", tags=["Seeing"], opt=_PUBLIC, operation_class=PUBLIC)
+@get("/info", summary="What is running", tags=["Seeing"], operation_class=PUBLIC)
 async def info() -> Info:
     return Info("serval", __version__, ".".join(map(str, sys.version_info[:3])), len(os.sched_getaffinity(0)), "/docs")

@@ -2,17 +2,18 @@
 
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from serval.db.base import CreatedAt, Moment, Table
+from serval.db.base import CreatedAt, Json, Moment, Table
 from serval.models.lifecycle import Lifecycle, Status
 from serval.users.tables import User
 
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Cache = Literal["off", "l1", "l2", "auto"]
 """The levels of the cache that a model uses; `auto`: the second one where it pays."""
+Permission = Literal["predict", "manage"]
+"""`predict`: ask it and see what it is; `manage`: also its versions and settings, but not to whom it belongs."""
+_EVERYBODY = text("user_id IS NULL")
 _NOT_DELETED = text("deleted_at IS NULL")
 
 
@@ -35,6 +36,26 @@ class Model(Table):
     created_at: Mapped[CreatedAt]
     deleted_at: Mapped[Moment | None]
     owner: Mapped[User] = relationship(lazy="joined", innerjoin=True)
+
+
+class Share(Table):
+    """Others who may use a model."""
+
+    __tablename__ = "shares"
+    __table_args__ = (
+        UniqueConstraint("model_id", "user_id"),
+        Index("uq_shares_model_id_everybody", "model_id", unique=True, sqlite_where=_EVERYBODY, postgresql_where=_EVERYBODY),
+        Index(None, "user_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    """None: everybody who is known."""
+    permission: Mapped[Permission] = mapped_column(String(10))
+    created_at: Mapped[CreatedAt]
+    model: Mapped[Model] = relationship(lazy="joined", innerjoin=True)
+    user: Mapped[User | None] = relationship(lazy="joined")
 
 
 class Version(Table):

@@ -11,7 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 
 from serval.auth.caller import Caller
-from serval.auth.keys import digest, presented_key
+from serval.auth.credentials import presented
 from serval.data_plane import Answer
 from serval.errors import (
     Conflict,
@@ -24,6 +24,7 @@ from serval.errors import (
     UnsupportedContent,
     WrongFeatures,
 )
+from serval.http.authenticate import origin_of
 from serval.http.contract import operation
 from serval.http.observe import note
 from serval.http.problems import keyed_responses
@@ -114,7 +115,9 @@ async def test_model(
     version = await models.get_live_version(caller, model)
     example = version.example or {}
     question = Question(
-        caller=caller.key_digest,
+        caller=caller.digest,
+        credential=presented(request.scope["headers"]),
+        origin=caller.origin,
         shape="full",
         model=version.model_id,
         version=version.number,
@@ -135,8 +138,11 @@ def _question(
 ) -> Question:
     if request.scope["query_string"]:
         request.check_query("version", "alias", "outputs")
+    credential = presented(request.scope["headers"])
     return Question(
-        caller=digest(presented_key(request.scope["headers"])),
+        caller=credential.digest,
+        credential=credential,
+        origin=origin_of(request.scope),
         shape=shape,
         model=model,
         version=version,
@@ -169,7 +175,7 @@ def _csv_parameters(request: HttpRequest) -> dict[str, str] | None:
 
 
 async def _respond(request: HttpRequest, predictions: PredictionService, question: Question) -> Response[bytes]:
-    await predictions.admit(question.caller)
+    await predictions.admit(question)
     answer = await predictions.answer(question, await request.body())
     note(request.scope, model=answer.model, version=answer.version_number, user=predictions.user_of(question.caller))
     return Response(answer.body, media_type="application/json", headers=_headers(answer))

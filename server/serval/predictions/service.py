@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from serval.auth.caller import FindCaller
+from serval.auth.caller import FindCaller, Origin
+from serval.auth.credentials import Presented
 from serval.data_plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
 from serval.errors import Unavailable, UnsupportedContent
 from serval.models.live import LiveModels
@@ -29,7 +30,9 @@ class Question(msgspec.Struct):
     """What a request asks, besides its rows."""
 
     caller: bytes
-    """SHA-256 of the key presented."""
+    """SHA-256 of the credential."""
+    credential: Presented
+    origin: Origin
     shape: Literal["short", "full"]
     model: str | None
     """Id, name or `owner/name`; None: the body says it."""
@@ -60,10 +63,10 @@ class PredictionService:
         self._live = live
         self._max_rows = max_rows
 
-    async def admit(self, key_digest: bytes) -> None:
+    async def admit(self, question: Question) -> None:
         """Look up a caller that is not known here: before the body, for which nobody else is asked. Raises NotAuthenticated."""
-        if self.user_of(key_digest) is None:
-            await self._install_caller(key_digest)
+        if self.user_of(question.caller) is None:
+            await self._install_caller(question)
 
     async def answer(self, question: Question, body: bytes) -> Answer:
         """Return the encoded answer. Raises the ServalError that explains why there is none."""
@@ -99,7 +102,7 @@ class PredictionService:
 
     async def _mend(self, question: Question, refusal: Refusal) -> None:
         if refusal.code == "unknown_caller":
-            await self._install_caller(question.caller)
+            await self._install_caller(question)
         elif refusal.code == "model_loading":
             await self._live.set_runaways_aside()
             await self._live.ensure_loaded(refusal.arguments["version_id"])
@@ -110,11 +113,12 @@ class PredictionService:
                 await self._live.set_runaways_aside()
             raise refusal_error(refusal)
 
-    async def _install_caller(self, digest: bytes) -> None:
-        """Check a key and make it known. Raises NotAuthenticated."""
+    async def _install_caller(self, question: Question) -> None:
+        """Check a credential and make it known. Raises NotAuthenticated."""
+        digest = question.caller
         for _ in range(CHECKS):
             epoch = self._publisher.epoch(digest)
-            caller = await self._find_caller(digest)
+            caller = await self._find_caller(question.credential, question.origin)
             if self._publisher.put_caller(digest, caller.user_id, epoch, is_admin=caller.is_admin, expires_at=caller.expires_at):
                 return
         raise Unavailable("Keys are being revoked faster than this one can be checked: try again in a second.")

@@ -7,7 +7,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from serval.auth import keys
-from serval.auth.caller import Caller
+from serval.auth.caller import SCOPES, Caller, Origin
+from serval.auth.credentials import Presented
 from serval.changes import Changes
 from serval.data_plane import Publisher
 from serval.db.base import now
@@ -33,12 +34,27 @@ class UserService:
         self._changes = changes
         changes.on("key", lambda digest: publisher.forget_caller(bytes.fromhex(digest)), reset=publisher.forget_callers)
 
-    async def find_caller(self, digest: bytes) -> Caller:
-        """Return who a key belongs to, by its SHA-256. Raises NotAuthenticated."""
-        key = None if self._publisher.is_unknown(digest) else await self._find_key(digest)
+    async def find_caller(self, presented: Presented, origin: Origin) -> Caller:
+        """Return who presents a credential. Raises NotAuthenticated."""
+        digest = presented.digest
+        key = None if presented.kind == "token" or self._publisher.is_unknown(digest) else await self._find_key(digest)
         if key is None:
             raise unknown_key()
-        return Caller(key.user_id, key.user.username, key.user.role, key.id, key.digest, key.expires_at)
+        return Caller(
+            user_id=key.user_id,
+            username=key.user.username,
+            role=key.user.role,
+            scopes=frozenset(key.scopes),
+            models=None if key.models is None else frozenset(key.models),
+            key_id=key.id,
+            session_id=None,
+            digest=key.digest,
+            expires_at=key.expires_at,
+            api_rate=None,
+            predict_limits=(),
+            quota=None,
+            origin=origin,
+        )
 
     async def _find_key(self, digest: bytes) -> ApiKey | None:
         async with self._database.read() as session:
@@ -69,6 +85,7 @@ class UserService:
             name=name.strip(),
             digest=keys.digest(secret),
             prefix=keys.visible_prefix(secret),
+            scopes=list(SCOPES),
             created_at=now(),
             expires_at=expires_at,
             revoked_at=None,

@@ -1,0 +1,36 @@
+"""The table of who did what to which thing."""
+
+from typing import Any, Literal
+
+from sqlalchemy import Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from serval.db.base import Json, Moment, Table
+
+Outcome = Literal["success", "failure"]
+
+
+class AuditEntry(Table):
+    """One act. The database refuses to change a row; ids begin with the time, so their order is its order."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "owner_id", "id"), Index(None, "actor_id", "id"), Index(None, "action", "id"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    at: Mapped[Moment]
+    actor_id: Mapped[str | None] = mapped_column(String(40))
+    """User id; None: nobody who is known, or the server itself."""
+    actor: Mapped[str] = mapped_column(String(254))
+    """Username, or what a failed login gave for one."""
+    credential_id: Mapped[str | None] = mapped_column(String(40))
+    """Of the key or the session."""
+    action: Mapped[str] = mapped_column(String(40))
+    subject_id: Mapped[str | None] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(String(200))
+    """What the thing was called at the time."""
+    owner_id: Mapped[str | None] = mapped_column(String(40))
+    """User id of whoever the thing belongs to, who may see the entry."""
+    outcome: Mapped[Outcome] = mapped_column(String(10))
+    address: Mapped[str] = mapped_column(String(45))
+    request_id: Mapped[str] = mapped_column(String(128))
+    details: Mapped[dict[str, Any] | None] = mapped_column(Json)
