@@ -7,14 +7,15 @@ use tokio::runtime::Runtime;
 
 use crate::cache::{Cache, Key, Keys, random};
 use crate::callers::{Caller, Callers};
-use crate::clock::{monotonic_nanoseconds, seconds_between, unix_nanoseconds};
+use crate::clock::{monotonic_nanoseconds, now_seconds, seconds_between, unix_nanoseconds};
 use crate::compute::{Compute, Run};
 use crate::encode::{self, Frame};
 use crate::engine::{Batch, Engine, Version};
 use crate::error::{Code, Fault, Refusal};
 use crate::history::{self, Answered, Door, History};
+use crate::meters::{Meters, Reserved};
 use crate::metrics::{Metrics, Stage};
-use crate::rates::Ledger;
+use crate::rates::{Ledger, RateState};
 use crate::redis::Redis;
 use crate::routes::{Levels, Published, Route, Routes, Selector, Target};
 use crate::rows::{self, Columns, Outline, Rows, TooMany};
@@ -28,6 +29,7 @@ pub struct Plane {
     pub routes: ArcSwap<Routes>,
     pub callers: Callers,
     pub rates: Ledger,
+    pub meters: Meters,
     pub engine: Engine,
     pub cache: Cache,
     /// The second cache level, where there is one.
@@ -115,7 +117,17 @@ pub struct Answer {
     pub cache_hits: usize,
     pub level_two_hits: usize,
     pub latency_seconds: f64,
+    pub unix_nanoseconds: u64,
     pub times: Times,
+    /// What is left of the caller's tightest rate; None: it has none.
+    pub rate: Option<RateState>,
+}
+
+/// What a prediction has paid.
+#[derive(Debug, Default)]
+struct Paid {
+    reserved: Reserved,
+    rate: Option<RateState>,
 }
 
 /// Where the time of an answer went.
@@ -202,6 +214,7 @@ pub struct Pending {
     looked: Option<Looked>,
     asks_level_two: bool,
     times: Times,
+    paid: Paid,
 }
 
 impl Plane {
@@ -212,6 +225,7 @@ impl Plane {
             routes: ArcSwap::default(),
             callers: Callers::new(),
             rates: Ledger::default(),
+            meters: Meters::default(),
             engine: Engine::default(),
             cache: Cache::new(settings.cache_bytes, blake3::derive_key("serval cache keys 1", &secret)),
             redis: None,
@@ -302,9 +316,13 @@ impl Plane {
     }
 
     /// The rest of a prediction that is not for the thread that read it. Whoever drops it has no use for the answer any more.
-    pub async fn finish(&self, pending: Pending) -> Result<Answer, Stop> {
-        let counters = pending.found.target.counters.clone();
-        let result = self.run_pending(pending).await;
+    ///
+    /// Dropped, it gives back what it took of the quota, because nothing was answered; not of the rates, or hanging up would make
+    /// runs free.
+    pub async fn finish(&self, mut pending: Pending) -> Result<Answer, Stop> {
+        let (caller, counters) = (pending.found.caller.clone(), pending.found.target.counters.clone());
+        let paid = std::mem::take(&mut pending.paid);
+        let result = self.settled(&caller, paid, self.run_pending(pending).await);
         match &result {
             Err(Stop::Refused(refusal)) => self.metrics.refused(refusal),
             Err(Stop::Failed(_)) => counters.failed.add(1),
@@ -427,11 +445,43 @@ impl Plane {
 
     /// pay → key → level one → run → encode → remember.
     fn predicted(&self, asked: Asked, found: &Found, batch: Batch<'_>, is_list: bool, parse_seconds: f64) -> Result<Answer, Stop> {
-        self.rates.charge(&found.caller.accounts)?;
+        let paid = self.pay(&found.caller)?;
         let outcome = self.outcome(asked, found, batch, is_list, parse_seconds).inspect_err(|stop| {
             found.target.counters.failed.add(usize::from(matches!(stop, Stop::Failed(_))));
-        })?;
-        Ok(self.answered(asked, found, &outcome, is_list, batch.rows, || self.history.rows(&found.version.signature, batch)))
+        });
+        let seen = || self.history.rows(&found.version.signature, batch);
+        let result = outcome.map(|outcome| self.answered(asked, found, &outcome, is_list, batch.rows, seen));
+        self.settled(&found.caller, paid, result)
+    }
+
+    /// Whether a caller could pay for a prediction now.
+    pub fn peek(&self, caller: &Caller) -> Result<(), Refusal> {
+        caller.peek_quota().and_then(|()| self.rates.peek(&caller.accounts)).inspect_err(|refusal| self.metrics.refused(refusal))
+    }
+
+    fn pay(&self, caller: &Caller) -> Result<Paid, Refusal> {
+        let reserved = caller.reserve()?;
+        Ok(Paid { reserved, rate: self.rates.charge(&caller.accounts)? })
+    }
+
+    /// An answer keeps what it has paid, what is pending takes it along; anything else gives it back, to be charged again by whoever asks again.
+    #[inline]
+    fn settled(&self, caller: &Caller, paid: Paid, result: Result<Answer, Stop>) -> Result<Answer, Stop> {
+        match result {
+            Ok(mut answer) => {
+                paid.reserved.answered(answer.unix_nanoseconds);
+                answer.rate = paid.rate;
+                Ok(answer)
+            }
+            Err(Stop::Later(mut pending)) => {
+                pending.paid = paid;
+                Err(Stop::Later(pending))
+            }
+            Err(stop) => {
+                self.rates.refund(&caller.accounts);
+                Err(stop)
+            }
+        }
     }
 
     /// encode → count → remember for the history. `seen`: asked for where the history takes it.
@@ -470,7 +520,9 @@ impl Plane {
             cache_hits: outcome.cache_hits,
             level_two_hits: outcome.level_two_hits,
             latency_seconds: seconds_between(asked.started_nanoseconds, encoded_at),
+            unix_nanoseconds,
             times: Times { encode_seconds: seconds_between(encoding_since, encoded_at), ..outcome.times },
+            rate: None,
         };
         count(&answer);
         let answered = Answered {
@@ -603,7 +655,7 @@ impl Pending {
             None => (batch.numbers.to_vec(), batch.strings.to_vec()),
         };
         let strings = strings.into_iter().map(Box::from).collect();
-        Self { asked, found, is_list, seen, numbers, strings, looked, asks_level_two, times }
+        Self { asked, found, is_list, seen, numbers, strings, looked, asks_level_two, times, paid: Paid::default() }
     }
 
     /// Keep only some of the rows that have to be run.
@@ -648,7 +700,7 @@ impl Looked {
     fn up(cache: &Cache, found: &Found, batch: Batch<'_>, kept: Kept, now_nanoseconds: u64) -> Self {
         let signature = &found.version.signature;
         let (n, m, width) = (signature.numbers(), signature.strings(), signature.width());
-        let mut keys: Keys<'_> = cache.keys(&found.version.scope(&found.published.route.owner));
+        let mut keys: Keys<'_> = cache.keys(&found.version.scope(found.published.route.tenant(&found.caller)));
         let mut looked = Self { words: vec![0; batch.rows * width], missing: vec![], keys: Vec::with_capacity(batch.rows), kept };
         for row in 0..batch.rows {
             let key = keys.of(&batch.numbers[row * n..(row + 1) * n], &batch.strings[row * m..(row + 1) * m]);
@@ -722,11 +774,6 @@ fn expiry(now_nanoseconds: u64, ttl_seconds: f64) -> u64 {
 #[allow(clippy::cast_precision_loss, reason = "an estimate")]
 fn seconds_to_read(body: &[u8]) -> f64 {
     body.len() as f64 * READ_SECONDS_PER_BYTE
-}
-
-#[allow(clippy::cast_precision_loss, reason = "seconds since 1970, to the microsecond")]
-pub fn now_seconds() -> f64 {
-    unix_nanoseconds() as f64 / 1e9
 }
 
 fn place(published: &Published, target: &Target) -> Place {

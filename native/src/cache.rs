@@ -98,7 +98,7 @@ impl Cache {
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
     pub version: &'a str,
-    /// The owner of the model: two owners of the same file share nothing.
+    /// Who asks: two users share nothing, not even of a model that both may ask. Empty: all who ask a public model.
     pub tenant: &'a str,
     /// Digest of the engine: ONNX Runtime, CPU features, tile.
     pub engine: &'a [u8; 32],

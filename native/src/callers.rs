@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::error::{Code, Refusal};
+use crate::meters::{Meter, Quota, Reserved};
 use crate::rates::Account;
 
 /// SHA-256 of a key.
@@ -29,6 +30,21 @@ pub struct Caller {
     pub expires_seconds: f64,
     /// What a prediction is charged to; empty: it is not limited.
     pub accounts: Box<[Arc<Account>]>,
+    /// Of its key; None: its predictions are not counted.
+    pub meter: Option<Arc<Meter>>,
+    pub quota: Option<Quota>,
+}
+
+impl Caller {
+    /// Pay for one prediction out of the quota, or be refused.
+    pub fn reserve(&self) -> Result<Reserved, Refusal> {
+        self.meter.as_ref().map_or_else(|| Ok(Reserved::default()), |meter| meter.reserve(self.quota))
+    }
+
+    /// Whether the quota would refuse one prediction now; pays nothing.
+    pub fn peek_quota(&self) -> Result<(), Refusal> {
+        if let (Some(meter), Some(quota)) = (&self.meter, self.quota) { meter.peek(quota) } else { Ok(()) }
+    }
 }
 
 /// What is known of a key without asking the database.
@@ -93,6 +109,19 @@ impl Callers {
         let mut copy = HashMap::clone(&place.known.load());
         copy.remove(digest);
         place.known.store(Arc::new(copy));
+    }
+
+    /// Forget every caller of a user, and let none in that was checked before.
+    pub fn revoke_user(&self, user: &str) {
+        for place in &self.shelves {
+            let mut revocations = place.lock();
+            *revocations += 1;
+            let known = place.known.load();
+            if known.values().any(|caller| *caller.user == *user) {
+                let others = known.iter().filter(|(_, caller)| *caller.user != *user);
+                place.known.store(Arc::new(others.map(|(digest, caller)| (*digest, caller.clone())).collect()));
+            }
+        }
     }
 
     /// Forget every caller: any of them may have been revoked.
@@ -185,7 +214,12 @@ mod tests {
     use super::*;
 
     fn caller(can_predict: bool, expires_seconds: f64) -> Arc<Caller> {
-        Arc::new(Caller { user: "usr_1".into(), is_admin: false, can_predict, models: None, expires_seconds, accounts: Box::default() })
+        caller_of("usr_1", can_predict, expires_seconds)
+    }
+
+    fn caller_of(user: &str, can_predict: bool, expires_seconds: f64) -> Arc<Caller> {
+        let (is_admin, models, accounts, meter, quota) = Default::default();
+        Arc::new(Caller { user: user.into(), is_admin, can_predict, models, expires_seconds, accounts, meter, quota })
     }
 
     fn put(callers: &Callers, digest: Digest, caller: &Arc<Caller>) -> bool {
@@ -221,8 +255,30 @@ mod tests {
     }
 
     #[test]
+    fn all_callers_of_a_revoked_user_are_unknown_at_once_and_no_others() {
+        let callers = Callers::new();
+        for (first, user) in [(1, "usr_1"), (2, "usr_1"), (1, "usr_2")] {
+            let mut digest = [7; 32];
+            (digest[0], digest[31]) = (first, user.as_bytes()[4]);
+            put(&callers, digest, &caller_of(user, true, 100.0));
+        }
+        callers.revoke_user("usr_1");
+        let known = |first, user: u8| {
+            let mut digest = [7; 32];
+            (digest[0], digest[31]) = (first, user);
+            matches!(callers.look(&digest, 0.0), Look::Known(_))
+        };
+        assert_eq!((known(1, b'1'), known(2, b'1'), known(1, b'2')), (false, false, true));
+    }
+
+    #[test]
     fn a_caller_checked_before_a_revocation_is_not_installed() {
-        for revoke in [|callers: &Callers| callers.revoke(&[7; 32]), |callers: &Callers| callers.revoke_all()] {
+        let ways = [
+            |callers: &Callers| callers.revoke(&[7; 32]),
+            |callers: &Callers| callers.revoke_all(),
+            |callers: &Callers| callers.revoke_user("usr_1"),
+        ];
+        for revoke in ways {
             let callers = Callers::new();
             let epoch = callers.epoch(&[7; 32]);
             revoke(&callers);

@@ -17,6 +17,17 @@ pub fn unix_nanoseconds() -> u64 {
     read(libc::CLOCK_REALTIME)
 }
 
+/// Unix seconds in UTC, to the microsecond.
+pub fn now_seconds() -> f64 {
+    unix_seconds(unix_nanoseconds())
+}
+
+/// `unix_nanoseconds` in seconds.
+#[allow(clippy::cast_precision_loss, reason = "seconds since 1970, to the microsecond")]
+pub fn unix_seconds(unix_nanoseconds: u64) -> f64 {
+    unix_nanoseconds as f64 / 1e9
+}
+
 /// Seconds from one reading to another; 0 if they are the wrong way round.
 #[allow(clippy::cast_precision_loss, reason = "a difference of readings is small")]
 pub fn seconds_between(from_nanoseconds: u64, to_nanoseconds: u64) -> f64 {

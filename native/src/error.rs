@@ -72,10 +72,11 @@ pub enum Code {
     TooLate,
     RanAway,
     RateLimited,
+    QuotaExceeded,
 }
 
 impl Code {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::UnknownCaller,
         Self::Forbidden,
         Self::UnknownModel,
@@ -88,6 +89,7 @@ impl Code {
         Self::TooLate,
         Self::RanAway,
         Self::RateLimited,
+        Self::QuotaExceeded,
     ];
 
     pub fn name(self) -> &'static str {
@@ -104,6 +106,7 @@ impl Code {
             Self::TooLate => "too_late",
             Self::RanAway => "ran_away",
             Self::RateLimited => "rate_limited",
+            Self::QuotaExceeded => "quota_exceeded",
         }
     }
 

@@ -17,21 +17,27 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::answer::{Answer, Ask, Asked, Plane, Question, Stop, now_seconds};
+use crate::answer::{Answer, Ask, Asked, Plane, Question, Stop};
 use crate::callers::Look;
-use crate::clock::{monotonic_nanoseconds, seconds_between};
+use crate::clock::{monotonic_nanoseconds, now_seconds, seconds_between};
 use crate::error::Refusal;
 use crate::forward::{self, App, Unanswered, Unread};
 use crate::head::{self, Head, Predict};
 use crate::history::Door;
 use crate::ids::new_id;
 use crate::metrics::Counter;
+use crate::rates::RateState;
 use crate::templates::{REQUEST_ID, Templates};
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// A body of a refused request that is still read, and for how long.
 const THROWN_AWAY_BYTES: u64 = 64 * 1024;
@@ -154,8 +160,7 @@ impl Front {
     async fn predict(&self, predict: &Predict<'_>, body: Incoming, headers: &HeaderMap) -> Result<Response<Sent>, Left<'_>> {
         match self.plane.callers.look(&predict.caller, now_seconds()) {
             Look::Known(caller) if caller.can_predict => {
-                if let Err(refusal) = self.plane.rates.peek(&caller.accounts) {
-                    self.plane.metrics.refused(&refusal);
+                if let Err(refusal) = self.plane.peek(&caller) {
                     return Ok(unread(body, self.refused(&refusal, headers)).await);
                 }
             }
@@ -208,12 +213,15 @@ impl Front {
         );
         let mut response = Response::new(Sent::Whole(answer.body.into()));
         let headers = response.headers_mut();
-        headers.reserve(8);
+        headers.reserve(if answer.rate.is_some() { 13 } else { 8 });
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(MODEL_VERSION, answer.target.number.into());
         headers.insert(CACHE, HeaderValue::from_static(answer.cache));
         if let Ok(timing) = HeaderValue::try_from(timing) {
             headers.insert(SERVER_TIMING, timing);
+        }
+        if let Some(rate) = &answer.rate {
+            insert_rate(headers, rate);
         }
         insert_request_id(headers, &request_id(request));
         response
@@ -368,6 +376,22 @@ impl Drop for Buffered<'_> {
 
 fn request_id(request: &HeaderMap) -> String {
     head::request_id(request).map_or_else(|| new_id("req_"), str::to_owned)
+}
+
+/// As `serval.http.limits.limit_headers` writes them.
+fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
+    let RateState { account, remaining, reset_seconds } = rate;
+    let (policy, limit) = (account.policy(), account.rate.count);
+    // The kind of a subject is a word of ours, so these are values of headers.
+    if let Ok(value) = HeaderValue::try_from(format!("\"{policy}\";q={limit};w={}", account.rate.seconds)) {
+        headers.insert(RATE_LIMIT_POLICY, value);
+    }
+    if let Ok(value) = HeaderValue::try_from(format!("\"{policy}\";r={remaining};t={reset_seconds}")) {
+        headers.insert(RATE_LIMIT, value);
+    }
+    headers.insert(RATE_LIMIT_LIMIT, limit.into());
+    headers.insert(RATE_LIMIT_REMAINING, (*remaining).into());
+    headers.insert(RATE_LIMIT_RESET, (*reset_seconds).into());
 }
 
 fn insert_request_id(headers: &mut HeaderMap, id: &str) {

@@ -14,6 +14,7 @@ use crate::routes::Selector;
 const KEY_PREFIX: &[u8] = b"srv_";
 const KEY_LENGTH: usize = 55;
 const CHECKSUM_LENGTH: usize = 8;
+const LONGEST_TOKEN: usize = 4096;
 const LONGEST_REQUEST_ID: usize = 128;
 const LONGEST_ALIAS: usize = 50;
 /// Numbers of versions are small; longer ones are for the app to explain.
@@ -221,22 +222,28 @@ fn asks_no_cache(value: &[u8]) -> Option<bool> {
     is_plain.then(|| names.any(|name| name.eq_ignore_ascii_case(b"no-cache")))
 }
 
-/// The digest of the key, or the name of the refusal: what `serval.auth.keys.presented_key` says of it.
+/// The digest of the key or access token, or the name of the refusal: what `serval.auth.keys.presented_key` says of it.
 /// None where that knows more letters and spaces than ASCII has.
 fn caller(credential: Option<Credential<'_>>) -> Option<Result<Digest, &'static str>> {
-    let key = match credential {
+    let (key, may_be_token) = match credential {
         None => return Some(Err("no_key")),
-        Some(Credential::Key(key)) => key,
+        Some(Credential::Key(key)) => (key.trim_ascii(), false),
         Some(Credential::Authorization(value)) => {
             let (scheme, key) = value.split_at(value.iter().position(|&byte| byte == b' ').unwrap_or(value.len()));
             if !scheme.eq_ignore_ascii_case(b"Bearer") {
                 return value.is_ascii().then_some(Err("not_bearer"));
             }
-            key
+            (key.trim_ascii(), true)
         }
     };
-    let key = key.trim_ascii();
-    key.is_ascii().then(|| if is_key(key) { Ok(Sha256::digest(key).into()) } else { Err("not_a_key") })
+    let is_credential = is_key(key) || (may_be_token && is_token(key));
+    key.is_ascii().then(|| if is_credential { Ok(Sha256::digest(key).into()) } else { Err("not_a_key") })
+}
+
+/// Whether it looks like a signed JSON Web Token (RFC 7515, 7.1); what it is worth is known of its digest, or to the app.
+fn is_token(text: &[u8]) -> bool {
+    let is_part = |part: &[u8]| !part.is_empty() && part.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    text.len() <= LONGEST_TOKEN && text.split(|&byte| byte == b'.').count() == 3 && text.split(|&byte| byte == b'.').all(is_part)
 }
 
 fn is_key(key: &[u8]) -> bool {
@@ -360,6 +367,25 @@ mod tests {
         let value = format!("bearer {}", key());
         let request = parts("POST", "/predict", &[("host", "serval:80"), ("content-length", "2"), (AUTHORIZATION.as_str(), &value)]);
         assert!(matches!(read(&request), Head::Predict(_)));
+    }
+
+    #[test]
+    fn a_bearer_may_be_an_access_token() {
+        let token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2ln-_";
+        let asked = |header: &str, value: &str| {
+            let request = parts("POST", "/predict", &[("host", "serval"), ("content-length", "2"), (header, value)]);
+            match read(&request) {
+                Head::Predict(predict) => Ok(predict.caller),
+                Head::Nobody(name) => Err(name),
+                head => panic!("{head:?}"),
+            }
+        };
+        assert_eq!(asked("authorization", &format!("Bearer {token} ")), Ok(Sha256::digest(token).into()));
+        assert_eq!(asked("x-api-key", token), Err("not_a_key"));
+        assert!(asked("authorization", &format!("Bearer a.b.{}", "c".repeat(4092))).is_ok());
+        for other in ["a.b", "a.b.", ".b.c", "a..c", "a.b.c.d", "a.b.c=", "a.b c.d", &format!("a.b.{}", "c".repeat(4093))] {
+            assert_eq!(asked("authorization", &format!("Bearer {other}")), Err("not_a_key"), "{other}");
+        }
     }
 
     #[test]

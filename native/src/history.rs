@@ -299,6 +299,8 @@ mod tests {
                 models: None,
                 expires_seconds: 1.0,
                 accounts: Box::default(),
+                meter: None,
+                quota: None,
             });
             let route = Route {
                 model: "mdl_1".into(),
@@ -311,6 +313,8 @@ mod tests {
                 levels: crate::routes::Levels::Auto,
                 cache_ttl_seconds: None,
                 cache_l2_ttl_seconds: None,
+                is_public: false,
+                shared_with: [].into(),
             };
             let routes = Routes::of([route], |_, _, _| Arc::default());
             let published = routes.model(&caller, "mdl_1").unwrap().clone();

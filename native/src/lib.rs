@@ -21,6 +21,7 @@ mod history;
 mod ids;
 mod listener;
 mod memory;
+mod meters;
 mod metrics;
 mod onnx;
 mod plane;
@@ -53,5 +54,5 @@ mod _native {
     #[pymodule_export]
     use crate::history::Seen;
     #[pymodule_export]
-    use crate::plane::{Answer, DataPlane, Front, FrontLimits, Later, Loaded, NotMine, Outputs, Refusal, Route};
+    use crate::plane::{Answer, DataPlane, Front, FrontLimits, Later, Loaded, NotMine, Outputs, RateState, Refusal, Route};
 }

@@ -13,16 +13,18 @@ use pyo3::types::{PyBytes, PyDict};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::answer::{self, Ask, Asked, Pending, Place, Plane, Question, Settings, Stop, now_seconds};
+use crate::answer::{self, Ask, Asked, Pending, Place, Plane, Question, Settings, Stop};
 use crate::callers::{Caller, Digest, Look};
+use crate::clock::now_seconds;
 use crate::engine::{self, Batch, Measured};
 use crate::error::{self, Fault};
 use crate::forward::App;
 use crate::front;
 use crate::history::{self, Door, Seen};
 use crate::listener::{self, Listener};
+use crate::meters::{Quota, Use};
 use crate::metrics::Gauges;
-use crate::rates::{Rate, Wanted};
+use crate::rates::{self, Account, Rate, Wanted};
 use crate::routes::{self, Levels, Selector};
 use crate::runtime;
 use crate::signature::{Float, Signature};
@@ -65,6 +67,24 @@ pub struct Answer {
     cache_seconds: f64,
     queue_seconds: f64,
     infer_seconds: f64,
+    rate: Option<Py<RateState>>,
+}
+
+#[pyclass(frozen, get_all, module = "serval._native")]
+pub struct RateState {
+    policy: String,
+    limit: u64,
+    window_seconds: u64,
+    remaining: u64,
+    reset_seconds: u64,
+}
+
+impl From<rates::RateState> for RateState {
+    fn from(state: rates::RateState) -> Self {
+        let rates::RateState { account, remaining, reset_seconds } = state;
+        let Rate { count, seconds } = account.rate;
+        Self { policy: account.policy().to_owned(), limit: count, window_seconds: seconds, remaining, reset_seconds }
+    }
 }
 
 #[pyclass(frozen, get_all, module = "serval._native")]
@@ -157,7 +177,7 @@ pub struct Route(routes::Route);
 #[pymethods]
 impl Route {
     #[new]
-    #[pyo3(signature = (*, model, name, owner, owner_username, live, versions, aliases, cache_ttl_seconds, cache = "auto", cache_l2_ttl_seconds = None))]
+    #[pyo3(signature = (*, model, name, owner, owner_username, live, versions, aliases, cache_ttl_seconds, cache = "auto", cache_l2_ttl_seconds = None, is_public, shared_with))]
     #[allow(clippy::too_many_arguments, reason = "a row of the table of routes")]
     fn new(
         model: &str,
@@ -170,6 +190,8 @@ impl Route {
         cache_ttl_seconds: Option<f64>,
         cache: &str,
         cache_l2_ttl_seconds: Option<f64>,
+        is_public: bool,
+        shared_with: Vec<String>,
     ) -> PyResult<Self> {
         Ok(Self(routes::Route {
             model: model.into(),
@@ -182,6 +204,8 @@ impl Route {
             levels: levels(cache)?,
             cache_ttl_seconds,
             cache_l2_ttl_seconds,
+            is_public,
+            shared_with: shared_with.into_iter().map(Into::into).collect(),
         }))
     }
 }
@@ -193,6 +217,13 @@ pub enum Reply {
     Refusal(Refusal),
     NotMine(NotMine),
     Later(Later),
+}
+
+/// What a charge comes to.
+#[derive(IntoPyObject)]
+pub enum Charged {
+    State(RateState),
+    Refusal(Refusal),
 }
 
 /// What a look-up comes to.
@@ -407,33 +438,70 @@ impl DataPlane {
         Ok(self.0.callers.epoch(&sha256(digest)?))
     }
 
+    #[pyo3(signature = (digest, *, user, key, is_admin, can_predict, models, expires_at, limits, quota, epoch))]
     #[allow(clippy::too_many_arguments, reason = "a row of the table of callers")]
     fn put_caller(
         &self,
         digest: &[u8],
         user: &str,
+        key: Option<&str>,
         is_admin: bool,
         can_predict: bool,
         models: Option<Vec<String>>,
         expires_at: f64,
         limits: Vec<(String, u64, u64)>,
+        quota: Option<(u64, u64, f64)>,
         epoch: u64,
     ) -> PyResult<bool> {
-        let models = models.map(|models| models.into_iter().map(Into::into).collect());
-        let account = |(subject, count, seconds): (String, u64, u64)| {
-            if count == 0 || seconds == 0 {
-                return Err(Fault::argument("a rate is something in some time"));
-            }
-            Ok(self.0.rates.account(&subject, Rate { count, seconds }))
+        if key.is_none() && quota.is_some() {
+            return Err(Fault::argument("a quota is that of a key").into());
+        }
+        let caller = Caller {
+            user: user.into(),
+            is_admin,
+            can_predict,
+            models: models.map(|models| models.into_iter().map(Into::into).collect()),
+            expires_seconds: expires_at,
+            accounts: self.accounts(limits)?.into(),
+            meter: key.map(|key| self.0.meters.meter(key, quota.map(|(used, _, ends_seconds)| (used, ends_seconds)))),
+            quota: quota.map(|(_, allowed, ends_seconds)| Quota { allowed, ends_seconds }),
         };
-        let accounts = limits.into_iter().map(account).collect::<Result<_, _>>()?;
-        let caller = Caller { user: user.into(), is_admin, can_predict, models, expires_seconds: expires_at, accounts };
         Ok(self.0.callers.put(sha256(digest)?, &Arc::new(caller), epoch, now_seconds()))
+    }
+
+    fn take_uses(&self, py: Python<'_>) -> Vec<(String, f64, u64)> {
+        let told = |Use { key, last_seconds, predictions }| (key, last_seconds, predictions);
+        py.detach(|| self.0.meters.take()).into_iter().map(told).collect()
+    }
+
+    fn set_used(&self, key: &str, used: u64) {
+        self.0.meters.set_used(key, used);
+    }
+
+    fn charge(&self, py: Python<'_>, limits: Vec<(String, u64, u64)>) -> PyResult<Option<Charged>> {
+        match self.0.rates.charge(&self.accounts(limits)?) {
+            Ok(state) => Ok(state.map(|state| Charged::State(state.into()))),
+            Err(refused) => Ok(Some(Charged::Refusal(refusal(py, refused)?))),
+        }
+    }
+
+    fn peek(&self, py: Python<'_>, limits: Vec<(String, u64, u64)>) -> PyResult<Option<Refusal>> {
+        let peeked = self.0.rates.peek(&self.accounts(limits)?);
+        peeked.err().map(|refused| refusal(py, refused)).transpose()
+    }
+
+    fn refund(&self, limits: Vec<(String, u64, u64)>) -> PyResult<()> {
+        self.0.rates.refund(&self.accounts(limits)?);
+        Ok(())
     }
 
     fn revoke(&self, digest: &[u8]) -> PyResult<()> {
         self.0.callers.revoke(&sha256(digest)?);
         Ok(())
+    }
+
+    fn revoke_user(&self, py: Python<'_>, user: &str) {
+        py.detach(|| self.0.callers.revoke_user(user));
     }
 
     fn revoke_all(&self) {
@@ -470,12 +538,12 @@ impl DataPlane {
     }
 
     fn wanted_leases(&self) -> Vec<(String, u64, u64, u64)> {
-        let lease = |Wanted { subject, rate, tokens }| (subject, rate.interval_nanoseconds(), rate.burst(), tokens);
+        let lease = |Wanted { account, rate, tokens }| (account, rate.interval_nanoseconds(), rate.burst(), tokens);
         self.0.rates.wanted().into_iter().map(lease).collect()
     }
 
-    fn grant_lease(&self, subject: &str, tokens: u32, wait_ns: u64) {
-        self.0.rates.grant(subject, tokens, wait_ns);
+    fn grant_lease(&self, account: &str, tokens: u32, ahead_ns: u64) {
+        self.0.rates.grant(account, tokens, ahead_ns);
     }
 
     fn find(&self, py: Python<'_>, caller: &[u8], model: &str, version: Option<u64>, alias: Option<&str>) -> PyResult<Lookup> {
@@ -578,9 +646,22 @@ impl DataPlane {
     }
 }
 
+impl DataPlane {
+    /// The accounts of some limits: subject, count, seconds.
+    fn accounts(&self, limits: Vec<(String, u64, u64)>) -> Result<Vec<Arc<Account>>, Fault> {
+        let account = |(subject, count, seconds): (String, u64, u64)| {
+            if count == 0 || seconds == 0 {
+                return Err(Fault::argument("a rate is something in some time"));
+            }
+            Ok(self.0.rates.account(&subject, Rate { count, seconds }))
+        };
+        limits.into_iter().map(account).collect()
+    }
+}
+
 fn reply(py: Python<'_>, plane: &Arc<Plane>, result: Result<answer::Answer, Stop>) -> PyResult<Reply> {
     match result {
-        Ok(answer) => Ok(Reply::Answer(answered(py, answer))),
+        Ok(answer) => Ok(Reply::Answer(answered(py, answer)?)),
         Err(Stop::Refused(refused)) => Ok(Reply::Refusal(refusal(py, refused)?)),
         Err(Stop::NotMine(Place { model, version, number })) => Ok(Reply::NotMine(NotMine { model, version, version_number: number })),
         Err(Stop::Later(pending)) => Ok(Reply::Later(Later::of(plane, Rest::Run(pending)))),
@@ -589,9 +670,9 @@ fn reply(py: Python<'_>, plane: &Arc<Plane>, result: Result<answer::Answer, Stop
     }
 }
 
-fn answered(py: Python<'_>, answer: answer::Answer) -> Answer {
+fn answered(py: Python<'_>, answer: answer::Answer) -> PyResult<Answer> {
     let place = answer.place();
-    Answer {
+    Ok(Answer {
         body: PyBytes::new(py, &answer.body).unbind(),
         model: place.model,
         version: place.version,
@@ -604,7 +685,8 @@ fn answered(py: Python<'_>, answer: answer::Answer) -> Answer {
         cache_seconds: answer.times.cache_seconds,
         queue_seconds: answer.times.queue_seconds,
         infer_seconds: answer.times.infer_seconds,
-    }
+        rate: answer.rate.map(|state| Py::new(py, RateState::from(state))).transpose()?,
+    })
 }
 
 fn refusal(py: Python<'_>, refused: error::Refusal) -> PyResult<Refusal> {

@@ -20,6 +20,11 @@ const NANOSECONDS: u64 = 1_000_000_000;
 const LEASES_PER_SECOND: u64 = 30;
 /// A low rate may be used up to so much at once.
 const LEAST_BURST: u64 = 10;
+/// A rate by the minute or longer may be used up at once: who asks ten times in a second and then not for an hour is within it.
+const WHOLE_BURST_SECONDS: u64 = 60;
+/// A lease of such a rate is at least a tenth of it, so that a replica does not refuse a burst for which Redis has tokens; each replica
+/// may exceed the rate by two of them.
+const LEASES_PER_BURST: u64 = 10;
 /// Accounts that nobody uses are looked for at each multiple.
 const ACCOUNTS_BEFORE_SWEEP: usize = 1024;
 
@@ -36,22 +41,31 @@ impl Rate {
     }
 
     pub fn burst(self) -> u64 {
-        self.lease().max(self.count.min(LEAST_BURST))
+        if self.seconds >= WHOLE_BURST_SECONDS { self.count } else { self.lease().max(self.count.min(LEAST_BURST)) }
     }
 
     /// Tokens that a replica holds at most.
     fn lease(self) -> u64 {
-        (self.count / self.seconds / LEASES_PER_SECOND).max(1)
+        let least = if self.seconds >= WHOLE_BURST_SECONDS { self.count / LEASES_PER_BURST } else { 0 };
+        (self.count / self.seconds / LEASES_PER_SECOND).max(least).max(1)
     }
+}
+
+/// How one process lets an account go on where it gets no lease: as the rate says, or its part of it.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    interval: u64,
+    burst: u64,
 }
 
 /// What one subject may still do.
 #[derive(Debug)]
 pub struct Account {
-    /// `kind:id`.
-    pub subject: Box<str>,
+    /// `kind:id/seconds`: a subject has an account for each of its windows.
+    pub name: Box<str>,
     pub rate: Rate,
-    /// When the next request would come if they came evenly; on the monotonic clock, as the times below.
+    /// When the next request would come if they came evenly; on the monotonic clock, as the times below. Of an account that lives on
+    /// leases: as Redis has said last, of the requests to all replicas.
     arrival: AtomicU64,
     /// Granted by Redis and not used; below zero: used and not granted yet.
     tokens: AtomicI64,
@@ -61,10 +75,20 @@ pub struct Account {
     next: AtomicU64,
 }
 
+/// What is left to an account after a request.
+#[derive(Debug, Clone)]
+pub struct RateState {
+    pub account: Arc<Account>,
+    /// Requests that it may make at once.
+    pub remaining: u64,
+    /// Until it may make a whole burst at once again.
+    pub reset_seconds: u64,
+}
+
 /// A lease that an account needs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wanted {
-    pub subject: String,
+    pub account: String,
     pub rate: Rate,
     pub tokens: u64,
 }
@@ -86,24 +110,27 @@ struct Bell {
 }
 
 impl Ledger {
-    /// The account of a subject, the same for all who ask while its rate stays the same.
+    /// The account of a subject (`kind:id`) for a window, the same for all who ask while its rate stays the same.
     pub fn account(&self, subject: &str, rate: Rate) -> Arc<Account> {
+        let name = format!("{subject}/{}", rate.seconds);
         let mut accounts = lock(&self.accounts);
-        if let Some(account) = accounts.get(subject).filter(|account| account.rate == rate) {
+        if let Some(account) = accounts.get(&*name).filter(|account| account.rate == rate) {
             return account.clone();
         }
         if (accounts.len() + 1).is_multiple_of(ACCOUNTS_BEFORE_SWEEP) {
             let now = monotonic_nanoseconds();
             accounts.retain(|_, account| Arc::strong_count(account) > 1 || account.arrival.load(Ordering::Relaxed) > now);
         }
-        let account = Arc::new(Account::new(subject, rate));
-        accounts.insert(subject.into(), account.clone());
+        let account = Arc::new(Account::new(&name, rate));
+        accounts.insert(name.into(), account.clone());
         account
     }
 
     /// Pay for one request from all accounts, or from none and be refused. No account: no limit.
-    pub fn charge(&self, accounts: &[Arc<Account>]) -> Result<(), Refusal> {
-        if accounts.is_empty() { Ok(()) } else { self.charge_at(accounts, monotonic_nanoseconds()) }
+    ///
+    /// Returns what is left to the account with the least share of its burst left.
+    pub fn charge(&self, accounts: &[Arc<Account>]) -> Result<Option<RateState>, Refusal> {
+        if accounts.is_empty() { Ok(None) } else { self.charge_at(accounts, monotonic_nanoseconds()) }
     }
 
     /// Whether one request would be refused now; pays nothing.
@@ -111,14 +138,26 @@ impl Ledger {
         if accounts.is_empty() { Ok(()) } else { self.peek_at(accounts, monotonic_nanoseconds()) }
     }
 
-    fn charge_at(&self, accounts: &[Arc<Account>], now: u64) -> Result<(), Refusal> {
+    /// Give back what was paid for one request.
+    pub fn refund(&self, accounts: &[Arc<Account>]) {
+        for account in accounts {
+            self.give_back(account);
+        }
+    }
+
+    fn charge_at(&self, accounts: &[Arc<Account>], now: u64) -> Result<Option<RateState>, Refusal> {
+        let mut least: Option<(&Arc<Account>, Pace, u64)> = None;
         for (place, account) in accounts.iter().enumerate() {
-            if let Err(wait) = self.spend(account, now) {
-                accounts[..place].iter().for_each(|account| self.give_back(account));
-                return Err(account.refusal(wait));
+            let pace = self.pace(account);
+            let remaining = self.spend(account, now, pace).map_err(|wait| {
+                self.refund(&accounts[..place]);
+                account.refusal(wait)
+            })?;
+            if least.is_none_or(|(_, other, left)| remaining * other.burst < left * pace.burst) {
+                least = Some((account, pace, remaining));
             }
         }
-        Ok(())
+        Ok(least.map(|(account, pace, remaining)| pace.state(account, remaining)))
     }
 
     fn peek_at(&self, accounts: &[Arc<Account>], now: u64) -> Result<(), Refusal> {
@@ -130,29 +169,31 @@ impl Ledger {
                 }
                 allowed
             } else {
-                account.due(now, self.interval(account)).map(|_| ())
+                account.due(now, self.pace(account)).map(|_| ())
             };
             allowed.map_err(|wait| account.refusal(wait))
         })
     }
 
-    /// Take one from an account; else say how many nanoseconds to wait.
-    fn spend(&self, account: &Arc<Account>, now: u64) -> Result<(), u64> {
+    /// Take one from an account, and say how many remain; else say how many nanoseconds to wait.
+    fn spend(&self, account: &Arc<Account>, now: u64, pace: Pace) -> Result<u64, u64> {
         if !self.is_leased() {
-            return account.arrive(now, self.interval(account));
+            return account.arrive(now, pace).map(|arrival| pace.free(now, arrival));
         }
         let taken = account.take(now);
         if taken.is_err() || account.tokens.load(Ordering::Relaxed) <= account.low_tide() {
             self.ask(account, now);
         }
-        taken
+        taken.map(|tokens| pace.free(now, account.arrival.load(Ordering::Relaxed)).saturating_add_signed(tokens).min(pace.burst))
     }
 
     fn give_back(&self, account: &Account) {
         if self.is_leased() {
             account.tokens.fetch_add(1, Ordering::Relaxed);
         } else {
-            account.arrival.fetch_sub(self.interval(account), Ordering::Relaxed);
+            // It has been paid for, but maybe to an account of this name that has been swept since.
+            let earlier = |arrival: u64| Some(arrival.saturating_sub(self.pace(account).interval));
+            let _ = account.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
         }
     }
 
@@ -161,9 +202,12 @@ impl Ledger {
         self.bell.get().is_some() && self.divided.load(Ordering::Relaxed) == 0
     }
 
-    /// Between requests of an account that gets no lease.
-    fn interval(&self, account: &Account) -> u64 {
-        account.rate.interval_nanoseconds() * self.divided.load(Ordering::Relaxed).max(1)
+    fn pace(&self, account: &Account) -> Pace {
+        let (interval, burst) = (account.rate.interval_nanoseconds(), account.rate.burst());
+        match self.divided.load(Ordering::Relaxed) {
+            0 | 1 => Pace { interval, burst },
+            replicas => Pace { interval: interval * replicas, burst: (burst / replicas).max(1) },
+        }
     }
 
     fn ask(&self, account: &Arc<Account>, now: u64) {
@@ -198,58 +242,86 @@ impl Ledger {
         lock(&self.asking).iter().map(|account| account.wanted()).collect()
     }
 
-    /// Redis has granted some tokens, or none, and will have one again after so many nanoseconds.
-    pub fn grant(&self, subject: &str, tokens: u32, wait_nanoseconds: u64) {
+    /// Redis has granted some tokens, or none. `ahead_nanoseconds`: from now to when the next request to any replica would come if all
+    /// came evenly.
+    pub fn grant(&self, name: &str, tokens: u32, ahead_nanoseconds: u64) {
         self.divided.store(0, Ordering::Relaxed);
         let mut asking = lock(&self.asking);
         asking.retain(|account| {
-            if *account.subject != *subject {
-                return true;
+            let is_granted = *account.name == *name;
+            if is_granted {
+                account.grant(monotonic_nanoseconds(), tokens, ahead_nanoseconds);
             }
-            account.tokens.fetch_add(tokens.into(), Ordering::Relaxed);
-            account.next.store(monotonic_nanoseconds() + wait_nanoseconds, Ordering::Relaxed);
-            account.has_asked.store(false, Ordering::Relaxed);
-            false
+            !is_granted
         });
     }
 }
 
+impl Pace {
+    /// Requests that may come at once where the next one of even ones would come at `arrival`.
+    fn free(self, now: u64, arrival: u64) -> u64 {
+        (self.burst * self.interval).saturating_sub(arrival.saturating_sub(now)) / self.interval
+    }
+
+    fn state(self, account: &Arc<Account>, remaining: u64) -> RateState {
+        let reset_seconds = ((self.burst - remaining) * self.interval).div_ceil(NANOSECONDS).max(1);
+        RateState { account: account.clone(), remaining, reset_seconds }
+    }
+}
+
 impl Account {
-    fn new(subject: &str, rate: Rate) -> Self {
+    fn new(name: &str, rate: Rate) -> Self {
         let (arrival, tokens, has_asked, next) = Default::default();
-        Self { subject: subject.into(), rate, arrival, tokens, has_asked, next }
+        Self { name: name.into(), rate, arrival, tokens, has_asked, next }
+    }
+
+    /// The kind of its subject.
+    pub fn policy(&self) -> &str {
+        self.name.split_once(':').map_or(&*self.name, |(kind, _)| kind)
     }
 
     /// When requests that came evenly would be at, if one more may come now; else how long it has to wait.
-    fn due(&self, now: u64, interval: u64) -> Result<u64, u64> {
-        let tolerance = (self.rate.burst() - 1) * interval;
+    fn due(&self, now: u64, pace: Pace) -> Result<u64, u64> {
+        let tolerance = (pace.burst - 1) * pace.interval;
         let mut due = self.arrival.load(Ordering::Relaxed).max(now);
         // It is never so far ahead, unless the clock went back or the interval has become shorter; the second is for threads that read
         // the clock at the same time.
-        if due > now + tolerance + interval + NANOSECONDS {
+        if due > now + tolerance + pace.interval + NANOSECONDS {
             due = now + tolerance;
         }
         let earliest = due.saturating_sub(tolerance);
         if earliest <= now { Ok(due) } else { Err(earliest - now) }
     }
 
-    fn arrive(&self, now: u64, interval: u64) -> Result<(), u64> {
+    /// Let one request come; when the next one would.
+    fn arrive(&self, now: u64, pace: Pace) -> Result<u64, u64> {
         loop {
             let before = self.arrival.load(Ordering::Relaxed);
-            let due = self.due(now, interval)?;
-            if self.arrival.compare_exchange_weak(before, due + interval, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                return Ok(());
+            let next = self.due(now, pace)? + pace.interval;
+            if self.arrival.compare_exchange_weak(before, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return Ok(next);
             }
         }
     }
 
-    fn take(&self, now: u64) -> Result<(), u64> {
+    /// Use a token; how many are left.
+    fn take(&self, now: u64) -> Result<i64, u64> {
         let one_less = |tokens| (tokens > -self.lease()).then(|| tokens - 1);
-        self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).map(|_| ()).map_err(|_| self.wait(now))
+        let taken = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        taken.map(|before| before - 1).map_err(|_| self.wait(now))
     }
 
     fn tokens_left(&self, now: u64) -> Result<(), u64> {
         if self.tokens.load(Ordering::Relaxed) > -self.lease() { Ok(()) } else { Err(self.wait(now)) }
+    }
+
+    fn grant(&self, now: u64, tokens: u32, ahead_nanoseconds: u64) {
+        let (interval, burst) = (self.rate.interval_nanoseconds(), self.rate.burst());
+        let wait_nanoseconds = (ahead_nanoseconds + interval).saturating_sub(burst * interval);
+        self.tokens.fetch_add(tokens.into(), Ordering::Relaxed);
+        self.arrival.store(now + ahead_nanoseconds, Ordering::Relaxed);
+        self.next.store(now + wait_nanoseconds, Ordering::Relaxed);
+        self.has_asked.store(false, Ordering::Relaxed);
     }
 
     /// Until Redis has a token to grant.
@@ -268,13 +340,12 @@ impl Account {
 
     fn wanted(&self) -> Wanted {
         let missing = self.lease() - self.tokens.load(Ordering::Relaxed);
-        Wanted { subject: self.subject.to_string(), rate: self.rate, tokens: missing.max(1).unsigned_abs() }
+        Wanted { account: self.name.to_string(), rate: self.rate, tokens: missing.max(1).unsigned_abs() }
     }
 
     fn refusal(&self, wait_nanoseconds: u64) -> Refusal {
-        let policy = self.subject.split_once(':').map_or(&*self.subject, |(kind, _)| kind);
         Code::RateLimited.because(vec![
-            ("policy", policy.to_owned()),
+            ("policy", self.policy().to_owned()),
             ("limit", self.rate.count.to_string()),
             ("window_seconds", self.rate.seconds.to_string()),
             ("retry_after_seconds", wait_nanoseconds.div_ceil(NANOSECONDS).max(1).to_string()),
@@ -370,6 +441,56 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_by_the_minute_may_be_used_up_at_once() {
+        let minute = Rate { count: 100, seconds: 60 };
+        let ledger = Ledger::default();
+        let account = [ledger.account("user:1", minute)];
+        assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 500)), 100);
+        assert_eq!(admitted(&ledger, &account, (1..=60).map(|second| (1 + second) * NANOSECONDS)), 60);
+        assert_eq!((minute.burst(), minute.lease()), (100, 10));
+        assert_eq!((Rate { count: 100, seconds: 59 }).burst(), 10);
+        assert_eq!(((Rate { count: 5, seconds: 900 }).burst(), (Rate { count: 5, seconds: 900 }).lease()), (5, 1));
+    }
+
+    fn told(charged: Result<Option<RateState>, Refusal>) -> (String, u64, u64) {
+        let state = charged.unwrap().unwrap();
+        (state.account.policy().to_owned(), state.remaining, state.reset_seconds)
+    }
+
+    #[test]
+    fn a_charge_tells_what_is_left_of_the_tightest_account() {
+        let ledger = Ledger::default();
+        let user = ledger.account("user:1", Rate { count: 100, seconds: 60 });
+        let key = ledger.account("key:1", Rate { count: 3, seconds: 60 });
+        let now = NANOSECONDS;
+        assert_eq!(told(ledger.charge_at(std::slice::from_ref(&user), now)), ("user".to_owned(), 99, 1));
+        assert_eq!(told(ledger.charge_at(&[user.clone(), key.clone()], now)), ("key".to_owned(), 2, 20));
+        assert_eq!(told(ledger.charge_at(&[key.clone(), user.clone()], now)), ("key".to_owned(), 1, 40));
+        assert_eq!(told(ledger.charge_at(&[user.clone(), key], now + 60 * NANOSECONDS)), ("key".to_owned(), 2, 20));
+        assert_eq!(told(ledger.charge_at(&[user], now + 60 * NANOSECONDS)), ("user".to_owned(), 98, 2));
+    }
+
+    #[test]
+    fn what_is_given_back_may_be_used_again_and_no_more() {
+        let ledger = Ledger::default();
+        let account = [ledger.account("user:1", Rate { count: 3, seconds: 60 })];
+        ledger.refund(&account);
+        assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 9)), 3);
+        ledger.refund(&account);
+        assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 9)), 1);
+    }
+
+    #[test]
+    fn a_subject_has_an_account_for_each_window() {
+        let ledger = Ledger::default();
+        let limits = [Rate { count: 5, seconds: 60 }, Rate { count: 7, seconds: 3600 }];
+        let accounts = limits.map(|rate| ledger.account("user:1", rate));
+        assert_eq!(admitted(&ledger, &accounts, std::iter::repeat_n(NANOSECONDS, 9)), 5);
+        assert!(accounts.iter().zip(limits).all(|(account, rate)| Arc::ptr_eq(account, &ledger.account("user:1", rate))));
+        assert_eq!(admitted(&ledger, &accounts, std::iter::repeat_n(61 * NANOSECONDS, 9)), 2);
+    }
+
+    #[test]
     fn who_is_refused_is_told_when_to_come_again() {
         let ledger = Ledger::default();
         let account = [ledger.account("user:1", Rate { count: 1, seconds: 60 })];
@@ -401,7 +522,7 @@ mod tests {
 
     #[test]
     fn no_account_is_no_limit() {
-        assert_eq!(Ledger::default().charge(&[]), Ok(()));
+        assert!(Ledger::default().charge(&[]).unwrap().is_none());
         assert_eq!(Ledger::default().peek(&[]), Ok(()));
     }
 
@@ -434,7 +555,7 @@ mod tests {
     fn before_a_lease_has_come_one_lease_may_be_used() {
         let (ledger, account) = shared();
         assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 500)), 100);
-        assert_eq!(ledger.wanted(), [Wanted { subject: "user:1".to_owned(), rate: THREE_THOUSAND, tokens: 200 }]);
+        assert_eq!(ledger.wanted(), [Wanted { account: "user:1/1".to_owned(), rate: THREE_THOUSAND, tokens: 200 }]);
     }
 
     #[test]
@@ -442,7 +563,7 @@ mod tests {
         let (ledger, account) = shared();
         let now = monotonic_nanoseconds();
         ledger.charge_at(&account, now).unwrap();
-        ledger.grant("user:1", 101, 0);
+        ledger.grant("user:1/1", 101, 0);
         let later = monotonic_nanoseconds();
         assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(later, 49)), 49);
         assert_eq!(ledger.wanted(), []);
@@ -455,12 +576,29 @@ mod tests {
         let (ledger, account) = shared();
         let now = monotonic_nanoseconds();
         assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(now, 500)), 100);
-        ledger.grant("user:1", 0, 60 * NANOSECONDS);
+        ledger.grant("user:1/1", 0, 60 * NANOSECONDS);
         let refusal = ledger.charge_at(&account, now).unwrap_err();
-        assert_eq!(refusal.arguments[3], ("retry_after_seconds", "61".to_owned()));
+        assert_eq!(refusal.arguments[3], ("retry_after_seconds", "60".to_owned()));
         assert_eq!(ledger.wanted(), []);
         assert!(ledger.charge_at(&account, now + 61 * NANOSECONDS).is_err());
         assert_eq!(ledger.wanted().len(), 1);
+    }
+
+    #[test]
+    fn what_is_left_of_a_shared_rate_is_what_redis_and_the_lease_have() {
+        let ledger = Ledger::default();
+        ledger.share().unwrap();
+        let account = [ledger.account("user:1", Rate { count: 100, seconds: 60 })];
+        let now = monotonic_nanoseconds();
+        for used in 1..=10 {
+            assert_eq!(told(ledger.charge_at(&account, now)).1, 100 - used);
+        }
+        assert!(ledger.charge_at(&account, now).is_err());
+        // Twenty tokens of which another server's requests leave Redis seventy.
+        ledger.grant("user:1/60", 20, 30 * 600 * MILLISECOND);
+        assert_eq!(told(ledger.charge_at(&account, monotonic_nanoseconds())).1, 70 + 9);
+        ledger.refund(&account);
+        assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(monotonic_nanoseconds(), 500)), 20);
     }
 
     #[test]
@@ -468,7 +606,7 @@ mod tests {
         let (ledger, account) = shared();
         let now = monotonic_nanoseconds();
         admitted(&ledger, &account, std::iter::repeat_n(now, 500));
-        ledger.grant("user:1", 0, 0);
+        ledger.grant("user:1/1", 0, 0);
         assert!(ledger.peek_at(&account, monotonic_nanoseconds()).is_err());
         assert_eq!(ledger.wanted().len(), 1);
     }
@@ -479,10 +617,42 @@ mod tests {
         admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 500));
         ledger.divide(3);
         let per_second = admitted(&ledger, &account, (0..10_000).map(|tick| NANOSECONDS + tick * NANOSECONDS / 10_000));
-        assert_eq!(per_second, 1000 + 99);
+        assert_eq!(per_second, 1000 + 32); // a third of the rate, and of the burst
         assert_eq!(ledger.wanted().len(), 1);
-        ledger.grant("user:1", 200, 0);
+        ledger.grant("user:1/1", 200, 0);
         assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 500)), 200);
+    }
+
+    #[test]
+    fn replicas_exceed_a_rate_by_two_leases_each_at_most() {
+        for rate in [THREE_THOUSAND, Rate { count: 100, seconds: 60 }, Rate { count: 5, seconds: 900 }] {
+            let redis = Ledger::default();
+            let common = [redis.account("user:1", rate)];
+            let replicas = [(); 3].map(|()| {
+                let ledger = Ledger::default();
+                ledger.share().unwrap();
+                let account = [ledger.account("user:1", rate)];
+                (ledger, account)
+            });
+            let start = monotonic_nanoseconds() + 3600 * NANOSECONDS; // later than whatever a grant defers
+            let (mut now, mut through) = (start, 0);
+            for number in numbers(5).take(20_000) {
+                now += number % (rate.interval_nanoseconds() / 2);
+                let (ledger, account) = &replicas[usize::try_from(number % 3).unwrap()];
+                through += u64::from(ledger.charge_at(account, now).is_ok());
+                if number % 7 == 0 {
+                    for (ledger, _) in &replicas {
+                        for wanted in ledger.wanted() {
+                            let granted = (0..wanted.tokens).take_while(|_| redis.charge_at(&common, now).is_ok()).count();
+                            ledger.grant(&wanted.account, granted.try_into().unwrap(), 0);
+                        }
+                    }
+                }
+                let even = (now - start) / rate.interval_nanoseconds();
+                assert!(through <= even + rate.burst() + 3 * 2 * rate.lease(), "{rate:?}: {through} of {even}");
+            }
+            assert!(through >= (now - start) / rate.interval_nanoseconds(), "{rate:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Model, alias or number → version: one table, swapped whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::callers::Caller;
@@ -25,6 +25,21 @@ pub struct Route {
     pub cache_ttl_seconds: Option<f64>,
     /// As `cache_ttl_seconds`, of the second.
     pub cache_l2_ttl_seconds: Option<f64>,
+    /// Everybody may ask it.
+    pub is_public: bool,
+    /// User ids of others who may ask it.
+    pub shared_with: HashSet<Box<str>>,
+}
+
+impl Route {
+    fn is_visible_to(&self, caller: &Caller) -> bool {
+        self.is_public || caller.is_admin || self.owner == caller.user || self.shared_with.contains(&caller.user)
+    }
+
+    /// Among whose requests the rows of a caller are cached: one user's, or those of all who ask a public model.
+    pub fn tenant<'a>(&self, caller: &'a Caller) -> &'a str {
+        if self.is_public { "" } else { &caller.user }
+    }
 }
 
 /// The levels of the cache that a model uses.
@@ -96,7 +111,7 @@ impl Routes {
     ///
     /// What a caller may not see is unknown; what its key is not for is forbidden.
     pub fn model(&self, caller: &Caller, reference: &str) -> Result<&Arc<Published>, Refusal> {
-        let published = self.named(caller, reference).filter(|published| caller.is_admin || published.route.owner == caller.user);
+        let published = self.named(caller, reference).filter(|published| published.route.is_visible_to(caller));
         let Some(published) = published else {
             return Err(Code::UnknownModel.because(vec![("model", reference.to_owned())]));
         };
@@ -151,18 +166,15 @@ mod tests {
             levels: Levels::Auto,
             cache_ttl_seconds: None,
             cache_l2_ttl_seconds: None,
+            is_public: false,
+            shared_with: HashSet::new(),
         }
     }
 
     fn caller(owner: &str, is_admin: bool) -> Caller {
-        Caller {
-            user: format!("usr_{owner}").into(),
-            is_admin,
-            can_predict: true,
-            models: None,
-            expires_seconds: f64::INFINITY,
-            accounts: Box::default(),
-        }
+        let (models, accounts, meter, quota) = Default::default();
+        let user = format!("usr_{owner}").into();
+        Caller { user, is_admin, can_predict: true, models, expires_seconds: f64::INFINITY, accounts, meter, quota }
     }
 
     fn table() -> Routes {
@@ -185,6 +197,21 @@ mod tests {
             assert_eq!(model_of(&caller("ada", false), reference), Err(Code::UnknownModel));
             assert_eq!(model_of(&caller("ada", true), reference).unwrap(), "mdl_2");
         }
+    }
+
+    #[test]
+    fn a_shared_model_is_there_for_those_it_is_shared_with_by_id_and_full_name() {
+        let shared = Route { shared_with: ["usr_bob".into()].into(), ..route("mdl_1", "ada", "iris") };
+        let public = Route { is_public: true, ..route("mdl_2", "ada", "wine") };
+        let table = Routes::of([shared, public], |_, _, _| Arc::default());
+        let sees = |user: &str, reference: &str| table.model(&caller(user, false), reference).is_ok();
+        for (reference, bob, eve) in
+            [("mdl_1", true, false), ("ada/iris", true, false), ("iris", false, false), ("mdl_2", true, true), ("ada/wine", true, true)]
+        {
+            assert_eq!((sees("bob", reference), sees("eve", reference)), (bob, eve), "{reference}");
+        }
+        let limited = Caller { models: Some(vec!["mdl_9".into()]), ..caller("bob", false) };
+        assert_eq!(table.model(&limited, "ada/iris").unwrap_err().code, Code::Forbidden);
     }
 
     #[test]

@@ -16,6 +16,7 @@ __all__ = [
     "Loaded",
     "NotMine",
     "Outputs",
+    "RateState",
     "Refusal",
     "Route",
     "Seen",
@@ -109,6 +110,22 @@ class Answer:
     cache_seconds: float
     queue_seconds: float
     infer_seconds: float
+    rate: RateState | None
+    """What is left to the caller after it; None: the caller has no limits."""
+
+@final
+class RateState:
+    """What is left of the limit of which the least share is left, after a charge."""
+
+    policy: str
+    """Kind of the subject."""
+    limit: int
+    """So many in `window_seconds`."""
+    window_seconds: int
+    remaining: int
+    """Requests that may be made at once; of windows below a minute that is a part of the limit."""
+    reset_seconds: int
+    """Until as many may be made at once as ever; at least 1."""
 
 @final
 class Refusal:
@@ -117,7 +134,8 @@ class Refusal:
     `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows. Of `out_of_time`, a run that
     is not begun: `limit` in seconds, and the `seconds` that it would take after `waiting`; of `too_late`: `limit`. Of `ran_away`:
     `version_id`, CPU seconds `expected` and `used`; the version answers `model_loading` from then on. Of `rate_limited`: the `policy`
-    (kind of subject), `limit`, `window_seconds` and `retry_after_seconds`.
+    (kind of subject), `limit`, `window_seconds` and `retry_after_seconds`. Of `quota_exceeded`: `limit`, and `retry_after_seconds` until
+    the month ends.
     """
 
     code: Literal[
@@ -133,6 +151,7 @@ class Refusal:
         "too_late",
         "ran_away",
         "rate_limited",
+        "quota_exceeded",
     ]
     arguments: dict[str, str]
 
@@ -223,22 +242,45 @@ class DataPlane:
     def put_caller(
         self,
         digest: bytes,
+        *,
         user: str,
+        key: str | None,
         is_admin: bool,
         can_predict: bool,
         models: Sequence[str] | None,
         expires_at: float,
         limits: Sequence[tuple[str, int, int]],
+        quota: tuple[int, int, float] | None,
         epoch: int,
     ) -> bool:
         """Install a caller checked by Python until `expires_at` (Unix seconds). False: a key was revoked after `epoch`, so look again.
 
-        `digest`: SHA-256 of the key. `models`: ids; None: all of theirs. `limits`: (`kind:id`, count, seconds) of each rate that a
-        prediction is charged to. Raises ValueError for a rate of nothing.
+        `digest`: SHA-256 of what it presents, a key or an access token. `key`: id of the key whose predictions are counted; None: they are
+        not. `models`: ids; None: all of theirs. `limits`: (`kind:id`, count, seconds) of each rate that a prediction is charged to; a rate
+        by the minute or longer may be used up at once. `quota`: predictions that the key has made this month by the database, those
+        allowed, and when the month ends (Unix seconds). Raises ValueError for a rate of nothing, or a quota of no key.
         """
+
+    def take_uses(self) -> list[tuple[str, float, int]]:
+        """What keys have been used for since the last call: key id, Unix seconds of the last answered prediction, how many they were."""
+
+    def set_used(self, key: str, used: int) -> None:
+        """Tell what the database has of a key's month, now that it has all that `take_uses` has given away."""
+
+    def charge(self, limits: Sequence[tuple[str, int, int]]) -> RateState | Refusal | None:
+        """Charge one request to rates as predictions are, to all or to none. None: there are no limits. Raises ValueError."""
+
+    def peek(self, limits: Sequence[tuple[str, int, int]]) -> Refusal | None:
+        """What `charge` would refuse with; charges nothing. Raises ValueError."""
+
+    def refund(self, limits: Sequence[tuple[str, int, int]]) -> None:
+        """Give back what one `charge` has paid. Raises ValueError."""
 
     def revoke(self, digest: bytes) -> None:
         """Forget a caller now."""
+
+    def revoke_user(self, user: str) -> None:
+        """Forget every caller of a user now, and install none that was checked before."""
 
     def revoke_all(self) -> None:
         """Forget every caller now."""
@@ -262,10 +304,13 @@ class DataPlane:
         """Redis grants no leases: until one is granted let the part of one among `replicas` through."""
 
     def wanted_leases(self) -> list[tuple[str, int, int, int]]:
-        """(subject, nanoseconds between two, burst, tokens wanted) of each lease that was asked for and not granted yet."""
+        """(account, nanoseconds between two, burst, tokens wanted) of each lease that was asked for and not granted yet.
 
-    def grant_lease(self, subject: str, tokens: int, wait_ns: int) -> None:
-        """Answer a wanted lease. `wait_ns`: when there is a token to grant again."""
+        An account is `kind:id/seconds`: a subject has one for each window.
+        """
+
+    def grant_lease(self, account: str, tokens: int, ahead_ns: int) -> None:
+        """Answer a wanted lease. `ahead_ns`: from now to when the next request to any replica would come if all came evenly."""
 
     def find(self, caller: bytes, model: str, version: int | None, alias: str | None) -> tuple[str, str, int] | Refusal:
         """Route for a caller: (model id, version id, version number) that `answer` would use."""
@@ -419,9 +464,12 @@ class Route:
         cache_ttl_seconds: float | None,
         cache: Literal["off", "l1", "l2", "auto"] = "auto",
         cache_l2_ttl_seconds: float | None = None,
+        is_public: bool,
+        shared_with: Sequence[str],
     ) -> Self:
         """`owner`: user id. `live`: the number of the version that answers. `versions`: number → version id, of those that may answer.
 
         `cache`: the levels that are used; `l2` asks the second one for every call, `auto` for those that cost more than the round trip.
         `cache_ttl_seconds`, `cache_l2_ttl_seconds`: None takes the default, 0 turns the level off.
+        `is_public`: everybody may ask it, and all who ask share its cached rows. `shared_with`: user ids of others who may.
         """

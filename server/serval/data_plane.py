@@ -4,7 +4,21 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from serval._native import Answer, DataPlane, Front, FrontLimits, GraphError, Later, Loaded, LoadError, NotMine, Refusal, Route, Seen
+from serval._native import (
+    Answer,
+    DataPlane,
+    Front,
+    FrontLimits,
+    GraphError,
+    Later,
+    Loaded,
+    LoadError,
+    NotMine,
+    RateState,
+    Refusal,
+    Route,
+    Seen,
+)
 from serval.cores import compute_threads
 from serval.plans import Rate
 from serval.runtime import runtime_library
@@ -17,15 +31,23 @@ __all__ = [
     "FrontLimits",
     "GraphError",
     "Later",
+    "Limit",
     "LoadError",
     "Loaded",
     "NotMine",
     "Publisher",
+    "Quota",
+    "RateState",
     "Refusal",
     "Route",
     "Seen",
     "open_data_plane",
 ]
+
+Limit = tuple[str, int, int]
+"""Subject (`kind:id`), and how often in how many seconds."""
+Quota = tuple[int, int, float]
+"""Predictions made this month by the database, those allowed, and the end of the month in Unix seconds."""
 
 CALLER_AGE_SECONDS = 30.0
 """How long a caller checked once is believed, with the database away too; a key revoked elsewhere is forgotten within a second."""
@@ -86,21 +108,64 @@ class Publisher:
         """Return what `put_caller` takes, before the database is asked about a key."""
         return self._plane.epoch(digest)
 
-    def put_caller(self, digest: bytes, user_id: str, epoch: int, *, is_admin: bool, expires_at: datetime | None) -> bool:
-        """Let a checked key predict for the next 30 seconds, or until it expires. False: a key was revoked meanwhile, check it again."""
+    def put_caller(
+        self,
+        digest: bytes,
+        *,
+        user_id: str,
+        key_id: str | None,
+        is_admin: bool,
+        can_predict: bool,
+        models: Sequence[str] | None,
+        expires_at: datetime | None,
+        limits: Sequence[Limit] | None,
+        quota: Quota | None,
+        epoch: int,
+    ) -> bool:
+        """Let a checked key or access token predict for the next 30 seconds, or until it expires. False: one was revoked meanwhile, check
+        it again.
+
+        `key_id`: of the key whose predictions are counted. `models`: ids; None: all that the user may see. `limits`: None for that of the
+        settings.
+        """
         until = time.time() + CALLER_AGE_SECONDS
         if expires_at is not None:
             until = min(until, expires_at.timestamp())
-        limits = [] if self._predict_rate is None else [(f"user:{user_id}", self._predict_rate.count, self._predict_rate.seconds)]
-        return self._plane.put_caller(digest, user_id, is_admin, True, None, until, limits, epoch)
+        if limits is None:
+            rate = self._predict_rate
+            limits = [] if rate is None else [(f"user:{user_id}", rate.count, rate.seconds)]
+        return self._plane.put_caller(
+            digest,
+            user=user_id,
+            key=key_id,
+            is_admin=is_admin,
+            can_predict=can_predict,
+            models=models,
+            expires_at=until,
+            limits=limits,
+            quota=quota,
+            epoch=epoch,
+        )
 
     def forget_caller(self, digest: bytes) -> None:
         """A key was revoked."""
         self._plane.revoke(digest)
 
+    def forget_user(self, user_id: str) -> None:
+        """A user was disabled or has logged out: nothing that they present is known any more."""
+        self._plane.revoke_user(user_id)
+
     def forget_callers(self) -> None:
         """Any key may have been revoked."""
         self._plane.revoke_all()
+
+    def take_uses(self) -> list[tuple[str, float, int]]:
+        """Return the keys that have predicted since the last call: id, Unix seconds of the last prediction, how many there were."""
+        return self._plane.take_uses()
+
+    def set_used(self, key_id: str, used: int) -> None:
+        """Correct what a key has used of its quota: the database's total, with all uses that were taken."""
+        self._plane.set_used(key_id, used)
 
     def put_unknown(self, digest: bytes) -> None:
         """Remember for a few seconds that a key opens nothing."""

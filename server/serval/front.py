@@ -67,6 +67,7 @@ GAPS: dict[str, dict[str, str]] = {
     "too_late": {"limit": "7357002.25"},
     "ran_away": {},
     "rate_limited": {"policy": "policy7357004", "limit": "7357005", "window_seconds": "7357006", "retry_after_seconds": "7357007"},
+    "quota_exceeded": {"limit": "7357005", "retry_after_seconds": "7357007"},
 }
 """For each refusal of the core that the front may send: its arguments, and a number that stands for each in the template."""
 

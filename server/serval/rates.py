@@ -18,7 +18,8 @@ PATIENCE_SECONDS = 0.3
 RETRY_SECONDS = 0.1
 """A lease that came too late for no good reason must not divide the rates for long: the other servers go on with theirs."""
 
-# The generic cell rate algorithm over all replicas, by the clock of Redis in microseconds; granted and microseconds to wait, by turns.
+# The generic cell rate algorithm over all replicas, by the clock of Redis in microseconds. It answers, by turns, how many tokens it
+# grants, and how far ahead the next request would come if all came evenly.
 GRANT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -34,7 +35,7 @@ for place, key in ipairs(KEYS) do
         redis.call('SET', key, string.format('%.3f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1000)
     end
     answer[2 * place - 1] = tokens
-    answer[2 * place] = math.ceil(math.max(0, arrival + interval - ahead - now))
+    answer[2 * place] = math.ceil(arrival - now)
 end
 return answer
 """
@@ -96,7 +97,7 @@ class Leases:
         wanted = self._plane.wanted_leases()
         if not wanted:
             return
-        keys = [f"serval:rate:{subject}" for subject, *_ in wanted]
+        keys = [f"serval:rate:{account}" for account, *_ in wanted]
         answer = await self._grant(keys=keys, args=[number for _, *numbers in wanted for number in numbers])
-        for (subject, *_), tokens, wait_us in zip(wanted, answer[::2], answer[1::2], strict=True):
-            self._plane.grant_lease(subject, tokens, wait_us * 1000)
+        for (account, *_), tokens, ahead_us in zip(wanted, answer[::2], answer[1::2], strict=True):
+            self._plane.grant_lease(account, tokens, ahead_us * 1000)

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from client import Client, serving
 from serval.auth import keys
+from serval.http.limits import limit_headers
 
 IRIS = load_iris()
 ROW = {"input": IRIS.data[0].tolist()}
@@ -127,7 +128,7 @@ def test_who_is_over_the_rate_is_told_so_by_the_front_as_by_the_app(tmp_path: Pa
             assert client.upload("iris", pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target))).status_code == 201
             refused = next(answer for answer in iter(lambda: client.predict("iris", ROW), None) if answer.status_code != 200)
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
-            headers = {name: refused.headers[name] for name in ("content-type", "ratelimit", "ratelimit-policy")}
+            headers = {name: refused.headers[name] for name in ("content-type", *limit_headers("user", 1, 1, 0, 1))}
             answers[front] = ({**refused.json(), "request_id": ""}, headers)
     assert answers["true"] == answers["false"]
 

@@ -41,20 +41,24 @@ def route(model: str = "mdl_1", **settings: Any) -> Route:
         "versions": {1: "ver_1"},
         "aliases": {},
         "cache_ttl_seconds": None,
+        "is_public": False,
+        "shared_with": [],
     }
     return Route(model=model, **(defaults | settings))
 
 
 def put_caller(plane: DataPlane, digest: bytes = KEY, user: str = "usr_1", **settings: Any) -> bool:
     defaults: dict[str, Any] = {
+        "key": None,
         "is_admin": False,
         "can_predict": True,
         "models": None,
         "expires_at": time.time() + 3600,
         "limits": [],
+        "quota": None,
         "epoch": plane.epoch(digest),
     }
-    return plane.put_caller(digest, user, **(defaults | settings))
+    return plane.put_caller(digest, user=user, **(defaults | settings))
 
 
 def signature(width: int, /, **settings: Any) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def plane() -> DataPlane:
     plane = DataPlane(runtime_library=LIBRARY, cache_bytes=0, cache_ttl_seconds=0.0, cheap_seconds=10.0, max_rows=MAX_ROWS)
     plane.load("ver_1", onnx.ModelProto.SerializeToString(model), msgspec.json.encode(ECHO), np.zeros((2, 3)).tobytes(), [])
     route = {"model": "mdl_1", "name": "echo", "owner": "usr_1", "owner_username": "ada", "live": 1}
-    plane.set_routes([Route(**route, versions={1: "ver_1"}, aliases={}, cache_ttl_seconds=None)])
+    plane.set_routes([Route(**route, versions={1: "ver_1"}, aliases={}, cache_ttl_seconds=None, is_public=False, shared_with=[])])
     put_caller(plane)
     return plane
 

@@ -85,6 +85,16 @@ def test_owners_share_nothing() -> None:
     assert caches(plane, ROW, ROW, caller=hashlib.sha256(b"bob").digest()) == ["miss", "l1"]
 
 
+@pytest.mark.parametrize(("sharing", "second"), [({"shared_with": ["usr_2"]}, "miss"), ({"is_public": True}, "l1")])
+def test_users_of_one_model_share_its_rows_only_where_it_is_public(sharing: dict[str, Any], second: str) -> None:
+    plane = cached_plane()
+    plane.set_routes([route(**sharing)])
+    bob = hashlib.sha256(b"bob").digest()
+    put_caller(plane, bob, "usr_2")
+    assert caches(plane, ROW, ROW) == ["miss", "l1"]
+    assert caches(plane, ROW, ROW, caller=bob, model="ada/iris") == [second, "l1"]
+
+
 def test_versions_share_nothing() -> None:
     plane = cached_plane()
     load(plane, graphs.largest(2), CONTRACT, np.ones((1, 2)), "ver_2")

@@ -1,5 +1,6 @@
 """The front alone: what it passes on, byte for byte, and what one client may take of it."""
 
+import json
 import re
 import resource
 import socket
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from native.fronts import Fronted, fronted
+from native.planes import put_caller
+from serval.auth.keys import digest
+from serval.http.limits import limit_headers
 from wire import PATIENCE_SECONDS, connected, exchanged, hangs_up, next_reply, replies
 
 CLOSE = "Connection: close"
@@ -171,6 +175,57 @@ def test_a_body_beyond_the_room_for_all_is_refused(tmp_path: Path) -> None:
         slow.close()
         until(lambda: front.gauge("serval_front_buffered_bytes") == 0)
         assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
+
+
+def test_an_answer_under_limits_says_what_is_left_and_others_say_nothing(front: Fronted) -> None:
+    (free,) = replies(exchanged(front.port, front.prediction(BODY, CLOSE)))
+    assert [name for name in free.headers if name.startswith("ratelimit")] == []
+    put_caller(front.plane, digest(front.key), limits=[("user:usr_1", 100, 60), ("key:key_1", 2, 3600)])
+    first, second, third = replies(exchanged(front.port, front.prediction() + front.prediction() + front.prediction(BODY, CLOSE)))
+    told = [{name: value for name, value in reply.headers.items() if name.startswith("ratelimit")} for reply in (first, second, third)]
+    assert [reply.status for reply in (first, second, third)] == [200, 200, 429]
+    wait = int(third.headers["retry-after"])
+    assert 1790 < wait <= 1800
+    assert told == [limit_headers("key", 2, 3600, 1, 1800), limit_headers("key", 2, 3600, 0, 3600), limit_headers("key", 2, 3600, 0, wait)]
+
+
+def test_a_quota_that_is_used_up_is_told_before_the_body_is_read(front: Fronted) -> None:
+    put_caller(front.plane, digest(front.key), key="key_1", quota=(4, 5, time.time() + 1000))
+    first, second = replies(exchanged(front.port, front.prediction() + front.prediction(BODY, CLOSE)))
+    assert [first.status, second.status] == [200, 429]
+    wait = int(second.headers["retry-after"])
+    assert 990 < wait <= 1000
+    assert second.headers.items() >= limit_headers("quota", 5, wait, 0, wait).items()
+    assert "5 predictions a month" in json.loads(second.body)["detail"]
+    with connected(front.port) as connection:
+        connection.sendall(front.prediction(bytes(1_000_000))[:-1])
+        assert statuses(hangs_up(connection)) == [429]
+    assert not front.app.received
+
+
+def test_what_the_front_leaves_to_the_app_is_paid_with_nothing(front: Fronted) -> None:
+    limits = [("user:usr_1", 1, 3600)]
+    put_caller(front.plane, digest(front.key), key="key_1", limits=limits, quota=(0, 1, time.time() + 1000))
+    for body in (b'{"input": [1, "2"]}', b'{"input": [1, 2, 3]}', b"no JSON"):
+        assert statuses(exchanged(front.port, front.prediction(body, CLOSE))) == [200]
+        front.app.heads.get_nowait()
+    assert front.plane.take_uses() == []
+    assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
+    assert front.app.heads.empty()
+
+
+def test_a_bearer_that_looks_like_an_access_token_is_known_by_its_digest(front: Fronted) -> None:
+    token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2lnbmF0dXJl"
+    request = front.prediction(BODY, CLOSE).replace(f"X-API-Key: {front.key}".encode(), f"Authorization: Bearer {token}".encode())
+    exchanged(front.port, request)
+    assert not front.app.heads.empty()
+    front.app.heads.get_nowait()
+    front.plane.put_unknown(digest(token))
+    assert statuses(exchanged(front.port, request)) == [401]
+    put_caller(front.plane, digest(token))
+    assert statuses(exchanged(front.port, request)) == [200]
+    assert statuses(exchanged(front.port, request.replace(b"Authorization: Bearer", b"X-API-Key:"))) == [401]
+    assert front.app.heads.empty()
 
 
 def test_a_body_beyond_its_limit_is_refused_before_it_is_sent(tmp_path: Path) -> None:

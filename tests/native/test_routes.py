@@ -73,6 +73,27 @@ def test_find_and_answer_choose_alike(shared_plane: DataPlane, caller: bytes, mo
     assert (found.code if isinstance(found, Refusal) else found) == expected
 
 
+def test_a_shared_model_is_there_for_whom_it_is_shared_with() -> None:
+    plane = new_plane()
+    plane.set_routes([route(shared_with=["usr_2"])])
+    put_caller(plane, BOB, "usr_2")
+    put_caller(plane, LIMITED, "usr_2", models=["mdl_other"])
+    put_caller(plane, IDLE, "usr_3")
+    assert plane.find(BOB, "ada/iris", None, None) == plane.find(BOB, "mdl_1", None, None) == ("mdl_1", "ver_1", 1)
+    assert outcome(plane.find(BOB, "iris", None, None)) == "unknown_model"
+    assert outcome(plane.find(LIMITED, "ada/iris", None, None)) == "forbidden"
+    plane.set_routes([route()])
+    hidden, absent = (plane.find(BOB, name, None, None) for name in ("ada/iris", "ada/none"))
+    assert isinstance(hidden, Refusal)
+    assert isinstance(absent, Refusal)
+    assert (hidden.code, hidden.arguments) == ("unknown_model", {"model": "ada/iris"})
+    assert (absent.code, absent.arguments) == ("unknown_model", {"model": "ada/none"})
+    plane.set_routes([route(is_public=True)])
+    for caller in (BOB, IDLE):
+        assert plane.find(caller, "ada/iris", None, None) == plane.find(caller, "mdl_1", None, None) == ("mdl_1", "ver_1", 1)
+        assert outcome(plane.find(caller, "iris", None, None)) == "unknown_model"
+
+
 def test_a_version_that_is_not_loaded_is_loading(shared_plane: DataPlane) -> None:
     reply = ask(shared_plane, BODY, version=3)
     assert (reply.code, reply.arguments) == ("model_loading", {"model": "iris", "version": "3", "version_id": "ver_not_loaded"})

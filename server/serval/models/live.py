@@ -317,4 +317,6 @@ def _route(versions: dict[int, Version], live: Version | None) -> Route:
         cache=model.cache,
         cache_ttl_seconds=model.cache_ttl_seconds,
         cache_l2_ttl_seconds=model.cache_l2_ttl_seconds,
+        is_public=False,
+        shared_with=(),
     )

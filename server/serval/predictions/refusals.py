@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from serval.errors import BadRequest, NotAuthenticated, NotFound, NotPermitted, OutOfTime, ServalError, TooLarge, TooMany, Unavailable
+from serval.http.limits import limit_headers
 from serval.predictions.exact_json import shown
 
 Arguments = Mapping[str, str]
@@ -83,7 +84,16 @@ def _rate_limited(arguments: Arguments) -> ServalError:
     return TooMany(
         f"This {policy} may predict {limit} times in {window} s, which is used up: ask again in {wait} s.",
         retry_after_seconds=int(wait),
-        headers={"ratelimit-policy": f'"{policy}";q={limit};w={window}', "ratelimit": f'"{policy}";r=0;t={wait}'},
+        headers=limit_headers(policy, int(limit), int(window), remaining=0, reset_seconds=int(wait)),
+    )
+
+
+def _quota_exceeded(arguments: Arguments) -> ServalError:
+    limit, wait = arguments["limit"], int(arguments["retry_after_seconds"])
+    return TooMany(
+        f"The quota of {limit} predictions a month of this key is used up: it begins anew in {wait} s.",
+        retry_after_seconds=wait,
+        headers=limit_headers("quota", int(limit), window_seconds=wait, remaining=0, reset_seconds=wait),
     )
 
 
@@ -105,4 +115,5 @@ _ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
     "model_loading": _model_loading,
     "too_many_rows": _too_many_rows,
     "rate_limited": _rate_limited,
+    "quota_exceeded": _quota_exceeded,
 }

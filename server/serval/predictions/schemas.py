@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from serval.http.contract import JsonSchema, body
+from serval.http.limits import LIMIT_HEADERS
 from serval.predictions import tables
 
 Label = bool | float | str | None
@@ -161,6 +162,7 @@ ANSWER_HEADERS = {
     "X-Model-Version": "Number of the version that answered.",
     "X-Cache": "`l1`: every row came from the process, `l2`: or from Redis; `miss`: not every one; `bypass`: it was not asked.",
     "Server-Timing": "Milliseconds of `parse`, `cache`, `queue` and `infer`.",
+    **LIMIT_HEADERS,
 }
 
 _AFTER = {"model": "iris", "version": "ver_01M7XEZP4GCTEJJ6AZ0VR52KCA", "model_version": 1, "latency_ms": 0.031}

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from serval.auth.caller import FindCaller, Origin
+from serval.auth.caller import Caller, FindCaller, Origin
 from serval.auth.credentials import Presented
 from serval.data_plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
 from serval.errors import Unavailable, UnsupportedContent
@@ -118,10 +118,24 @@ class PredictionService:
         digest = question.caller
         for _ in range(CHECKS):
             epoch = self._publisher.epoch(digest)
-            caller = await self._find_caller(question.credential, question.origin)
-            if self._publisher.put_caller(digest, caller.user_id, epoch, is_admin=caller.is_admin, expires_at=caller.expires_at):
+            if self._install(digest, await self._find_caller(question.credential, question.origin), epoch):
                 return
         raise Unavailable("Keys are being revoked faster than this one can be checked: try again in a second.")
+
+    def _install(self, digest: bytes, caller: Caller, epoch: int) -> bool:
+        quota = caller.quota
+        return self._publisher.put_caller(
+            digest,
+            user_id=caller.user_id,
+            key_id=caller.key_id,
+            is_admin=caller.is_admin,
+            can_predict="predict" in caller.scopes,
+            models=None if caller.models is None else sorted(caller.models),
+            expires_at=caller.expires_at,
+            limits=[(subject, rate.count, rate.seconds) for subject, rate in caller.predict_limits] or None,
+            quota=None if quota is None else (quota.used, quota.allowed, quota.resets_at.timestamp()),
+            epoch=epoch,
+        )
 
     async def _find(self, question: Question, model: str | None) -> Target:
         """Return the version that a question is about."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from native.planes import put_caller
 from serval.data_plane import Refusal
 from serval.errors import Quarantined, Unavailable
 from serval.models.live import MAX_ATTEMPTS
@@ -86,7 +87,7 @@ def test_a_file_that_is_away_is_read_again_when_it_is_back(tmp_path: Path) -> No
 
 
 def answering(parts: Registry) -> str:
-    parts.publisher.put_caller(KEY, "usr_1", parts.publisher.epoch(KEY), is_admin=False, expires_at=None)
+    put_caller(parts.plane, KEY)
     found = parts.plane.find(KEY, "echo", None, None)
     assert not isinstance(found, Refusal)
     return found[1]

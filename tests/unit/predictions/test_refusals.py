@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 import serval
+from serval.http.limits import limit_headers
 from serval.predictions.refusals import refusal_error
 
 
@@ -61,4 +62,17 @@ def test_who_is_over_the_rate_is_told_the_rate_and_when_to_come_again() -> None:
     arguments = {"policy": "user", "limit": "1000", "window_seconds": "1", "retry_after_seconds": "3"}
     error = refusal_error(Refused("rate_limited", arguments))
     assert (error.status, error.retry_after_seconds) == (429, 3)
-    assert error.headers == {"ratelimit-policy": '"user";q=1000;w=1', "ratelimit": '"user";r=0;t=3'}
+    assert error.headers == {
+        "ratelimit-policy": '"user";q=1000;w=1',
+        "ratelimit": '"user";r=0;t=3',
+        "ratelimit-limit": "1000",
+        "ratelimit-remaining": "0",
+        "ratelimit-reset": "3",
+    }
+
+
+def test_who_is_over_the_quota_is_told_it_and_when_the_month_ends() -> None:
+    error = refusal_error(Refused("quota_exceeded", {"limit": "5000", "retry_after_seconds": "86400"}))
+    assert (error.status, error.retry_after_seconds) == (429, 86400)
+    assert "5000 predictions a month" in error.message
+    assert error.headers == limit_headers("quota", 5000, 86400, 0, 86400)
