@@ -45,6 +45,7 @@ def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
     Raises RuntimeError when it does not start.
     """
     given = {"data_dir": str(folder / "data"), "port": "0", "metrics_port": "0", "log_format": "json", "drain_pause_seconds": "0"}
+    given["api_rate"] = "unlimited"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SERVAL_")}
     environ |= {f"SERVAL_{name.upper()}": value for name, value in {**given, **settings}.items()}
     path = folder / "serval.log"

@@ -23,7 +23,9 @@ from serval.log import Log, RequestLog
 from serval.models.routes import ModelController, short_list, validate
 from serval.predictions.past_routes import PredictionController
 from serval.predictions.routes import predict, predict_short, test_model
+from serval.users.auth_routes import AuthController
 from serval.users.routes import ApiKeyController
+from serval.users.user_routes import UserController
 from serval.wiring import Wiring
 
 
@@ -48,6 +50,8 @@ ROUTES = (
     test_model,
     validate,
     short_list,
+    AuthController,
+    UserController,
     ApiKeyController,
     health,
     live,
@@ -63,6 +67,10 @@ def build_app(wiring: Wiring) -> Observe:
         "settings": wiring.settings,
         "storage": wiring.storage,
         "users": wiring.users,
+        "accounts": wiring.accounts,
+        "sessions": wiring.sessions,
+        "ring": wiring.ring,
+        "csrf": wiring.csrf,
         "models": wiring.models,
         "conversions": wiring.conversions,
         "predictions": wiring.predictions,
@@ -73,7 +81,7 @@ def build_app(wiring: Wiring) -> Observe:
     app = Litestar(
         ROUTES,
         dependencies={name: _always(part) for name, part in parts.items()} | {"caller": Provide(provide_caller, sync_to_thread=False)},
-        middleware=[TellMethods(), Authenticate(wiring.users.find_caller)],
+        middleware=[TellMethods(), Authenticate(wiring.gate, wiring.csrf)],
         exception_handlers=problem_handlers(),
         after_exception=[_log_faults(wiring.log)],
         request_class=HttpRequest,

@@ -19,7 +19,7 @@ from serval.db.engine import Database
 from serval.errors import DatabaseAway
 from serval.log import Log
 
-Kind = Literal["key", "model"]
+Kind = Literal["key", "model", "user", "signing_key"]
 
 POLL_SECONDS = 0.5
 OVERLAP = timedelta(seconds=60)
@@ -45,7 +45,7 @@ class Change(Table):
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
     subject: Mapped[str] = mapped_column(String(100))
-    """Of a key the SHA-256 in hexadecimal, of a model the id."""
+    """Of a key the SHA-256 in hexadecimal, of anything else the id."""
     at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=_NOW)
     """By the clock of the database, so that those of the servers do not matter."""
 

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "model": "model",
         "predict": "predict",
         "key": "key",
+        "user": "user",
         "demo": "demo",
         "migrate": "migrate",
         "diagnose": "diagnose",

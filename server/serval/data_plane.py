@@ -31,23 +31,16 @@ __all__ = [
     "FrontLimits",
     "GraphError",
     "Later",
-    "Limit",
     "LoadError",
     "Loaded",
     "NotMine",
     "Publisher",
-    "Quota",
     "RateState",
     "Refusal",
     "Route",
     "Seen",
     "open_data_plane",
 ]
-
-Limit = tuple[str, int, int]
-"""Subject (`kind:id`), and how often in how many seconds."""
-Quota = tuple[int, int, float]
-"""Predictions made this month by the database, those allowed, and the end of the month in Unix seconds."""
 
 CALLER_AGE_SECONDS = 30.0
 """How long a caller checked once is believed, with the database away too; a key revoked elsewhere is forgotten within a second."""
@@ -79,10 +72,8 @@ def open_data_plane(settings: Settings, cache_secret: bytes | None = None) -> Da
 class Publisher:
     """Tells the data plane what the control plane decided."""
 
-    def __init__(self, plane: DataPlane, predict_rate: Rate | None) -> None:
-        """`predict_rate`: predictions of one user; None: as many as they like."""
+    def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        self._predict_rate = predict_rate
         self.has_routes = False
 
     def load(self, version: str, onnx: bytes, signature: bytes, numbers: bytes, strings: Sequence[str]) -> Loaded:
@@ -118,22 +109,18 @@ class Publisher:
         can_predict: bool,
         models: Sequence[str] | None,
         expires_at: datetime | None,
-        limits: Sequence[Limit] | None,
-        quota: Quota | None,
+        limits: Sequence[tuple[str, Rate]],
+        quota: tuple[int, int, float] | None,
         epoch: int,
     ) -> bool:
-        """Let a checked key or access token predict for the next 30 seconds, or until it expires. False: one was revoked meanwhile, check
-        it again.
+        """Let a checked key or access token predict for the next 30 seconds, or until it expires.
 
-        `key_id`: of the key whose predictions are counted. `models`: ids; None: all that the user may see. `limits`: None for that of the
-        settings.
+        `digest`: its SHA-256. `models`: ids; None: all that the user may see. `limits`: `kind:id` of each account and its rate. `quota`:
+        predictions made this month, those allowed, Unix seconds of the month's end. False: it may have been revoked meanwhile, check again.
         """
         until = time.time() + CALLER_AGE_SECONDS
         if expires_at is not None:
             until = min(until, expires_at.timestamp())
-        if limits is None:
-            rate = self._predict_rate
-            limits = [] if rate is None else [(f"user:{user_id}", rate.count, rate.seconds)]
         return self._plane.put_caller(
             digest,
             user=user_id,
@@ -142,7 +129,7 @@ class Publisher:
             can_predict=can_predict,
             models=models,
             expires_at=until,
-            limits=limits,
+            limits=[(subject, rate.count, rate.seconds) for subject, rate in limits],
             quota=quota,
             epoch=epoch,
         )
@@ -152,7 +139,7 @@ class Publisher:
         self._plane.revoke(digest)
 
     def forget_user(self, user_id: str) -> None:
-        """A user was disabled or has logged out: nothing that they present is known any more."""
+        """A user was disabled, has logged out, or may do something else than before."""
         self._plane.revoke_user(user_id)
 
     def forget_callers(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
+from serval.auth.caller import Caller, FindCaller, Origin
+from serval.auth.credentials import Presented
+from serval.auth.csrf import Csrf
+from serval.auth.gate import Gate
+from serval.auth.passwords import Passwords
 from serval.changes import Bell, Changes
 from serval.conversion.children import Limits
 from serval.conversion.sandbox import Sandbox
@@ -37,13 +42,21 @@ from serval.predictions.service import PredictionService
 from serval.rates import Leases
 from serval.settings import Settings
 from serval.storage.disk import DiskStorage
+from serval.users.accounts import AccountService
+from serval.users.limits import UserLimits
 from serval.users.service import UserService
+from serval.users.sessions import SessionService
+from serval.users.signing import KeyRing
 
 CHECK_SECONDS = 2.0
 """What `/health` waits for each thing that the service stands on."""
 
 LEVEL_TWO_SECONDS = 0.5
 """How often the state of the second cache level is read for the log."""
+
+
+SECRETS = ("cache", "csrf")
+"""What all replicas share and nobody else knows."""
 
 
 class Wiring(msgspec.Struct, frozen=True):
@@ -59,6 +72,12 @@ class Wiring(msgspec.Struct, frozen=True):
     changes: Changes
     bell: Bell
     leases: Leases
+    gate: Gate
+    csrf: Csrf
+    passwords: Passwords
+    ring: KeyRing
+    sessions: SessionService
+    accounts: AccountService
     users: UserService
     live: LiveModels
     models: ModelService
@@ -97,8 +116,9 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         sandbox = open_sandbox(settings)
         stack.push_async_callback(sandbox.close)
         await sandbox.start()
-        cache_secret = await shared_secret(database, "cache") if settings.cache_url else None
-        wiring = _wire(settings, log, database, redis, sandbox, cache_secret)
+        secrets = {name: await shared_secret(database, name) for name in SECRETS}
+        wiring = _wire(settings, log, database, redis, sandbox, secrets)
+        stack.callback(wiring.passwords.close)
         admin_key = await wiring.users.ensure_administrator(settings.data_dir)
         if admin_key is not None:
             log.info("administrator_made", key_file=str(admin_key))
@@ -156,14 +176,19 @@ async def _check_redis(redis: Redis) -> None:
         raise CannotStart(f"Redis (`SERVAL_REDIS_URL`) is out of reach: {error}") from error
 
 
-def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox, cache_secret: bytes | None) -> Wiring:
+def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox, secrets: Mapping[str, bytes]) -> Wiring:
     metrics = Metrics()
-    plane = open_data_plane(settings, cache_secret)
-    publisher = Publisher(plane, rate_of(settings.predict_rate))
+    plane = open_data_plane(settings, secrets["cache"])
+    publisher = Publisher(plane)
     storage = DiskStorage(settings.data_dir / "models", settings.disk_floor_bytes)
     changes = Changes(database, metrics.changes, log)
     bell = Bell(redis, changes, metrics.redis_failures, log)
-    users = UserService(database, publisher, changes)
+    limits = UserLimits(settings)
+    users = UserService(database, publisher, changes, limits)
+    ring = KeyRing(database, changes, settings.signing_key_days, settings.access_token_minutes)
+    sessions = SessionService(database, publisher, changes, ring, limits, settings.refresh_token_days)
+    gate = Gate(plane, _find_caller(users, sessions), rate_of(settings.api_rate))
+    passwords = Passwords(settings.password_min_length)
     live = LiveModels(database, storage, Attempts(settings.data_dir / "loading"), publisher, changes, log)
     models = ModelService(database, storage, live, changes, settings.max_pending_uploads)
     conversions = Conversions(database, storage, live, changes, sandbox, settings, metrics.conversions, log)
@@ -179,15 +204,31 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
         changes=changes,
         bell=bell,
         leases=Leases(plane, redis, bell, metrics.redis_failures, log),
+        gate=gate,
+        csrf=Csrf(secrets["csrf"], settings.cors_origins),
+        passwords=passwords,
+        ring=ring,
+        sessions=sessions,
+        accounts=AccountService(database, changes, passwords, sessions, gate),
         users=users,
         live=live,
         models=models,
         conversions=conversions,
-        predictions=PredictionService(plane, publisher, users.find_caller, live, settings.max_rows),
+        predictions=PredictionService(plane, publisher, gate.identify, live, settings.max_rows),
         history=History(plane, database, settings, metrics.history, log),
         past=PastPredictions(database, models),
         probes=_probes(database, redis, publisher, live),
     )
+
+
+def _find_caller(users: UserService, sessions: SessionService) -> FindCaller:
+    """Keys are looked up by the one, access tokens by the other."""
+
+    async def find_caller(presented: Presented, origin: Origin) -> Caller:
+        look_up = users.find_caller if presented.kind == "key" else sessions.find_caller
+        return await look_up(presented, origin)
+
+    return find_caller
 
 
 def open_sandbox(settings: Settings) -> Sandbox:

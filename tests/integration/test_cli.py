@@ -79,7 +79,7 @@ def test_help_names_every_command_and_is_quick(serval: Serval) -> None:
     began = time.perf_counter()
     text = output(serval("--help"))
     seconds = time.perf_counter() - began
-    assert all(f" {name} " in text for name in ("serve", "check", "model", "predict", "key", "demo", "migrate", "diagnose"))
+    assert all(f" {name} " in text for name in ("serve", "check", "model", "predict", "key", "user", "demo", "migrate", "diagnose"))
     assert seconds < 1.5, "a tenth of it on a quiet machine: nothing heavy is imported"
 
 

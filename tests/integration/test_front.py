@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from client import Client, serving
 from serval.auth import keys
-from serval.http.limits import limit_headers
+from serval.auth.rates import limit_headers
 
 IRIS = load_iris()
 ROW = {"input": IRIS.data[0].tolist()}

@@ -14,7 +14,7 @@ import pytest
 from native.fronts import Fronted, fronted
 from native.planes import put_caller
 from serval.auth.keys import digest
-from serval.http.limits import limit_headers
+from serval.auth.rates import limit_headers
 from wire import PATIENCE_SECONDS, connected, exchanged, hangs_up, next_reply, replies
 
 CLOSE = "Connection: close"

@@ -14,6 +14,7 @@ from serval.errors import BadRequest, NotAuthenticated
 SECURE_PREFIX = "__Host-"
 """Of cookies that a browser takes only over HTTPS, from this host, for all of it (RFC 6265bis, 4.1.3.2)."""
 ACCESS_COOKIE = "serval_access"
+REFRESH_COOKIE = "serval_refresh"
 
 _CREDENTIALS = (b"x-api-key", b"authorization")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")

@@ -1,22 +1,26 @@
-"""API keys: how they look, how they are told from noise, how they are kept."""
+"""Secrets that people and programs present: how they look, how they are told from noise, how they are kept."""
 
 import hashlib
 import secrets
 import zlib
 
 PREFIX = "srv_"
+"""Of API keys."""
+REFRESH_PREFIX = "srt_"
+"""Of refresh tokens."""
 _SECRET_LENGTH = 43  # 32 random bytes in base64url
 _LENGTH = len(PREFIX) + _SECRET_LENGTH + 8
 
 
-def new_key() -> str:
-    """Return a fresh key: `srv_`, 32 random bytes in base64url, and 8 hexadecimal digits of CRC-32 over what is before them."""
-    body = PREFIX + secrets.token_urlsafe(32)
+def new_key(prefix: str = PREFIX) -> str:
+    """Return a fresh secret: a prefix, 32 random bytes in base64url, and 8 hexadecimal digits of CRC-32 over what is before them."""
+    body = prefix + secrets.token_urlsafe(32)
     return body + _checksum(body)
 
 
-def _checksum(body: str) -> str:
-    return f"{zlib.crc32(body.encode()):08x}"
+def is_key(text: str, prefix: str = PREFIX) -> bool:
+    """Whether a text has the form of a secret and its checksum is right; a wrong one is told without a look-up."""
+    return len(text) == _LENGTH and text.startswith(prefix) and text.isascii() and _checksum(text[:-8]) == text[-8:]
 
 
 def visible_prefix(key: str) -> str:
@@ -29,6 +33,5 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def is_key(text: str) -> bool:
-    """Whether a text has the form of a key and its checksum is right; a wrong one is told without a look-up."""
-    return len(text) == _LENGTH and text.startswith(PREFIX) and text.isascii() and _checksum(text[:-8]) == text[-8:]
+def _checksum(body: str) -> str:
+    return f"{zlib.crc32(body.encode()):08x}"

@@ -35,6 +35,9 @@ class Api:
     def post(self, path: str, body: object) -> Any:
         return self._ask("POST", path, json=body)
 
+    def patch(self, path: str, body: object) -> Any:
+        return self._ask("PATCH", path, json=body)
+
     def post_text(self, path: str, text: bytes, content_type: str) -> Any:
         return self._ask("POST", path, content=text, headers={"Content-Type": content_type})
 

@@ -2,31 +2,67 @@
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from serval.auth.caller import Caller, FindCaller, Origin
-from serval.auth.credentials import presented
-from serval.auth.permissions import permission_of
+from serval.auth.caller import Caller, Origin
+from serval.auth.credentials import Presented, presented
+from serval.auth.csrf import SAFE_METHODS, Csrf
+from serval.auth.gate import Gate
+from serval.auth.permissions import Permission, permission_of
+from serval.auth.rates import rate_headers
+from serval.data_plane import RateState
 from serval.http.observe import note
 from serval.http.problems import request_id_of
 
 
 class Authenticate(ASGIMiddleware):
-    """Holds each call to the permission of its route. Predictions are checked by the data plane, which knows who has called before."""
+    """Holds each call to the permission of its route and to the rate of its caller.
+
+    Predictions with a key or a bearer token are checked by the data plane, which knows who has called before.
+    """
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, find_caller: FindCaller) -> None:
-        self._find_caller = find_caller
+    def __init__(self, gate: Gate, csrf: Csrf) -> None:
+        self._gate = gate
+        self._csrf = csrf
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        permission = permission_of(str(scope.get("method")), scope["path_template"])
-        if not permission.is_public and not scope["route_handler"].opt.get("own_authentication"):
-            caller = await self._find_caller(presented(scope["headers"]), origin_of(scope))
-            permission.check(caller)
-            scope["user"] = caller
-            note(scope, user=caller.user_id)
-        await next_app(scope, receive, send)
+        method = str(scope.get("method"))
+        permission = permission_of(method, scope["path_template"])
+        rate = await self._admit(scope, method, permission)
+        await next_app(scope, receive, send if rate is None else telling(send, rate))
+
+    async def _admit(self, scope: Scope, method: str, permission: Permission) -> RateState | None:
+        """Raises NotAuthenticated, NotPermitted, TooMany."""
+        if permission.is_public:
+            return self._gate.admit_anybody(origin_of(scope)) if permission.is_charged else None
+        credential = presented(scope["headers"])
+        if scope["route_handler"].opt.get("own_authentication") and not credential.is_cookie:
+            return None
+        caller = await self._gate.identify(credential, origin_of(scope))
+        scope["user"] = caller
+        note(scope, user=caller.user_id)
+        self._check_csrf(scope, method, credential, caller)
+        permission.check(caller)
+        return self._gate.admit(caller) if permission.is_charged else None
+
+    def _check_csrf(self, scope: Scope, method: str, credential: Presented, caller: Caller) -> None:
+        if credential.is_cookie and method not in SAFE_METHODS:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            self._csrf.check(caller.session_id or "", headers)
+
+
+def telling(send: Send, rate: RateState) -> Send:
+    """Tell with the answer what is left of the caller's rate."""
+    headers = [(name.encode(), value.encode()) for name, value in rate_headers(rate).items()]
+
+    async def send_telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *headers]
+        await send(message)
+
+    return send_telling
 
 
 def origin_of(scope: Scope) -> Origin:

@@ -187,7 +187,7 @@ def _part(key: str, message: str) -> tuple[str, str]:
 def problem_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
     """What a route's OpenAPI entry says of the errors it can answer, for Litestar's `responses=`."""
     by_status: dict[int, list[type[ServalError]]] = {}
-    for error in errors:
+    for error in dict.fromkeys(errors):
         by_status.setdefault(error.status, []).append(error)
     return {status: _problem_response(group) for status, group in sorted(by_status.items())}
 
@@ -198,5 +198,5 @@ def _problem_response(errors: list[type[ServalError]]) -> ResponseSpec:
 
 
 def keyed_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
-    """`problem_responses` of a route that needs a key: looking it up can fail too."""
-    return problem_responses(BadRequest, NotAuthenticated, *errors, Unavailable)
+    """`problem_responses` of a route that needs a credential: looking it up can fail too, and it may be used too often."""
+    return problem_responses(BadRequest, NotAuthenticated, NotPermitted, *errors, TooMany, Unavailable)

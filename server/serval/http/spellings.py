@@ -10,10 +10,12 @@ AsgiApp = Callable[[AsgiMap, AsgiReceive, AsgiSend], Awaitable[None]]
 
 ALIASES = {
     "/api/api-keys": "/api/v1/api-keys",
+    "/api/auth": "/api/v1/auth",
     "/api/models": "/api/v1/models",
     "/api/predict": "/api/v1/predict",
     "/api/predictions": "/api/v1/predictions",
     "/api/storage": "/api/v1/storage",
+    "/api/users": "/api/v1/users",
 }
 """What older clients write before the rest of a path, and what it stands for."""
 

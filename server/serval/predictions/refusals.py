@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from serval.auth.rates import limit_headers, too_often
 from serval.errors import BadRequest, NotAuthenticated, NotFound, NotPermitted, OutOfTime, ServalError, TooLarge, TooMany, Unavailable
-from serval.http.limits import limit_headers
 from serval.predictions.exact_json import shown
 
 Arguments = Mapping[str, str]
@@ -29,8 +29,10 @@ def _unknown_caller(_: Arguments) -> ServalError:
     return NotAuthenticated("The API key is unknown, expired or revoked; send a valid one as `X-API-Key` or `Authorization: Bearer`.")
 
 
-def _forbidden(_: Arguments) -> ServalError:
-    return NotPermitted("The API key may not ask for predictions of this model.")
+def _forbidden(arguments: Arguments) -> ServalError:
+    if "model" in arguments:
+        return NotPermitted(f"This API key is not for the model{_quoted(arguments, 'model')}.")
+    return NotPermitted("This API key is not for that: it needs the scope `predict`.")
 
 
 def _unknown_model(arguments: Arguments) -> ServalError:
@@ -79,15 +81,6 @@ def _too_many_rows(arguments: Arguments) -> ServalError:
     )
 
 
-def _rate_limited(arguments: Arguments) -> ServalError:
-    policy, limit, window, wait = (arguments[name] for name in ("policy", "limit", "window_seconds", "retry_after_seconds"))
-    return TooMany(
-        f"This {policy} may predict {limit} times in {window} s, which is used up: ask again in {wait} s.",
-        retry_after_seconds=int(wait),
-        headers=limit_headers(policy, int(limit), int(window), remaining=0, reset_seconds=int(wait)),
-    )
-
-
 def _quota_exceeded(arguments: Arguments) -> ServalError:
     limit, wait = arguments["limit"], int(arguments["retry_after_seconds"])
     return TooMany(
@@ -114,6 +107,6 @@ _ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
     "ambiguous_selector": _ambiguous_selector,
     "model_loading": _model_loading,
     "too_many_rows": _too_many_rows,
-    "rate_limited": _rate_limited,
+    "rate_limited": too_often,
     "quota_exceeded": _quota_exceeded,
 }

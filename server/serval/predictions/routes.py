@@ -12,6 +12,7 @@ from litestar.params import FromPath, QueryParameter
 
 from serval.auth.caller import Caller
 from serval.auth.credentials import presented
+from serval.auth.rates import rate_headers
 from serval.data_plane import Answer
 from serval.errors import (
     Conflict,
@@ -26,7 +27,6 @@ from serval.errors import (
 )
 from serval.http.authenticate import origin_of
 from serval.http.contract import operation
-from serval.http.limits import limit_headers
 from serval.http.observe import note
 from serval.http.problems import keyed_responses
 from serval.http.request import MAX_NUMBER, HttpRequest
@@ -183,10 +183,8 @@ async def _respond(request: HttpRequest, predictions: PredictionService, questio
 
 
 def _headers(answer: Answer) -> dict[str, str]:
-    rate = answer.rate
-    limits = limit_headers(rate.policy, rate.limit, rate.window_seconds, rate.remaining, rate.reset_seconds) if rate else {}
     return {
-        **limits,
+        **({} if answer.rate is None else rate_headers(answer.rate)),
         "X-Model-Version": str(answer.version_number),
         "X-Cache": answer.cache,
         "Server-Timing": (

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from serval.auth.rates import LIMIT_HEADERS
 from serval.http.contract import JsonSchema, body
-from serval.http.limits import LIMIT_HEADERS
 from serval.predictions import tables
 
 Label = bool | float | str | None

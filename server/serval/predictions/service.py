@@ -132,7 +132,7 @@ class PredictionService:
             can_predict="predict" in caller.scopes,
             models=None if caller.models is None else sorted(caller.models),
             expires_at=caller.expires_at,
-            limits=[(subject, rate.count, rate.seconds) for subject, rate in caller.predict_limits] or None,
+            limits=caller.predict_limits,
             quota=None if quota is None else (quota.used, quota.allowed, quota.resets_at.timestamp()),
             epoch=epoch,
         )

@@ -15,6 +15,7 @@ from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import BadRequest, NotAuthenticated, NotFound
 from serval.ids import new_id
+from serval.users.limits import UserLimits
 from serval.users.tables import ApiKey, User
 
 ADMIN_KEY_FILE = "admin.key"
@@ -28,10 +29,11 @@ def unknown_key() -> NotAuthenticated:
 class UserService:
     """Reads and writes users and API keys."""
 
-    def __init__(self, database: Database, publisher: Publisher, changes: Changes) -> None:
+    def __init__(self, database: Database, publisher: Publisher, changes: Changes, limits: UserLimits) -> None:
         self._database = database
         self._publisher = publisher
         self._changes = changes
+        self._limits = limits
         changes.on("key", lambda digest: publisher.forget_caller(bytes.fromhex(digest)), reset=publisher.forget_callers)
 
     async def find_caller(self, presented: Presented, origin: Origin) -> Caller:
@@ -50,8 +52,8 @@ class UserService:
             session_id=None,
             digest=key.digest,
             expires_at=key.expires_at,
-            api_rate=None,
-            predict_limits=(),
+            api_rate=self._limits.api_rate(key.user.subscription_tier),
+            predict_limits=self._limits.predict_limits(key.user_id, key.user.subscription_tier, key.id, key.predict_rate),
             quota=None,
             origin=origin,
         )
@@ -61,7 +63,8 @@ class UserService:
             key = await session.scalar(select(ApiKey).where(ApiKey.digest == digest))
         if key is not None and key.is_valid(now()):
             return key
-        self._publisher.put_unknown(digest)
+        if key is None or key.user.disabled_at is None:  # whoever is let in again has waited long enough
+            self._publisher.put_unknown(digest)
         return None
 
     async def list_keys(self, caller: Caller) -> list[ApiKey]:

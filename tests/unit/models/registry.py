@@ -60,7 +60,7 @@ async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> 
     url = database_url(None, folder)
     await migrate(url)
     database, storage, data_plane = Database(open_engine(url)), DiskStorage(folder / "models", 0), new_plane(**plane)
-    publisher = Publisher(data_plane, None)
+    publisher = Publisher(data_plane)
     log = open_log(level="error", form="json")
     changes, attempts = Changes(database, Metrics().changes, log), Attempts(folder / "loading")
     live = LiveModels(database, storage, attempts, publisher, changes, log)

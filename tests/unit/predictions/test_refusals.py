@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 import serval
-from serval.http.limits import limit_headers
+from serval.auth.rates import limit_headers
 from serval.predictions.refusals import refusal_error
 
 

@@ -1,5 +1,10 @@
 """What an answer says of the limits of whoever asked."""
 
+from collections.abc import Mapping
+
+from serval.data_plane import RateState
+from serval.errors import TooMany
+
 LIMIT_HEADERS = {
     "RateLimit-Policy": 'Where there are limits, the tightest: `"user";q=1000;w=1` is 1000 in a second for each user.',
     "RateLimit": 'What is left of it: `"user";r=12;t=1` is twelve at once, and all of it again after a second.',
@@ -23,3 +28,18 @@ def limit_headers(policy: str, limit: int, window_seconds: int, remaining: int, 
         "ratelimit-remaining": str(remaining),
         "ratelimit-reset": str(reset_seconds),
     }
+
+
+def rate_headers(rate: RateState) -> dict[str, str]:
+    """The headers of an answer to a caller with limits."""
+    return limit_headers(rate.policy, rate.limit, rate.window_seconds, rate.remaining, rate.reset_seconds)
+
+
+def too_often(arguments: Mapping[str, str]) -> TooMany:
+    """The error for a refusal of the ledger, by its arguments."""
+    policy, limit, window, wait = (arguments[name] for name in ("policy", "limit", "window_seconds", "retry_after_seconds"))
+    return TooMany(
+        f"The rate `{policy}` lets {limit} through in {window} s, which are used up: ask again in {wait} s.",
+        retry_after_seconds=int(wait),
+        headers=limit_headers(policy, int(limit), int(window), remaining=0, reset_seconds=int(wait)),
+    )
