@@ -24,7 +24,7 @@ from serval.models.routes import ModelController, short_list, validate
 from serval.predictions.past_routes import PredictionController
 from serval.predictions.routes import predict, predict_short, test_model
 from serval.users.auth_routes import AuthController
-from serval.users.routes import ApiKeyController
+from serval.users.key_routes import ApiKeyController
 from serval.users.user_routes import UserController
 from serval.wiring import Wiring
 
@@ -66,11 +66,11 @@ def build_app(wiring: Wiring) -> Observe:
     parts = {
         "settings": wiring.settings,
         "storage": wiring.storage,
-        "users": wiring.users,
         "accounts": wiring.accounts,
         "sessions": wiring.sessions,
         "ring": wiring.ring,
         "csrf": wiring.csrf,
+        "keys": wiring.keys,
         "models": wiring.models,
         "conversions": wiring.conversions,
         "predictions": wiring.predictions,

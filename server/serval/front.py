@@ -13,7 +13,7 @@ from serval.http.probes import LIVE
 from serval.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_headers
 from serval.predictions.refusals import refusal_error
 from serval.settings import Settings
-from serval.users.service import unknown_key
+from serval.users.keys import unknown_key
 
 REQUEST_ID = "req_00000000000000000000000000"
 """Stands in a template for the id of the request."""

@@ -43,10 +43,12 @@ from serval.rates import Leases
 from serval.settings import Settings
 from serval.storage.disk import DiskStorage
 from serval.users.accounts import AccountService
+from serval.users.keys import FindModel, KeyService
 from serval.users.limits import UserLimits
 from serval.users.service import UserService
 from serval.users.sessions import SessionService
 from serval.users.signing import KeyRing
+from serval.users.uses import Uses
 
 CHECK_SECONDS = 2.0
 """What `/health` waits for each thing that the service stands on."""
@@ -79,6 +81,8 @@ class Wiring(msgspec.Struct, frozen=True):
     sessions: SessionService
     accounts: AccountService
     users: UserService
+    keys: KeyService
+    uses: Uses
     live: LiveModels
     models: ModelService
     conversions: Conversions
@@ -124,6 +128,8 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
             log.info("administrator_made", key_file=str(admin_key))
         stack.push_async_callback(wiring.history.close)
         wiring.history.start()
+        stack.push_async_callback(wiring.uses.close)
+        wiring.uses.start()
         stack.push_async_callback(wiring.live.close)
         await wiring.live.start()
         if settings.cache_url:
@@ -184,13 +190,14 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
     changes = Changes(database, metrics.changes, log)
     bell = Bell(redis, changes, metrics.redis_failures, log)
     limits = UserLimits(settings)
-    users = UserService(database, publisher, changes, limits)
     ring = KeyRing(database, changes, settings.signing_key_days, settings.access_token_minutes)
     sessions = SessionService(database, publisher, changes, ring, limits, settings.refresh_token_days)
-    gate = Gate(plane, _find_caller(users, sessions), rate_of(settings.api_rate))
     passwords = Passwords(settings.password_min_length)
     live = LiveModels(database, storage, Attempts(settings.data_dir / "loading"), publisher, changes, log)
     models = ModelService(database, storage, live, changes, settings.max_pending_uploads)
+    uses = Uses(publisher, database, log)
+    keys = KeyService(database, publisher, changes, limits, uses, _find_model(models))
+    gate = Gate(plane, _find_caller(keys, sessions), rate_of(settings.api_rate))
     conversions = Conversions(database, storage, live, changes, sandbox, settings, metrics.conversions, log)
     _add_gauges(metrics, settings, database, redis)
     return Wiring(
@@ -210,7 +217,9 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
         ring=ring,
         sessions=sessions,
         accounts=AccountService(database, changes, passwords, sessions, gate),
-        users=users,
+        users=UserService(database),
+        keys=keys,
+        uses=uses,
         live=live,
         models=models,
         conversions=conversions,
@@ -221,14 +230,23 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
     )
 
 
-def _find_caller(users: UserService, sessions: SessionService) -> FindCaller:
+def _find_caller(keys: KeyService, sessions: SessionService) -> FindCaller:
     """Keys are looked up by the one, access tokens by the other."""
 
     async def find_caller(presented: Presented, origin: Origin) -> Caller:
-        look_up = users.find_caller if presented.kind == "key" else sessions.find_caller
+        look_up = keys.find_caller if presented.kind == "key" else sessions.find_caller
         return await look_up(presented, origin)
 
     return find_caller
+
+
+def _find_model(models: ModelService) -> FindModel:
+    """Keys are below models and can not ask for them themselves."""
+
+    async def find_model(caller: Caller, reference: str) -> str:
+        return (await models.get_model(caller, reference)).id
+
+    return find_model
 
 
 def open_sandbox(settings: Settings) -> Sandbox:

@@ -492,7 +492,7 @@ def test_what_is_not_ready_is_neither_downloaded_promoted_nor_tested(server: Cli
 
 
 def test_a_key_revoked_in_use_stops_at_once(iris: Client) -> None:
-    made = iris.http.post("/api/v1/api-keys", json={"name": "short"}).json()
+    made = iris.http.post("/api/v1/api-keys", json={"name": "short", "scopes": ["predict", "models:read", "admin"]}).json()
     own = {"X-API-Key": made["key"]}
     assert iris.predict("iris", ROW, headers=own).status_code == 200
     assert iris.http.delete(f"/api/v1/api-keys/{made['id']}", headers=own).status_code == 204

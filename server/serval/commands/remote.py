@@ -29,8 +29,8 @@ class Api:
         self.key = key
         self._client = httpx2.Client(base_url=self.url, headers={"X-API-Key": key}, timeout=TIMEOUT_SECONDS)
 
-    def get(self, path: str) -> Any:
-        return self._ask("GET", path)
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        return self._ask("GET", path, params=query)
 
     def post(self, path: str, body: object) -> Any:
         return self._ask("POST", path, json=body)

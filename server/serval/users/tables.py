@@ -52,7 +52,7 @@ class ApiKey(Table):
     revoked_at: Mapped[Moment | None]
     last_used_at: Mapped[Moment | None]
     replaced_by: Mapped[str | None] = mapped_column(String(40))
-    """The key that a rotation made."""
+    """The newest key that rotations have put in its place."""
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
     def is_valid(self, at: datetime) -> bool:

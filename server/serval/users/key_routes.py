@@ -1,0 +1,88 @@
+"""HTTP for API keys."""
+
+from typing import Annotated
+
+from litestar import Controller, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, QueryParameter
+
+from serval.auth.caller import Caller
+from serval.errors import Conflict, NotFound, NotPermitted, TooLarge, UnreadableBody, UnsupportedContent
+from serval.http.contract import KEYED, operation
+from serval.http.problems import keyed_responses
+from serval.http.request import PLAIN_TEXT, HttpRequest, Name
+from serval.users.keys import KeyService
+from serval.users.schemas import OVERLAP_SECONDS, CreatedKey, KeyList, KeyView, NewKey, Rotation
+
+BODY_BYTES = 64 * 1024
+_JSON_ERRORS = (UnreadableBody, TooLarge, UnsupportedContent)
+
+OfUser = Annotated[
+    str | None,
+    QueryParameter(
+        name="user", pattern=PLAIN_TEXT, max_length=100, required=False, description="For administrators: id or username of somebody else"
+    ),
+]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(name="cursor", pattern="^key_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
+]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=500, required=False, description="Most keys of one page")]
+
+
+class ApiKeyController(Controller):
+    """The caller's own keys; administrators see and revoke those of everybody."""
+
+    path = "/api/v1/api-keys"
+    tags = ("API keys",)
+    request_max_body_size = BODY_BYTES
+
+    @get(
+        summary="List your keys, newest first, expired and revoked ones too",
+        responses=keyed_responses(NotPermitted, NotFound),
+        operation_class=KEYED,
+    )
+    async def list_keys(
+        self,
+        request: HttpRequest,
+        caller: NamedDependency[Caller],
+        keys: NamedDependency[KeyService],
+        user: OfUser = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> KeyList:
+        request.check_query("user", "cursor", "limit")
+        found = await keys.list_keys(caller, user=user, before=cursor, limit=limit + 1)
+        items = [KeyView.of(row, used) for row, used in found[:limit]]
+        return KeyList(items, items[-1].id if len(found) > limit else None)
+
+    @get("/{key_id:str}", summary="Show a key", responses=keyed_responses(NotPermitted, NotFound), operation_class=KEYED)
+    async def get_key(self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> KeyView:
+        return KeyView.of(*await keys.get_key(caller, key_id))
+
+    @post(
+        summary="Make a key; it is shown this once",
+        responses=keyed_responses(NotPermitted, NotFound, *_JSON_ERRORS),
+        operation_class=KEYED,
+    )
+    async def create_key(self, data: JSONBody[NewKey], caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> CreatedKey:
+        return CreatedKey.of(*await keys.create_key(caller, data))
+
+    @post(
+        "/{key_id:str}/rotate",
+        summary="Make the key that takes over from one; it is shown this once, and the old one expires after an overlap",
+        responses=keyed_responses(NotPermitted, NotFound, Conflict, *_JSON_ERRORS),
+        operation_class=operation(is_body_required=False),
+    )
+    async def rotate_key(
+        self,
+        key_id: Name,
+        caller: NamedDependency[Caller],
+        keys: NamedDependency[KeyService],
+        data: JSONBody[Rotation | None] = None,
+    ) -> CreatedKey:
+        return CreatedKey.of(*await keys.rotate_key(caller, key_id, OVERLAP_SECONDS if data is None else data.overlap_seconds))
+
+    @delete("/{key_id:str}", summary="Revoke a key", responses=keyed_responses(NotPermitted, NotFound), operation_class=KEYED)
+    async def revoke_key(self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> None:
+        await keys.revoke_key(caller, key_id)
