@@ -21,6 +21,7 @@ from serval.http.request import HttpRequest
 from serval.http.spellings import AsgiApp, Spellings
 from serval.log import Log, RequestLog
 from serval.models.routes import ModelController, short_list, validate
+from serval.models.sharing_routes import ShareController
 from serval.predictions.past_routes import PredictionController
 from serval.predictions.routes import predict, predict_short, test_model
 from serval.users.auth_routes import AuthController
@@ -47,6 +48,7 @@ ROUTES = (
     predict,
     PredictionController,
     ModelController,
+    ShareController,
     test_model,
     validate,
     short_list,
@@ -72,6 +74,7 @@ def build_app(wiring: Wiring) -> Observe:
         "csrf": wiring.csrf,
         "keys": wiring.keys,
         "models": wiring.models,
+        "sharing": wiring.sharing,
         "conversions": wiring.conversions,
         "predictions": wiring.predictions,
         "past": wiring.past,

@@ -35,6 +35,7 @@ from serval.models.attempts import Attempts
 from serval.models.conversions import Conversions
 from serval.models.live import LiveModels
 from serval.models.service import ModelService
+from serval.models.sharing import SharingService
 from serval.plans import rate_of
 from serval.predictions.history import History
 from serval.predictions.past import PastPredictions
@@ -85,6 +86,7 @@ class Wiring(msgspec.Struct, frozen=True):
     uses: Uses
     live: LiveModels
     models: ModelService
+    sharing: SharingService
     conversions: Conversions
     predictions: PredictionService
     history: History
@@ -222,6 +224,7 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
         uses=uses,
         live=live,
         models=models,
+        sharing=SharingService(database, live, changes),
         conversions=conversions,
         predictions=PredictionService(plane, publisher, gate.identify, live, settings.max_rows),
         history=History(plane, database, settings, metrics.history, log),
@@ -244,7 +247,7 @@ def _find_model(models: ModelService) -> FindModel:
     """Keys are below models and can not ask for them themselves."""
 
     async def find_model(caller: Caller, reference: str) -> str:
-        return (await models.get_model(caller, reference)).id
+        return (await models.get_model(caller, reference)).model.id
 
     return find_model
 

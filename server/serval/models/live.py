@@ -18,14 +18,14 @@ from serval.errors import DatabaseAway, NotFound, Quarantined, Unavailable
 from serval.log import Log
 from serval.models.attempts import Attempts
 from serval.models.lifecycle import advance
-from serval.models.tables import Model, Version
+from serval.models.tables import Model, Share, Version
 from serval.storage.disk import DiskStorage
 
 MAX_ATTEMPTS = 3
 RETRY_SECONDS = 0.5
 """Until routes are read again that the database did not give."""
 RELOAD_SECONDS = 5.0
-"""Until a live version is tried again whose files could not be read."""
+"""Until what failed for another reason is tried again: a live version whose files could not be read, routes with a fault in them."""
 RUNAWAY_SECONDS = 0.5
 """How often the data plane is asked what has run away: it may have told the caller without asking here."""
 ANNOUNCE_SECONDS = 1.0
@@ -45,9 +45,21 @@ class Running(msgspec.Struct, frozen=True):
     signature: Signature
     loaded: Loaded
 
-    def seconds(self, rows: int) -> float:
-        """What a run of some rows takes, by the measurement at load."""
-        return self.loaded.fixed_seconds + rows * self.loaded.row_seconds
+
+class Audience:
+    """Who may ask a model that is not theirs."""
+
+    def __init__(self) -> None:
+        self.is_public = False
+        self.users: list[str] = []
+        """User ids."""
+
+    def add(self, user_id: str | None) -> None:
+        """Let a user ask, or everybody."""
+        if user_id is None:
+            self.is_public = True
+        else:
+            self.users.append(user_id)
 
 
 class LiveModels:
@@ -80,10 +92,6 @@ class LiveModels:
     @property
     def count(self) -> int:
         return len(self._running)
-
-    def running(self, version_id: str) -> Running | None:
-        """Return a version if it is loaded."""
-        return self._running.get(version_id)
 
     async def start(self) -> None:
         """Load every live version, then publish the routes. A version that can not be loaded is set aside and the others serve.
@@ -213,7 +221,10 @@ class LiveModels:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(RUNAWAY_SECONDS)
-            await self.set_runaways_aside()
+            try:
+                await self.set_runaways_aside()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next version that runs away must be seen
+                self._log.error("runaways_can_not_be_set_aside", exception=error)
 
     @asynccontextmanager
     async def announcing(self) -> AsyncIterator[None]:
@@ -252,10 +263,14 @@ class LiveModels:
             except DatabaseAway:
                 self._stale.set()
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever it is, what is shared or deleted elsewhere must not be so for good
+                self._log.error("routes_can_not_be_published", exception=error)
+                self._stale.set()
+                await asyncio.sleep(RELOAD_SECONDS)
 
     async def _publish(self) -> None:
         async with self._publishing:
-            routed = await self._routed()
+            routed, audiences = await self._routed()
             for version in routed:
                 if version.status == "failed" and version.id not in self._set_aside:
                     self._set_aside[version.id] = (Quarantined, _reason(version))
@@ -264,7 +279,7 @@ class LiveModels:
             for version in routed:
                 models[version.model_id][version.number] = version
             live = {model_id: self._choose(versions) for model_id, versions in models.items()}
-            self._publisher.set_routes([_route(versions, live[model_id]) for model_id, versions in models.items()])
+            self._publisher.set_routes([_route(versions, live[model_id], audiences[model_id]) for model_id, versions in models.items()])
             self._answering = {model_id: version.id for model_id, version in live.items() if version is not None}
             for version_id in self._running.keys() - {version.id for version in routed} - self._on_trial:
                 self._unload(version_id)
@@ -291,20 +306,25 @@ class LiveModels:
                 await asyncio.sleep(RELOAD_SECONDS)
         asyncio.get_running_loop().call_soon(self._stale.set)  # when this task is over
 
-    async def _routed(self) -> list[Version]:
-        """Return what was ready once: one in quarantine keeps its route, so that whoever asks it is told so."""
+    async def _routed(self) -> tuple[list[Version], defaultdict[str, Audience]]:
+        """Return what was ready once (what is in quarantine keeps its route: whoever asks it is told so), and who may ask each model."""
         query = (
             select(Version).join(Model).where(Model.deleted_at.is_(None), Version.ready_at.is_not(None), Version.lifecycle != "archived")
         )
+        shares = select(Share.model_id, Share.user_id).join(Model).where(Model.deleted_at.is_(None))
         async with self._database.read() as session:
-            return list(await session.scalars(query))
+            versions = list(await session.scalars(query))
+            audiences: defaultdict[str, Audience] = defaultdict(Audience)
+            for model_id, user_id in await session.execute(shares):
+                audiences[model_id].add(user_id)
+        return versions, audiences
 
 
 def _reason(version: Version) -> str:
     return str((version.failure or {}).get("message", f"Version {version.id} is in quarantine."))
 
 
-def _route(versions: dict[int, Version], live: Version | None) -> Route:
+def _route(versions: dict[int, Version], live: Version | None, audience: Audience) -> Route:
     model = next(iter(versions.values())).model
     return Route(
         model=model.id,
@@ -317,6 +337,6 @@ def _route(versions: dict[int, Version], live: Version | None) -> Route:
         cache=model.cache,
         cache_ttl_seconds=model.cache_ttl_seconds,
         cache_l2_ttl_seconds=model.cache_l2_ttl_seconds,
-        is_public=False,
-        shared_with=(),
+        is_public=audience.is_public,
+        shared_with=audience.users,
     )

@@ -18,3 +18,9 @@ def check_name(name: str) -> str:
     if name in _RESERVED or name.startswith(_ID_PREFIXES):
         raise BadRequest(f"`name`: `{name}` is a word of Serval's own; choose another.")
     return name
+
+
+def check_reference(name: str) -> str:
+    """Return the name of an upload, `name` or `owner/name`, where a model may be called so. Raises BadRequest."""
+    check_name(name.rpartition("/")[2])
+    return name

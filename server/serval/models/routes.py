@@ -31,7 +31,9 @@ from serval.http.contract import KEYED, operation
 from serval.http.observe import note
 from serval.http.problems import keyed_responses
 from serval.http.request import HttpRequest, Name, VersionNumber
+from serval.models.access import DOWNLOAD
 from serval.models.conversions import Conversions
+from serval.models.finding import SeenVersion
 from serval.models.schemas import (
     EXAMINED_BODY,
     UPLOAD_BODY,
@@ -47,7 +49,6 @@ from serval.models.schemas import (
     VersionView,
 )
 from serval.models.service import ModelService
-from serval.models.tables import Version
 from serval.models.upload import EXAMINED_FIELDS, check_length, read_upload
 from serval.settings import Settings
 from serval.storage.disk import DiskStorage
@@ -64,7 +65,7 @@ _STILL_CONVERTING = ResponseSpec(
 
 
 class ModelController(Controller):
-    """The caller's models; administrators see all."""
+    """The models that exist for the caller: their own, those shared with them; for administrators all."""
 
     path = "/api/v1/models"
     tags = ("Models",)
@@ -99,7 +100,7 @@ class ModelController(Controller):
                 incoming.drop()
         conversions.enqueue(version.id)
         await conversions.wait(version.id, wait_seconds)
-        return _uploaded(await models.get_version(caller, version.model_id, version.number), _base_url(request))
+        return _uploaded(await models.get_version(caller, version.model_id, version.number), caller, _base_url(request))
 
     @get(summary="List models", responses=keyed_responses(), operation_class=KEYED)
     async def list_models(self, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ModelList:
@@ -145,7 +146,7 @@ class ModelController(Controller):
     async def roll_back(
         self, request: HttpRequest, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
     ) -> VersionView:
-        return VersionView.of(await models.roll_back(caller, model), _base_url(request))
+        return VersionView.of(await models.roll_back(caller, model), caller, _base_url(request))
 
     @get(
         "/{model:str}/versions",
@@ -157,7 +158,7 @@ class ModelController(Controller):
         self, request: HttpRequest, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
     ) -> VersionList:
         versions = await models.list_versions(caller, model)
-        return VersionList([VersionView.of(row, _base_url(request)) for row in versions])
+        return VersionList([VersionView.of(seen, caller, _base_url(request)) for seen in versions])
 
     @get("/{model:str}/versions/{number:int}", summary="Show a version", responses=keyed_responses(NotFound), operation_class=KEYED)
     async def get_version(
@@ -168,7 +169,7 @@ class ModelController(Controller):
         caller: NamedDependency[Caller],
         models: NamedDependency[ModelService],
     ) -> VersionView:
-        return VersionView.of(await models.get_version(caller, model, number), _base_url(request))
+        return VersionView.of(await models.get_version(caller, model, number), caller, _base_url(request))
 
     @get(
         "/{model:str}/versions/{number:int}/report",
@@ -191,7 +192,7 @@ class ModelController(Controller):
     async def download(
         self, model: Name, number: VersionNumber, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
     ) -> Response[bytes]:
-        version = await models.get_version(caller, model, number)
+        version, _ = await models.get_version(caller, model, number, DOWNLOAD)
         disposition = f'attachment; filename="{version.model.name}-{version.number}.onnx"'
         return Response(models.onnx(version), media_type="application/octet-stream", headers={"Content-Disposition": disposition})
 
@@ -212,8 +213,8 @@ class ModelController(Controller):
         data: JSONBody[Promotion | None] = None,
     ) -> VersionView:
         allow = data is not None and data.allow_schema_change
-        version = await models.promote(caller, model, number, allow_schema_change=allow)
-        return VersionView.of(version, _base_url(request))
+        seen = await models.promote(caller, model, number, allow_schema_change=allow)
+        return VersionView.of(seen, caller, _base_url(request))
 
     @post(
         "/{model:str}/versions/{number:int}/deprecate",
@@ -230,7 +231,7 @@ class ModelController(Controller):
         caller: NamedDependency[Caller],
         models: NamedDependency[ModelService],
     ) -> VersionView:
-        return VersionView.of(await models.retire(caller, model, number, "deprecated"), _base_url(request))
+        return VersionView.of(await models.retire(caller, model, number, "deprecated"), caller, _base_url(request))
 
     @post(
         "/{model:str}/versions/{number:int}/archive",
@@ -247,7 +248,7 @@ class ModelController(Controller):
         caller: NamedDependency[Caller],
         models: NamedDependency[ModelService],
     ) -> VersionView:
-        return VersionView.of(await models.retire(caller, model, number, "archived"), _base_url(request))
+        return VersionView.of(await models.retire(caller, model, number, "archived"), caller, _base_url(request))
 
 
 @post(
@@ -281,7 +282,7 @@ async def validate(
 @get("/models", summary="The short list of what you may ask", tags=["Models"], responses=keyed_responses(), operation_class=KEYED)
 async def short_list(caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ShortModelList:
     rows = await models.list_models(caller)
-    return ShortModelList([ShortModel(row.name, row.owner.username, row.live) for row in rows])
+    return ShortModelList([ShortModel(row.name, row.owner.username, row.live) for row, _ in rows])
 
 
 def _wait_seconds(prefer: str | None) -> float:
@@ -299,9 +300,9 @@ def _base_url(request: HttpRequest) -> str:
     return str(request.base_url).rstrip("/")
 
 
-def _uploaded(version: Version, base_url: str) -> Response[VersionView]:
+def _uploaded(seen: SeenVersion, caller: Caller, base_url: str) -> Response[VersionView]:
     """Answer 201 when the version is ready, 202 when it is not yet. Raises what made it fail, or SchemaChanged."""
-    view = VersionView.of(version, base_url)
+    version, view = seen.version, VersionView.of(seen, caller, base_url)
     location = f"{base_url}/api/v1/models/{version.model_id}/versions/{version.number}"
     if version.status == "failed":
         failure = version.failure or {"code": "internal_error", "message": "The conversion failed."}

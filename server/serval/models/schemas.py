@@ -6,13 +6,17 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from serval.auth.caller import Caller
 from serval.conversion.report import Report
 from serval.conversion.signature import Signature
 from serval.conversion.wire import Inspection
+from serval.errors import BadRequest
 from serval.http.contract import JsonSchema, body
 from serval.http.request import PLAIN_TEXT
+from serval.models.access import DOWNLOAD, Access, Permission, allows
+from serval.models.finding import SeenModel, SeenVersion, full_name
 from serval.models.lifecycle import Lifecycle, Status
-from serval.models.tables import Cache, Model, Version
+from serval.models.tables import Cache, Share
 from serval.models.upload import MODEL_TYPES
 
 Ttl = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
@@ -71,11 +75,12 @@ class VersionView(msgspec.Struct):
     curl: str | None
 
     @classmethod
-    def of(cls, version: Version, base_url: str) -> "VersionView":
-        model = version.model
-        predict_url = f"{base_url}/api/v1/predict/{model.name}?version={version.number}"
-        if model.live == version.number:
-            predict_url = f"{base_url}/api/v1/predict/{model.name}"
+    def of(cls, seen: SeenVersion, caller: Caller, base_url: str) -> "VersionView":
+        version, model = seen.version, seen.version.model
+        name = model.name if model.owner_id == caller.user_id else full_name(model)
+        predict_url = f"{base_url}/api/v1/predict/{name}"
+        if model.live != version.number:
+            predict_url += f"?version={version.number}"
         return cls(
             model=model.name,
             model_id=model.id,
@@ -93,7 +98,7 @@ class VersionView(msgspec.Struct):
             created_at=version.created_at,
             ready_at=version.ready_at,
             predict_url=predict_url,
-            failure=_reason(version.failure),
+            failure=_failure(seen),
             held=_reason(version.held),
             signature=msgspec.convert(version.signature, Signature | None),
             report=msgspec.convert(version.report, Report | None),
@@ -108,6 +113,8 @@ class ModelView(msgspec.Struct):
     id: str
     name: str
     owner: str
+    access: Access
+    """What you may do with it."""
     description: str
     live_version: int | None
     cache: Cache
@@ -118,11 +125,13 @@ class ModelView(msgspec.Struct):
     deleted_at: datetime | None
 
     @classmethod
-    def of(cls, model: Model) -> "ModelView":
+    def of(cls, seen: SeenModel) -> "ModelView":
+        model = seen.model
         return cls(
             id=model.id,
             name=model.name,
             owner=model.owner.username,
+            access=seen.access,
             description=model.description,
             live_version=model.live,
             cache=model.cache,
@@ -150,9 +159,48 @@ class StoredReport(msgspec.Struct):
     report: Report | None
 
     @classmethod
-    def of(cls, version: Version) -> "StoredReport":
+    def of(cls, seen: SeenVersion) -> "StoredReport":
+        version = seen.version
         report = msgspec.convert(version.report, Report | None)
-        return cls(version.status, _reason(version.failure), _reason(version.held), report)
+        return cls(version.status, _failure(seen), _reason(version.held), report)
+
+
+class ShareRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """With whom a model is to be shared: `user` or `everybody`."""
+
+    permission: Permission
+    """`predict`: ask the model and see what it is; `manage`: also its versions and settings."""
+    user: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=PLAIN_TEXT)] | None = None
+    """Name or id."""
+    everybody: bool = False
+    """Whoever is known to this server; for `predict` only."""
+
+    def receiver(self) -> str | None:
+        """Return the user, None for everybody. Raises BadRequest where it is neither or both."""
+        if (self.user is None) is not self.everybody:
+            raise BadRequest('Say with whom: `"user": "<name or id>"`, or `"everybody": true`.')
+        return self.user
+
+
+class ShareView(msgspec.Struct):
+    """Somebody who may use a model that is not theirs."""
+
+    id: str
+    user: str | None
+    """Name; null: everybody."""
+    user_id: str | None
+    everybody: bool
+    permission: Permission
+    created_at: datetime
+
+    @classmethod
+    def of(cls, share: Share) -> "ShareView":
+        name = None if share.user is None else share.user.username
+        return cls(share.id, name, share.user_id, share.user_id is None, share.permission, share.created_at)
+
+
+class ShareList(msgspec.Struct):
+    items: list[ShareView]
 
 
 class Examination(msgspec.Struct):
@@ -180,6 +228,14 @@ class ShortModelList(msgspec.Struct):
     models: list[ShortModel]
 
 
+def _failure(seen: SeenVersion) -> Reason | None:
+    """Why a version failed. The text may quote the upload, so it is for those who may download what came of it."""
+    failure = _reason(seen.version.failure)
+    if failure is None or allows(seen.access, DOWNLOAD):
+        return failure
+    return Reason(failure.code, "Those who manage the model can see why.")
+
+
 def _reason(stored: dict[str, str] | None) -> Reason | None:
     return None if stored is None else Reason(stored["code"], stored["message"])
 
@@ -193,8 +249,8 @@ _UPLOAD_FIELDS: dict[str, JsonSchema] = {
     "file": {"type": "string", "format": "binary", "description": "The fitted model: pickle, joblib or skops, also compressed."},
     "name": {
         "type": "string",
-        "pattern": "^[a-z0-9][a-z0-9._-]{1,48}[a-z0-9]$",
-        "description": "What the model is called; the same name again is its next version.",
+        "pattern": "^([^/\\x00]+/)?[a-z0-9][a-z0-9._-]{1,48}[a-z0-9]$",
+        "description": "What the model is called; the same name again is its next version. `owner/name`: one that you manage.",
     },
     "model_type": {"type": "string", "enum": list(MODEL_TYPES), "description": "What made the file; `auto` finds out."},
     "description": {"type": "string", "maxLength": 10_000, "description": "A text for people."},

@@ -4,28 +4,37 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from serval.audit.record import Action, record
 from serval.auth.caller import Caller
 from serval.changes import Changes
 from serval.db.base import now
 from serval.db.engine import Database
-from serval.errors import BadRequest, Conflict, NameTaken, NotFound, SchemaChanged, TooMany
+from serval.errors import BadRequest, Conflict, NameTaken, NotFound, NotPermitted, SchemaChanged, TooMany
 from serval.ids import new_id
-from serval.models.lifecycle import UNDER_WAY, Lifecycle, check_promotable, retire
+from serval.models.access import CHANGE, DELETE, PROMOTE, RESTORE, RETIRE, SEE, UPLOAD, Act, check_key, check_makes_models
+from serval.models.finding import (
+    SeenModel,
+    SeenVersion,
+    find_deleted_or_not,
+    find_model,
+    find_models,
+    find_version,
+    full_name,
+    subject_of,
+)
+from serval.models.lifecycle import UNDER_WAY, check_promotable, retire
 from serval.models.live import LiveModels
-from serval.models.names import check_name
+from serval.models.names import check_reference
 from serval.models.samples import freeze_request
 from serval.models.tables import Model, Version
 from serval.models.upload import UploadForm
 from serval.storage.disk import DiskStorage, Incoming
-
-LARGEST_NUMBER = 2**31 - 1
-"""Of a version: what an integer column of PostgreSQL holds."""
 
 
 class ModelService:
@@ -39,79 +48,76 @@ class ModelService:
         self._max_pending_uploads = max_pending_uploads
         self._receiving: Counter[str] = Counter()
 
-    async def list_models(self, caller: Caller) -> list[Model]:
-        """Return what the caller may see, by name."""
-        query = select(Model).where(Model.deleted_at.is_(None)).order_by(Model.name, Model.id)
-        if not caller.is_admin:
-            query = query.where(Model.owner_id == caller.user_id)
+    async def list_models(self, caller: Caller) -> list[SeenModel]:
+        """Return what the caller may see and their key is for, by name."""
         async with self._database.read() as session:
-            return list(await session.scalars(query))
+            return await find_models(session, caller)
 
-    async def get_model(self, caller: Caller, model: str) -> Model:
-        """Return a model by id, name or `owner/name`. Raises NotFound."""
+    async def get_model(self, caller: Caller, model: str, act: Act = SEE) -> SeenModel:
+        """Return a model by id, name or `owner/name`. Raises NotFound, NotPermitted where the caller may not do this with it."""
         async with self._database.read() as session:
-            return await _find_model(session, caller, model)
+            return await find_model(session, caller, model, act)
 
-    async def change_model(self, caller: Caller, model: str, changes: Mapping[str, Any]) -> Model:
-        """Change the description of a model, or its cache, by the names of the columns. Raises NotFound."""
+    async def change_model(self, caller: Caller, model: str, changes: Mapping[str, Any]) -> SeenModel:
+        """Change the description of a model, or its cache, by the names of the columns. Raises NotFound, NotPermitted."""
         async with self._database.write() as session:
-            row = await _find_model(session, caller, model)
+            seen = await find_model(session, caller, model, CHANGE, to_change=True)
             for name, value in changes.items():
-                setattr(row, name, value)
-        if changes.keys() - {"description"}:
-            await self._live.refresh()
-        return row
+                setattr(seen.model, name, value)
+            record(session, caller, "model.change", subject_of(seen.model), fields=sorted(changes))
+            self._changes.record(session, "model", seen.model.id)
+        await self._live.refresh()
+        return seen
 
     async def delete_model(self, caller: Caller, model: str) -> None:
-        """Take a model away from everybody; `restore_model` brings it back. Raises NotFound."""
+        """Take a model away from everybody; `restore_model` brings it back, shares included. Raises NotFound, NotPermitted."""
         async with self._database.write() as session:
-            row = await _find_model(session, caller, model)
+            row = (await find_model(session, caller, model, DELETE, to_change=True)).model
             row.deleted_at = now()
+            record(session, caller, "model.delete", subject_of(row))
             self._changes.record(session, "model", row.id)
         await self._live.refresh()
 
-    async def restore_model(self, caller: Caller, model_id: str) -> Model:
-        """Bring a deleted model back. Raises NotFound, NameTaken when another took its name."""
+    async def restore_model(self, caller: Caller, model_id: str) -> SeenModel:
+        """Bring a deleted model back. Raises NotFound, NotPermitted, NameTaken when another took its name."""
         async with self._database.write() as session:
-            row = await session.get(Model, model_id)
-            if row is None or not caller.may_see(row.owner_id):
-                raise NotFound(f"There is no model `{model_id[:100]}`.")
-            row.deleted_at = None
-            self._changes.record(session, "model", row.id)
+            seen = await find_deleted_or_not(session, caller, model_id, RESTORE)
+            seen.model.deleted_at = None
+            record(session, caller, "model.restore", subject_of(seen.model))
+            self._changes.record(session, "model", seen.model.id)
             try:
                 await session.flush()
             except IntegrityError:
-                raise NameTaken(f"Another model has the name `{row.name}` by now: delete it first.") from None
+                raise NameTaken(f"Another model has the name `{seen.model.name}` by now: delete it first.") from None
         await self._live.refresh()
-        return row
+        return seen
 
-    async def list_versions(self, caller: Caller, model: str) -> list[Version]:
-        """Return all versions of a model, newest first. Raises NotFound."""
+    async def list_versions(self, caller: Caller, model: str) -> list[SeenVersion]:
+        """Return all versions of a model, newest first. Raises NotFound, NotPermitted."""
         async with self._database.read() as session:
-            row = await _find_model(session, caller, model)
+            row, access = await find_model(session, caller, model)
             versions = await session.scalars(select(Version).where(Version.model_id == row.id).order_by(Version.number.desc()))
-            return list(versions)
+            return [SeenVersion(version, access) for version in versions]
 
-    async def get_version(self, caller: Caller, model: str, number: int) -> Version:
-        """Return one version. Raises NotFound."""
+    async def get_version(self, caller: Caller, model: str, number: int, act: Act = SEE) -> SeenVersion:
+        """Return one version. Raises NotFound, NotPermitted where the caller may not do this with its model."""
         async with self._database.read() as session:
-            return await _find_version(session, await _find_model(session, caller, model), number)
+            row, access = await find_model(session, caller, model, act)
+            return SeenVersion(await find_version(session, row, number), access)
 
     async def get_live_version(self, caller: Caller, model: str) -> Version:
-        """Return the version that answers. Raises NotFound, Conflict where none is live."""
+        """Return the version that answers. Raises NotFound, NotPermitted, Conflict where none is live."""
         async with self._database.read() as session:
-            row = await _find_model(session, caller, model)
+            row, _ = await find_model(session, caller, model)
             if row.live is None:
                 raise Conflict(f"`{row.name}` has no live version: promote one.")
-            return await _find_version(session, row, row.live)
+            return await find_version(session, row, row.live)
 
     @asynccontextmanager
     async def room(self, caller: Caller) -> AsyncIterator[None]:
         """Hold a place for an upload while it is received. Raises TooMany, before its body is read, where there is none."""
-        query = select(func.count()).select_from(Version).join(Model)
         async with self._database.read() as session:
-            pending = await session.scalar(query.where(Model.owner_id == caller.user_id, Version.status.in_(UNDER_WAY)))
-        under_way = (pending or 0) + self._receiving[caller.user_id]
+            under_way = await _pending(session, caller.user_id) + self._receiving[caller.user_id]
         if under_way >= self._max_pending_uploads:
             raise TooMany(f"{under_way} of your uploads are not done yet: wait for one to end (`max_pending_uploads`).")
         self._receiving[caller.user_id] += 1
@@ -121,10 +127,13 @@ class ModelService:
             self._receiving[caller.user_id] -= 1
 
     async def add_version(self, caller: Caller, form: UploadForm, incoming: Incoming) -> Version:
-        """Store an uploaded file as the next version of its model, to be converted. Raises BadRequest."""
+        """Store an uploaded file as the next version of its model, to be converted.
+
+        Raises BadRequest, NotFound, NotPermitted, and TooMany where uploads for the owner of a shared model are not done yet.
+        """
         if form.name is None:
             raise BadRequest("`name`: say what the model is called.")
-        name = check_name(form.name)
+        name = check_reference(form.name)
         if incoming.size_bytes == 0:
             raise BadRequest(f"`file`: {form.filename} is empty.")
         freeze_request(form.columns, form.sample, limit_bytes=0)  # what is wrong with the sample is said before anything is stored
@@ -135,52 +144,77 @@ class ModelService:
             return await self._insert_version(version_id, caller, name, form, incoming)
         except IntegrityError:  # another first upload under this name was quicker; now there is a row to wait for
             return await self._insert_version(version_id, caller, name, form, incoming)
-        except BadRequest:
+        except (BadRequest, NotFound, NotPermitted, TooMany):
             self._storage.delete(version_id)
             raise
 
     async def _insert_version(self, version_id: str, caller: Caller, name: str, form: UploadForm, incoming: Incoming) -> Version:
         async with self._database.write() as session:
             model = await _find_or_add_model(session, caller, name)
+            await self._check_room_of_owner(session, caller, model)
             if form.description is not None:
                 model.description = form.description
             latest = await session.scalar(select(func.max(Version.number)).where(Version.model_id == model.id))
             version = _new_version(version_id, model, (latest or 0) + 1, form, incoming)
             session.add(version)
+            about = {
+                "version": version.number,
+                "sha256": version.source_sha256,
+                "bytes": version.source_bytes,
+                "filename": version.filename,
+            }
+            record(session, caller, "model.upload", subject_of(model), **about)
         return version
 
-    async def promote(self, caller: Caller, model: str, number: int, *, allow_schema_change: bool) -> Version:
-        """Make a version the one that answers. Raises NotFound, Conflict, SchemaChanged."""
-        version = await self.get_version(caller, model, number)
+    async def _check_room_of_owner(self, session: AsyncSession, caller: Caller, model: Model) -> None:
+        """Hold those who manage a model of another to what its owner may upload: `room` has counted only what is their own."""
+        if model.owner_id == caller.user_id:
+            return
+        under_way = await _pending(session, model.owner_id)
+        if under_way >= self._max_pending_uploads:
+            owner = model.owner.username
+            raise TooMany(f"{under_way} uploads for models of `{owner}` are not done yet: wait for one to end (`max_pending_uploads`).")
+
+    async def promote(self, caller: Caller, model: str, number: int, *, allow_schema_change: bool) -> SeenVersion:
+        """Make a version the one that answers. Raises NotFound, NotPermitted, Conflict, SchemaChanged."""
+        return await self._put_live(caller, model, number, "version.promote", allow_schema_change=allow_schema_change)
+
+    async def _put_live(
+        self, caller: Caller, model: str, number: int, action: Literal["version.promote", "version.rollback"], *, allow_schema_change: bool
+    ) -> SeenVersion:
+        version, _ = await self.get_version(caller, model, number, PROMOTE)
         check_promotable(version.number, version.status, version.lifecycle)
         await self._live.ensure_loaded(version.id)
         async with self._database.write() as session:
-            row = await _find_model(session, caller, model, to_change=True)
-            version = await _find_version(session, row, number)
+            row, access = await find_model(session, caller, model, PROMOTE, to_change=True)
+            version = await find_version(session, row, number)
             check_promotable(version.number, version.status, version.lifecycle)
             if not allow_schema_change and await changes_schema(session, row, version):
                 raise schema_changed(version)
+            record(session, caller, action, subject_of(row), version=number, before=row.live)
             make_live(row, version)
             self._changes.record(session, "model", row.id)
         await self._live.refresh()
-        return version
+        return SeenVersion(version, access)
 
-    async def roll_back(self, caller: Caller, model: str) -> Version:
-        """Make the version live that was live before. Raises NotFound, Conflict when there is none."""
-        row = await self.get_model(caller, model)
+    async def roll_back(self, caller: Caller, model: str) -> SeenVersion:
+        """Make the version live that was live before. Raises NotFound, NotPermitted, Conflict when there is none."""
+        row, _ = await self.get_model(caller, model, PROMOTE)
         if row.previous is None:
             raise Conflict(f"`{row.name}` has no earlier live version to go back to.")
-        return await self.promote(caller, row.id, row.previous, allow_schema_change=True)
+        return await self._put_live(caller, row.id, row.previous, "version.rollback", allow_schema_change=True)
 
-    async def retire(self, caller: Caller, model: str, number: int, lifecycle: Lifecycle) -> Version:
-        """Deprecate or archive a version. Raises NotFound, Conflict."""
+    async def retire(self, caller: Caller, model: str, number: int, lifecycle: Literal["deprecated", "archived"]) -> SeenVersion:
+        """Deprecate or archive a version. Raises NotFound, NotPermitted, Conflict."""
         async with self._database.write() as session:
-            row = await _find_model(session, caller, model, to_change=True)
-            version = await _find_version(session, row, number)
+            row, access = await find_model(session, caller, model, RETIRE, to_change=True)
+            version = await find_version(session, row, number)
             version.lifecycle = retire(version.lifecycle, lifecycle, is_live=row.live == number)
+            action: Action = "version.deprecate" if lifecycle == "deprecated" else "version.archive"
+            record(session, caller, action, subject_of(row), version=number)
             self._changes.record(session, "model", row.id)
         await self._live.refresh()
-        return version
+        return SeenVersion(version, access)
 
     def onnx(self, version: Version) -> bytes:
         """Return the frozen graph of a ready version. Raises Conflict."""
@@ -207,7 +241,7 @@ async def changes_schema(session: AsyncSession, model: Model, version: Version) 
     """Whether a version takes other columns than the live one."""
     if model.live is None or model.live == version.number:
         return False
-    live = await _find_version(session, model, model.live)
+    live = await find_version(session, model, model.live)
     return _inputs(live) != _inputs(version)
 
 
@@ -240,36 +274,25 @@ def _new_version(version_id: str, model: Model, number: int, form: UploadForm, i
     )
 
 
+async def _pending(session: AsyncSession, owner_id: str) -> int:
+    """How many uploads for the models of a user are not done yet."""
+    query = select(func.count()).select_from(Version).join(Model)
+    return await session.scalar(query.where(Model.owner_id == owner_id, Version.status.in_(UNDER_WAY))) or 0
+
+
 async def _find_or_add_model(session: AsyncSession, caller: Caller, name: str) -> Model:
-    query = select(Model).where(Model.owner_id == caller.user_id, Model.name == name, Model.deleted_at.is_(None))
+    """Return the model that an upload is for: one of the caller's own, made where there is none, or `owner/name` of one they manage."""
+    owner, _, own_name = name.rpartition("/")
+    if owner not in {"", caller.username}:
+        return (await find_model(session, caller, name, UPLOAD, to_change=True)).model
+    query = select(Model).where(Model.owner_id == caller.user_id, Model.name == own_name, Model.deleted_at.is_(None))
     model = await session.scalar(query.with_for_update(of=Model))
-    if model is None:
-        model = Model(id=new_id("mdl"), owner_id=caller.user_id, name=name, description="", created_at=now())
-        session.add(model)
-        await session.flush()
-        await session.refresh(model)
+    if model is not None:
+        check_key(caller, model.id, full_name(model))
+        return model
+    check_makes_models(caller)
+    model = Model(id=new_id("mdl"), owner_id=caller.user_id, name=own_name, description="", created_at=now())
+    session.add(model)
+    await session.flush()
+    await session.refresh(model)
     return model
-
-
-async def _find_model(session: AsyncSession, caller: Caller, model: str, *, to_change: bool = False) -> Model:
-    """`to_change`: others who want to change it wait for the end of this transaction."""
-    query = select(Model).where(Model.deleted_at.is_(None))
-    owner, slash, name = model.rpartition("/")
-    if slash:
-        query = query.where(Model.name == name, Model.owner.has(username=owner))
-    elif model.startswith("mdl_"):
-        query = query.where(Model.id == model)
-    else:
-        query = query.where(Model.name == model, Model.owner_id == caller.user_id)
-    row = await session.scalar(query.with_for_update(of=Model) if to_change else query)
-    if row is None or not caller.may_see(row.owner_id):
-        raise NotFound(f"There is no model `{model[:100]}`.")
-    return row
-
-
-async def _find_version(session: AsyncSession, model: Model, number: int) -> Version:
-    query = select(Version).where(Version.model_id == model.id, Version.number == number)
-    version = await session.scalar(query) if number <= LARGEST_NUMBER else None
-    if version is None:
-        raise NotFound(f"`{model.name}` has no version {number}.")
-    return version

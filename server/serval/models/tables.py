@@ -6,13 +6,12 @@ from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstr
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from serval.db.base import CreatedAt, Json, Moment, Table
+from serval.models.access import Permission
 from serval.models.lifecycle import Lifecycle, Status
 from serval.users.tables import User
 
 Cache = Literal["off", "l1", "l2", "auto"]
 """The levels of the cache that a model uses; `auto`: the second one where it pays."""
-Permission = Literal["predict", "manage"]
-"""`predict`: ask it and see what it is; `manage`: also its versions and settings, but not to whom it belongs."""
 _EVERYBODY = text("user_id IS NULL")
 _NOT_DELETED = text("deleted_at IS NULL")
 

@@ -29,7 +29,7 @@ Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=500, required=False
 
 
 class PredictionController(Controller):
-    """The predictions of the caller's models; administrators see all."""
+    """The predictions of models that the caller owns or manages, and their own of others; administrators see all."""
 
     path = "/api/v1/predictions"
     tags = ("Predictions",)

@@ -10,8 +10,8 @@ from serval.auth.caller import Caller, FindCaller, Origin
 from serval.auth.credentials import Presented
 from serval.data_plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
 from serval.errors import Unavailable, UnsupportedContent
+from serval.models.finding import LARGEST_NUMBER
 from serval.models.live import LiveModels
-from serval.models.service import LARGEST_NUMBER
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
 from serval.predictions.refusals import refusal_error

@@ -10,12 +10,12 @@ class Prediction(Table):
     """One answered prediction. Written in bulk, so nothing of it is a foreign key; ids begin with the time, so their order is its order."""
 
     __tablename__ = "predictions"
-    __table_args__ = (Index(None, "owner_id", "id"), Index(None, "model_id", "id"))
+    __table_args__ = (Index(None, "owner_id", "id"), Index(None, "model_id", "id"), Index(None, "user_id", "id"))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     created_at: Mapped[Moment]
     owner_id: Mapped[str] = mapped_column(String(40))
-    """The owner of the model, who may see the prediction."""
+    """The owner of the model."""
     user_id: Mapped[str] = mapped_column(String(40))
     """Who asked."""
     model_id: Mapped[str] = mapped_column(String(40))

@@ -11,7 +11,8 @@ import numpy as np
 
 from native import graphs
 from native.planes import new_plane, regressor
-from serval.auth.caller import Caller
+from serval.auth.caller import SCOPES, Caller
+from serval.auth.credentials import Presented
 from serval.changes import Changes
 from serval.conversion.signature import Signature
 from serval.data_plane import DataPlane, Publisher
@@ -27,7 +28,11 @@ from serval.storage.disk import DiskStorage
 from serval.users.tables import User
 
 KEY = b"k" * 32
-CALLER = Caller("usr_1", "ada", "user", "key_1", KEY, None)
+CALLER = Caller(
+    user_id="usr_1", username="ada", role="user", scopes=frozenset(SCOPES), models=None, key_id="key_1", session_id=None, digest=KEY,
+    expires_at=None, api_rate=None, predict_limits=(), quota=None,
+)  # fmt: skip
+PRESENTED = Presented("key", "what KEY stands for")
 CONTRACT = regressor(2, targets=2, is_multi_target=True, has_names=False)
 PROBE = Probe(np.ones((4, 2)).tobytes(), [])
 

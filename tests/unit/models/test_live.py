@@ -108,9 +108,9 @@ def test_a_version_that_went_live_elsewhere_is_loaded_before_anybody_is_led_to_i
         await parts.live.start()
         await add_version(parts.database, parts.storage, echo(), number=2)
         await parts.live.refresh()
-        assert (answering(parts), parts.live.running("ver_2")) == ("ver_1", None)
+        assert (answering(parts), parts.live.count) == ("ver_1", 1)
         assert await until_answering(parts, "ver_2") <= {"ver_1"}
-        assert parts.live.running("ver_2") is not None
+        assert parts.live.count == 2
 
     in_registry(tmp_path, check)
 
@@ -142,5 +142,31 @@ def test_a_version_quarantined_elsewhere_stops_answering_here(tmp_path: Path) ->
         assert parts.live.count == 0
         with pytest.raises(Quarantined, match="ran without end"):
             await parts.live.ensure_loaded("ver_1")
+
+    in_registry(tmp_path, check)
+
+
+def test_routes_that_could_not_be_published_are_when_they_can_be(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serval.models.live.RELOAD_SECONDS", 0.01)
+
+    async def renumber(parts: Registry, number: int) -> None:
+        async with parts.database.write() as session:
+            (await session.get_one(Version, "ver_1")).number = number
+
+    async def check(parts: Registry) -> None:
+        await parts.live.start()
+        await add_version(parts.database, parts.storage, echo(), number=2)
+        await parts.live.refresh()  # loads the new version, after which the routes are published again
+        await renumber(parts, -1)
+        told = ""
+        async with asyncio.timeout(20):
+            while "routes_can_not_be_published" not in told:
+                await asyncio.sleep(0)
+                told += capfd.readouterr().out
+        assert answering(parts) == "ver_1"
+        await renumber(parts, 1)
+        await until_answering(parts, "ver_2")
 
     in_registry(tmp_path, check)

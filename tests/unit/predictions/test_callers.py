@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from serval.auth.caller import Caller
+from serval.auth.caller import HERE, Caller
 from serval.errors import NotAuthenticated, Unavailable
 from serval.predictions.service import CHECKS, PredictionService, Question
-from unit.models.registry import CALLER, KEY, Registry, registry
+from unit.models.registry import CALLER, KEY, PRESENTED, Registry, registry
 
 BODY = b'{"input": [1.0, 2.0]}'
 
@@ -20,8 +20,10 @@ def asked_with(folder: Path, find_caller: Callable[[Registry], Awaitable[Caller]
     async def run() -> bytes:
         async with registry(folder) as parts:
             await parts.live.start()
-            service = PredictionService(parts.plane, parts.publisher, lambda _: find_caller(parts), parts.live, 1000)
-            question = Question(KEY, "full", "echo", None, None, all_probabilities=False, no_cache=True, csv=None, started_ns=0)
+            service = PredictionService(parts.plane, parts.publisher, lambda _, __: find_caller(parts), parts.live, 1000)
+            question = Question(
+                KEY, PRESENTED, HERE, "full", "echo", None, None, all_probabilities=False, no_cache=True, csv=None, started_ns=0
+            )
             return (await service.answer(question, BODY)).body
 
     return asyncio.run(run())

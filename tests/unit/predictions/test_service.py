@@ -9,10 +9,11 @@ import pytest
 
 from native import graphs
 from native.planes import ask, put_caller
-from serval.auth.caller import Caller
+from serval.auth.caller import HERE, Caller, Origin
+from serval.auth.credentials import Presented
 from serval.errors import OutOfTime, Quarantined
 from serval.predictions.service import PredictionService, Question
-from unit.models.registry import CALLER, KEY, Registry, registry
+from unit.models.registry import CALLER, KEY, PRESENTED, Registry, registry
 
 MAX_ROWS = 60_000
 PITFALL = graphs.pitfall().SerializeToString()
@@ -22,14 +23,14 @@ DEEP = json.dumps({"inputs": [[3, 3]] * MAX_ROWS}).encode()
 ONE = json.dumps({"input": [1.5, 2.5]}).encode()
 
 
-async def find_caller(_: bytes) -> Caller:
+async def find_caller(_: Presented, __: Origin) -> Caller:
     return CALLER
 
 
 def question() -> Question:
     return Question(
-        caller=KEY, shape="full", model="echo", version=None, alias=None, all_probabilities=False, no_cache=True, csv=None,
-        started_ns=time.monotonic_ns(),
+        caller=KEY, credential=PRESENTED, origin=HERE, shape="full", model="echo", version=None, alias=None, all_probabilities=False,
+        no_cache=True, csv=None, started_ns=time.monotonic_ns(),
     )  # fmt: skip
 
 
@@ -83,7 +84,8 @@ def test_a_batch_that_can_not_end_in_time_is_refused_and_its_version_serves_on(t
         ) as parts:
             service = service_of(parts)
             await parts.live.start()
-            assert (await parts.live.ensure_loaded("ver_1")).seconds(MAX_ROWS) > 0.5
+            measured = (await parts.live.ensure_loaded("ver_1")).loaded
+            assert measured.fixed_seconds + MAX_ROWS * measured.row_seconds > 0.5
             with pytest.raises(OutOfTime, match=r"would take about .* send fewer rows"):
                 await service.answer(question(), DEEP)
             assert (await service.answer(question(), ONE)).rows == 1

@@ -43,6 +43,7 @@ def upgrade() -> None:
     )
     create_sessions()
     create_shares()
+    op.create_index("ix_predictions_user_id_id", "predictions", ["user_id", "id"], unique=False)
     create_audit()
 
 
@@ -133,6 +134,7 @@ APPEND_ONLY = {
 
 
 def downgrade() -> None:
+    op.drop_index("ix_predictions_user_id_id", table_name="predictions")
     op.drop_table("audit")
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION audit_is_append_only")
