@@ -8,6 +8,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
+from serval.audit.routes import list_audit
 from serval.auth.caller import Caller
 from serval.errors import ServalError
 from serval.http.authenticate import Authenticate, provide_caller
@@ -55,6 +56,7 @@ ROUTES = (
     AuthController,
     UserController,
     ApiKeyController,
+    list_audit,
     health,
     live,
     ready,
@@ -78,6 +80,7 @@ def build_app(wiring: Wiring) -> Observe:
         "conversions": wiring.conversions,
         "predictions": wiring.predictions,
         "past": wiring.past,
+        "audit": wiring.audit,
         "probes": wiring.probes,
         "wiring": wiring,
     }

@@ -99,6 +99,12 @@ class Metrics:
         self.redis_failures = Counter(
             "serval_redis_failures", "Calls of Redis that failed, by what they were for", ("use",), registry=self._registry
         )
+        self.audit_entries = Counter(
+            "serval_audit_entries",
+            "Entries of the audit trail written, by action and outcome",
+            ("action", "outcome"),
+            registry=self._registry,
+        )
         self.gauges = Gauges()
         self._registry.register(self.gauges)
         started = time.monotonic()

@@ -15,6 +15,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
+from serval.audit.record import count_entries
+from serval.audit.retention import AuditRetention
+from serval.audit.service import AuditTrail
 from serval.auth.caller import Caller, FindCaller, Origin
 from serval.auth.credentials import Presented
 from serval.auth.csrf import Csrf
@@ -46,6 +49,7 @@ from serval.storage.disk import DiskStorage
 from serval.users.accounts import AccountService
 from serval.users.keys import FindModel, KeyService
 from serval.users.limits import UserLimits
+from serval.users.population import Population
 from serval.users.service import UserService
 from serval.users.sessions import SessionService
 from serval.users.signing import KeyRing
@@ -91,6 +95,9 @@ class Wiring(msgspec.Struct, frozen=True):
     predictions: PredictionService
     history: History
     past: PastPredictions
+    audit: AuditTrail
+    retention: AuditRetention
+    population: Population
     probes: Probes
 
     def render_metrics(self) -> bytes:
@@ -132,6 +139,10 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         wiring.history.start()
         stack.push_async_callback(wiring.uses.close)
         wiring.uses.start()
+        stack.push_async_callback(wiring.retention.stop)
+        wiring.retention.start()
+        stack.push_async_callback(wiring.population.stop)
+        wiring.population.start()
         stack.push_async_callback(wiring.live.close)
         await wiring.live.start()
         if settings.cache_url:
@@ -201,6 +212,7 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
     keys = KeyService(database, publisher, changes, limits, uses, _find_model(models))
     gate = Gate(plane, _find_caller(keys, sessions), rate_of(settings.api_rate))
     conversions = Conversions(database, storage, live, changes, sandbox, settings, metrics.conversions, log)
+    count_entries(database.writers, metrics.audit_entries)
     _add_gauges(metrics, settings, database, redis)
     return Wiring(
         settings=settings,
@@ -229,6 +241,9 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
         predictions=PredictionService(plane, publisher, gate.identify, live, settings.max_rows),
         history=History(plane, database, settings, metrics.history, log),
         past=PastPredictions(database, models),
+        audit=AuditTrail(database),
+        retention=AuditRetention(database, settings.audit_days, log),
+        population=Population(database, metrics.gauges, log),
         probes=_probes(database, redis, publisher, live),
     )
 

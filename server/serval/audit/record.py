@@ -1,8 +1,11 @@
 """Writes the audit trail: in the transaction of the act, so that neither is there without the other."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
+from prometheus_client import Counter
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, UOWTransaction, sessionmaker
 
 from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller, Origin
@@ -16,6 +19,12 @@ Action = Literal[
     "model.upload", "model.change", "model.delete", "model.restore", "model.share", "model.unshare",
     "version.promote", "version.rollback", "version.deprecate", "version.archive",
 ]  # fmt: skip
+
+ACTIONS: tuple[Action, ...] = get_args(Action)
+
+
+_FLUSHED = "audit_entries"
+"""Where a session keeps what it counts when it commits."""
 
 
 class Subject(NamedTuple):
@@ -66,3 +75,22 @@ def _add(
             details=details or None,
         )
     )
+
+
+def count_entries(sessions: sessionmaker[Session], counter: Counter) -> None:
+    """Count the entries that sessions commit. `counter`: by action and outcome."""
+
+    def note(session: Session, _flush: UOWTransaction) -> None:
+        flushed = [(entry.action, entry.outcome) for entry in session.new if isinstance(entry, AuditEntry)]
+        session.info.setdefault(_FLUSHED, []).extend(flushed)
+
+    def count(session: Session) -> None:
+        for labels in session.info.pop(_FLUSHED, []):
+            counter.labels(*labels).inc()
+
+    def forget(session: Session) -> None:
+        session.info.pop(_FLUSHED, None)
+
+    event.listen(sessions, "after_flush", note)
+    event.listen(sessions, "after_commit", count)
+    event.listen(sessions, "after_rollback", forget)

@@ -1,6 +1,6 @@
 """The table of who did what to which thing."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,13 +8,20 @@ from sqlalchemy.orm import Mapped, mapped_column
 from serval.db.base import Json, Moment, Table
 
 Outcome = Literal["success", "failure"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 class AuditEntry(Table):
     """One act. The database refuses to change a row; ids begin with the time, so their order is its order."""
 
     __tablename__ = "audit"
-    __table_args__ = (Index(None, "owner_id", "id"), Index(None, "actor_id", "id"), Index(None, "action", "id"))
+    __table_args__ = (
+        Index(None, "owner_id", "id"),
+        Index(None, "actor_id", "id"),
+        Index(None, "actor", "id"),
+        Index(None, "subject_id", "id"),
+        Index(None, "action", "outcome", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     at: Mapped[Moment]

@@ -86,6 +86,7 @@ PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
         "POST /api/v1/users/{user}/disable": ADMINISTRATE,
         "POST /api/v1/users/{user}/enable": ADMINISTRATE,
         "POST /api/v1/users/{user}/password": ADMINISTRATE,
+        "GET /api/v1/audit": ACCOUNT,
         "GET /health": PROBE,
         "GET /health/live": PROBE,
         "GET /health/ready": PROBE,

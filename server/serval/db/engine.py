@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import sessionmaker
 
 from serval.errors import BadRequest, CannotStart, DatabaseAway
 
@@ -86,7 +87,9 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._readers = async_sessionmaker(engine.execution_options(writes=False), expire_on_commit=False)
-        self._writers = async_sessionmaker(engine, expire_on_commit=False)
+        self.writers = sessionmaker()
+        """What makes the sessions of `write`, to listen to their events."""
+        self._writers = async_sessionmaker(engine, expire_on_commit=False, sync_session_class=self.writers)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:

@@ -38,10 +38,12 @@ def operation(
     is_body_required: bool = True,
     headers: Mapping[str, str] | None = None,
     examples: Mapping[str, Any] | None = None,
+    also: Mapping[str, JsonSchema] | None = None,
 ) -> type[Operation]:
     """The class of a route's entry, for Litestar's `operation_class=`.
 
     `headers`: name and meaning of those of a successful answer. `examples`: successful answers by name.
+    `also`: further media types in which a successful answer can come.
     """
 
     @dataclass
@@ -52,12 +54,14 @@ def operation(
             if isinstance(self.request_body, RequestBody):
                 self.request_body.required = is_body_required
             for status, response in (self.responses or {}).items():
-                _describe_answer(int(status), cast(OpenAPIResponse, response), headers or {}, examples or {})
+                _describe_answer(int(status), cast(OpenAPIResponse, response), headers or {}, examples or {}, also or {})
 
     return Described
 
 
-def _describe_answer(status: int, response: OpenAPIResponse, headers: Mapping[str, str], examples: Mapping[str, Any]) -> None:
+def _describe_answer(
+    status: int, response: OpenAPIResponse, headers: Mapping[str, str], examples: Mapping[str, Any], also: Mapping[str, JsonSchema]
+) -> None:
     is_success = status < 300
     texts = _OF_EVERY_ANSWER | _OF_STATUS.get(status, {}) | (dict(headers) if is_success else {})
     described = {name: OpenAPIHeader(schema=Schema(type=OpenAPIType.STRING), description=text) for name, text in texts.items()}
@@ -65,6 +69,8 @@ def _describe_answer(status: int, response: OpenAPIResponse, headers: Mapping[st
     if is_success and examples and response.content:
         for media in response.content.values():
             media.examples = cast(Any, {name: {"value": value} for name, value in examples.items()})
+    if is_success and also:
+        response.content = {**(response.content or {}), **{kind: _media(schema, None) for kind, schema in also.items()}}
 
 
 PUBLIC = operation(is_public=True)

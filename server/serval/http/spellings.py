@@ -10,6 +10,7 @@ AsgiApp = Callable[[AsgiMap, AsgiReceive, AsgiSend], Awaitable[None]]
 
 ALIASES = {
     "/api/api-keys": "/api/v1/api-keys",
+    "/api/audit": "/api/v1/audit",
     "/api/auth": "/api/v1/auth",
     "/api/models": "/api/v1/models",
     "/api/predict": "/api/v1/predict",

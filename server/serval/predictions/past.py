@@ -1,6 +1,6 @@
 """Reads back what was predicted: of the models that a caller owns or manages all, of others what they asked themselves."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Select, select, true
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, select, true
 from serval.auth.caller import Caller
 from serval.db.engine import Database
 from serval.errors import NotFound
+from serval.http.pagination import in_utc
 from serval.ids import first_id
 from serval.models.access import SEE_PREDICTIONS, allows, check_key
 from serval.models.finding import full_name, is_managed, is_of_key, is_visible
@@ -43,9 +44,9 @@ class PastPredictions:
         if wanted.version is not None:
             query = query.where(Prediction.version_number == wanted.version)
         if wanted.since is not None:
-            query = query.where(Prediction.id >= first_id("prd", _utc(wanted.since)))
+            query = query.where(Prediction.id >= first_id("prd", in_utc(wanted.since)))
         if wanted.until is not None:
-            query = query.where(Prediction.id < first_id("prd", _utc(wanted.until)))
+            query = query.where(Prediction.id < first_id("prd", in_utc(wanted.until)))
         if wanted.before is not None:
             query = query.where(Prediction.id < wanted.before)
         async with self._database.read() as session:
@@ -89,7 +90,3 @@ def _is_visible(caller: Caller) -> ColumnElement[bool]:
         return true()
     has_asked = (Prediction.user_id == caller.user_id) & is_visible(caller)
     return (Prediction.owner_id == caller.user_id) | (Model.deleted_at.is_(None) & (is_managed(caller) | has_asked))
-
-
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

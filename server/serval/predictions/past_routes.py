@@ -1,6 +1,5 @@
 """HTTP for predictions that were answered."""
 
-from datetime import datetime
 from typing import Annotated
 
 from litestar import Controller, get
@@ -10,6 +9,7 @@ from litestar.params import QueryParameter
 from serval.auth.caller import Caller
 from serval.errors import BadRequest, NotFound
 from serval.http.contract import KEYED
+from serval.http.pagination import Limit, Since, Until
 from serval.http.problems import keyed_responses
 from serval.http.request import MAX_NUMBER, PLAIN_TEXT, HttpRequest, Name
 from serval.predictions.past import PastPredictions, Wanted
@@ -19,13 +19,10 @@ OfModel = Annotated[
     str | None, QueryParameter(name="model", pattern=PLAIN_TEXT, max_length=200, required=False, description="Id, name or `owner/name`")
 ]
 OfVersion = Annotated[int | None, QueryParameter(name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version")]
-Since = Annotated[datetime | None, QueryParameter(name="since", required=False, description="Not before this moment, to the millisecond")]
-Until = Annotated[datetime | None, QueryParameter(name="until", required=False, description="Before this moment, to the millisecond")]
 Cursor = Annotated[
     str | None,
     QueryParameter(name="cursor", pattern="^prd_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
 ]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=500, required=False, description="Most predictions of one page")]
 
 
 class PredictionController(Controller):

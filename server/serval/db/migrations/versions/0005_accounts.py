@@ -114,8 +114,9 @@ def create_audit() -> None:
         sa.Column("details", JSON, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
     )
-    for column in ("owner_id", "actor_id", "action"):
+    for column in ("owner_id", "actor_id", "actor", "subject_id"):
         op.create_index(f"ix_audit_{column}_id", "audit", [column, "id"], unique=False)
+    op.create_index("ix_audit_action_outcome_id", "audit", ["action", "outcome", "id"], unique=False)
     for statement in APPEND_ONLY[op.get_bind().dialect.name]:
         op.execute(statement)
 

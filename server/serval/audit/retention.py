@@ -1,0 +1,61 @@
+"""In the end the audit trail forgets."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, select
+
+from serval.audit.tables import AuditEntry
+from serval.db.engine import Database
+from serval.errors import DatabaseAway
+from serval.ids import first_id
+from serval.log import Log
+
+SWEEP_SECONDS = 3600.0
+FORGET_ROWS = 1000
+"""What is deleted in one transaction."""
+DAY_SECONDS = 86_400.0
+
+
+class AuditRetention:
+    """Deletes entries that are older than the settings keep, at the start and each hour."""
+
+    def __init__(self, database: Database, days: float, log: Log) -> None:
+        self._database = database
+        self._days = days
+        self._log = log
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._sweeping = asyncio.create_task(self._sweep_hourly(), name="forget audit entries")
+
+    async def stop(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping])
+
+    async def _sweep_hourly(self) -> None:
+        while True:
+            try:
+                if entries := await self.sweep():
+                    self._log.info("audit_forgotten", entries=entries)
+            except DatabaseAway:
+                self._log.warning("audit_not_forgotten")
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
+                self._log.error("audit_not_forgotten", exception=error)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self) -> int:
+        """Delete what is too old, and return how many entries that was. Raises DatabaseAway."""
+        # Longer than since 1970 is for ever.
+        before = first_id("aud", datetime.fromtimestamp(max(0.0, time.time() - self._days * DAY_SECONDS), UTC))
+        oldest = select(AuditEntry.id).where(AuditEntry.id < before).order_by(AuditEntry.id).limit(FORGET_ROWS)
+        forgotten, is_full = 0, True
+        while is_full:
+            async with self._database.write() as session:
+                deleted = cast(CursorResult[Any], await session.execute(delete(AuditEntry).where(AuditEntry.id.in_(oldest))))
+            forgotten += deleted.rowcount
+            is_full = deleted.rowcount == FORGET_ROWS
+        return forgotten

@@ -1,0 +1,99 @@
+"""HTTP for the audit trail."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+from litestar.response import Stream
+
+from serval.audit.schemas import AuditEntryList, AuditEntryView, csv_header, csv_rows
+from serval.audit.service import AuditTrail, Wanted, actions_of
+from serval.audit.tables import AuditEntry, Outcome
+from serval.auth.caller import Caller
+from serval.http.contract import JsonSchema, operation
+from serval.http.pagination import Limit, Since, Until
+from serval.http.problems import keyed_responses
+from serval.http.request import PLAIN_TEXT, HttpRequest
+
+CSV = "text/csv"
+CSV_ANSWER: JsonSchema = {
+    "type": "string",
+    "description": "All that match as RFC 4180 in UTF-8, with a header line; `limit` does not apply.",
+}
+
+ByActor = Annotated[
+    str | None,
+    QueryParameter(name="actor", pattern=PLAIN_TEXT, max_length=254, required=False, description="Who did it: username or user id"),
+]
+OfAction = Annotated[
+    str | None,
+    QueryParameter(name="action", pattern=PLAIN_TEXT, max_length=40, required=False, description="What was done, or a prefix as `key.`"),
+]
+OnSubject = Annotated[
+    str | None, QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the thing")
+]
+OfOutcome = Annotated[Outcome | None, QueryParameter(name="outcome", required=False, description="Whether it was done or refused")]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(name="cursor", pattern="^aud_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
+]
+Format = Annotated[
+    Literal["json", "csv"] | None, QueryParameter(name="format", required=False, description="Stands above the header `Accept`")
+]
+
+
+@get(
+    "/api/v1/audit",
+    summary="List who did what, newest first; as CSV all of it",
+    tags=["Audit"],
+    responses={200: ResponseSpec(AuditEntryList, generate_examples=False, description="A page."), **keyed_responses()},
+    operation_class=operation(headers={"Content-Disposition": "With CSV, the name of the file."}, also={CSV: CSV_ANSWER}),
+)
+async def list_audit(
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    audit: NamedDependency[AuditTrail],
+    actor: ByActor = None,
+    action: OfAction = None,
+    subject: OnSubject = None,
+    outcome: OfOutcome = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+    chosen: Format = None,
+) -> Response[Any]:
+    """The caller's own acts and whatever was done to their own things; administrators see all."""
+    request.check_query("actor", "action", "subject", "outcome", "since", "until", "cursor", "limit", "format")
+    wanted = Wanted(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
+    if _is_csv(request, chosen):
+        return await _export(caller, audit, wanted)
+    found = await audit.list_entries(caller, wanted)
+    items = [AuditEntryView.of(row, caller) for row in found[:limit]]
+    return Response(AuditEntryList(items, items[-1].id if len(found) > limit else None))
+
+
+def _is_csv(request: HttpRequest, chosen: Literal["json", "csv"] | None) -> bool:
+    if chosen is not None:
+        return chosen == "csv"
+    return request.accept.best_match(["application/json", CSV]) == CSV
+
+
+async def _export(caller: Caller, audit: AuditTrail, wanted: Wanted) -> Response[Any]:
+    """Begin an export when its first part is read: a database that is away is then still a problem, later a broken connection."""
+    parts = audit.all_entries(caller, wanted)
+    first = await anext(parts)
+    return Stream(
+        _lines(caller, first, parts),
+        media_type=CSV,
+        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
+    )
+
+
+async def _lines(caller: Caller, first: list[AuditEntry], parts: AsyncIterator[list[AuditEntry]]) -> AsyncIterator[bytes]:
+    yield csv_header() + csv_rows(AuditEntryView.of(row, caller) for row in first)
+    async for rows in parts:
+        yield csv_rows(AuditEntryView.of(row, caller) for row in rows)

@@ -1,0 +1,15 @@
+"""What every list takes that is read in pages, newest first."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from litestar.params import QueryParameter
+
+Since = Annotated[datetime | None, QueryParameter(name="since", required=False, description="Not before this moment, to the millisecond")]
+Until = Annotated[datetime | None, QueryParameter(name="until", required=False, description="Before this moment, to the millisecond")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=500, required=False, description="Most items of one page")]
+
+
+def in_utc(at: datetime) -> datetime:
+    """The moment that a request names: without an offset it is in UTC."""
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
