@@ -1,6 +1,7 @@
 """A small HTTP client for tests: requests as a user would send them, and a server to send them to."""
 
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -19,12 +20,13 @@ SERVAL = str(Path(sys.executable).with_name("serval"))
 class Client:
     """Talks to one server as its administrator."""
 
-    def __init__(self, process: Running, folder: Path) -> None:
+    def __init__(self, process: Running, folder: Path, authority: Path | None = None) -> None:
+        """`authority`: file of the certificate that the server's is held against; it speaks TLS then."""
         self.process = process
         self.folder = folder
-        self.url = f"http://127.0.0.1:{process.port}"
+        self.url = f"http://127.0.0.1:{process.port}" if authority is None else f"https://localhost:{process.port}"
         self.key = (folder / "admin.key").read_text().strip()
-        self.http = httpx2.Client(base_url=self.url, headers={"X-API-Key": self.key}, timeout=120)
+        self.http = httpx2.Client(base_url=self.url, headers={"X-API-Key": self.key}, timeout=120, verify=trusting(authority))
 
     def upload(self, name: str, content: bytes, *, wait_seconds: int = 120, filename: str = "model.pkl", **fields: str) -> httpx2.Response:
         """Upload a file and wait for what becomes of it."""
@@ -57,9 +59,13 @@ class Client:
         self.http.close()
 
 
+def trusting(authority: Path | None) -> ssl.SSLContext | bool:
+    return True if authority is None else ssl.create_default_context(cafile=authority)
+
+
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, str], *, is_migrated: bool = False) -> Iterator[Client]:
-    """Run `serval serve` in a folder until the block ends."""
+def serving(folder: Path, settings: Mapping[str, str], *, is_migrated: bool = False, authority: Path | None = None) -> Iterator[Client]:
+    """Run `serval serve` in a folder until the block ends. `authority`: of the certificate that the settings name, in a file."""
     environ = {
         "SERVAL_DATA_DIR": str(folder),
         "SERVAL_PORT": "0",
@@ -74,7 +80,7 @@ def serving(folder: Path, settings: Mapping[str, str], *, is_migrated: bool = Fa
 
         subprocess.run([SERVAL, "migrate"], env=os.environ | environ, check=True, capture_output=True)
     with running([SERVAL, "serve"], environ) as process:
-        client = Client(process.ready(), folder)
+        client = Client(process.ready(), folder, authority)
         try:
             yield client
         finally:

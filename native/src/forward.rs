@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,22 +21,15 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::connection::Origin;
+
 /// Who the client is, told by the front: the app believes it on this socket alone.
 const PEER: HeaderName = HeaderName::from_static("x-serval-peer");
+/// `https` where the client's connection is TLS; told and believed alike.
+const SCHEME: HeaderName = HeaderName::from_static("x-serval-scheme");
 /// Headers of one connection, not of the request (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [&str; 8] =
     ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"];
-/// What a client says of itself and only a proxy may say of it.
-const FORWARDING: [&str; 8] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-scheme",
-    "x-original-forwarded-for",
-    "x-real-ip",
-];
 /// Shorter than the time after which the app closes a connection that is idle.
 const IDLE_SECONDS: u64 = 10;
 const IDLE_CONNECTIONS: usize = 64;
@@ -85,21 +77,21 @@ impl App {
     }
 
     /// Send a request on. Dropping the future ends it there too.
-    pub async fn ask(&self, parts: Parts, body: Unread, peer: SocketAddr) -> Result<Response<Incoming>, Unanswered> {
+    pub async fn ask(&self, parts: Parts, body: Unread, origin: Origin) -> Result<Response<Incoming>, Unanswered> {
         let fate = Fate::default();
-        let request = self.request(parts, body, peer, &fate).ok_or(Unanswered::Away)?;
+        let request = self.request(parts, body, origin, &fate).ok_or(Unanswered::Away)?;
         self.client.request(request).await.map_err(|_| fate.take().unwrap_or(Unanswered::Away))
     }
 
-    fn request(&self, parts: Parts, body: Unread, peer: SocketAddr, fate: &Fate) -> Option<Request<Payload>> {
+    fn request(&self, parts: Parts, body: Unread, origin: Origin, fate: &Fate) -> Option<Request<Payload>> {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let uri = Uri::builder().scheme("http").authority("app").path_and_query(path).build().ok()?;
         let mut headers = parts.headers;
         strip(&mut headers);
-        for name in FORWARDING {
-            headers.remove(name);
+        headers.insert(PEER, HeaderValue::try_from(origin.peer.to_string()).ok()?);
+        if origin.is_tls {
+            headers.insert(SCHEME, HeaderValue::from_static("https"));
         }
-        headers.insert(PEER, HeaderValue::try_from(peer.to_string()).ok()?);
         // The authority of an absolute URI speaks louder than Host (RFC 9112, 3.2.2); HTTP/1.0 may have neither.
         if let Some(authority) = parts.uri.authority() {
             headers.insert(header::HOST, HeaderValue::try_from(authority.as_str()).ok()?);
@@ -174,12 +166,17 @@ pub fn strip(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove(PEER);
+    headers.remove(SCHEME);
 }
 
 /// What frames the message, says who sends it or how it is to be read is not the connection's, whatever that says of it.
 fn is_of_the_request(name: &str) -> bool {
     name.starts_with("content-")
-        || matches!(name, "host" | "authorization" | "x-api-key" | "expect" | "cache-control" | "prefer" | "x-request-id")
+        || name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "forwarded" | "x-real-ip" | "host" | "authorization" | "x-api-key" | "expect" | "cache-control" | "prefer" | "x-request-id"
+        )
 }
 
 /// A body on its way to the app.

@@ -1,7 +1,6 @@
 //! A request on the public port: answered here, refused from the closed list, or forwarded to the app.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -20,10 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::answer::{Answer, Ask, Asked, Plane, Question, Stop};
 use crate::callers::Look;
 use crate::clock::{monotonic_nanoseconds, now_seconds, seconds_between};
+use crate::connection::Origin;
 use crate::error::Refusal;
 use crate::forward::{self, App, Unanswered, Unread};
 use crate::head::{self, Head, Predict};
 use crate::history::Door;
+use crate::http2;
 use crate::ids::new_id;
 use crate::metrics::Counter;
 use crate::rates::RateState;
@@ -33,6 +34,9 @@ const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// On what comes over TLS: for a year, ask this host in no other way (`serval.http` says so of what the app answers).
+const STRICT_TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
@@ -53,6 +57,8 @@ pub struct Limits {
     pub body_seconds: f64,
     /// The event loop of the app is dead when its last beat is older.
     pub stall_seconds: f64,
+    /// Answer nothing that came over plain HTTP: the app explains.
+    pub https_only: bool,
 }
 
 pub struct Front {
@@ -129,6 +135,10 @@ impl Front {
         self.is_closing.store(true, Ordering::Relaxed);
     }
 
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
     pub fn buffered_bytes(&self) -> usize {
         self.buffered_bytes.load(Ordering::Relaxed)
     }
@@ -137,24 +147,33 @@ impl Front {
         self.limits.forwarded - self.forwarding.available_permits()
     }
 
-    pub async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Sent>, Broken> {
-        let (parts, body) = request.into_parts();
+    pub async fn respond(&self, request: Request<Incoming>, origin: Origin) -> Result<Response<Sent>, Broken> {
+        let (mut parts, body) = request.into_parts();
+        if parts.version == Version::HTTP_2 && !http2::translate(&mut parts) {
+            return Ok(hardened(self.malformed(), origin));
+        }
         let result = match head::read(&parts) {
-            Head::Predict(predict) => self.predict(&predict, body, &parts.headers).await,
             Head::Live => Ok(self.live(&parts.headers)),
-            Head::Nobody(name) => Ok(unread(body, self.refuse(name, &[], &parts.headers)).await),
             Head::Malformed => Ok(self.malformed()),
+            _ if self.limits.https_only && !is_private(&parts.headers, origin) => Err(Left::Forward(Unread::Stream(body), None)),
+            Head::Predict(predict) => self.predict(&predict, body, &parts.headers).await,
+            Head::Nobody(name) => Ok(unread(body, self.refuse(name, &[], &parts.headers)).await),
             Head::Odd => Err(Left::Forward(Unread::Stream(body), None)),
         };
         let mut response = match result {
-            Ok(response) => response,
-            Err(Left::Forward(body, _held)) => self.forward(parts, body, peer).await?,
+            Ok(response) => hardened(response, origin),
+            Err(Left::Forward(body, _held)) => self.forward(parts, body, origin).await?,
             Err(Left::Broken) => return Err(Broken),
         };
-        if self.is_closing.load(Ordering::Relaxed) {
+        if self.is_closing() {
             response = closing(response);
         }
         Ok(response)
+    }
+
+    /// Tell a client that speaks plain HTTP where TLS is expected.
+    pub fn refuse_plain_http(&self, request: &Request<Incoming>) -> Response<Sent> {
+        closing(self.refuse("plain_http", &[], request.headers()))
     }
 
     async fn predict(&self, predict: &Predict<'_>, body: Incoming, headers: &HeaderMap) -> Result<Response<Sent>, Left<'_>> {
@@ -272,26 +291,27 @@ impl Front {
         response
     }
 
-    async fn forward(&self, parts: Parts, body: Unread, peer: SocketAddr) -> Result<Response<Sent>, Broken> {
+    async fn forward(&self, parts: Parts, body: Unread, origin: Origin) -> Result<Response<Sent>, Broken> {
         // What names the request has to survive its head, which goes to the app.
         let mut ids = HeaderMap::new();
         if let Some(id) = parts.headers.get(REQUEST_ID_HEADER) {
             ids.insert(REQUEST_ID_HEADER, id.clone());
         }
-        let Ok(permit) = self.forwarding.clone().try_acquire_owned() else {
-            return Ok(self.refuse("app_busy", &[], &ids));
+        let refusal = match self.forwarding.clone().try_acquire_owned() {
+            Err(_) => "app_busy",
+            Ok(permit) => match self.app.ask(parts, body, origin).await {
+                Ok(response) => {
+                    self.counters.forwarded.add(1);
+                    let (mut parts, body) = response.into_parts();
+                    forward::strip(&mut parts.headers);
+                    return Ok(Response::from_parts(parts, Sent::App(body, permit)));
+                }
+                Err(Unanswered::Stalled) => "too_slow",
+                Err(Unanswered::Away) => "app_away",
+                Err(Unanswered::Broken) => return Err(Broken),
+            },
         };
-        match self.app.ask(parts, body, peer).await {
-            Ok(response) => {
-                self.counters.forwarded.add(1);
-                let (mut parts, body) = response.into_parts();
-                forward::strip(&mut parts.headers);
-                Ok(Response::from_parts(parts, Sent::App(body, permit)))
-            }
-            Err(Unanswered::Stalled) => Ok(self.refuse("too_slow", &[], &ids)),
-            Err(Unanswered::Away) => Ok(self.refuse("app_away", &[], &ids)),
-            Err(Unanswered::Broken) => Err(Broken),
-        }
+        Ok(hardened(self.refuse(refusal, &[], &ids), origin))
     }
 
     /// The whole body, or the name of the refusal.
@@ -320,6 +340,23 @@ async fn unread(mut body: Incoming, response: Response<Sent>) -> Response<Sent> 
         Ok(()) => response,
         Err(_) => closing(response),
     }
+}
+
+/// Whether nobody could read it on its way: over TLS to here, or to a proxy that is believed.
+fn is_private(headers: &HeaderMap, origin: Origin) -> bool {
+    let mut protocols = headers.get_all(FORWARDED_PROTO).iter();
+    let is_https = protocols.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"https"));
+    origin.is_tls || (origin.is_trusted && is_https && protocols.next().is_none())
+}
+
+/// An answer of our own, with what every answer tells browsers.
+fn hardened(mut response: Response<Sent>, origin: Origin) -> Response<Sent> {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if origin.is_tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT_SECURITY);
+    }
+    response
 }
 
 fn closing(mut response: Response<Sent>) -> Response<Sent> {

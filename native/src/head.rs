@@ -44,7 +44,7 @@ pub struct Predict<'a> {
     pub alias: Option<&'a str>,
     pub all_probabilities: bool,
     pub no_cache: bool,
-    /// None: the body comes in chunks.
+    /// None: the body is read to its end.
     pub length: Option<u64>,
 }
 
@@ -68,7 +68,7 @@ fn is_malformed(parts: &Parts) -> bool {
 
 fn plain(parts: &Parts) -> Head<'_> {
     // Of an absolute URI the authority speaks against the Host header; there is no reason to send one but to a proxy.
-    if parts.uri.authority().is_some() || !matches!(parts.version, Version::HTTP_11 | Version::HTTP_10) {
+    if parts.uri.authority().is_some() || !matches!(parts.version, Version::HTTP_11 | Version::HTTP_10 | Version::HTTP_2) {
         return Head::Odd;
     }
     match parts.method {
@@ -99,7 +99,8 @@ fn predict(parts: &Parts) -> Option<Head<'_>> {
     };
     query(parts.uri.query().unwrap_or_default(), &mut predict)?;
     let mut credential = None;
-    let is_hosted = headers(&parts.headers, &mut predict, &mut credential)?;
+    let (is_hosted, is_chunked) = headers(&parts.headers, &mut predict, &mut credential)?;
+    (is_chunked != predict.length.is_some() || parts.version == Version::HTTP_2).then_some(())?;
     (is_hosted || parts.version == Version::HTTP_10).then_some(())?;
     Some(match caller(credential)? {
         Ok(digest) => {
@@ -153,8 +154,8 @@ fn number(text: &str) -> Option<u64> {
     if is_number { text.parse().ok() } else { None }
 }
 
-/// Whether there is a host. None: there is a header that is not understood.
-fn headers<'a>(headers: &'a HeaderMap, predict: &mut Predict<'_>, credential: &mut Option<Credential<'a>>) -> Option<bool> {
+/// Whether there is a host, and whether the body comes in chunks. None: there is a header that is not understood.
+fn headers<'a>(headers: &'a HeaderMap, predict: &mut Predict<'_>, credential: &mut Option<Credential<'a>>) -> Option<(bool, bool)> {
     if headers.len() != headers.keys_len() {
         return None;
     }
@@ -196,7 +197,7 @@ fn headers<'a>(headers: &'a HeaderMap, predict: &mut Predict<'_>, credential: &m
             _ => return None,
         }
     }
-    (predict.length.is_some() != is_chunked).then_some(is_hosted)
+    Some((is_hosted, is_chunked))
 }
 
 enum Credential<'a> {
@@ -412,6 +413,15 @@ mod tests {
         let mut older = parts("GET", "/health/live", &[]);
         older.version = Version::HTTP_10;
         assert_eq!(read(&older), Head::Live);
+    }
+
+    #[test]
+    fn a_body_of_http2_needs_no_length() {
+        let key = key();
+        let mut request = parts("POST", "/predict", &[("host", "serval"), ("x-api-key", &key)]);
+        assert_eq!(read(&request), Head::Odd);
+        request.version = Version::HTTP_2;
+        assert!(matches!(read(&request), Head::Predict(Predict { length: None, .. })));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod callers;
 mod clock;
 mod compute;
 mod confine;
+mod connection;
 mod encode;
 mod engine;
 mod ensembles;
@@ -18,6 +19,7 @@ mod fuzz;
 mod graph;
 mod head;
 mod history;
+mod http2;
 mod ids;
 mod listener;
 mod memory;
@@ -34,7 +36,9 @@ mod runtime;
 mod seal;
 mod signature;
 mod templates;
+mod tls;
 mod turns;
+mod watch;
 mod worth;
 
 use mimalloc::MiMalloc;
@@ -54,5 +58,7 @@ mod _native {
     #[pymodule_export]
     use crate::history::Seen;
     #[pymodule_export]
-    use crate::plane::{Answer, DataPlane, Front, FrontLimits, Later, Loaded, NotMine, Outputs, RateState, Refusal, Route};
+    use crate::plane::{
+        Answer, DataPlane, Front, FrontLimits, Later, Loaded, NotMine, Outputs, RateState, Refusal, Route, certificate_expiry,
+    };
 }

@@ -1,37 +1,29 @@
 //! The public port: connections within limits, each held to its times, all of them ended in order.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::task::AtomicWaker;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::coarse_nanoseconds;
-use crate::front::{Broken, Front, Sent};
+use crate::connection::{Accepted, Origin};
+use crate::front::Front;
 use crate::metrics::{Counter, head, label, line};
+use crate::tls::Certificate;
+use crate::watch::{Times, Watch};
 
 /// How often connections are held to their times.
 const ROUND: Duration = Duration::from_millis(250);
 /// What the kernel may need to have a descriptor again.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
-/// What a client may go on sending after its last answer: for so long, and 64 times so much.
-const LINGER: Duration = Duration::from_millis(500);
-const LINGER_BYTES: usize = 16 * 1024;
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
 
 #[derive(Clone)]
@@ -43,11 +35,21 @@ pub struct Limits {
     pub idle_seconds: f64,
     /// How long a client may read nothing of an answer.
     pub write_seconds: f64,
+    /// Of proxies whose word about their clients is taken.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Limits {
+    fn times(&self) -> Times {
+        Times { head: nanoseconds(self.head_seconds), idle: nanoseconds(self.idle_seconds), write: nanoseconds(self.write_seconds) }
+    }
 }
 
 pub struct Listener {
     front: Arc<Front>,
     limits: Limits,
+    /// None: the port speaks plain HTTP.
+    certificate: Option<ArcSwap<Certificate>>,
     connections: Mutex<Connections>,
     next: AtomicU64,
     /// Accept nobody any more.
@@ -55,6 +57,7 @@ pub struct Listener {
     is_closed: AtomicBool,
     pub turned_away: Counter,
     pub timed_out: Counter,
+    failed_handshakes: Counter,
 }
 
 #[derive(Default)]
@@ -63,40 +66,26 @@ struct Connections {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// What a connection is at, kept by its own task and looked at by the round.
-struct Watch {
-    stage: AtomicU8,
-    since_nanoseconds: AtomicU64,
-    /// 0: nothing waits to be written.
-    blocked_nanoseconds: AtomicU64,
-    order: AtomicU8,
-    waker: AtomicWaker,
-}
-
-/// Between two requests.
-const IDLE: u8 = 0;
-/// The head of a request has begun.
-const HEAD: u8 = 1;
-/// A request is being answered.
-const ANSWERING: u8 = 2;
-
-const GO_ON: u8 = 0;
-/// Finish the request at hand.
-const FINISH: u8 = 1;
-const END: u8 = 2;
-
 impl Listener {
-    pub fn new(front: Arc<Front>, limits: Limits) -> Self {
+    pub fn new(front: Arc<Front>, limits: Limits, certificate: Option<Certificate>) -> Self {
         Self {
             front,
             limits,
+            certificate: certificate.map(ArcSwap::from_pointee),
             connections: Mutex::default(),
             next: AtomicU64::new(0),
             closed: Notify::new(),
             is_closed: AtomicBool::new(false),
             turned_away: Counter::default(),
             timed_out: Counter::default(),
+            failed_handshakes: Counter::default(),
         }
+    }
+
+    /// Show it to those who connect from now on. Returns false on a port that speaks plain HTTP.
+    pub fn set_certificate(&self, certificate: Certificate) -> bool {
+        let place = self.certificate.as_ref();
+        place.inspect(|place| place.store(Arc::new(certificate))).is_some()
     }
 
     pub fn front(&self) -> &Front {
@@ -131,14 +120,14 @@ impl Listener {
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         self.closed.notify_one();
-        self.order(FINISH);
+        self.each(Watch::finish);
     }
 
-    /// End all connections. Returns how many were still being answered.
+    /// End all connections. Returns how many requests were still being answered.
     pub fn cut_off(&self) -> usize {
-        let answering = self.locked().open.values().filter(|watch| watch.stage.load(Ordering::Relaxed) == ANSWERING).count();
-        self.order(END);
-        answering
+        let under_way = self.locked().open.values().map(|watch| watch.under_way()).sum();
+        self.each(Watch::end);
+        under_way
     }
 
     /// Prometheus text of the public port.
@@ -160,21 +149,32 @@ impl Listener {
         let totals = [
             ("serval_front_turned_away_total", "Connections refused beyond the limits.", &self.turned_away),
             ("serval_front_timed_out_total", "Connections ended for taking too long.", &self.timed_out),
+            ("serval_front_handshakes_failed_total", "Handshakes of TLS that came to nothing.", &self.failed_handshakes),
         ];
         for (name, help, counter) in totals {
             head(text, name, "counter", help);
             line(text, name, "", counter.get());
         }
+        self.write_expiry(text);
     }
 
-    fn order(&self, order: u8) {
+    fn write_expiry(&self, text: &mut String) {
+        if let Some(seconds) = self.certificate.as_ref().and_then(|certificate| certificate.load().expires_seconds()) {
+            let (name, help) = ("serval_tls_certificate_expires_seconds", "When the certificate in use expires, in Unix time.");
+            head(text, name, "gauge", help);
+            line(text, name, "", seconds);
+        }
+    }
+
+    fn each(&self, tell: impl Fn(&Watch)) {
         for watch in self.locked().open.values() {
-            watch.order.fetch_max(order, Ordering::Relaxed);
-            watch.waker.wake();
+            tell(watch);
         }
     }
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        // A socket of IPv6 writes the addresses of IPv4 in a way of its own.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(seat) = self.seat(peer.ip()) else {
             self.turned_away.add(1);
             return; // the connection closes as it is dropped
@@ -182,19 +182,25 @@ impl Listener {
         if stream.set_nodelay(true).is_err() {
             return; // the client has gone
         }
-        let watch = seat.watch.clone();
-        let io = TokioIo::new(Watched { stream, watch: watch.clone() });
-        let service = Answers { front: self.front.clone(), watch: watch.clone(), peer };
-        let connection = http1::Builder::new().max_buf_size(self.limits.head_bytes.max(SMALLEST_BUFFER)).serve_connection(io, service);
+        let origin = self.origin(peer);
+        let config = self.certificate.as_ref().map(|certificate| certificate.load().config());
+        let listener = self.clone();
         tokio::spawn(async move {
-            let mut held = Held { connection, watch, is_finishing: false };
-            // Whatever ends it is the client's business: hyper has told it what was wrong with what it sent.
-            let _ = (&mut held).await;
-            if held.watch.order.load(Ordering::Relaxed) != END {
-                linger(held.connection.into_parts().io.into_inner().stream).await;
-            }
+            let accepted = Accepted {
+                front: &listener.front,
+                watch: &seat.watch,
+                origin,
+                head_bytes: listener.limits.head_bytes,
+                failed_handshakes: &listener.failed_handshakes,
+            };
+            accepted.serve(stream, config).await;
             drop(seat);
         });
+    }
+
+    fn origin(&self, peer: SocketAddr) -> Origin {
+        let is_trusted = self.limits.trusted_proxies.iter().any(|network| network.contains(&peer.ip()));
+        Origin { peer, is_tls: self.certificate.is_some(), is_trusted }
     }
 
     fn seat(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
@@ -204,51 +210,35 @@ impl Listener {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let watch = Arc::new(Watch {
-            // Whoever connects is about to ask.
-            stage: AtomicU8::new(HEAD),
-            since_nanoseconds: AtomicU64::new(coarse_nanoseconds()),
-            blocked_nanoseconds: AtomicU64::new(0),
-            order: AtomicU8::new(if self.is_closed.load(Ordering::Relaxed) { FINISH } else { GO_ON }),
-            waker: AtomicWaker::new(),
-        });
+        let watch = Arc::new(Watch::new());
+        if self.is_closed.load(Ordering::Relaxed) {
+            watch.finish();
+        }
         connections.open.insert(number, watch.clone());
         connections.by_address.insert(address, of_address + 1);
         Some(Seat { listener: self.clone(), number, address, watch })
     }
 
     async fn hold_to_times(self: Arc<Self>) {
+        let times = self.limits.times();
         loop {
             sleep(ROUND).await;
             let now = coarse_nanoseconds();
-            let late: Vec<Arc<Watch>> = self.locked().open.values().filter(|watch| self.is_late(watch, now)).cloned().collect();
-            for watch in late {
-                self.timed_out.add(1);
-                watch.order.store(END, Ordering::Relaxed);
-                watch.waker.wake();
+            for watch in self.locked().open.values().filter(|watch| !watch.has_ended()) {
+                if watch.is_late(&times, now) {
+                    self.timed_out.add(1);
+                    watch.end();
+                } else if watch.is_left(now) {
+                    watch.end();
+                }
             }
         }
-    }
-
-    fn is_late(&self, watch: &Watch, now: u64) -> bool {
-        let is_past = |since: u64, seconds: f64| now.saturating_sub(since) > nanoseconds(seconds);
-        let blocked = watch.blocked_nanoseconds.load(Ordering::Relaxed);
-        let since = watch.since_nanoseconds.load(Ordering::Relaxed);
-        let is_late = match watch.stage.load(Ordering::Relaxed) {
-            IDLE => is_past(since, self.limits.idle_seconds),
-            HEAD => is_past(since, self.limits.head_seconds),
-            _ => false,
-        };
-        watch.order.load(Ordering::Relaxed) != END && (is_late || (blocked > 0 && is_past(blocked, self.limits.write_seconds)))
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// The smallest buffer that hyper takes.
-const SMALLEST_BUFFER: usize = 8192;
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a setting is positive, and a cast of a float saturates")]
 fn nanoseconds(seconds: f64) -> u64 {
@@ -278,149 +268,5 @@ impl Drop for Seat {
                 connections.by_address.remove(&self.address);
             }
         }
-    }
-}
-
-impl Watch {
-    fn enter(&self, stage: u8) {
-        self.stage.store(stage, Ordering::Relaxed);
-        self.since_nanoseconds.store(coarse_nanoseconds(), Ordering::Relaxed);
-    }
-
-    fn has_read(&self) {
-        if self.stage.load(Ordering::Relaxed) == IDLE {
-            self.enter(HEAD);
-        }
-    }
-
-    fn has_written(&self) {
-        self.blocked_nanoseconds.store(0, Ordering::Relaxed);
-        if self.stage.load(Ordering::Relaxed) == IDLE {
-            self.since_nanoseconds.store(coarse_nanoseconds(), Ordering::Relaxed);
-        }
-    }
-
-    fn is_blocked(&self) {
-        if self.blocked_nanoseconds.load(Ordering::Relaxed) == 0 {
-            self.blocked_nanoseconds.store(coarse_nanoseconds(), Ordering::Relaxed);
-        }
-    }
-}
-
-/// Hands requests to the front and notes when one begins and ends.
-struct Answers {
-    front: Arc<Front>,
-    watch: Arc<Watch>,
-    peer: SocketAddr,
-}
-
-impl Service<Request<Incoming>> for Answers {
-    type Response = http::Response<Sent>;
-    type Error = Broken;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (front, watch, peer) = (self.front.clone(), self.watch.clone(), self.peer);
-        watch.enter(ANSWERING);
-        Box::pin(async move {
-            let response = front.respond(request, peer).await;
-            watch.enter(IDLE);
-            response
-        })
-    }
-}
-
-/// Read on for a moment what the client still sends: closing at once would make its kernel throw away the answer it has not read yet.
-async fn linger(mut stream: TcpStream) {
-    // It may say no more, and is told so: hyper does that only where the last exchange ended well. Who has gone is told nothing.
-    let _ = stream.shutdown().await;
-    let mut buffer = vec![0; LINGER_BYTES];
-    let reading = async {
-        let mut left = LINGER_BYTES * 64;
-        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-            left = left.saturating_sub(count);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // When the time is over it is closed all the same.
-    let _ = tokio::time::timeout(LINGER, reading).await;
-}
-
-type Served = http1::Connection<TokioIo<Watched>, Answers>;
-
-/// A connection that takes orders.
-struct Held {
-    connection: Served,
-    watch: Arc<Watch>,
-    is_finishing: bool,
-}
-
-impl Future for Held {
-    type Output = hyper::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.watch.waker.register(context.waker());
-        match self.watch.order.load(Ordering::Relaxed) {
-            END => return Poll::Ready(Ok(())),
-            FINISH if !self.is_finishing => {
-                self.is_finishing = true;
-                Pin::new(&mut self.connection).graceful_shutdown();
-            }
-            _ => {}
-        }
-        Pin::new(&mut self.connection).poll(context)
-    }
-}
-
-/// A stream that notes when the client sends and takes something.
-struct Watched {
-    stream: TcpStream,
-    watch: Arc<Watch>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.watch.has_read();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(polled)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.note(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-impl Watched {
-    fn note(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match polled {
-            Poll::Ready(_) => self.watch.has_written(),
-            Poll::Pending => self.watch.is_blocked(),
-        }
-        polled
     }
 }

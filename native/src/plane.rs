@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict};
@@ -29,6 +31,7 @@ use crate::routes::{self, Levels, Selector};
 use crate::runtime;
 use crate::signature::{Float, Signature};
 use crate::templates::{self, Templates};
+use crate::tls::Certificate;
 use crate::turns::Limits;
 
 #[pyclass(frozen, get_all, module = "serval._native")]
@@ -273,11 +276,22 @@ impl Front {
         Ok(cut_off)
     }
 
+    fn set_certificate(&self, py: Python<'_>, chain: Vec<u8>, key: Vec<u8>) -> PyResult<()> {
+        let certificate = py.detach(|| Certificate::read(&chain, &key))?;
+        if self.listener.set_certificate(certificate) { Ok(()) } else { Err(Fault::argument("the port speaks plain HTTP").into()) }
+    }
+
     fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let mut text = String::new();
         self.listener.write(&mut text);
         PyBytes::new(py, text.as_bytes())
     }
+}
+
+/// Unix time at which a certificate expires; None where its dates are not understood. The key is held against it.
+#[pyfunction]
+pub fn certificate_expiry(chain: Vec<u8>, key: Vec<u8>) -> PyResult<Option<u64>> {
+    Ok(Certificate::read(&chain, &key)?.expires_seconds())
 }
 
 /// A refusal that the front may send by itself: name, status, headers, body.
@@ -296,7 +310,7 @@ impl FrontLimits {
     #[new]
     #[pyo3(signature = (
         *, connections, connections_by_address, head_bytes, body_bytes, buffered_bytes, forwarded, head_seconds, body_seconds,
-        idle_seconds, write_seconds, stall_seconds
+        idle_seconds, write_seconds, stall_seconds, https_only = false, trusted_proxies = vec![]
     ))]
     #[allow(clippy::too_many_arguments, reason = "settings")]
     fn new(
@@ -311,11 +325,22 @@ impl FrontLimits {
         idle_seconds: f64,
         write_seconds: f64,
         stall_seconds: f64,
-    ) -> Self {
-        Self {
-            front: front::Limits { body_bytes, buffered_bytes, forwarded, body_seconds, stall_seconds },
-            listener: listener::Limits { connections, connections_by_address, head_bytes, head_seconds, idle_seconds, write_seconds },
-        }
+        https_only: bool,
+        trusted_proxies: Vec<String>,
+    ) -> PyResult<Self> {
+        let trusted_proxies = trusted_proxies.iter().map(|text| network(text)).collect::<Result<_, Fault>>()?;
+        Ok(Self {
+            front: front::Limits { body_bytes, buffered_bytes, forwarded, body_seconds, stall_seconds, https_only },
+            listener: listener::Limits {
+                connections,
+                connections_by_address,
+                head_bytes,
+                head_seconds,
+                idle_seconds,
+                write_seconds,
+                trusted_proxies,
+            },
+        })
     }
 }
 
@@ -602,6 +627,8 @@ impl DataPlane {
     }
 
     /// `refusals`: name, status, headers, body. `marks`: a text in them that stands for a gap, and the name of the gap.
+    #[pyo3(signature = (descriptor, app_socket, limits, refusals, marks, live, certificate = None))]
+    #[allow(clippy::too_many_arguments, reason = "all that the port needs")]
     fn start_front(
         &self,
         descriptor: i32,
@@ -610,7 +637,9 @@ impl DataPlane {
         refusals: Vec<Published>,
         marks: HashMap<String, String>,
         live: Vec<u8>,
+        certificate: Option<(Vec<u8>, Vec<u8>)>,
     ) -> PyResult<Front> {
+        let certificate = certificate.map(|(chain, key)| Certificate::read(&chain, &key)).transpose()?;
         let published =
             refusals.into_iter().map(|Published(name, status, headers, body)| templates::Published { name, status, headers, body });
         let templates = Templates::of(published.collect(), &marks)?;
@@ -620,7 +649,7 @@ impl DataPlane {
             listening(descriptor).map_err(|error| Fault::argument(format!("descriptor {descriptor} is no listening socket: {error}")))?;
         let app = App::new(&app_socket, Duration::from_secs_f64(limits.front.body_seconds));
         let front = front::Front::new(self.0.clone(), app, templates, live.into(), limits.front.clone());
-        let listener = Arc::new(Listener::new(Arc::new(front), limits.listener.clone()));
+        let listener = Arc::new(Listener::new(Arc::new(front), limits.listener.clone(), certificate));
         let accepting = runtime.spawn(listener.clone().accept(stream));
         Ok(Front { listener, accepting: Mutex::new(Some(accepting)), plane: self.0.clone() })
     }
@@ -753,6 +782,13 @@ fn floats(bytes: &[u8]) -> Result<Vec<f64>, Fault> {
         return Err(Fault::argument("float64 bytes come in eights"));
     }
     Ok(whole.iter().map(|number| f64::from_ne_bytes(*number)).collect())
+}
+
+/// An address is the network of itself alone.
+fn network(text: &str) -> Result<IpNet, Fault> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| Fault::argument(format!("`{text}` is neither an IP address nor a network like `10.0.0.0/8`")))
 }
 
 fn sha256(digest: &[u8]) -> Result<Digest, Fault> {

@@ -20,6 +20,7 @@ __all__ = [
     "Refusal",
     "Route",
     "Seen",
+    "certificate_expiry",
     "check_graph",
     "confine",
     "confinement_support",
@@ -34,6 +35,12 @@ class LoadError(RuntimeError):
 
 class ConfinementError(RuntimeError):
     """The kernel can not confine this process; the message says what is missing."""
+
+def certificate_expiry(chain: bytes, key: bytes) -> int | None:
+    """Return the Unix time at which a certificate expires; None where its dates are written in a way that is not understood.
+
+    Both are PEM: the certificate with its chain behind it, and its private key. Raises ValueError with what is wrong with them.
+    """
 
 def check_graph(onnx: bytes) -> None:
     """Refuse an ONNX model that could read files, never end, or allocate without bound.
@@ -362,11 +369,13 @@ class DataPlane:
         refusals: Sequence[tuple[str, int, Sequence[tuple[str, str]], bytes]],
         marks: dict[str, str],
         live: bytes,
+        certificate: tuple[bytes, bytes] | None = None,
     ) -> Front:
         """Answer on a listening TCP socket, of which a copy is taken; what is not answered goes to the app on `app_socket`.
 
         `refusals`: name, status, headers and body of each refusal that is sent from here. `marks`: a text in them that stands for a gap,
-        and what the gap is for: `request_id` or an argument of the refusal. `live`: the body of `GET /health/live`. Raises ValueError.
+        and what the gap is for: `request_id` or an argument of the refusal. `live`: the body of `GET /health/live`.
+        `certificate`: PEM of it with its chain, and of its private key; then the port speaks TLS alone, and HTTP/2 too. Raises ValueError.
         """
 
     def level_two(self) -> Literal["off", "up", "read_only", "down"]:
@@ -425,10 +434,13 @@ class FrontLimits:
         idle_seconds: float,
         write_seconds: float,
         stall_seconds: float,
+        https_only: bool = False,
+        trusted_proxies: Sequence[str] = (),
     ) -> Self:
         """`buffered_bytes`: of bodies, over all connections. `forwarded`: requests that the app answers at a time.
 
-        `stall_seconds`: `GET /health/live` is refused when the last `beat` is older.
+        `stall_seconds`: `GET /health/live` is refused when the last `beat` is older. `https_only`: what came over plain HTTP is left to
+        the app, unless one of `trusted_proxies` (addresses or networks) says that it came to it over TLS. Raises ValueError.
         """
 
 @final
@@ -440,6 +452,9 @@ class Front:
 
     def close_after_each_answer(self) -> None:
         """Tell clients with their next answer to connect anew."""
+
+    def set_certificate(self, chain: bytes, key: bytes) -> None:
+        """Show another certificate to those who connect from now on. Raises ValueError, and then the one before stays in use."""
 
     def stop(self, patience_seconds: float) -> int:
         """Accept nobody any more and let requests under way finish; return how many were cut off. Takes as long: call it from a thread."""

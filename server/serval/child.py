@@ -95,14 +95,16 @@ def run_child(*, open_app: OpenApp = open_serval) -> int:
 
 async def serve(orders: Orders, open_app: OpenApp, log: Log) -> None:
     """Open everything, answer until a signal says stop, close everything in order."""
+    from serval.certificates import read_certificate
     from serval.port import open_port
 
+    certificate = read_certificate(orders.settings)
     control = Control(orders.control_descriptor)
     stop = Stop()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(control.close)
         serving = await stack.enter_async_context(open_app(orders, log))
-        port = await stack.enter_async_context(open_port(serving.app, serving.open_front, orders, log))
+        port = await stack.enter_async_context(open_port(serving.app, serving.open_front, orders, certificate, log))
         await stack.enter_async_context(metrics_listener(orders.metrics_descriptor, lambda: serving.render_metrics() + port.metrics()))
         control.on_beat(port.beat)
         control.ready()

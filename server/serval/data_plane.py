@@ -18,6 +18,7 @@ from serval._native import (
     Refusal,
     Route,
     Seen,
+    certificate_expiry,
 )
 from serval.cores import compute_threads
 from serval.plans import Rate
@@ -39,6 +40,7 @@ __all__ = [
     "Refusal",
     "Route",
     "Seen",
+    "certificate_expiry",
     "open_data_plane",
 ]
 

@@ -8,7 +8,7 @@ import msgspec
 
 from serval.auth.credentials import presented
 from serval.data_plane import DataPlane, Front, FrontLimits
-from serval.errors import ServalError, TooLarge, TooSlow, Unavailable
+from serval.errors import BadRequest, CannotStart, ServalError, TooLarge, TooSlow, Unavailable
 from serval.http.probes import LIVE
 from serval.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_headers
 from serval.predictions.refusals import refusal_error
@@ -27,9 +27,27 @@ class Refused:
     arguments: dict[str, str]
 
 
-def open_front(plane: DataPlane, settings: Settings, descriptor: int, app_socket: Path) -> Front:
-    """Listen on a socket that is bound; requests that are not answered in Rust go to the app on its own socket."""
-    limits = FrontLimits(
+def open_front(
+    plane: DataPlane, settings: Settings, descriptor: int, app_socket: Path, certificate: tuple[bytes, bytes] | None = None
+) -> Front:
+    """Listen on a socket that is bound; requests that are not answered in Rust go to the app on its own socket.
+
+    `certificate`: PEM of it with its chain, and of its key; the port then speaks TLS. Raises CannotStart.
+    """
+    templates, marks = templates_of({**_own_refusals(settings), **_refusals_of_the_core()})
+    return plane.start_front(descriptor, app_socket, front_limits(settings), templates, marks, msgspec.json.encode(LIVE), certificate)
+
+
+def front_limits(settings: Settings) -> FrontLimits:
+    """What the settings say of the public port. Raises CannotStart for a proxy that is no address."""
+    try:
+        return _limits(settings)
+    except ValueError as error:
+        raise CannotStart(f"`trusted_proxies`: {error}") from error
+
+
+def _limits(settings: Settings) -> FrontLimits:
+    return FrontLimits(
         connections=settings.max_connections,
         connections_by_address=settings.max_connections_per_address,
         head_bytes=settings.max_head_bytes,
@@ -41,9 +59,9 @@ def open_front(plane: DataPlane, settings: Settings, descriptor: int, app_socket
         idle_seconds=settings.idle_timeout_seconds,
         write_seconds=settings.write_timeout_seconds,
         stall_seconds=settings.stall_seconds,
+        https_only=settings.https_only,
+        trusted_proxies=settings.trusted_proxies,
     )
-    templates, marks = templates_of({**_own_refusals(settings), **_refusals_of_the_core()})
-    return plane.start_front(descriptor, app_socket, limits, templates, marks, msgspec.json.encode(LIVE))
 
 
 Template = tuple[str, int, list[tuple[str, str]], bytes]
@@ -87,6 +105,7 @@ def _own_refusals(settings: Settings) -> dict[str, ServalError]:
         "no_room": Unavailable("The server holds as many bodies as it may (`max_buffered_bytes`): try again in a second."),
         "app_busy": Unavailable("Too many requests are being answered (`max_forwarded`): try again in a second."),
         "app_away": Unavailable("The server is starting or about to stop: try again in a second."),
+        "plain_http": BadRequest("This port speaks TLS alone: ask it with `https://`."),
         "stalled": Unavailable("The event loop of the server has stalled."),
     }
 

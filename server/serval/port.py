@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from serval.certificates import Certificate, CertificateWatch, tell_of
 from serval.data_plane import Front
 from serval.granian import AppServer
 from serval.handover import Orders
@@ -16,6 +17,7 @@ from serval.log import Log, take_over_logging
 from serval.sockets import socket_path
 
 PEER = b"x-serval-peer"
+SCHEME = b"x-serval-scheme"
 LINGER_SECONDS = 0.25
 """What a client that has just connected may take to send its request before a stopping server hangs up."""
 CUT_OFF_SECONDS = 1.0
@@ -25,15 +27,20 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 """`(scope, receive, send)`."""
-OpenFront = Callable[[int, Path], Front]
-"""Opens a listening socket in the data plane, which leaves to the app on a Unix socket what it does not answer."""
+OpenFront = Callable[[int, Path, tuple[bytes, bytes] | None], Front]
+"""Opens a listening socket in the data plane, which leaves to the app on a Unix socket what it does not answer.
+
+With a certificate (PEM of it with its chain, and of its key) the socket speaks TLS. Raises CannotStart.
+"""
 
 
 @asynccontextmanager
-async def open_port(app: AsgiApp, open_front: OpenFront | None, orders: Orders, log: Log) -> AsyncIterator["PublicPort"]:
-    """Answer requests from now on; `PublicPort.stop` ends it."""
+async def open_port(
+    app: AsgiApp, open_front: OpenFront | None, orders: Orders, certificate: Certificate | None, log: Log
+) -> AsyncIterator["PublicPort"]:
+    """Answer requests from now on, over TLS where there is a certificate; `PublicPort.stop` ends it. Raises CannotStart."""
     async with AsyncExitStack() as stack:
-        port = PublicPort(app, open_front, orders, log)
+        port = PublicPort(app, open_front, orders, certificate, log)
         await port.open(stack)
         yield port
 
@@ -41,9 +48,10 @@ async def open_port(app: AsgiApp, open_front: OpenFront | None, orders: Orders, 
 class PublicPort:
     """The public socket: answered by the data plane's front, with Granian behind it on a socket of its own, or by Granian alone."""
 
-    def __init__(self, app: AsgiApp, open_front: OpenFront | None, orders: Orders, log: Log) -> None:
+    def __init__(self, app: AsgiApp, open_front: OpenFront | None, orders: Orders, certificate: Certificate | None, log: Log) -> None:
         self._app = app
         self._open_front = open_front
+        self._certificate = certificate
         self._settings = orders.settings
         self._descriptor = orders.public_descriptor
         self._listener = socket.socket(fileno=os.dup(orders.public_descriptor))
@@ -59,15 +67,23 @@ class PublicPort:
         place: int | Path = self._descriptor
         if self._open_front is not None:
             place = stack.enter_context(socket_path(self._settings.data_dir, f"app-{os.getpid()}.sock"))
-        self._granian = AppServer(self._answer, place, self._settings.max_head_bytes)
+            self._granian = AppServer(self._answer, place, self._settings.max_head_bytes)
+        else:
+            self._granian = AppServer(self._answer, place, self._settings.max_head_bytes, self._certificate)
         take_over_logging(self._log)  # after Granian, which configures `logging` when it is made
         self._running = asyncio.create_task(self._granian.serve())
         if isinstance(place, Path):
             assert self._open_front is not None  # noqa: S101
             while not self._running.done() and not accepts(place):  # noqa: ASYNC110 a socket that is not there has no event
                 await asyncio.sleep(0.002)
-            self._front = self._open_front(self._descriptor, place)
+            certificate = self._certificate
+            self._front = self._open_front(self._descriptor, place, None if certificate is None else (certificate.chain, certificate.key))
             os.close(self._descriptor)
+            if certificate is not None:
+                watching = asyncio.create_task(CertificateWatch(certificate, self._front.set_certificate, self._log).run())
+                stack.callback(watching.cancel)
+        if self._certificate is not None:
+            tell_of(self._certificate, self._log)
 
     def metrics(self) -> bytes:
         """The front's own, as Prometheus text."""
@@ -119,7 +135,7 @@ class PublicPort:
         assert task is not None  # noqa: S101
         self._under_way.add(task)
         if self._front is not None:
-            tell_peer(scope)
+            tell_origin(scope)
         try:
             await self._app(scope, receive, closing(send) if self._is_closing else send)
         finally:
@@ -132,15 +148,13 @@ def accepts(path: Path) -> bool:
         return connection.connect_ex(os.fspath(path)) == 0
 
 
-def tell_peer(scope: Any) -> None:
-    """Put the client's address where ASGI has it: the front sends it in a header that no client can send through it."""
-    scope["headers"] = headers = list(scope["headers"])
-    for header in headers:
-        if header[0] == PEER:
-            headers.remove(header)
-            host, _, port = header[1].decode().rpartition(":")
-            scope["client"] = (host.strip("[]"), int(port))
-            return
+def tell_origin(scope: Any) -> None:
+    """Put the client's address and scheme where ASGI has them: the front sends them in headers that no client can send through it."""
+    told = {name: value.decode() for name, value in scope["headers"] if name in {PEER, SCHEME}}
+    scope["headers"] = [header for header in scope["headers"] if header[0] not in told]
+    host, _, port = told[PEER].rpartition(":")
+    scope["client"] = (host.strip("[]"), int(port))
+    scope["scheme"] = told.get(SCHEME, "http")
 
 
 def closing(send: Send) -> Send:

@@ -104,9 +104,9 @@ class Wiring(msgspec.Struct, frozen=True):
         """Return the metrics of both planes as Prometheus text."""
         return self.metrics.render() + self.publisher.metrics()
 
-    def open_front(self, descriptor: int, app_socket: Path) -> Front:
-        """Open the public port in the data plane."""
-        return open_front(self.plane, self.settings, descriptor, app_socket)
+    def open_front(self, descriptor: int, app_socket: Path, certificate: tuple[bytes, bytes] | None) -> Front:
+        """Open the public port in the data plane. Raises CannotStart."""
+        return open_front(self.plane, self.settings, descriptor, app_socket, certificate)
 
     def render_metrics_of(self, user_id: str) -> bytes:
         """Return the metrics of the models of one user as Prometheus text."""

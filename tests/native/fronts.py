@@ -114,7 +114,8 @@ class Fronted:
 
 
 @contextmanager
-def fronted(folder: Path, **settings: Any) -> Iterator[Fronted]:
+def fronted(folder: Path, certificate: tuple[Path, Path] | None = None, **settings: Any) -> Iterator[Fronted]:
+    """`certificate`: files of it and of its key; then the front speaks TLS."""
     plane = new_plane()
     key = new_key()
     put_caller(plane, digest(key))
@@ -127,7 +128,8 @@ def fronted(folder: Path, **settings: Any) -> Iterator[Fronted]:
     plane.set_routes([route()])
     app = App(folder / "app.sock")
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
-        front = open_front(plane, Settings(**settings), listener.fileno(), app.path)
+        pems = None if certificate is None else (certificate[0].read_bytes(), certificate[1].read_bytes())
+        front = open_front(plane, Settings(**settings), listener.fileno(), app.path, pems)
         port = listener.getsockname()[1]
     try:
         yield Fronted(plane, front, app, port, key)

@@ -15,6 +15,7 @@ from native.fronts import Fronted, fronted
 from native.planes import put_caller
 from serval.auth.keys import digest
 from serval.auth.rates import limit_headers
+from serval.errors import CannotStart
 from wire import PATIENCE_SECONDS, connected, exchanged, hangs_up, next_reply, replies
 
 CLOSE = "Connection: close"
@@ -47,13 +48,7 @@ def passed_on(front: Fronted, request: bytes) -> bytes:
 def test_what_is_passed_on_is_the_request_without_what_belonged_to_its_connection(front: Fronted) -> None:
     own = ["Connection: close, X-Mine, x-serval-peer, content-length, host, X-API-Key", "X-Mine: 1", "Keep-Alive: 5", "TE: trailers"]
     more = ["Proxy-Connection: close", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk", "Trailer: X-Sum", "Cookie: a"]
-    told = [
-        "X-Serval-Peer: 9.9.9.9:1",
-        "x-serval-peer: [::1]:2",
-        "X-Forwarded-For: 9.9.9.9",
-        "Forwarded: for=9.9.9.9",
-        "X-Real-IP: 9.9.9.9",
-    ]
+    told = ["X-Serval-Peer: 9.9.9.9:1", "x-serval-peer: [::1]:2", "X-Serval-Scheme: https"]
     said = passed_on(front, front.prediction(BODY, *own, *more, *told))
     said = re.sub(rb"127\.0\.0\.1:\d+", b"PEER", said)
     expected = (
@@ -61,6 +56,71 @@ def test_what_is_passed_on_is_the_request_without_what_belonged_to_its_connectio
         "cookie: a\r\nx-serval-peer: PEER\r\n\r\n"
     )
     assert said == expected.encode() + BODY
+
+
+def test_what_proxies_say_of_a_client_is_passed_on_whatever_its_connection_says_of_it(front: Fronted) -> None:
+    told = [
+        "X-Forwarded-For: 9.9.9.9",
+        "X-Forwarded-For: 8.8.8.8",
+        "Forwarded: for=9.9.9.9",
+        "X-Real-IP: 9.9.9.9",
+        "X-Forwarded-Proto: https",
+    ]
+    passed_on(
+        front, front.prediction(BODY, "Cookie: a", "Connection: close, X-Forwarded-For, Forwarded, X-Real-IP, X-Forwarded-Proto", *told)
+    )
+    lines = front.app.heads.get_nowait().decode().split("\r\n")
+    assert [line for line in told if line.lower().partition(":")[0] + ":" + line.partition(":")[2] not in lines] == []
+
+
+PRIVATE = "X-Forwarded-Proto: https"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "lines", "is_answered"),
+    [
+        ((), [], False),
+        ((), [PRIVATE], False),
+        (("10.0.0.0/8", "::1"), [PRIVATE], False),
+        (("10.0.0.0/8", "127.0.0.0/8"), [PRIVATE], True),
+        (("127.0.0.1",), ["X-Forwarded-Proto: HTTPS"], True),
+        (("127.0.0.1",), [], False),
+        (("127.0.0.1",), ["X-Forwarded-Proto: http"], False),
+        (("127.0.0.1",), [PRIVATE, PRIVATE], False),
+        (("127.0.0.1",), ["X-Forwarded-Proto: https, http"], False),
+    ],
+)
+def test_what_came_over_plain_http_is_left_to_the_app_where_https_is_asked_for(
+    tmp_path: Path, proxies: tuple[str, ...], lines: list[str], is_answered: bool
+) -> None:
+    with fronted(tmp_path, https_only=True, trusted_proxies=proxies) as front:
+        (reply,) = replies(exchanged(front.port, front.prediction(BODY, CLOSE, *lines)))
+        nobody = front.prediction(BODY, CLOSE, *lines).replace(front.key.encode(), b"srv_no")
+        (refused,) = replies(exchanged(front.port, nobody))
+        assert (reply.headers.get("x-from"), refused.headers.get("x-from")) == ((None, None) if is_answered else ("app", "app"))
+        assert (reply.status, refused.status) == ((200, 401) if is_answered else (200, 200))
+        assert statuses(exchanged(front.port, f"GET /health/live HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n\r\n".encode())) == [200]
+        assert front.app.heads.qsize() == (0 if is_answered else 2)
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example", "10.0.0.0/33", "10.0.0", ""])
+def test_a_proxy_that_is_no_address_is_refused_by_name(tmp_path: Path, proxy: str) -> None:
+    with (
+        pytest.raises(CannotStart, match=f"`trusted_proxies`: `{proxy}` is neither an IP address nor a network"),
+        fronted(tmp_path, trusted_proxies=(proxy,)),
+    ):
+        pass
+
+
+def test_what_the_front_says_by_itself_is_not_to_be_guessed_at(front: Fronted) -> None:
+    plain = front.prediction(BODY, CLOSE)
+    live = f"GET /health/live HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n\r\n".encode()
+    for request in (plain, plain.replace(front.key.encode(), b"srv_no"), plain.replace(b"Host: serval\r\n", b""), live):
+        (reply,) = replies(exchanged(front.port, request))
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert "strict-transport-security" not in reply.headers
+    (reply,) = replies(exchanged(front.port, front.prediction(BODY, CLOSE, "Cookie: a")))
+    assert "x-content-type-options" not in reply.headers  # of the app's answers the app takes care
 
 
 def test_chunks_are_framed_anew(front: Fronted) -> None:

@@ -62,12 +62,17 @@ def serve_file(model_file: Path, given: dict[str, str | None], config: Path | No
     import asyncio
     import tempfile
 
+    from serval.errors import CannotStart
     from serval.log import open_log
     from serval.settings import surroundings, typed
 
     with tempfile.TemporaryDirectory(prefix="serval-") as folder:
         chosen: dict[str, Any] = {"host": "127.0.0.1", "metrics_port": 0, "drain_pause_seconds": 0, "data_dir": folder}
         settings = typed(surroundings(chosen | {name: value for name, value in given.items() if value is not None}, config))
+        if settings.tls_cert_file is not None:
+            raise CannotStart(
+                "one file is served on this machine only, without TLS: leave `tls_cert_file` out, or start `serval serve` alone"
+            )
         log = open_log(level=settings.log_level, form=settings.log_format)
         try:
             return asyncio.run(run(settings, log, model_file=model_file))
