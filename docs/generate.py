@@ -1,4 +1,4 @@
-"""Writes into the pages of this folder what the code knows better: settings, metrics, routes. `make docs` runs it, a test holds it."""
+"""Writes into the pages of this folder what the code knows better: settings, metrics, routes, permissions. `make docs` runs it, a test holds it."""
 # ruff: noqa: INP001
 
 import re
@@ -59,6 +59,13 @@ def known_routes() -> list[tuple[str, str, str]]:
     return sorted((path, method, handler.summary) for path, handler in documented for method in handler.http_methods)
 
 
+def permissions() -> Iterator[str]:
+    from serval.auth.permissions import PERMISSIONS
+
+    rows = [(*(f"`{part}`" for part in route.split(" ", 1)), permission.summary) for route, permission in PERMISSIONS.items()]
+    return table(("method", "path", "who"), rows)
+
+
 def table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """A Markdown table, line by line."""
     yield line(titles)
@@ -70,7 +77,7 @@ def line(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-BLOCKS: dict[str, Callable[[], Iterator[str]]] = {"settings": settings, "metrics": metrics, "routes": routes}
+BLOCKS: dict[str, Callable[[], Iterator[str]]] = {"settings": settings, "metrics": metrics, "routes": routes, "permissions": permissions}
 
 if __name__ == "__main__":
     main()

@@ -23,6 +23,8 @@ VARIES = {
 """Members of an answer that differ between two equal questions."""
 OF_THE_CONNECTION = {"date", "server", "server-timing", "x-request-id", "connection", "content-length", "transfer-encoding", "keep-alive"}
 """Headers that do so, or that speak of the connection."""
+OF_THE_APP = {"referrer-policy", "content-security-policy", "cache-control"}
+"""Headers for pages, which the front does not send: it answers in JSON alone."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Reply:
 
     def meaning(self) -> tuple[int, dict[str, str], Any]:
         """What two servers have to say alike: status, headers and body, without ids and times."""
-        headers = {name: value for name, value in self.headers.items() if name not in OF_THE_CONNECTION}
+        headers = {name: value for name, value in self.headers.items() if name not in OF_THE_CONNECTION | OF_THE_APP}
         if "json" in headers.get("content-type", "") and self.body:
             return self.status, headers, _without_what_varies(json.loads(self.body))
         return self.status, headers, self.body

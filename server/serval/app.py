@@ -3,23 +3,28 @@
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from litestar import Litestar, Response, get
+from litestar import Litestar, Response, Router, get
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
+from serval.addresses import Networks
 from serval.audit.routes import list_audit
 from serval.auth.caller import Caller
 from serval.errors import ServalError
+from serval.http.asgi import AsgiApp
 from serval.http.authenticate import Authenticate, provide_caller
 from serval.http.contract import KEYED
+from serval.http.cross_origin import CrossOrigin
 from serval.http.docs import openapi_config
 from serval.http.observe import Observe
 from serval.http.options import TellMethods
 from serval.http.probes import health, info, live, ready
 from serval.http.problems import keyed_responses, problem_handlers, request_id_of
+from serval.http.proxies import BehindProxies
 from serval.http.request import HttpRequest
-from serval.http.spellings import AsgiApp, Spellings
+from serval.http.security import Guarded
+from serval.http.spellings import Spellings
 from serval.log import Log, RequestLog
 from serval.models.routes import ModelController, short_list, validate
 from serval.models.sharing_routes import ShareController
@@ -44,9 +49,10 @@ async def metrics(caller: NamedDependency[Caller], wiring: NamedDependency[Wirin
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-ROUTES = (
-    predict_short,
-    predict,
+PREDICTING = (predict_short, predict)
+"""Routes whose bodies are rows, as many as `max_body_bytes` hold."""
+
+OTHERS = (
     PredictionController,
     ModelController,
     ShareController,
@@ -63,12 +69,18 @@ ROUTES = (
     info,
     metrics,
 )
+ROUTES = (*PREDICTING, *OTHERS)
+
+
+JSON_BODY_BYTES = 64 * 1024
+"""The largest body of any other route, but for uploads, which are bounded while they stream (`models/upload.py`)."""
 
 
 def build_app(wiring: Wiring) -> Observe:
     """Return the ASGI application of a wired service."""
+    settings = wiring.settings
     parts = {
-        "settings": wiring.settings,
+        "settings": settings,
         "storage": wiring.storage,
         "accounts": wiring.accounts,
         "sessions": wiring.sessions,
@@ -84,19 +96,21 @@ def build_app(wiring: Wiring) -> Observe:
         "probes": wiring.probes,
         "wiring": wiring,
     }
+    predicting = Router("/", route_handlers=PREDICTING, request_max_body_size=settings.max_body_bytes)
     app = Litestar(
-        ROUTES,
+        [predicting, *OTHERS],
         dependencies={name: _always(part) for name, part in parts.items()} | {"caller": Provide(provide_caller, sync_to_thread=False)},
         middleware=[TellMethods(), Authenticate(wiring.gate, wiring.csrf)],
         exception_handlers=problem_handlers(),
         after_exception=[_log_faults(wiring.log)],
         request_class=HttpRequest,
-        request_max_body_size=wiring.settings.max_body_bytes,
+        request_max_body_size=JSON_BODY_BYTES,
         openapi_config=openapi_config(),
         logging_config=None,
     )
-    log = RequestLog(wiring.log, slow_ms=wiring.settings.slow_request_ms)
-    return Observe(Spellings(cast(AsgiApp, app)), wiring.metrics.http, log, wiring.settings.max_body_bytes)
+    answering = Guarded(CrossOrigin(Spellings(cast(AsgiApp, app)), settings.cors_origins), https_only=settings.https_only)
+    log = RequestLog(wiring.log, slow_ms=settings.slow_request_ms)
+    return Observe(BehindProxies(answering, Networks(settings.trusted_proxies)), wiring.metrics.http, log)
 
 
 def _always(part: object) -> Provide:

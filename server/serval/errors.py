@@ -6,6 +6,7 @@ ServalError
 │   └── WrongFeatures             wrong_features
 ├── NotAuthenticated 401          not_authenticated
 ├── NotPermitted 403              not_permitted
+│   └── HttpsRequired             https_required
 ├── NotFound 404                  not_found
 ├── MethodNotAllowed 405          method_not_allowed
 ├── TooSlow 408                   too_slow
@@ -80,6 +81,10 @@ class NotAuthenticated(ServalError):
 
 class NotPermitted(ServalError):
     code, status, title = "not_permitted", 403, "Not permitted"
+
+
+class HttpsRequired(NotPermitted):
+    code, title = "https_required", "HTTPS is required"
 
 
 class NotFound(ServalError):

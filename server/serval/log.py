@@ -127,6 +127,7 @@ class RequestLog:
         self,
         *,
         request_id: str,
+        client: str | None,
         user: str | None,
         endpoint: str,
         method: str,
@@ -136,9 +137,12 @@ class RequestLog:
         version: int | None = None,
         **more: Any,
     ) -> None:
-        """`endpoint`: the route's template, not the path, which may name what is not for the log. `more`: such as `code` of a refusal."""
-        fields: dict[str, Any] = {"request_id": request_id, "user": user, "endpoint": endpoint, "method": method, "status": status}
-        fields["ms"] = round(ms, 3)
+        """`client`: an address. `endpoint`: the route's template, not the path, which may name what is not for the log.
+
+        `more`: such as `code` of a refusal.
+        """
+        fields: dict[str, Any] = {"request_id": request_id, "client": client, "user": user, "endpoint": endpoint, "method": method}
+        fields |= {"status": status, "ms": round(ms, 3)}
         if model is not None:
             fields["model"], fields["version"] = model, version
         if more:

@@ -2,13 +2,15 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
+from serval.addresses import Networks, check_origins
 from serval.errors import CannotStart
 from serval.plans import Plan, RateText
 from serval.settings_text import GIB, MIB, accepts, bare, masked, nearest, read_bytes, read_dotenv, shown
@@ -123,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_rows: Count = 10_000
     """Most rows of one prediction request."""
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * MIB
-    """Largest body of a request that is no upload."""
+    """Largest body of a prediction; that of any other request but an upload is 64 KiB."""
 
     max_upload_bytes: Annotated[int, Meta(ge=1024)] = 512 * MIB
     """Largest model file."""
@@ -176,6 +178,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.data_dir / "admin.key"
 
 
+CHECKS: Mapping[str, Callable[[tuple[str, ...]], object]] = MappingProxyType({"trusted_proxies": Networks, "cors_origins": check_origins})
+"""What a type can not say of a setting; each raises ValueError."""
+
+
 class Described(msgspec.Struct, frozen=True):
     """A setting as `docs/settings.md` and `serval diagnose` show it."""
 
@@ -226,7 +232,13 @@ def gather(
 def typed(given: Given) -> Settings:
     """Settings from raw values. Raises CannotStart naming the source of a value that is not accepted."""
     hints = get_type_hints(Settings, include_extras=True)
-    return Settings(**{name: convert(hints[name], name, value, source) for name, (value, source) in given.items()})
+    settings = Settings(**{name: convert(hints[name], name, value, source) for name, (value, source) in given.items()})
+    for name, check in CHECKS.items():
+        try:
+            check(getattr(settings, name))
+        except ValueError as error:
+            raise CannotStart(f"{given[name][1]}: {error}") from error
+    return settings
 
 
 def convert(hint: Any, name: str, value: object, source: str) -> Any:

@@ -143,7 +143,17 @@ def test_warnings_of_libraries_come_through_ours(pipe: tuple[int, Read], monkeyp
 
 
 def ask(log: RequestLog, status: int, ms: float) -> None:
-    log.write(request_id="r1", user="usr_1", endpoint="/predict", method="POST", status=status, ms=ms, model="mdl_1", version=2)
+    log.write(
+        request_id="r1",
+        client="192.0.2.1",
+        user="usr_1",
+        endpoint="/predict",
+        method="POST",
+        status=status,
+        ms=ms,
+        model="mdl_1",
+        version=2,
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +174,7 @@ def test_a_request_is_one_line_whose_level_tells_slow_and_failed(
     log.close()
     (line,) = lines(pipe[1]())
     assert (line["level"], line["event"]) == (level, event)
-    assert {"timestamp", "request_id", "user", "endpoint", "method", "status", "ms", "model", "version"} < set(line)
+    assert {"timestamp", "request_id", "client", "user", "endpoint", "method", "status", "ms", "model", "version"} < set(line)
 
 
 def test_a_line_costs_less_than_twenty_microseconds() -> None:

@@ -57,6 +57,19 @@ def test_sizes_may_have_units(text: str, count: int) -> None:
     assert load(environ={"SERVAL_CACHE_BYTES": text}).cache_bytes == count
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("trusted_proxies", "10.0.0.1, nonsense", "`nonsense` is neither an address nor a network such as `10.0.0.0/8`"),
+        ("cors_origins", "https://app.example.com/page", "`https://app.example.com/page` is no origin"),
+        ("cors_origins", "https://app.example.com, *", "`*` is every origin: give it alone"),
+    ],
+)
+def test_a_value_that_its_type_does_not_refuse_is_refused_by_its_source(name: str, value: str, sentence: str) -> None:
+    assert refusal(environ={f"SERVAL_{name.upper()}": value}).startswith(f"`SERVAL_{name.upper()}`: {sentence}")
+    assert refusal(argv={name: value}).startswith(f"`--{name.replace('_', '-')}`: {sentence}")
+
+
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
     assert refusal(environ={"SERVAL_PROT": "1"}) == "`SERVAL_PROT` in the environment is no setting of Serval; did you mean `SERVAL_PORT`?"
 

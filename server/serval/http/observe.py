@@ -3,10 +3,11 @@
 import time
 from typing import Any, cast
 
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import Scope
 
+from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
 from serval.http.problems import request_id_of
-from serval.http.spellings import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
 from serval.log import RequestLog
 from serval.metrics import HttpMetrics
 
@@ -18,12 +19,10 @@ NEAR = 0.8
 class Observe:
     """Wraps the whole app, so that also what it refuses before any route is seen."""
 
-    def __init__(self, app: AsgiApp, metrics: HttpMetrics, log: RequestLog, body_limit_bytes: int) -> None:
-        """`body_limit_bytes`: the largest body of a route that notes no other."""
+    def __init__(self, app: AsgiApp, metrics: HttpMetrics, log: RequestLog) -> None:
         self._app = app
         self._metrics = metrics
         self._log = log
-        self._body_limit_bytes = body_limit_bytes
 
     async def __call__(self, scope: AsgiMap, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] != "http":
@@ -56,18 +55,30 @@ class Observe:
                 seconds = time.perf_counter() - started
                 self._metrics.count(scope["method"], _endpoint(scope), status, seconds, received_bytes, sent_bytes)
                 facts = scope["state"].get(_FACTS, {})
-                user, limit_bytes = facts.pop("user", None), facts.pop("body_limit_bytes", self._body_limit_bytes)
-                if received_bytes > NEAR * limit_bytes:
+                user, limit_bytes = facts.pop("user", None), facts.pop("body_limit_bytes", None) or _body_limit(scope)
+                if limit_bytes is not None and received_bytes > NEAR * limit_bytes:
                     facts |= {"body_bytes": received_bytes, "near_limit_bytes": limit_bytes}
-                endpoint = _endpoint(scope)
                 self._log.write(
-                    request_id=request_id, user=user, endpoint=endpoint, method=scope["method"], status=status, ms=seconds * 1e3, **facts
+                    request_id=request_id,
+                    client=scope["client"][0] if scope["client"] else None,
+                    user=user,
+                    endpoint=_endpoint(scope),
+                    method=scope["method"],
+                    status=status,
+                    ms=seconds * 1e3,
+                    **facts,
                 )
 
 
 def note(scope: Scope, **facts: Any) -> None:
-    """Remember facts of a request for its log line: `user`, `model`, `version`; `body_limit_bytes`, where it is another than usual."""
+    """Remember facts of a request for its log line: `user`, `model`, `version`, or `body_limit_bytes` where the route keeps it itself."""
     scope["state"].setdefault(_FACTS, {}).update(facts)
+
+
+def _body_limit(scope: AsgiMap) -> int | None:
+    """The largest body that the route takes; None where there is no route, or it bounds the body itself."""
+    handler: HTTPRouteHandler | None = scope.get("route_handler")
+    return None if handler is None else handler.resolve_request_max_body_size()
 
 
 def _endpoint(scope: AsgiMap) -> str:

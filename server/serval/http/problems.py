@@ -3,7 +3,7 @@
 import re
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Request, Response
@@ -27,10 +27,12 @@ from serval.errors import (
     UnreadableBody,
     UnsupportedContent,
 )
+from serval.http.asgi import AsgiMap, AsgiSend
 from serval.http.options import allowed
 from serval.ids import new_id
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+NOTHING_HERE = "There is nothing at this path; /docs lists what there is."
 
 _WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _STATE_KEY = "request_id"
@@ -142,6 +144,15 @@ def _response(request: Request[Any, Any, Any], error: ServalError, headers: Mapp
     )
 
 
+async def send_problem(scope: AsgiMap, send: AsgiSend, error: ServalError) -> None:
+    """Answer a request that reaches no route."""
+    body = problem_body(error, request_id_of(cast(Scope, scope)))
+    headers = {"content-type": PROBLEM_MEDIA_TYPE, "content-length": str(len(body)), **problem_headers(error)}
+    lines = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
+
+
 def problem_body(error: ServalError, request_id: str) -> bytes:
     """The problem with the error's own members beside it, which never stand in for those of RFC 9457."""
     members = {} if error.status == ServalError.status else error.extra
@@ -163,7 +174,7 @@ def _as_serval_error(error: HTTPException) -> ServalError:
 def _sentence(error: HTTPException) -> str:
     match error.status_code:
         case 404:
-            return "There is nothing at this path; /docs lists what there is."
+            return NOTHING_HERE
         case 405:
             return f"This path takes {(error.headers or {}).get('allow', 'other methods')}."
     parts = _parts(error.extra)

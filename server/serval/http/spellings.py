@@ -1,12 +1,10 @@
-"""Second spellings of requests: paths of older clients, and HEAD for GET."""
+"""Second spellings of requests: paths of older clients, HEAD for GET, and paths that would be taken for others."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+import re
 
-AsgiMap = MutableMapping[str, Any]
-AsgiReceive = Callable[[], Awaitable[AsgiMap]]
-AsgiSend = Callable[[AsgiMap], Awaitable[None]]
-AsgiApp = Callable[[AsgiMap, AsgiReceive, AsgiSend], Awaitable[None]]
+from serval.errors import NotFound
+from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
+from serval.http.problems import NOTHING_HERE, send_problem
 
 ALIASES = {
     "/api/api-keys": "/api/v1/api-keys",
@@ -20,6 +18,17 @@ ALIASES = {
 }
 """What older clients write before the rest of a path, and what it stands for."""
 
+_TAKEN_FOR_ANOTHER = re.compile(
+    rb"""
+      // | (?<=.)/\Z             # an empty step
+    | /(\.|%2e){1,2}(?=/|\Z)     # a step up, or on the spot
+    | %2f | %5c | \\             # a slash that is none
+    | %[01][0-9a-f] | %7f        # a control character
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What one reader of a path resolves and another does not: a proxy's rules would hold for one path and a route answer another."""
+
 
 class Spellings:
     """Turns a second spelling into the first before any route is looked for: same handler, same permission."""
@@ -32,6 +41,9 @@ class Spellings:
             scope["path"] = first_spelling(scope["path"])
             if scope["method"] == "HEAD":
                 scope["method"], send = "GET", _without_body(send)
+            if not is_unambiguous(scope["raw_path"]):
+                await send_problem(scope, send, NotFound(NOTHING_HERE))
+                return
         await self._app(scope, receive, send)
 
 
@@ -41,6 +53,11 @@ def first_spelling(path: str) -> str:
         return path
     head = "/".join(path.split("/", 3)[:3])
     return ALIASES.get(head, head) + path[len(head) :]
+
+
+def is_unambiguous(raw_path: bytes) -> bool:
+    """Whether a path, as it was sent, means the same to every reader."""
+    return _TAKEN_FOR_ANOTHER.search(raw_path) is None
 
 
 def _without_body(send: AsgiSend) -> AsgiSend:

@@ -1,0 +1,177 @@
+"""Who asks, where proxies stand between: what they say is taken from the last trusted one outwards, and nothing else."""
+
+from time import process_time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serval.addresses import Networks, address_of
+from serval.http.proxies import asker
+
+PROXIES = ["10.0.0.0/8", "2001:db8:ffff::/48"]
+PROXY, OTHER_PROXY, CLIENT, LIAR = "10.0.0.1", "10.0.0.2", "203.0.113.7", "198.51.100.66"
+TEXT = st.text(st.sampled_from('for=proto;host,"\\[]:._ \t0129abdf'), max_size=60)
+
+Headers = list[tuple[str, str]]
+Told = tuple[str, str | None, str | None]
+
+
+def told(headers: Headers, peer: str = PROXY, trusted: list[str] = PROXIES) -> Told:
+    """(address, scheme, host)."""
+    found_peer = address_of(peer)
+    assert found_peer is not None
+    lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    found = asker(found_peer, lines, Networks(trusted))
+    return str(found.address), found.scheme, found.host
+
+
+EVERYTHING: Headers = [
+    ("Forwarded", f"for={LIAR};proto=https;host=evil.example"),
+    ("X-Forwarded-For", LIAR),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "evil.example"),
+    ("X-Real-IP", LIAR),
+]
+
+
+def test_nobody_is_believed_who_is_not_trusted() -> None:
+    assert told(EVERYTHING, peer=CLIENT) == (CLIENT, None, None)
+    assert told(EVERYTHING, trusted=[]) == (PROXY, None, None)
+
+
+def test_a_trusted_proxy_that_says_nothing_is_who_asks() -> None:
+    assert told([("X-Real-IP", LIAR), ("X-Forwarded-Port", "1"), ("Via", "1.1 somebody")]) == (PROXY, None, None)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Forwarded", f"for={CLIENT};proto=https;host=api.example.com")],
+        [("Forwarded", f'For="{CLIENT}:4711"; Proto=HTTPS; Host="api.example.com"; by=_edge')],
+        [("Forwarded", f"for={LIAR};proto=http;host=evil.example"), ("Forwarded", f"for={CLIENT};proto=https;host=api.example.com")],
+        [("Forwarded", f"for={LIAR}, for={CLIENT};proto=https;host=api.example.com, for={OTHER_PROXY};proto=http;host=inner")],
+        [("Forwarded", f'for="a, for=b\\"", for={CLIENT};proto=https;host=api.example.com')],
+        [("X-Forwarded-For", CLIENT), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "api.example.com")],
+        [("X-Forwarded-For", f"{CLIENT}:4711"), ("X-Forwarded-Proto", "HTTPS"), ("X-Forwarded-Host", "api.example.com")],
+        [("X-Forwarded-For", f"::ffff:{CLIENT}"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "api.example.com")],
+        [
+            ("X-Forwarded-For", f"{LIAR}, {CLIENT}"),
+            ("X-Forwarded-For", OTHER_PROXY),
+            ("X-Forwarded-Proto", "http, https, http"),
+            ("X-Forwarded-Host", "evil.example, api.example.com, inner"),
+        ],
+        [("X-Forwarded-For", f"{LIAR}, {CLIENT}, {OTHER_PROXY}"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "api.example.com")],
+        [
+            ("Forwarded", f"for={CLIENT};proto=https"),
+            ("X-Forwarded-For", CLIENT),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "api.example.com"),
+        ],
+    ],
+)
+def test_the_client_is_the_first_from_the_right_that_is_no_proxy(headers: Headers) -> None:
+    assert told(headers) == (CLIENT, "https", "api.example.com")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Forwarded", 'for="[2001:db8::7]:4711"')],
+        [("Forwarded", 'for="[2001:DB8::7]"')],
+        [("X-Forwarded-For", "2001:db8::7")],
+        [("X-Forwarded-For", "[2001:db8::7]:4711, 2001:db8:ffff::2")],
+    ],
+)
+def test_ipv6_is_read_in_each_of_its_spellings(headers: Headers) -> None:
+    assert told(headers, peer="2001:db8:ffff::1")[0] == "2001:db8::7"
+
+
+def test_where_all_are_proxies_the_outermost_asks() -> None:
+    assert told([("X-Forwarded-For", f"10.9.9.9, {OTHER_PROXY}")])[0] == "10.9.9.9"
+    assert told([("Forwarded", f"for=10.9.9.9, for={OTHER_PROXY}")])[0] == "10.9.9.9"
+
+
+@pytest.mark.parametrize("node", ["unknown", "_hidden", "", "1.2.3", "1.2.3.4.5", '"[::1"', '"[::1]x"', "2001:db8::7", "a b", "=", '"é"'])
+def test_an_entry_that_can_not_be_read_ends_the_walk_at_the_last_good_one(node: str) -> None:
+    assert told([("Forwarded", f"for={LIAR}, for={node}, for={OTHER_PROXY}")])[0] == OTHER_PROXY
+
+
+@pytest.mark.parametrize("value", ["unknown", "-", "1.2.3", "1.2.3.4:port", "[::1", "localhost", "1.2.3.4 5.6.7.8"])
+def test_so_does_one_of_the_older_header(value: str) -> None:
+    assert told([("X-Forwarded-For", f"{LIAR}, {value}, {OTHER_PROXY}")])[0] == OTHER_PROXY
+
+
+def test_a_parameter_that_comes_twice_is_not_chosen_from() -> None:
+    assert told([("Forwarded", f"for={LIAR};for={CLIENT}")])[0] == PROXY
+
+
+def test_a_quote_that_the_client_leaves_open_does_not_hide_what_the_proxy_adds() -> None:
+    assert told([("Forwarded", f'for="{LIAR}, for={CLIENT}')]) == (PROXY, None, None)
+    assert told([("Forwarded", f'for={LIAR};x="'), ("Forwarded", f'for="{CLIENT}"')]) == (PROXY, None, None)
+
+
+@pytest.mark.parametrize("proto", ["ftp", "https://", "http\thttps", "", "javascript"])
+def test_a_scheme_that_is_none_is_not_told(proto: str) -> None:
+    assert told([("X-Forwarded-For", CLIENT), ("X-Forwarded-Proto", proto)]) == (CLIENT, None, None)
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "user@host", "a:b", "a:123456", "[::1", "a\r\nX: y", 'a"', "<a>", "%0d"])
+def test_a_host_that_is_none_is_not_told(host: str) -> None:
+    assert told([("X-Forwarded-For", CLIENT), ("X-Forwarded-Host", host)]) == (CLIENT, None, None)
+
+
+def test_a_proxy_may_tell_the_scheme_alone() -> None:
+    assert told([("X-Forwarded-Proto", "https")]) == (PROXY, "https", None)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (f"for={LIAR}", [("X-Forwarded-For", CLIENT)]),
+        (f"for={CLIENT};proto=https", [("X-Forwarded-For", CLIENT), ("X-Forwarded-Proto", "http")]),
+        (f"for={CLIENT};host=evil.example", [("X-Forwarded-For", CLIENT), ("X-Forwarded-Host", "api.example.com")]),
+    ],
+)
+def test_where_the_two_headers_contradict_each_other_neither_is_believed(one: str, other: Headers) -> None:
+    assert told([("Forwarded", one), *other]) == (PROXY, None, None)
+
+
+@pytest.mark.parametrize("one", ["for=unknown", '"', "proto=https", "for=_hidden;proto=https;host=api.example.com", ""])
+def test_what_one_header_does_not_say_the_other_may(one: str) -> None:
+    other = [("X-Forwarded-For", CLIENT), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "api.example.com")]
+    assert told([("Forwarded", one), *other]) == (CLIENT, "https", "api.example.com")
+
+
+@given(TEXT, st.booleans())
+def test_nothing_that_a_client_writes_moves_what_the_proxy_appends(written: str, is_one_line: bool) -> None:
+    appended = f"for={CLIENT};proto=https"
+    lines = [f"{written},{appended}"] if is_one_line else [written, appended]
+    assert told([("Forwarded", line) for line in lines]) in {(CLIENT, "https", None), (PROXY, None, None)}
+    lines = [f"{written},{CLIENT}"] if is_one_line else [written, CLIENT]
+    assert told([("X-Forwarded-For", line) for line in lines]) == (CLIENT, None, None)
+
+
+@given(st.lists(st.sampled_from([PROXY, OTHER_PROXY, CLIENT, LIAR, "unknown"]), max_size=8))
+def test_both_headers_lead_to_the_same_client(nodes: list[str]) -> None:
+    expected = PROXY
+    for node in reversed(nodes):
+        if node == "unknown":
+            break
+        expected = node
+        if node not in {PROXY, OTHER_PROXY}:
+            break
+    assert told([("X-Forwarded-For", ", ".join(nodes))])[0] == expected
+    assert told([("Forwarded", ", ".join(f"for={node}" for node in nodes))])[0] == expected
+
+
+def test_of_a_chain_without_end_the_last_hops_are_followed() -> None:
+    assert told([("X-Forwarded-For", f"{LIAR}, " + f"{OTHER_PROXY}, " * 31 + OTHER_PROXY)])[0] == OTHER_PROXY
+    assert told([("X-Forwarded-For", f"{LIAR}, " + f"{CLIENT}, " * 100 + OTHER_PROXY)])[0] == CLIENT
+
+
+def test_the_longest_head_is_read_in_no_time() -> None:
+    for value in ('"' * 65_536, '"\\' * 32_768, "for=" * 16_384, ";" * 65_536, "a=b;" * 16_384, "," * 65_536, "for=10.0.0.1," * 5_000):
+        began = process_time()
+        told([("Forwarded", value), ("X-Forwarded-For", value)])
+        assert process_time() - began < 0.2
