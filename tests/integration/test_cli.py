@@ -83,7 +83,7 @@ def test_help_names_every_command_and_is_quick(serval: Serval) -> None:
     assert seconds < 1.5, "a tenth of it on a quiet machine: nothing heavy is imported"
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "model push", "predict", "key create", "demo", "migrate", "diagnose"])
+@pytest.mark.parametrize("command", ["serve", "check", "model push", "predict", "key create", "key rotate", "demo", "migrate", "diagnose"])
 def test_every_command_explains_itself(serval: Serval, command: str) -> None:
     assert "Usage: serval" in output(serval(*command.split(), "--help"))
 
@@ -157,6 +157,20 @@ def test_a_key_is_made_listed_and_revoked(serval: Serval, server: Client) -> Non
     assert made["id"] in output(serval("key", "list", at=server))
     assert output(serval("key", "revoke", made["id"], at=server)) == f"{made['id']} is revoked\n"
     refusal(serval("model", "list", "--url", server.url, "--key", made["key"]))
+
+
+def test_a_key_is_made_for_little_and_rotated(serval: Serval, pushed: Client) -> None:
+    limits = ("--scope", "predict", "--model", "points", "--expires-in-days", "3", "--rate", "100/min", "--quota", "7")
+    made = json.loads(output(serval("key", "create", "narrow", *limits, "--json", at=pushed)))
+    model_id = pushed.http.get("/api/v1/models/points").json()["id"]
+    assert [made[member] for member in ("scopes", "models", "predict_rate", "monthly_quota")] == [["predict"], [model_id], "100/min", 7]
+    new = output(serval("key", "rotate", made["id"], "--overlap", "0", at=pushed)).strip()
+    assert new.startswith("srv_")
+    assert new != made["key"]
+    listed = json.loads(output(serval("key", "list", "--user", "admin", "--json", at=pushed)))["items"]
+    assert next(item for item in listed if item["id"] == made["id"])["replaced_by"] in {item["id"] for item in listed}
+    assert "rotated already" in refusal(serval("key", "rotate", made["id"], at=pushed))
+    assert "no scope" in refusal(serval("key", "create", "odd", "--scope", "everything", at=pushed))
 
 
 def test_push_sends_what_the_model_answers_here_and_shows_the_report(serval: Serval, server: Client, file: Path) -> None:

@@ -82,15 +82,18 @@ def test_a_key_without_a_quota_predicts_as_it_likes_and_one_for_nothing_never(li
 
 
 def test_a_rate_of_a_key_holds_beside_that_of_others(limited: Client) -> None:
-    _, own = make(limited, predict_rate="5/min")
-    answers = list(iter(lambda: asked(limited, own, 1), [429]))
-    assert set(map(tuple, answers)) == {(200,)}
-    assert 5 <= len(answers) <= 5 + LEASE
+    """A server that shares its rates may refuse at first, for as long as it waits for a lease."""
+    _, own = make(limited, predict_rate="5/day")
+    statuses: list[int] = []
+    eventually(lambda: statuses.extend(asked(limited, own, 1)) or statuses.count(200) == 5)
+    statuses += asked(limited, own, 10)
+    assert statuses.count(200) <= 5 + LEASE
     refused = limited.predict("limited", ROW, headers=own)
-    assert refused.headers["ratelimit-policy"] == '"key";q=5;w=60'
+    assert refused.status_code == 429
+    assert refused.headers["ratelimit-policy"] == '"key";q=5;w=86400'
     assert refused.headers["ratelimit"].startswith('"key";r=0;')
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
-    assert asked(limited, make(limited, predict_rate="5/min")[1], 5) == [200] * 5
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
+    assert asked(limited, make(limited, predict_rate="5/day")[1], 1) == [200]
 
 
 def test_rotating_a_key_is_no_way_to_a_fresh_quota(limited: Client) -> None:

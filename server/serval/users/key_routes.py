@@ -9,6 +9,7 @@ from litestar.params import JSONBody, QueryParameter
 from serval.auth.caller import Caller
 from serval.errors import Conflict, NotFound, NotPermitted, TooLarge, UnreadableBody, UnsupportedContent
 from serval.http.contract import KEYED, operation
+from serval.http.pagination import Limit
 from serval.http.problems import keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest, Name
 from serval.users.keys import KeyService
@@ -27,7 +28,6 @@ Cursor = Annotated[
     str | None,
     QueryParameter(name="cursor", pattern="^key_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
 ]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=500, required=False, description="Most keys of one page")]
 
 
 class ApiKeyController(Controller):
