@@ -310,7 +310,7 @@ impl FrontLimits {
     #[new]
     #[pyo3(signature = (
         *, connections, connections_by_address, head_bytes, body_bytes, buffered_bytes, forwarded, head_seconds, body_seconds,
-        idle_seconds, write_seconds, stall_seconds, https_only = false, trusted_proxies = vec![]
+        idle_seconds, write_seconds, stall_seconds, https_only, trusted_proxies
     ))]
     #[allow(clippy::too_many_arguments, reason = "settings")]
     fn new(

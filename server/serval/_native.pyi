@@ -434,8 +434,8 @@ class FrontLimits:
         idle_seconds: float,
         write_seconds: float,
         stall_seconds: float,
-        https_only: bool = False,
-        trusted_proxies: Sequence[str] = (),
+        https_only: bool,
+        trusted_proxies: Sequence[str],
     ) -> Self:
         """`buffered_bytes`: of bodies, over all connections. `forwarded`: requests that the app answers at a time.
 

@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -258,10 +259,8 @@ def test_requests_that_are_reset_at_once_end_their_connection(front: Fronted, cl
         number = client.h2.get_next_available_stream_id()
         client.h2.send_headers(number, [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/")], end_stream=True)
         client.h2.reset_stream(number)
-    try:
+    with suppress(ConnectionResetError, BrokenPipeError):  # it may have hung up already
         client.flush()
-    except (ConnectionResetError, BrokenPipeError):
-        pass  # it has hung up already
     client.hangs_up()
     until(lambda: front.gauge("serval_front_forwarded") == 0)
     assert client.goodbye is not None
