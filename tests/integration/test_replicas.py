@@ -10,6 +10,7 @@ from backends import without
 from client import Client
 from replicas import ROW, Replicas, constant, replicas
 from serval.auth import keys
+from stored_users import add_person
 
 WITHIN_SECONDS = 1.0
 
@@ -75,6 +76,28 @@ def test_a_model_deleted_on_one_server_is_gone_on_the_other_and_comes_back(both:
     assert seconds_until(lambda: answer_of(both.second, "served") == 404) < WITHIN_SECONDS
     assert both.first.http.post(f"/api/v1/models/{model_id}/restore").status_code == 200
     assert seconds_until(lambda: answer_of(both.second, "served") == 2) < WITHIN_SECONDS
+
+
+def test_a_share_made_and_ended_on_one_server_is_so_on_the_other(both: Replicas) -> None:
+    bob = add_person(both.first, {"SERVAL_DATABASE_URL": both.database.url()}, "bob")
+    shares = f"/api/v1/models/{both.first.http.get('/api/v1/models/served').json()['id']}/shares"
+
+    def status_of(client: Client) -> int:
+        return client.predict("admin/served", ROW, headers=bob.headers).status_code
+
+    assert status_of(both.second) == 404
+    made = both.first.http.put(shares, json={"user": bob.name, "permission": "predict"})
+    assert made.status_code == 201, made.text
+    assert seconds_until(lambda: status_of(both.second) == 200) < WITHIN_SECONDS
+    assert both.first.http.delete(f"{shares}/{made.json()['id']}").status_code == 204
+    assert status_of(both.first) == 404
+    assert seconds_until(lambda: status_of(both.second) == 404) < WITHIN_SECONDS
+
+
+def test_what_is_changed_of_a_model_on_one_server_is_so_on_the_other(both: Replicas) -> None:
+    for cache, found in (("off", "bypass"), ("l1", "l1")):
+        assert both.first.http.patch("/api/v1/models/served", json={"cache": cache}).status_code == 200
+        assert seconds_until(lambda found=found: both.second.predict("served", ROW).headers["x-cache"] == found) < WITHIN_SECONDS
 
 
 def test_a_revoked_key_stops_on_both_servers(both: Replicas) -> None:

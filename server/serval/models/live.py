@@ -12,13 +12,14 @@ from sqlalchemy import select
 
 from serval.changes import Changes
 from serval.conversion.signature import Signature
-from serval.data_plane import GraphError, Loaded, LoadError, Publisher, Route
+from serval.data_plane import GraphError, Loaded, LoadError, Publisher
 from serval.db.engine import Database
 from serval.errors import DatabaseAway, NotFound, Quarantined, Unavailable
 from serval.log import Log
 from serval.models.attempts import Attempts
 from serval.models.lifecycle import advance
-from serval.models.tables import Model, Share, Version
+from serval.models.routing import Routed, Versions, find_audiences, find_routed, route_of
+from serval.models.tables import Model, Version
 from serval.storage.disk import DiskStorage
 
 MAX_ATTEMPTS = 3
@@ -44,22 +45,6 @@ class Running(msgspec.Struct, frozen=True):
 
     signature: Signature
     loaded: Loaded
-
-
-class Audience:
-    """Who may ask a model that is not theirs."""
-
-    def __init__(self) -> None:
-        self.is_public = False
-        self.users: list[str] = []
-        """User ids."""
-
-    def add(self, user_id: str | None) -> None:
-        """Let a user ask, or everybody."""
-        if user_id is None:
-            self.is_public = True
-        else:
-            self.users.append(user_id)
 
 
 class LiveModels:
@@ -270,30 +255,29 @@ class LiveModels:
 
     async def _publish(self) -> None:
         async with self._publishing:
-            routed, audiences = await self._routed()
+            async with self._database.read() as session:
+                models, audiences = await find_routed(session), await find_audiences(session)
+            routed = [version for versions in models.values() for version in versions.values()]
             for version in routed:
                 if version.status == "failed" and version.id not in self._set_aside:
-                    self._set_aside[version.id] = (Quarantined, _reason(version))
+                    self._set_aside[version.id] = (Quarantined, version.reason)
                     self._unload(version.id)
-            models: defaultdict[str, dict[int, Version]] = defaultdict(dict)
-            for version in routed:
-                models[version.model_id][version.number] = version
             live = {model_id: self._choose(versions) for model_id, versions in models.items()}
-            self._publisher.set_routes([_route(versions, live[model_id], audiences[model_id]) for model_id, versions in models.items()])
+            self._publisher.set_routes([route_of(versions, live[model_id], audiences[model_id]) for model_id, versions in models.items()])
             self._answering = {model_id: version.id for model_id, version in live.items() if version is not None}
             for version_id in self._running.keys() - {version.id for version in routed} - self._on_trial:
                 self._unload(version_id)
 
-    def _choose(self, versions: dict[int, Version]) -> Version | None:
+    def _choose(self, versions: Versions) -> Routed | None:
         """Return the version that answers for a model: the live one, or, until that is loaded, the one that has answered so far."""
-        model = next(iter(versions.values())).model
+        model = next(iter(versions.values()))
         live = versions.get(model.live) if model.live is not None else None
         if live is None or live.id in self._running or live.id in self._set_aside:
             return live
         name = f"load {live.id}"
         if name not in self._tasks:
             self._begin(name, self._load_ahead(live.id))
-        before = next((version for version in versions.values() if version.id == self._answering.get(model.id)), live)
+        before = next((version for version in versions.values() if version.id == self._answering.get(model.model)), live)
         return before if before.id in self._running else live
 
     async def _load_ahead(self, version_id: str) -> None:
@@ -305,38 +289,3 @@ class LiveModels:
             if version_id not in self._set_aside:
                 await asyncio.sleep(RELOAD_SECONDS)
         asyncio.get_running_loop().call_soon(self._stale.set)  # when this task is over
-
-    async def _routed(self) -> tuple[list[Version], defaultdict[str, Audience]]:
-        """Return what was ready once (what is in quarantine keeps its route: whoever asks it is told so), and who may ask each model."""
-        query = (
-            select(Version).join(Model).where(Model.deleted_at.is_(None), Version.ready_at.is_not(None), Version.lifecycle != "archived")
-        )
-        shares = select(Share.model_id, Share.user_id).join(Model).where(Model.deleted_at.is_(None))
-        async with self._database.read() as session:
-            versions = list(await session.scalars(query))
-            audiences: defaultdict[str, Audience] = defaultdict(Audience)
-            for model_id, user_id in await session.execute(shares):
-                audiences[model_id].add(user_id)
-        return versions, audiences
-
-
-def _reason(version: Version) -> str:
-    return str((version.failure or {}).get("message", f"Version {version.id} is in quarantine."))
-
-
-def _route(versions: dict[int, Version], live: Version | None, audience: Audience) -> Route:
-    model = next(iter(versions.values())).model
-    return Route(
-        model=model.id,
-        name=model.name,
-        owner=model.owner_id,
-        owner_username=model.owner.username,
-        live=None if live is None else live.number,
-        versions={number: version.id for number, version in versions.items()},
-        aliases={},
-        cache=model.cache,
-        cache_ttl_seconds=model.cache_ttl_seconds,
-        cache_l2_ttl_seconds=model.cache_l2_ttl_seconds,
-        is_public=audience.is_public,
-        shared_with=audience.users,
-    )
