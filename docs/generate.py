@@ -1,4 +1,4 @@
-"""Writes into the pages of this folder what the code knows better: settings, metrics, routes, permissions. `make docs` runs it, a test holds it."""
+"""Writes into the pages of this folder what the code knows better: settings, metrics, routes, permissions. `make docs` runs it."""
 # ruff: noqa: INP001
 
 import re

@@ -216,7 +216,9 @@ def test_its_page_may_read_predictions_and_refusals(proxied: Client, path: str, 
     headers = {name: value.replace("KEY", proxied.key) for name, value in headers.items()}
     answer = httpx2.post(proxied.url + path, content=content, headers=headers)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
-    assert {"X-Request-Id", "X-Model-Version", "Retry-After"} <= set(answer.headers["access-control-expose-headers"].split(", "))
+    assert {"X-Request-Id", "X-Model-Version", "Retry-After", "RateLimit"} <= set(
+        answer.headers["access-control-expose-headers"].split(", ")
+    )
     assert "access-control-allow-credentials" not in answer.headers
 
 

@@ -4,14 +4,15 @@ from collections.abc import Collection
 
 from serval.addresses import ANY_ORIGIN
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
+from serval.http.limits import LIMIT_HEADERS
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 SENT = "Authorization, Content-Type, Idempotency-Key, Prefer, X-API-Key, X-CSRF-Token, X-Request-Id"
 """Headers that a page may send, beside the few that every page may."""
-READ = (
-    "Content-Disposition, Location, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, WWW-Authenticate, "
-    "X-Cache, X-Model-Version, X-Request-Id"
-)
+_OF_ANSWERS = (
+    "Content-Disposition", "Location", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Cache", "X-Model-Version", "X-Request-Id",
+)  # fmt: skip
+READ = ", ".join((*_OF_ANSWERS, *LIMIT_HEADERS))
 """Headers of answers that a page may read, beside the few that every page may."""
 REMEMBERED_SECONDS = 600
 

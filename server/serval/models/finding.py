@@ -1,5 +1,7 @@
-"""Finds models and versions for a caller. What they may not see is left out by the query itself, so it takes the work of what does not
-exist and is told in the same words."""
+"""Finds models and versions for a caller.
+
+What they may not see is left out by the query itself, so it takes the work of what does not exist and is told in the same words.
+"""
 
 from typing import NamedTuple
 
