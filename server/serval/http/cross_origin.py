@@ -3,8 +3,8 @@
 from collections.abc import Collection
 
 from serval.addresses import ANY_ORIGIN
+from serval.auth.rates import LIMIT_HEADERS
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
-from serval.http.limits import LIMIT_HEADERS
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 SENT = "Authorization, Content-Type, Idempotency-Key, Prefer, X-API-Key, X-CSRF-Token, X-Request-Id"
