@@ -16,8 +16,9 @@ VARIES = {
     "instance",
     "timestamp",
     "created_at",
-    "updated_at",
     "last_used_at",
+    "used_this_month",
+    "updated_at",
     "seconds",
 }
 """Members of an answer that differ between two equal questions."""

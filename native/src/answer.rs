@@ -117,7 +117,6 @@ pub struct Answer {
     pub cache_hits: usize,
     pub level_two_hits: usize,
     pub latency_seconds: f64,
-    pub unix_nanoseconds: u64,
     pub times: Times,
     /// What is left of the caller's tightest rate; None: it has none.
     pub rate: Option<RateState>,
@@ -319,16 +318,16 @@ impl Plane {
     ///
     /// Dropped, it gives back what it took of the quota, because nothing was answered; not of the rates, or hanging up would make
     /// runs free.
-    pub async fn finish(&self, mut pending: Pending) -> Result<Answer, Stop> {
+    pub async fn finish(&self, pending: Pending) -> Result<Answer, Stop> {
         let (caller, counters) = (pending.found.caller.clone(), pending.found.target.counters.clone());
-        let paid = std::mem::take(&mut pending.paid);
-        let result = self.settled(&caller, paid, self.run_pending(pending).await);
-        match &result {
-            Err(Stop::Refused(refusal)) => self.metrics.refused(refusal),
-            Err(Stop::Failed(_)) => counters.failed.add(1),
-            _ => {}
-        }
-        result
+        self.run_pending(pending).await.inspect_err(|stop| {
+            self.rates.refund(&caller.accounts);
+            match stop {
+                Stop::Refused(refusal) => self.metrics.refused(refusal),
+                Stop::Failed(_) => counters.failed.add(1),
+                _ => {}
+            }
+        })
     }
 
     async fn run_pending(&self, mut pending: Pending) -> Result<Answer, Stop> {
@@ -347,7 +346,7 @@ impl Plane {
             }
         };
         let outcome = Outcome { words, cache, cache_hits, level_two_hits, times: pending.times };
-        Ok(self.answered(asked, &found, &outcome, pending.is_list, rows, || pending.seen))
+        Ok(self.answered(asked, &found, &outcome, pending.is_list, rows, pending.paid, || pending.seen))
     }
 
     /// Raw outputs of what is left to run.
@@ -449,9 +448,13 @@ impl Plane {
         let outcome = self.outcome(asked, found, batch, is_list, parse_seconds).inspect_err(|stop| {
             found.target.counters.failed.add(usize::from(matches!(stop, Stop::Failed(_))));
         });
-        let seen = || self.history.rows(&found.version.signature, batch);
-        let result = outcome.map(|outcome| self.answered(asked, found, &outcome, is_list, batch.rows, seen));
-        self.settled(&found.caller, paid, result)
+        match outcome {
+            Ok(outcome) => {
+                let seen = || self.history.rows(&found.version.signature, batch);
+                Ok(self.answered(asked, found, &outcome, is_list, batch.rows, paid, seen))
+            }
+            Err(stop) => Err(self.unanswered(&found.caller, paid, stop)),
+        }
     }
 
     /// Whether a caller could pay for a prediction now.
@@ -464,27 +467,18 @@ impl Plane {
         Ok(Paid { reserved, rate: self.rates.charge(&caller.accounts)? })
     }
 
-    /// An answer keeps what it has paid, what is pending takes it along; anything else gives it back, to be charged again by whoever asks again.
-    #[inline]
-    fn settled(&self, caller: &Caller, paid: Paid, result: Result<Answer, Stop>) -> Result<Answer, Stop> {
-        match result {
-            Ok(mut answer) => {
-                paid.reserved.answered(answer.unix_nanoseconds);
-                answer.rate = paid.rate;
-                Ok(answer)
-            }
-            Err(Stop::Later(mut pending)) => {
-                pending.paid = paid;
-                Err(Stop::Later(pending))
-            }
-            Err(stop) => {
-                self.rates.refund(&caller.accounts);
-                Err(stop)
-            }
+    /// What is pending takes along what it has paid; anything else that is no answer gives it back, to be charged again by whoever asks again.
+    fn unanswered(&self, caller: &Caller, paid: Paid, stop: Stop) -> Stop {
+        if let Stop::Later(mut pending) = stop {
+            pending.paid = paid;
+            return Stop::Later(pending);
         }
+        self.rates.refund(&caller.accounts);
+        stop
     }
 
     /// encode → count → remember for the history. `seen`: asked for where the history takes it.
+    #[allow(clippy::too_many_arguments, reason = "all that an answer comes from")]
     fn answered(
         &self,
         asked: Asked,
@@ -492,6 +486,7 @@ impl Plane {
         outcome: &Outcome,
         is_list: bool,
         rows: usize,
+        paid: Paid,
         seen: impl FnOnce() -> history::Rows,
     ) -> Answer {
         let frame = Frame {
@@ -520,11 +515,11 @@ impl Plane {
             cache_hits: outcome.cache_hits,
             level_two_hits: outcome.level_two_hits,
             latency_seconds: seconds_between(asked.started_nanoseconds, encoded_at),
-            unix_nanoseconds,
             times: Times { encode_seconds: seconds_between(encoding_since, encoded_at), ..outcome.times },
-            rate: None,
+            rate: paid.rate,
         };
         count(&answer);
+        paid.reserved.answered(unix_nanoseconds);
         let answered = Answered {
             caller: &found.caller,
             published: &found.published,

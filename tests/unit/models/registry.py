@@ -27,12 +27,12 @@ from serval.models.tables import Model, Version
 from serval.storage.disk import DiskStorage
 from serval.users.tables import User
 
-KEY = b"k" * 32
+PRESENTED = Presented("key", "a key")
+KEY = PRESENTED.digest
 CALLER = Caller(
     user_id="usr_1", username="ada", role="user", scopes=frozenset(SCOPES), models=None, key_id="key_1", session_id=None, digest=KEY,
     expires_at=None, api_rate=None, predict_limits=(), quota=None,
 )  # fmt: skip
-PRESENTED = Presented("key", "what KEY stands for")
 CONTRACT = regressor(2, targets=2, is_multi_target=True, has_names=False)
 PROBE = Probe(np.ones((4, 2)).tobytes(), [])
 

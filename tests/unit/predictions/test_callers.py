@@ -1,15 +1,20 @@
-"""A key is checked again where others are revoked meanwhile."""
+"""What the look-up of a key says holds for predictions; the key is looked up again where others are revoked meanwhile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from serval.auth.caller import HERE, Caller
-from serval.errors import NotAuthenticated, Unavailable
-from serval.predictions.service import CHECKS, PredictionService, Question
-from unit.models.registry import CALLER, KEY, PRESENTED, Registry, registry
+from serval.auth.caller import Caller, Quota
+from serval.errors import NotAuthenticated, NotPermitted, ServalError, TooMany, Unavailable
+from serval.plans import Rate
+from serval.predictions.service import CHECKS, PredictionService
+from unit.models.registry import CALLER, KEY, Registry, registry
+from unit.predictions.questions import question
 
 BODY = b'{"input": [1.0, 2.0]}'
 
@@ -20,11 +25,8 @@ def asked_with(folder: Path, find_caller: Callable[[Registry], Awaitable[Caller]
     async def run() -> bytes:
         async with registry(folder) as parts:
             await parts.live.start()
-            service = PredictionService(parts.plane, parts.publisher, lambda _, __: find_caller(parts), parts.live, 1000)
-            question = Question(
-                KEY, PRESENTED, HERE, "full", "echo", None, None, all_probabilities=False, no_cache=True, csv=None, started_ns=0
-            )
-            return (await service.answer(question, BODY)).body
+            service = PredictionService(parts.plane, parts.publisher, lambda *_: find_caller(parts), parts.live, 1000)
+            return (await service.answer(question(), BODY)).body
 
     return asyncio.run(run())
 
@@ -68,3 +70,31 @@ def test_revocations_without_end_are_not_waited_out(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="revoked faster"):
         asked_with(tmp_path, find_caller)
     assert len(looked) == CHECKS
+
+
+IN_A_YEAR = datetime.now(UTC) + timedelta(days=365)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"scopes": frozenset({"models:read"})}, NotPermitted),
+        ({"models": frozenset({"mdl_other"})}, NotPermitted),
+        ({"predict_limits": (("user:usr_1", Rate(1, 3600)),)}, TooMany),
+        ({"quota": Quota(used=8, allowed=9, resets_at=IN_A_YEAR)}, TooMany),
+    ],
+)
+def test_what_a_caller_may_not_do_is_refused(tmp_path: Path, changes: dict[str, Any], refusal: type[ServalError]) -> None:
+    async def find_caller(*_: object) -> Caller:
+        return msgspec.structs.replace(CALLER, **changes)
+
+    async def run() -> None:
+        async with registry(tmp_path) as parts:
+            await parts.live.start()
+            service = PredictionService(parts.plane, parts.publisher, find_caller, parts.live, 1000)
+            if refusal is TooMany:
+                assert (await service.answer(question(), BODY)).rows == 1
+            with pytest.raises(refusal):
+                await service.answer(question(), BODY)
+
+    asyncio.run(run())

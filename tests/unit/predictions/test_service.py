@@ -2,18 +2,18 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from native import graphs
 from native.planes import ask, put_caller
-from serval.auth.caller import HERE, Caller, Origin
+from serval.auth.caller import Caller, Origin
 from serval.auth.credentials import Presented
 from serval.errors import OutOfTime, Quarantined
-from serval.predictions.service import PredictionService, Question
-from unit.models.registry import CALLER, KEY, PRESENTED, Registry, registry
+from serval.predictions.service import PredictionService
+from unit.models.registry import CALLER, KEY, Registry, registry
+from unit.predictions.questions import question
 
 MAX_ROWS = 60_000
 PITFALL = graphs.pitfall().SerializeToString()
@@ -25,13 +25,6 @@ ONE = json.dumps({"input": [1.5, 2.5]}).encode()
 
 async def find_caller(_: Presented, __: Origin) -> Caller:
     return CALLER
-
-
-def question() -> Question:
-    return Question(
-        caller=KEY, credential=PRESENTED, origin=HERE, shape="full", model="echo", version=None, alias=None, all_probabilities=False,
-        no_cache=True, csv=None, started_ns=time.monotonic_ns(),
-    )  # fmt: skip
 
 
 def service_of(parts: Registry) -> PredictionService:
