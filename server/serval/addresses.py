@@ -52,7 +52,7 @@ def _network(text: str) -> Network:
     try:
         network = ip_network(text)
     except ValueError as error:
-        raise ValueError(f"`{text}` is neither an address nor a network such as `10.0.0.0/8` ({error})") from None
+        raise ValueError(f"`{text}` is neither an IP address nor a network such as `10.0.0.0/8` ({error})") from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network

@@ -236,7 +236,7 @@ def test_any_other_page_may_not(proxied: Client, origin: str) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("--trusted-proxies", "nonsense", "`nonsense` is neither an address nor a network"),
+        ("--trusted-proxies", "nonsense", "`nonsense` is neither an IP address nor a network"),
         ("--cors-origins", "example.com", "is no origin"),
     ],
 )

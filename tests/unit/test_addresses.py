@@ -35,7 +35,7 @@ def test_an_address_is_in_no_other_network(address: str, network: str) -> None:
 
 @pytest.mark.parametrize("text", ["nonsense", "10.0.0.1/8", "10.0.0.0/33", "", "10.0.0.0/8 ", "proxy.example.com"])
 def test_what_is_no_network_is_refused_by_name(text: str) -> None:
-    with pytest.raises(ValueError, match="neither an address nor a network") as caught:
+    with pytest.raises(ValueError, match="neither an IP address nor a network") as caught:
         Networks(["10.0.0.1", text])
     assert f"`{text}`" in str(caught.value)
 

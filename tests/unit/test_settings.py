@@ -60,7 +60,7 @@ def test_sizes_may_have_units(text: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("trusted_proxies", "10.0.0.1, nonsense", "`nonsense` is neither an address nor a network such as `10.0.0.0/8`"),
+        ("trusted_proxies", "10.0.0.1, nonsense", "`nonsense` is neither an IP address nor a network such as `10.0.0.0/8`"),
         ("cors_origins", "https://app.example.com/page", "`https://app.example.com/page` is no origin"),
         ("cors_origins", "https://app.example.com, *", "`*` is every origin: give it alone"),
     ],
