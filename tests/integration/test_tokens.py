@@ -180,6 +180,8 @@ def test_a_login_in_cookies_reads_freely_and_changes_only_with_the_token(browser
         refused = http.patch("/api/v1/users/me", json=change, headers=[(k, v.encode()) for k, v in headers.items()])
         assert refused.status_code == 403, headers
         assert "X-CSRF-Token" in refused.json()["detail"]
+    elsewhere = {"X-CSRF-Token": csrf, "Origin": "https://evil.example"}
+    assert http.patch("/api/v1/users/me", json=change, headers=elsewhere).status_code == 403
     assert http.patch("/api/v1/users/me", json=change, headers={"X-CSRF-Token": csrf}).status_code == 200
 
 

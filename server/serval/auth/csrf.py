@@ -27,8 +27,9 @@ class Csrf:
         """Return the token of a session."""
         return urlsafe_b64encode(hmac.digest(self._secret, session_id.encode(), hashlib.sha256)).rstrip(b"=").decode()
 
-    def check(self, session_id: str, headers: Mapping[str, str]) -> None:
+    def check(self, session_id: str, own_origin: str, headers: Mapping[str, str]) -> None:
         """Raises NotPermitted where a request with a cookie was not made by a page that may read the token."""
+        self.check_origin(own_origin, headers)
         given = headers.get(CSRF_HEADER.lower(), "")
         if not hmac.compare_digest(given.encode(), self.token(session_id).encode()):
             raise NotPermitted(

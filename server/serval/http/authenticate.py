@@ -50,7 +50,7 @@ class Authenticate(ASGIMiddleware):
     def _check_csrf(self, scope: Scope, method: str, credential: Presented, caller: Caller) -> None:
         if credential.is_cookie and method not in SAFE_METHODS:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            self._csrf.check(caller.session_id or "", headers)
+            self._csrf.check(caller.session_id or "", f"{scope['scheme']}://{headers.get('host', '')}", headers)
 
 
 def telling(send: Send, rate: RateState) -> Send:

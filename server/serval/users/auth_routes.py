@@ -87,7 +87,7 @@ class AuthController(Controller):
     ) -> Response[Tokens | CookieLogin]:
         token, in_cookies = _refresh_token(request, data)
         if in_cookies:
-            csrf.check(await sessions.session_of(token), request.headers)
+            csrf.check(await sessions.session_of(token), _own_origin(request), request.headers)
         logged_in = await sessions.refresh(token, origin_of(request.scope))
         return _answer(request, logged_in, csrf, in_cookies=in_cookies)
 
@@ -108,7 +108,7 @@ class AuthController(Controller):
     ) -> Response[None]:
         session_id, in_cookies = await _login_of(request, data, sessions)
         if in_cookies:
-            csrf.check(session_id, request.headers)
+            csrf.check(session_id, _own_origin(request), request.headers)
         await accounts.logout(origin_of(request.scope), session_id)
         return Response(None, status_code=204, cookies=no_cookies(request.scope) if in_cookies else [])
 
@@ -141,7 +141,7 @@ def _may_register(request: HttpRequest, settings: Settings) -> bool:
 
 
 def _own_origin(request: HttpRequest) -> str:
-    return str(request.base_url).rstrip("/")
+    return f"{request.scope['scheme']}://{request.headers.get('host', '')}"
 
 
 def _refresh_token(request: HttpRequest, data: Refresh | None) -> tuple[str, bool]:
