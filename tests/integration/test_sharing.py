@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from client import Client
 from replicas import ROW, constant
 from serval.audit.tables import AuditEntry
 from serval.db.engine import Database
 from serval.ids import new_id
+from serval.models.tables import Version
+from serval.settings import Settings
 from stored_users import Person, add_key, add_person, on_database
 
 Headers = Mapping[str, str]
@@ -191,14 +193,50 @@ def test_who_manages_a_model_uploads_its_next_version_and_nobody_else_does(serve
     name = f"{people.owner.name}/served"
     answer = upload(server, people.manager, name, 3)
     assert (answer.status_code, answer.json()["model_id"], answer.json()["is_live"]) == (201, served, True), answer.text
+    kept = stored(server)
     refused = upload(server, people.asker, name, 3)
     assert (refused.status_code, refused.json()["code"]) == (403, "not_permitted")
     for reference in (name, f"{people.owner.name}/unheard-of"):
         unseen = upload(server, people.stranger, reference, 3)
         assert (unseen.status_code, unseen.json()["detail"]) == (404, f"There is no model `{reference}`.")
+    assert stored(server) == kept
     versions = server.http.get(f"/api/v1/models/{served}/versions", headers=people.owner.headers).json()["items"]
     assert versions[0]["version"] == answer.json()["version"], "what was refused left a version"
     assert upload(server, people.owner, name, 3).json()["version"] == answer.json()["version"] + 1  # one's own, by its full name
+
+
+def stored(client: Client) -> set[str]:
+    """The folders of model files."""
+    return {folder.name for folder in (client.folder / "models").iterdir()}
+
+
+def test_who_manages_a_model_uploads_no_more_at_once_than_its_owner_may(server: Client, backend: dict[str, str], people: People) -> None:
+    owner = add_person(server, backend, "busy")
+    first = upload(server, owner, "busy", 1).json()
+    assert share(server, owner, first["model_id"], user=people.manager.name, permission="manage").status_code == 201
+
+    async def pretend(database: Database) -> None:
+        """Let as many uploads be under way as may be."""
+        async with database.write() as session:
+            session.add_all(pending(first["model_id"], number) for number in range(1001, 1001 + Settings().max_pending_uploads))
+
+    async def forget(database: Database) -> None:
+        async with database.write() as session:
+            await session.execute(delete(Version).where(Version.model_id == first["model_id"], Version.status == "pending"))
+
+    on_database(server, backend, pretend)
+    kept = stored(server)
+    refused = upload(server, people.manager, f"{owner.name}/busy", 2)
+    assert (refused.status_code, owner.name in refused.json()["detail"], stored(server)) == (429, True, kept)
+    on_database(server, backend, forget)
+    assert upload(server, people.manager, f"{owner.name}/busy", 2).json()["version"] == 2
+
+
+def pending(model_id: str, number: int) -> Version:
+    return Version(
+        id=new_id("ver"), model_id=model_id, number=number, status="pending", lifecycle="active", filename="model.pkl", source_bytes=1,
+        source_sha256="", request={}, attempts=0,
+    )  # fmt: skip
 
 
 def test_everybody_may_ask_a_public_model_and_its_answers_are_cached_for_all(server: Client, people: People, served: str) -> None:
