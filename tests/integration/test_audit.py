@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from client import Client
+from people import person
 from serval.audit.record import ACTIONS, Subject
 from serval.audit.service import EXPORT_ROWS
 from serval.audit.tables import AuditEntry
@@ -218,8 +220,8 @@ def test_sql_in_a_filter_is_text_like_any_other(server: Client, scene: Scene, in
 
 def test_it_is_for_logins_and_keys_for_the_account(server: Client, store: Store, scene: Scene) -> None:
     scopes = ("predict", "models:read", "models:write")
-    for person in add_people(store, {"scopes": scopes}, {"scopes": scopes, "role": "admin"}):
-        answer = asked(server, person.headers)
+    for narrow in add_people(store, {"scopes": scopes}, {"scopes": scopes, "role": "admin"}):
+        answer = asked(server, narrow.headers)
         assert (answer.status_code, "`admin`" in answer.json()["detail"]) == (403, True)
     assert httpx2.get(f"{server.url}/api/v1/audit").status_code == 401
     assert server.http.get("/api/audit", headers=scene.ada.headers).json() == asked(server, scene.ada.headers).json()
@@ -300,6 +302,23 @@ def test_a_hostile_name_is_text_in_a_spreadsheet(server: Client, store: Store, s
     assert row["subject"] == (name if name.startswith("a") else "'" + name)
     assert json.loads(row["details"]) == {"note": name}
     assert listed(server, scene.carl.headers, subject=subject.id)[0]["subject"] == name
+
+
+def test_what_people_do_is_there_when_they_have_done_it_and_is_counted(server: Client) -> None:
+    def counted(action: str) -> float:
+        lines = server.http.get("/metrics").text
+        found = re.search(rf'^serval_audit_entries_total{{action="{action}",outcome="success"}} (\S+)$', lines, re.MULTILINE)
+        return float(found[1]) if found else 0
+
+    before = counted("key.create")
+    somebody = person(server)
+    made = httpx2.post(f"{server.url}/api/v1/api-keys", json={"name": "laptop"}, headers=somebody.bearer)
+    assert made.status_code == 201, made.text
+    key, login, register = httpx2.get(f"{server.url}/api/v1/audit", headers=somebody.bearer).json()["items"]
+    assert [entry["action"] for entry in (key, login, register)] == ["key.create", "login", "user.register"]
+    assert (key["subject_id"], key["actor_id"], key["owner_id"]) == (made.json()["id"], somebody.id, somebody.id)
+    assert (key["address"], key["request_id"]) == ("127.0.0.1", made.headers["x-request-id"])
+    assert counted("key.create") == before + 1
 
 
 def test_the_database_refuses_to_change_an_entry(store: Store, scene: Scene) -> None:

@@ -1,6 +1,5 @@
 """What was predicted can be read back, by whom it concerns."""
 
-import asyncio
 import pickle
 import re
 import sqlite3
@@ -18,11 +17,9 @@ from sklearn.linear_model import LogisticRegression
 
 from backends import Postgres
 from client import Client, serving
-from serval.auth import keys
 from serval.db.base import now
-from serval.db.engine import Database, database_url, open_engine
 from serval.ids import first_id, new_id
-from serval.users.tables import ApiKey, User
+from stored_users import add_person
 
 IRIS = load_iris()
 MODEL = pickle.dumps(LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target))
@@ -32,23 +29,10 @@ LISTED_SECONDS = 2.0
 Headers = dict[str, str]
 
 
-async def add_user(url: str | None, folder: Path, username: str) -> str:
-    """A user and a key, written where the service finds them: there is no route that makes users yet."""
-    database, user_id, secret = Database(open_engine(database_url(url, folder))), new_id("usr"), keys.new_key()
-    key = ApiKey(id=new_id("key"), user_id=user_id, name="test", digest=keys.digest(secret), prefix=keys.visible_prefix(secret))
-    async with database.write() as session:
-        session.add(User(id=user_id, username=username, role="user", created_at=now()))
-        await session.flush()
-        session.add(key)
-    await database.close()
-    return secret
-
-
 @pytest.fixture(scope="module")
 def users(server: Client, backend: dict[str, str]) -> list[Headers]:
     """Two who have no rights beyond their own: headers of each."""
-    url = backend.get("SERVAL_DATABASE_URL")
-    return [{"X-API-Key": asyncio.run(add_user(url, server.folder, new_id("u")[2:20].lower()))} for _ in range(2)]
+    return [add_person(server, backend, name).headers for name in ("owner", "other")]
 
 
 @pytest.fixture(scope="module")
