@@ -223,7 +223,7 @@ fn asks_no_cache(value: &[u8]) -> Option<bool> {
     is_plain.then(|| names.any(|name| name.eq_ignore_ascii_case(b"no-cache")))
 }
 
-/// The digest of the key or access token, or the name of the refusal: what `serval.auth.keys.presented_key` says of it.
+/// The digest of the key or access token, or the name of the refusal: what `serval.auth.credentials.presented` says of it.
 /// None where that knows more letters and spaces than ASCII has.
 fn caller(credential: Option<Credential<'_>>) -> Option<Result<Digest, &'static str>> {
     let (key, may_be_token) = match credential {

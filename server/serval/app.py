@@ -11,7 +11,7 @@ from litestar.types import Scope
 from serval.addresses import Networks
 from serval.audit.routes import list_audit
 from serval.auth.caller import Caller
-from serval.errors import ServalError
+from serval.errors import NotPermitted, ServalError
 from serval.http.asgi import AsgiApp
 from serval.http.authenticate import Authenticate, provide_caller
 from serval.http.contract import KEYED
@@ -45,6 +45,8 @@ from serval.wiring import Wiring
     operation_class=KEYED,
 )
 async def metrics(caller: NamedDependency[Caller], wiring: NamedDependency[Wiring]) -> Response[bytes]:
+    if caller.models is not None:
+        raise NotPermitted("This API key is for some models only, and these are the metrics of all: use one that is for all.")
     text = wiring.render_metrics() if caller.is_admin else wiring.render_metrics_of(caller.user_id)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

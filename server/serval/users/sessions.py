@@ -120,6 +120,7 @@ class SessionService:
             else:
                 token.used_at = token.used_at or now()
                 token.session.expires_at = now() + self._lifetime
+                await _forget_old_tokens(session, token.session_id, now() - self._lifetime)
                 opened = _issue(session, token.session)
         if opened is None:
             self._publisher.forget_user(token.session.user_id)
@@ -178,3 +179,8 @@ def _issue(session: AsyncSession, login: LoginSession) -> Opened:
     refresh_token = keys.new_key(keys.REFRESH_PREFIX)
     session.add(RefreshToken(digest=keys.digest(refresh_token), session_id=login.id, created_at=now(), used_at=None))
     return Opened(login.user_id, login.id, refresh_token)
+
+
+async def _forget_old_tokens(session: AsyncSession, session_id: str, before: datetime) -> None:
+    """A login that goes on for years leaves no trail of tokens that could not be used for long."""
+    await session.execute(delete(RefreshToken).where(RefreshToken.session_id == session_id, RefreshToken.used_at < before))
