@@ -96,7 +96,7 @@ class AuthController(Controller):
         summary="End a login",
         status_code=204,
         responses=keyed_responses(NotPermitted, *_JSON_ERRORS),
-        operation_class=KEYED,
+        operation_class=PUBLIC,
     )
     async def logout(
         self,
