@@ -120,9 +120,15 @@ def _answer_serval_error(request: Request[Any, Any, Any], error: ServalError) ->
 
 def _answer_litestar_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    if "allow" in headers:
-        headers["allow"] = allowed(set(headers["allow"].split(", ")))
+    if methods := _allowed(error):
+        headers["allow"] = methods
     return _response(request, _as_serval_error(error), headers)
+
+
+def _allowed(error: HTTPException) -> str:
+    """The methods that a path takes instead, in the same order in every process; empty where the error names none."""
+    given = (error.headers or {}).get("allow")
+    return allowed(set(given.split(", "))) if given else ""
 
 
 def _answer_other(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -176,7 +182,7 @@ def _sentence(error: HTTPException) -> str:
         case 404:
             return NOTHING_HERE
         case 405:
-            return f"This path takes {(error.headers or {}).get('allow', 'other methods')}."
+            return f"This path takes {_allowed(error) or 'other methods'}."
     parts = _parts(error.extra)
     return f"{parts[0][0]}: {parts[0][1]}" if parts else f"{error.detail.rstrip('.')}."
 

@@ -9,7 +9,7 @@ import pytest
 from litestar import Litestar, get, post
 from litestar.datastructures import UploadFile
 from litestar.enums import RequestEncodingType
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.params import Body, FromPath, FromQuery, JSONBody
 from litestar.testing import TestClient
 
@@ -35,6 +35,8 @@ async def fail(code: FromPath[str]) -> None:
     match code:
         case "teapot":
             raise HTTPException("short and stout", status_code=418)
+        case "other_methods":
+            raise MethodNotAllowedException(headers={"allow": "POST, OPTIONS, GET"})
         case "wrong_features":
             raise WrongFeatures("input.x: no", errors=[("input.x", "no")])
         case "not_verified":
@@ -123,6 +125,12 @@ def test_a_method_nobody_serves_names_the_others(client: TestClient[Litestar]) -
     response = client.delete("/order")
     problem_of(response, 405, "method_not_allowed")
     assert set(response.headers["allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
+def test_the_methods_are_named_in_one_order_in_every_process(client: TestClient[Litestar]) -> None:
+    response = client.get("/raise/other_methods")
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert response.json()["detail"] == "This path takes GET, HEAD, OPTIONS, POST."
 
 
 def test_a_status_without_an_error_of_its_own_is_a_bad_request(client: TestClient[Litestar]) -> None:
