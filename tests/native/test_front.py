@@ -168,6 +168,15 @@ def test_nobody_is_asked_for_a_body_that_the_app_does_not_want(front: Fronted) -
     assert statuses(said) == [200]
 
 
+def test_a_refusal_in_the_middle_of_a_body_reaches_whoever_sends_it(front: Fronted) -> None:
+    front.app.asks_for_bodies = False
+    chunks = b"".join(b"1000\r\n%b\r\n" % bytes(4096) for _ in range(8))
+    for _ in range(300):
+        with connected(front.port) as connection:
+            connection.sendall(b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+            assert next_reply(connection).body == b"app"
+
+
 def test_a_body_that_ends_early_is_no_request(front: Fronted) -> None:
     said = exchanged(front.port, front.prediction(BODY, "Cookie: a").replace(b"Length: 17", b"Length: 99"), shut=True)
     assert said == b""
