@@ -100,7 +100,7 @@ class Victims:
         self._settings = {
             "SERVAL_DATA_DIR": str(folder), "SERVAL_PORT": str(free_port()), "SERVAL_METRICS_PORT": "0", "SERVAL_LOG_FORMAT": "json",
             "SERVAL_DRAIN_PAUSE_SECONDS": "0", "SERVAL_MAX_PENDING_UPLOADS": "1000", "SERVAL_API_RATE": "unlimited",
-            "SERVAL_CONVERT_SPARES": "false",
+            "SERVAL_CONVERT_PRELOAD": "false",
         } | {f"SERVAL_{name.upper()}": value for name, value in settings.items()}  # fmt: skip
         self.server = self.started().ready()
         self.url = f"http://127.0.0.1:{self.server.port}"

@@ -42,12 +42,21 @@ class Running:
 
     def until(self, event: str) -> dict[str, Any]:
         """Wait until the log tells of an event."""
-        while True:
-            line = self._heard.get(timeout=PATIENCE_SECONDS)
-            assert line, f"it ended before {event!r}: {self.events} {self.errors.decode()}"
-            self.events.append(json.loads(line))
-            if self.events[-1]["event"] == event:
-                return self.events[-1]
+        while (line := self._next(event))["event"] != event:
+            pass
+        return line
+
+    def told(self, event: str) -> dict[str, Any]:
+        """The log's first line of an event, whether or not it has been read already."""
+        return next((line for line in self.events if line["event"] == event), None) or self.until(event)
+
+    def until_all(self, *events: str) -> dict[str, dict[str, Any]]:
+        """Wait until the log has told of each of these, in whatever order: the lines of two processes have none."""
+        told: dict[str, dict[str, Any]] = {}
+        while missing := set(events) - set(told):
+            line = self._next(", ".join(sorted(missing)))
+            told.setdefault(line["event"], line)
+        return told
 
     def until_line(self, event: str, **fields: Any) -> dict[str, Any]:
         """Wait until the log tells of an event with these fields."""
@@ -55,6 +64,12 @@ class Running:
             line = self.until(event)
             if fields.items() <= line.items():
                 return line
+
+    def _next(self, awaited: str) -> dict[str, Any]:
+        line = self._heard.get(timeout=PATIENCE_SECONDS)
+        assert line, f"it ended before {awaited!r}: {self.events} {self.errors.decode()}"
+        self.events.append(json.loads(line))
+        return self.events[-1]
 
     def ready(self) -> "Running":
         self.port = int(self.until("ready")["url"].rpartition(":")[2])

@@ -47,6 +47,11 @@ pub fn confinement_support(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 }
 
 #[pyfunction]
+pub fn adopt_orphans() -> PyResult<()> {
+    prctl("adopting orphans", libc::PR_SET_CHILD_SUBREAPER, 1).map_err(ConfinementError::new_err)
+}
+
+#[pyfunction]
 #[pyo3(signature = (readable, *, required = true))]
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are those of the Python call")]
 pub fn restrict_files(readable: Vec<String>, required: bool) -> PyResult<()> {

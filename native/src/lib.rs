@@ -50,7 +50,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::confine::{ConfinementError, confine, confinement_support, restrict_files};
+    use crate::confine::{ConfinementError, adopt_orphans, confine, confinement_support, restrict_files};
     #[pymodule_export]
     use crate::error::{GraphError, LoadError};
     #[pymodule_export]

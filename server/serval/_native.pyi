@@ -20,6 +20,7 @@ __all__ = [
     "Refusal",
     "Route",
     "Seen",
+    "adopt_orphans",
     "certificate_expiry",
     "check_graph",
     "confine",
@@ -50,6 +51,9 @@ def check_graph(onnx: bytes) -> None:
 
 def confinement_support() -> dict[str, int | bool]:
     """What the running kernel offers: `landlock_abi` (0: none) and `seccomp`."""
+
+def adopt_orphans() -> None:
+    """Make this process the parent of whatever its descendants leave behind when they end. Raises ConfinementError."""
 
 def restrict_files(readable: Sequence[str], *, required: bool = True) -> None:
     """Leave this process nothing of the file system but reading under `readable`, and no TCP, for good (Landlock).

@@ -136,8 +136,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     convert_parallel: Count = 1
     """Conversions that run at the same time."""
-    convert_spares: bool = True
-    """Keep a confined process of each kind waiting, about 0.5 GB in all, so that an upload need not wait for imports."""
+    convert_preload: bool = True
+    """Import the libraries of conversions at the start, so that the first upload need not wait for them; about 0.2 GB from then on."""
     convert_memory_bytes: Annotated[int, Meta(ge=256 * MIB)] = 4 * GIB
     """Memory of one conversion process."""
     convert_cpu_seconds: Count = 120

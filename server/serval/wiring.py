@@ -128,7 +128,7 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         await _check_redis(redis)
         sandbox = open_sandbox(settings)
         stack.push_async_callback(sandbox.close)
-        await sandbox.start()
+        await sandbox.start(preload=settings.convert_preload)
         secrets = {name: await shared_secret(database, name) for name in SECRETS}
         wiring = _wire(settings, log, database, redis, sandbox, secrets)
         stack.callback(wiring.passwords.close)
@@ -280,7 +280,6 @@ def open_sandbox(settings: Settings) -> Sandbox:
         limits=limits,
         allow_unconfined=settings.allow_unconfined_conversion,
         max_children=settings.convert_parallel,
-        spares=("convert", "engine", "reference") if settings.convert_spares else (),
     )
 
 

@@ -27,7 +27,7 @@ NOTHING_HERE = "There is nothing at this path; /docs lists what there is."
 def proxied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server for HTTPS alone that trusts the proxy on this machine, as which the tests speak, and pages of one origin."""
     settings = {
-        "SERVAL_CONVERT_SPARES": "false",
+        "SERVAL_CONVERT_PRELOAD": "false",
         "SERVAL_FRONT": str(request.param == "front").lower(),
         "SERVAL_TRUSTED_PROXIES": "192.0.2.1, 127.0.0.0/8",
         "SERVAL_HTTPS_ONLY": "true",

@@ -54,11 +54,6 @@ def row(**values: Any) -> dict[str, Any]:
     return entry | {"address": "", "request_id": ""} | values
 
 
-def told(client: Client, event: str) -> dict[str, Any]:
-    """The line of the log, whether or not it has been read already."""
-    return next((line for line in client.process.events if line["event"] == event), None) or client.process.until(event)
-
-
 def test_what_is_older_than_the_setting_is_forgotten(store: Store) -> None:
     start = now()
 
@@ -71,7 +66,7 @@ def test_what_is_older_than_the_setting_is_forgotten(store: Store) -> None:
 
     store.write(write)
     with serving(store.folder, {**store.settings, "SERVAL_AUDIT_DAYS": "30"}, is_migrated=True) as client:
-        assert told(client, "audit_forgotten")["entries"] == 2500
+        assert client.process.told("audit_forgotten")["entries"] == 2500
         until = (now() - timedelta(days=1)).isoformat()
         found = client.http.get("/api/v1/audit", params={"until": until}).json()["items"]
     assert [entry["subject"] for entry in found] == ["29 days"] * 3
@@ -123,7 +118,7 @@ def test_with_the_database_away_the_last_numbers_stay(database: Postgres, tmp_pa
     with serving(store.folder, store.settings, is_migrated=True) as client:
         before = gauges(client)
         assert before["users"] >= 1
-        metrics = httpx2.Client(base_url=f"http://127.0.0.1:{told(client, 'ready')['metrics_port']}")
+        metrics = httpx2.Client(base_url=f"http://127.0.0.1:{client.process.told('ready')['metrics_port']}")
         with without(database):
             client.process.until("people_are_not_counted")
             shown = metrics.get("/metrics").text
@@ -249,4 +244,4 @@ def test_an_export_that_can_not_be_finished_is_not_taken_for_whole(database: Pos
             with without(database), pytest.raises(httpx2.RemoteProtocolError):
                 for _ in chunks:
                     pass
-        assert told(client, "request")["status"] == 200
+        assert client.process.told("request")["status"] == 200

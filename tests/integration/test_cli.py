@@ -265,8 +265,8 @@ def test_a_served_file_answers_and_is_read_again_when_it_changes(tmp_path: Path)
     settings = {"SERVAL_PORT": "0", "SERVAL_LOG_FORMAT": "json", "TMPDIR": str(tmp_path)}
     with running([SERVAL, "serve", str(path)], settings, cwd=tmp_path) as process:
         process.ready()
-        key = Path(process.events[-1]["key_file"]).read_text().strip()
-        process.until("conversion_ended")
+        key = Path(process.told("ready")["key_file"]).read_text().strip()
+        process.told("conversion_ended")
         first = ask(process.port, key)
         joblib.dump(three_points(scale=100.0), path)
         process.until("conversion_ended")

@@ -22,7 +22,7 @@ ROW = {"input": IRIS.data[0].tolist()}
 
 @pytest.fixture(scope="module")
 def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    settings = {"SERVAL_CONVERT_SPARES": "false", "SERVAL_MAX_BODY_BYTES": "20000"}
+    settings = {"SERVAL_CONVERT_PRELOAD": "false", "SERVAL_MAX_BODY_BYTES": "20000"}
     with serving(tmp_path_factory.mktemp("front") / "data", settings) as client:
         assert client.upload("iris", pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target))).status_code == 201
         assert client.predict("iris", ROW).status_code == 200
@@ -123,7 +123,7 @@ def test_a_key_that_opened_nothing_is_refused_by_the_front_the_next_time(fronted
 def test_who_is_over_the_rate_is_told_so_by_the_front_as_by_the_app(tmp_path: Path) -> None:
     answers = {}
     for front in ("true", "false"):
-        settings = {"SERVAL_CONVERT_SPARES": "false", "SERVAL_PREDICT_RATE": "1", "SERVAL_FRONT": front}
+        settings = {"SERVAL_CONVERT_PRELOAD": "false", "SERVAL_PREDICT_RATE": "1", "SERVAL_FRONT": front}
         with serving(tmp_path / front, settings) as client:
             assert client.upload("iris", pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target))).status_code == 201
             refused = next(answer for answer in iter(lambda: client.predict("iris", ROW), None) if answer.status_code != 200)

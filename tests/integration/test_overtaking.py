@@ -20,7 +20,7 @@ IRIS = load_iris()
 
 @pytest.fixture
 def parallel(tmp_path: Path) -> Iterator[Client]:
-    with serving(tmp_path / "data", {"SERVAL_CONVERT_PARALLEL": "2", "SERVAL_CONVERT_SPARES": "false"}) as client:
+    with serving(tmp_path / "data", {"SERVAL_CONVERT_PARALLEL": "2", "SERVAL_CONVERT_PRELOAD": "false"}) as client:
         yield client
 
 
@@ -28,7 +28,7 @@ def confined_child(server: Client) -> int:
     """The process that works on an upload, as soon as there is one."""
     while True:
         for pid in descendants(server.process.popen.pid):
-            if b"serval.conversion.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if Path(f"/proc/{pid}/comm").read_text() == "serval-convert\n":
                 return pid
 
 

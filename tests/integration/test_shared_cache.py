@@ -160,7 +160,7 @@ def test_a_cache_that_is_full_fails_nobody(replicas: tuple[Client, Client], cach
 
 def test_a_cache_behind_tls_is_used_where_its_certificate_is_trusted(cache: Redis, tmp_path: Path) -> None:
     with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, authority):
-        settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_SPARES": "false", "SSL_CERT_FILE": str(authority)}
+        settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_PRELOAD": "false", "SSL_CERT_FILE": str(authority)}
         with serving(tmp_path / "data", settings) as client:
             await_state(client, "up")
             assert client.upload("iris", MODEL).status_code == 201
@@ -173,7 +173,7 @@ def test_a_cache_behind_tls_is_used_where_its_certificate_is_trusted(cache: Redi
 
 def test_a_cache_whose_certificate_nobody_trusts_is_not_used_and_fails_nobody(cache: Redis, tmp_path: Path) -> None:
     with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, _):
-        settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_SPARES": "false"}
+        settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_PRELOAD": "false"}
         with serving(tmp_path / "data", settings) as client:
             await_state(client, "down")
             assert client.upload("iris", MODEL).status_code == 201

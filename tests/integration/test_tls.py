@@ -31,7 +31,7 @@ GOOD_FILES = ("server.pem", "server.key")
 
 
 def naming(chain: Path, key: Path) -> dict[str, str]:
-    return {"SERVAL_TLS_CERT_FILE": str(chain), "SERVAL_TLS_KEY_FILE": str(key), "SERVAL_CONVERT_SPARES": "false"}
+    return {"SERVAL_TLS_CERT_FILE": str(chain), "SERVAL_TLS_KEY_FILE": str(key), "SERVAL_CONVERT_PRELOAD": "false"}
 
 
 class Secure:
@@ -135,10 +135,7 @@ def test_an_upload_goes_over_http2_in_one_stream_beside_predictions(server: Secu
 def test_the_server_says_where_it_is_and_what_it_shows(server: Secure) -> None:
     process = server.client.process
     (ready,) = [line for line in process.events if line["event"] == "ready"]
-    # Two processes write the log, so that either line may be the first.
-    shown = next((line for line in process.events if line["event"] == "tls_certificate_in_use"), None) or process.until(
-        "tls_certificate_in_use"
-    )
+    shown = process.told("tls_certificate_in_use")
     assert ready["url"] == f"https://127.0.0.1:{server.port}"
     with secured(server.port, server.authority.context()) as connection:
         until = ssl.cert_time_to_seconds(str((connection.getpeercert() or {})["notAfter"]))
@@ -313,9 +310,9 @@ def test_a_key_that_all_may_read_and_a_certificate_that_has_expired_are_told_of(
     chain, key = Authority(tmp_path).issue(not_after=datetime.now(UTC) - timedelta(hours=1))
     key.chmod(0o644)
     with started(tmp_path, TLS_CERT_FILE=str(chain), TLS_KEY_FILE=str(key)) as server:
-        assert server.until("tls_certificate_expired")["file"] == str(chain)
-        assert server.until("tls_key_is_readable_by_all")["file"] == str(key)
-        server.until("ready")
+        told = server.until_all("tls_certificate_expired", "tls_key_is_readable_by_all", "ready")
+    assert told["tls_certificate_expired"]["file"] == str(chain)
+    assert told["tls_key_is_readable_by_all"]["file"] == str(key)
 
 
 def test_a_proxy_that_is_no_address_is_one_clear_line(tmp_path: Path) -> None:

@@ -37,26 +37,6 @@ def inflate(upload: bytes, request: bytes) -> bytes:
     return b"%d" % len(openers[request](upload))
 
 
-def predict(upload: bytes, request: bytes) -> bytes:
-    """Predict with each of the pickled models on the pickled rows."""
-    models, rows = pickle.loads(upload)
-    return pickle.dumps([model.predict(rows) for model in models])
-
-
-def convert(upload: bytes, request: bytes) -> bytes:
-    import skl2onnx
-
-    model, rows = pickle.loads(upload)
-    return skl2onnx.to_onnx(model, rows, options={"zipmap": False}).SerializeToString()
-
-
-def infer(upload: bytes, request: bytes) -> bytes:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(upload, providers=["CPUExecutionProvider"])
-    return pickle.dumps(session.run(None, {"X": pickle.loads(request)})[0])
-
-
 def refuse(upload: bytes, request: bytes) -> bytes:
     raise UnsupportedKind("`KMeans` is a clusterer:\x1b[31m Serval serves \u202epredictors")
 
@@ -70,7 +50,7 @@ def pid(upload: bytes, request: bytes) -> bytes:
 
 
 TASKS: dict[str, Callable[[bytes, bytes], bytes]] = {
-    function.__name__: function for function in (load, translate, inflate, predict, convert, infer, refuse, echo, pid)
+    function.__name__: function for function in (load, translate, inflate, refuse, echo, pid)
 }
 
 
@@ -78,19 +58,9 @@ TOOLS = (
     "concurrent.futures.thread ctypes fcntl glob json mmap multiprocessing.popen_fork multiprocessing.process select shutil signal socket"
     " subprocess tempfile threading"
 )
-LIBRARIES = {
-    "predict": "ensemble linear_model model_selection neighbors neural_network pipeline preprocessing svm",
-    "convert": "ensemble pipeline preprocessing",
-}
 
 
-def preload(task: str) -> None:
-    """The attackers' tools, so that no attack fails for want of an import; the heavy libraries only for those who need them."""
+def preload() -> None:
+    """The attackers' tools, so that no attack fails for want of an import."""
     for tool in TOOLS.split():
         importlib.import_module(tool)
-    for library in LIBRARIES.get(task, "").split():
-        importlib.import_module(f"sklearn.{library}")
-    if task == "convert":
-        importlib.import_module("skl2onnx")
-    if task == "infer":
-        importlib.import_module("onnxruntime")

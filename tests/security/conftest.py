@@ -1,6 +1,5 @@
 """After each attack: the server is up, an honest file is served, and nothing is left behind."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from security.laboratory import Laboratory, children_of
+from security.laboratory import Laboratory
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
         yield laboratory
         assert laboratory.run("echo", b" world", b"hello") == b"hello world"
         laboratory.runner.run(laboratory.sandbox.close())
-    assert children_of(os.getpid()) == []
+    assert laboratory.children() == []
     assert list(laboratory.root.iterdir()) == []
 
 

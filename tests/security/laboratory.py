@@ -5,6 +5,8 @@ import os
 import pickle
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,10 +37,15 @@ class Laboratory:
         self.upload = folder / "upload"
         self.runner = asyncio.Runner()
         self.sandbox = self.make(LIMITS)
+        self._others = set(children_of(os.getpid()))  # a sandbox adopts orphans, those of servers that other tests have killed too
 
     def make(self, limits: Limits, **options: object) -> Sandbox:
         given = {"python": sys.executable, "root": self.root, "allow_unconfined": False, "max_children": 2, "tasks": TASKS}
         return Sandbox(limits=limits, **{**given, **options})  # type: ignore[arg-type]
+
+    def children(self) -> list[int]:
+        """Confined children of its sandboxes, and what forked from them."""
+        return [pid for pid in children_of(os.getpid()) if pid not in self._others]
 
     def run(self, task: str, upload: bytes = b"", request: bytes = b"") -> bytes:
         self.upload.write_bytes(upload)
@@ -67,16 +74,24 @@ class Laboratory:
 
 
 def children_of(parent: int) -> list[int]:
-    """Confined children that `parent` started, and what forked from them, wherever they hang now."""
-    needle = f'"parent":{parent}}}'.encode()
-    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and needle in command_line(folder)]
+    """Confined children below `parent`, and what forked from them; not the template."""
+    return [pid for pid in confined() if parent in ancestors(pid)]
 
 
-def command_line(folder: Path) -> bytes:
-    try:
-        return (folder / "cmdline").read_bytes().rstrip(b"\0")
-    except OSError:  # it ended meanwhile
-        return b""
+def confined() -> Iterator[int]:
+    """Every process that was forked from a template, by the name it has taken."""
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):  # it ended meanwhile
+            name = (folder / "comm").read_text() if folder.name.isdigit() else ""
+            if name.startswith("serval-") and name != "serval-template\n":
+                yield int(folder.name)
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    with suppress(OSError):
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            yield pid
 
 
 def wait_for_end(pid: int, seconds: float) -> bool:

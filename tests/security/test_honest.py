@@ -1,6 +1,7 @@
 """What the confinement must not break: scikit-learn, its threads, its converter and ONNX Runtime."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sklearn.svm import SVC
 
 from security.laboratory import LIMITS, Laboratory
 
+TASKS = Path(__file__).parent / "honest_tasks.py"
 GENEROUS = LIMITS.__class__(memory_bytes=1 << 30, cpu_seconds=60, wall_seconds=120.0, output_bytes=64 << 20, threads=32)
 
 
@@ -44,14 +46,14 @@ def models(rows: np.ndarray) -> list[object]:
 
 
 def test_models_with_parallel_jobs_predict_as_outside(laboratory: Laboratory, models: list[object], rows: np.ndarray) -> None:
-    laboratory.sandbox = laboratory.make(GENEROUS)
+    laboratory.sandbox = laboratory.make(GENEROUS, tasks=TASKS)
     answer = pickle.loads(laboratory.run("predict", pickle.dumps((models, rows))))
     for model, predicted in zip(models, answer, strict=True):
         np.testing.assert_array_equal(predicted, model.predict(rows))  # type: ignore[attr-defined]
 
 
 def test_a_conversion_and_a_run_of_its_onnx_agree_with_the_original(laboratory: Laboratory, models: list[object], rows: np.ndarray) -> None:
-    laboratory.sandbox = laboratory.make(GENEROUS)
+    laboratory.sandbox = laboratory.make(GENEROUS, tasks=TASKS)
     floats = rows.astype(np.float32)
     onnx = laboratory.run("convert", pickle.dumps((models[0], floats)))
     labels = pickle.loads(laboratory.run("infer", onnx, pickle.dumps(floats)))

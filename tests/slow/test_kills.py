@@ -24,4 +24,4 @@ def test_nothing_is_lost_or_half_done_after_fifty_kills(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_children_that_wait_for_work_die_with_their_server_too(tmp_path: Path) -> None:
-    survives(tmp_path / "data", 7, [("child", "load"), ("parent", "verification"), ("child", "upload")], convert_spares="true")
+    survives(tmp_path / "data", 7, [("child", "load"), ("parent", "verification"), ("child", "upload")], convert_preload="true")

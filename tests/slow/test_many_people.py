@@ -63,7 +63,7 @@ async def fill(url: object) -> list[str]:
 @pytest.fixture(scope="module")
 def server(backend: dict[str, str], crowd: tuple[Path, list[str]]) -> Iterator[Client]:
     began = time.monotonic()
-    with serving(crowd[0], backend | {"SERVAL_CONVERT_SPARES": "false"}, is_migrated=True) as client:
+    with serving(crowd[0], backend | {"SERVAL_CONVERT_PRELOAD": "false"}, is_migrated=True) as client:
         assert time.monotonic() - began < 10
         yield client
 

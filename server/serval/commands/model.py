@@ -31,13 +31,14 @@ def push(here: Remote, /, **given: Any) -> None:
     The file is loaded here, in your own environment, to send along what it answers:
     so a difference that another version of scikit-learn makes is found.
     """
-    from serval.commands.push import Upload, push_once, watch
+    from serval.commands.push import Upload, changed_at, push_once, watch
 
     wants_watch = given.pop("watch")
     upload = Upload(**given)
+    seen = changed_at(upload.file)
     push_once(here, upload)
     if wants_watch:
-        watch(here, upload)
+        watch(here, upload, seen)
 
 
 @model.command("list")

@@ -94,9 +94,11 @@ def print_version(version: dict[str, Any]) -> None:
         click.echo(version["curl"])
 
 
-def watch(here: Remote, upload: Upload) -> None:
-    """Upload again after each change; a file that fails is told and leaves the live version as it is."""
-    seen = upload.file.stat().st_mtime_ns
+def watch(here: Remote, upload: Upload, seen: int | None) -> None:
+    """Upload again after each change; a file that fails is told and leaves the live version as it is.
+
+    `seen`: what `changed_at` said before the file was read for the first upload.
+    """
     while True:
         time.sleep(WATCH_SECONDS)
         now = changed_at(upload.file)

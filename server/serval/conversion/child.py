@@ -1,21 +1,25 @@
-"""What runs inside a confined child: close the file system, import, lock the door, and only then open the upload.
+"""What runs inside a confined child: close the file system, lock the door, and only then open the upload.
 
-Started as `python -I -m serval.conversion.child ORDERS` with ORDERS the JSON of `Orders`. On the control socket it says
-`READY`, receives one message with the descriptors of the request and, where there is one, of the upload, runs its task and writes
-one msgpack `Outcome` to the answer descriptor.
+Children are forked from a template, an interpreter that imports what they need and never sees an upload. It is started as
+`python -I -m serval.conversion.child ORDERS` with ORDERS the JSON of `TemplateOrders`, says `READY` on its control socket, forks a child
+for each message there (JSON of `Orders`, with the descriptors of `ChildDescriptors`) and answers with the child's process id.
+A child says `READY` on a control socket of its own, receives one message with the descriptors of the request and, where there is one,
+of the upload, runs its task and writes one msgpack `Outcome` to the answer descriptor.
 """
 
 import contextlib
 import errno
+import gc
 import importlib
 import importlib.util
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple, NoReturn, Protocol, cast
 
 import msgspec
 
@@ -23,6 +27,7 @@ from serval import _native
 from serval.errors import ServalError
 
 READY = b"ready"
+ORDER_BYTES = 1 << 16
 FIRST_UID, UIDS = 60578, 606
 """User ids that systemd's map of ids leaves unused; each child takes one of its own, so that the kernel counts its threads apart."""
 SYSTEM_PATHS = (
@@ -47,24 +52,37 @@ class Tasks(Protocol):
 
     TASKS: dict[str, Task]
 
-    def preload(self, task: str) -> None: ...
+    def preload(self) -> None: ...
+
+
+class TemplateOrders(msgspec.Struct, frozen=True):
+    """What the server asks of the template when it starts it."""
+
+    control: int
+    tasks: str | None
+    """A file that takes the place of `serval.conversion.tasks`."""
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """What the parent asks of a child when it starts it."""
+    """What the server asks of a child."""
 
     task: str
-    tasks: str | None
-    """A file that takes the place of `serval.conversion.tasks`."""
-    control: int
-    answer: int
-    acts: int
+    folder: str
     memory_bytes: int
     cpu_seconds: int
     threads: int
     is_required: bool
     """Whether a kernel that can not confine ends the child."""
     parent: int
+
+
+class ChildDescriptors(NamedTuple):
+    """What a child has open, in the order in which its orders bring them."""
+
+    control: int
+    answer: int
+    acts: int
+    printed: int
 
 
 class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="done"):
@@ -81,20 +99,84 @@ Outcome = Done | Failed
 
 
 def main() -> None:
-    orders = msgspec.json.decode(sys.argv[1], type=Orders)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=orders.control)
+    template = msgspec.json.decode(sys.argv[1], type=TemplateOrders)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=template.control)
     step_back()
-    _native.restrict_files(readable_paths(orders.tasks), required=orders.is_required)
-    tasks = tasks_in(orders.tasks)
+    be_called("serval-template")
+    readable = readable_paths(template.tasks)
+    tasks = tasks_in(template.tasks)
     for module in LATE_IMPORTS.split():
         importlib.import_module(module)
-    tasks.preload(orders.task)
-    task = tasks.TASKS[orders.task]
-    confine(orders)
-    request, upload = handed(control)
-    outcome = outcome_of(task, upload, request)
-    write_all(orders.answer, msgspec.msgpack.encode(outcome))
-    leave(0)
+    tasks.preload()
+    if (threads := sum(1 for _ in Path("/proc/self/task").iterdir())) != 1:
+        raise RuntimeError(f"{threads} threads run after the imports, where a fork carries only one over")
+    gc.freeze()  # a collection in a child would touch, and so copy, every page of what was imported
+    os.write(control.fileno(), READY)
+    while (order := ordered(control)) is not None:
+        pid = forked(order, tasks, readable)
+        for descriptor in order[1]:
+            os.close(descriptor)
+        os.write(control.fileno(), str(pid).encode())
+
+
+def ordered(control: socket.socket) -> tuple[Orders, ChildDescriptors] | None:
+    """Wait for the next order. None: the server is gone."""
+    message, descriptors, _, _ = socket.recv_fds(control, ORDER_BYTES, len(ChildDescriptors._fields))
+    return (msgspec.json.decode(message, type=Orders), ChildDescriptors(*descriptors)) if message else None
+
+
+def forked(order: tuple[Orders, ChildDescriptors], tasks: Tasks, readable: list[str]) -> int:
+    """Fork a child and let go of it: whoever adopts orphans is its parent when this returns. Raises OSError."""
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    between = os.fork()
+    if between == 0:
+        status = 1
+        try:
+            here = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                run(*order, tasks, readable, here)
+            os.write(tell, str(pid).encode())
+            status = 0
+        finally:
+            leave(status)
+    os.close(tell)
+    found = os.read(told, 20)
+    os.close(told)
+    os.waitpid(between, 0)
+    if not found:
+        raise ChildProcessError("no process can be forked")
+    return int(found)
+
+
+def run(orders: Orders, descriptors: ChildDescriptors, tasks: Tasks, readable: list[str], between: int) -> NoReturn:
+    """Be a child from its first breath to its last. `between`: the process that forked it and lets go of it."""
+    try:
+        os.setsid()
+        be_called(f"serval-{orders.task}")
+        os.chdir(orders.folder)
+        for standard in (1, 2):
+            os.dup2(descriptors.printed, standard)
+        while os.getppid() == between:  # a death signal is of the parent that a process has when it asks for one
+            time.sleep(0.0005)
+        if numbers := sys.modules.get("numpy.random"):
+            numbers.seed()  # as the standard library does for its own: children of one template are no twins
+        _native.restrict_files(readable, required=orders.is_required)
+        task = tasks.TASKS[orders.task]
+        confine(orders, descriptors)
+        request, upload = handed(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=descriptors.control))
+        outcome = outcome_of(task, upload, request)
+        write_all(descriptors.answer, msgspec.msgpack.encode(outcome))
+        leave(0)
+    except BaseException as error:  # noqa: BLE001 - nothing may climb back into what the template does
+        traceback.print_exception(error)
+        leave(1)
+
+
+def be_called(name: str) -> None:
+    """Take a name that `ps` and `top` show, of 15 bytes at most."""
+    with contextlib.suppress(OSError):  # /proc is read-only in some containers, and this is a courtesy
+        Path("/proc/self/comm").write_text(name[:15])
 
 
 def step_back() -> None:
@@ -116,11 +198,11 @@ def tasks_in(file: str | None) -> Tasks:
     return cast(Tasks, module)
 
 
-def confine(orders: Orders) -> None:
+def confine(orders: Orders, descriptors: ChildDescriptors) -> None:
     """Lock this process for good; end it where the parent died meanwhile, because a death signal set too late never comes."""
     _native.confine(
-        descriptors=[0, 1, 2, orders.control, orders.answer],
-        acts=orders.acts,
+        descriptors=[0, 1, 2, descriptors.control, descriptors.answer],
+        acts=descriptors.acts,
         uid=FIRST_UID + os.getpid() % UIDS if os.geteuid() == 0 else None,
         memory_bytes=orders.memory_bytes,
         cpu_seconds=orders.cpu_seconds,
@@ -196,7 +278,7 @@ def write_all(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def leave(status: int) -> None:
+def leave(status: int) -> NoReturn:
     """End at once: what the upload registered for the end of the interpreter does not run."""
     os._exit(status)
 

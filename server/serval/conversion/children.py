@@ -8,26 +8,16 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from serval.conversion.child import READY, Orders
+from serval.conversion.child import READY, ChildDescriptors, Orders
+from serval.conversion.template import START_SECONDS, Template
 from serval.errors import Unavailable
 
-ENVIRONMENT = {
-    "LANG": "C.UTF-8",
-    "OPENBLAS_NUM_THREADS": "1",  # a thread started by an import would run outside of Landlock
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "JOBLIB_MULTIPROCESSING": "0",  # `n_jobs=-1` runs in this thread: no semaphore files, no processes
-    "MALLOC_ARENA_MAX": "2",
-    "MIMALLOC_ARENA_RESERVE": "16384",  # in KiB; the default of 1 GiB would count against the limit of memory
-    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime reports its use to its makers otherwise, from a thread of its own
-}
 ACTS = {
     "p": "tried to start a process",
     "c": "tried to open a connection",
@@ -37,7 +27,6 @@ ACTS = {
     "k": "tried to reach into the kernel",
 }
 """The calls that no model makes, by the letter that `confine.rs` writes; another letter is only noted."""
-START_SECONDS = 60.0
 WATCH_SECONDS = 0.05
 LOG_KEPT_BYTES = 16 << 10
 LOG_BYTES = 1 << 20
@@ -107,10 +96,10 @@ class Sink:
 
 
 class Child:
-    """One fresh interpreter, its pipes and its empty folder. Every method belongs to the loop that started it."""
+    """One interpreter for one upload, its pipes and its empty folder. Every method belongs to the loop that started it."""
 
-    def __init__(self, *, python: str, root: Path, task: str, tasks: Path | None, limits: Limits, is_required: bool) -> None:
-        """Start it; `ready` waits until it is confined. Raises OSError."""
+    def __init__(self, *, template: Template, root: Path, task: str, limits: Limits, is_required: bool) -> None:
+        """Fork it from the template; `ready` waits until it is confined. Raises OSError."""
         self._limits = limits
         self._is_required = is_required
         self._stopped: str | None = None
@@ -129,39 +118,32 @@ class Child:
         self._log = Sink(logs, LOG_BYTES)
         orders = Orders(
             task=task,
-            tasks=str(tasks) if tasks else None,
-            control=control.fileno(),
-            answer=answer,
-            acts=acts,
+            folder=str(self._folder),
             memory_bytes=limits.memory_bytes,
             cpu_seconds=limits.cpu_seconds,
             threads=limits.threads,
             is_required=is_required,
             parent=os.getpid(),
         )
+        theirs = ChildDescriptors(control.detach(), answer, acts, printed)
+        self._birth = self._loop.create_task(self._be_born(template, orders, theirs))
+
+    async def _be_born(self, template: Template, orders: Orders, theirs: ChildDescriptors) -> None:
         try:
-            self._process = started(python, orders, printed, self._folder)
+            self.pid = await template.fork(orders, theirs)
         finally:
-            control.close()
-            for descriptor in (answer, printed, acts):
+            for descriptor in theirs:
                 os.close(descriptor)
-        self._pidfd = os.pidfd_open(self._process.pid)
+        self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._acts, self._see)
         self._loop.add_reader(self._pidfd, self._dead.set)
-        self._loop.add_reader(answers, self._collect, self._answer, f"answered with more than {size(limits.output_bytes)}")
-        self._loop.add_reader(logs, self._collect, self._log, f"printed more than {size(LOG_BYTES)}")
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def is_alive(self) -> bool:
-        """Asked of the kernel: the loop may not have been told yet."""
-        return self._status is None and os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        output_limit = size(self._limits.output_bytes)
+        self._loop.add_reader(self._answer.source, self._collect, self._answer, f"answered with more than {output_limit}")
+        self._loop.add_reader(self._log.source, self._collect, self._log, f"printed more than {size(LOG_BYTES)}")
 
     async def ready(self) -> None:
         """Wait until it has locked itself in, and see for ourselves. Raises Unavailable."""
+        await asyncio.shield(self._birth)
         try:
             async with asyncio.timeout(START_SECONDS):
                 said = await self._loop.sock_recv(self._control, len(READY))
@@ -209,19 +191,26 @@ class Child:
 
     def stop(self, why: str) -> None:
         """Kill it. The first reason is the one that counts."""
-        if self._stopped is None and self.is_alive:
+        if self._stopped is None and self._is_alive:
             self._stopped = why
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    @property
+    def _is_alive(self) -> bool:
+        """Asked of the kernel: the loop may not have been told yet."""
+        return self._status is None and os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
     async def bury(self) -> None:
         """Kill it if it lives, wait for its death, and give back all that it held."""
-        self.stop("was not needed any more")
-        await self._dead.wait()
-        self._reap()
-        for descriptor in (self._pidfd, self._acts, self._answer.source, self._log.source):
-            self._loop.remove_reader(descriptor)
-        for descriptor in (self._pidfd, self._acts):
-            os.close(descriptor)
+        await asyncio.wait([self._birth])
+        if self._birth.exception() is None:
+            self.stop("was not needed any more")
+            await self._dead.wait()
+            self._reap()
+            for descriptor in (self._pidfd, self._acts, self._answer.source, self._log.source):
+                self._loop.remove_reader(descriptor)
+            os.close(self._pidfd)
+        os.close(self._acts)
         self._answer.close()
         self._log.close()
         self._control.close()
@@ -257,8 +246,9 @@ class Child:
         if self._status is not None:
             return
         self._cpu_seconds = cpu_seconds_of(self.pid)
-        os.killpg(self.pid, signal.SIGKILL)
-        self._status = self._process.wait()
+        with contextlib.suppress(ProcessLookupError):  # it died before it had a session
+            os.killpg(self.pid, signal.SIGKILL)
+        self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._see()
         for sink in (self._answer, self._log):
             while not sink.is_over and sink.take():
@@ -268,20 +258,6 @@ class Child:
         self._reap()
         lines = self._log.sealed().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else f"it ended with status {self._status}"
-
-
-def started(python: str, orders: Orders, printed: int, folder: Path) -> subprocess.Popen[bytes]:
-    """A fresh interpreter by exec, in a session of its own, with a clean environment and no descriptor but those in the orders."""
-    return subprocess.Popen(
-        [python, "-I", "-B", "-u", "-m", "serval.conversion.child", msgspec.json.encode(orders).decode()],
-        stdin=subprocess.DEVNULL,
-        stdout=printed,
-        stderr=printed,
-        pass_fds=(orders.control, orders.answer, orders.acts),
-        cwd=folder,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
 
 
 def sealed_memory(content: bytes) -> int:

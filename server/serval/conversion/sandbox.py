@@ -8,7 +8,7 @@ import shutil
 import signal
 import stat
 import sysconfig
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from serval import _native, errors
 from serval.conversion.child import Done, Failed, Outcome
 from serval.conversion.children import ACTS, Child, Ending, Limits, size
+from serval.conversion.template import Template
 from serval.errors import Confined, ServalError, Unavailable
 
 __all__ = ["Limits", "Sandbox", "closed_folders", "kernel_gap"]
@@ -38,7 +39,7 @@ BY_CODE: dict[str, type[ServalError]] = {error.code: error for error in REPORTED
 
 
 class Sandbox:
-    """Confined children: at most `max_children` at work, and for each task in `spares` one that waits, imported and confined."""
+    """Confined children, at most `max_children` at a time, each forked for one run from a template that has imported what it needs."""
 
     def __init__(
         self,
@@ -48,7 +49,6 @@ class Sandbox:
         limits: Limits,
         allow_unconfined: bool,
         max_children: int,
-        spares: Sequence[str] = (),
         tasks: Path | None = None,
     ) -> None:
         """`root`: folder for the children's empty folders, the sandbox's alone. `tasks`: a file in place of `serval.conversion.tasks`.
@@ -58,10 +58,9 @@ class Sandbox:
         self._python = python
         self._root = root
         self._limits = limits
-        self._spares = frozenset(spares)
         self._tasks = tasks
         self._slots = asyncio.Semaphore(max_children)
-        self._waiting: dict[str, asyncio.Task[Child]] = {}
+        self._template: asyncio.Task[Template] | None = None
         self._burials: set[asyncio.Task[None]] = set()
         self._gap = kernel_gap()
         self._is_required = not (allow_unconfined and self._gap)
@@ -70,16 +69,12 @@ class Sandbox:
         if not self._is_required:
             log.warning("uploads run unconfined: %s, and allow_unconfined_conversion is set", self._gap)
 
-    async def start(self) -> None:
-        """Remove what a killed server left and start the spare children, so that the first upload finds one."""
+    async def start(self, *, preload: bool = True) -> None:
+        """Remove what a killed server left. `preload`: import now what runs need, in the background, not when the first one comes."""
         for left in self._root.iterdir():
             shutil.rmtree(left)
-        for task in sorted(self._spares):
-            self._replenish(task)
-
-    async def settled(self) -> None:
-        """Wait until every spare child is confined and waits for work. Raises Unavailable."""
-        await asyncio.gather(*self._waiting.values())
+        if preload:
+            self._template = asyncio.create_task(self._begun())
 
     async def run(self, task: str, upload: Path | None, request: bytes) -> bytes:
         """Run `task` on the file `upload` and return its answer: hostile bytes, to be read with a strict schema.
@@ -89,47 +84,50 @@ class Sandbox:
         if self._gap and self._is_required:
             raise Unavailable(f"Conversion is refused: {self._gap}. `allow_unconfined_conversion` would run uploads unconfined")
         async with self._slots:
-            child = await self._take(task)
+            child = Child(
+                template=await self._living_template(),
+                root=self._root,
+                task=task,
+                limits=self._limits,
+                is_required=self._is_required,
+            )
             try:
+                await child.ready()
                 child.hand(upload, request)
                 ending = await child.ended()
             finally:
                 await self._bury(child)
-            self._replenish(task)
         return answer_of(ending, self._limits)
 
     async def close(self) -> None:
-        """Kill the spares; return when no child is left. Runs under way are their callers' to cancel."""
-        waiting, self._waiting, self._spares = list(self._waiting.values()), {}, frozenset()
-        for spare in waiting:
-            with contextlib.suppress(Unavailable):
-                self._bury(await spare)
+        """Return when no child and no template is left. Runs under way are their callers' to cancel."""
         await asyncio.gather(*self._burials)
+        template, self._template = self._template, None
+        if template is not None:
+            template.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Unavailable):
+                (await template).close()
 
-    async def _take(self, task: str) -> Child:
-        spare = self._waiting.pop(task, None)
-        if spare is not None:
-            with contextlib.suppress(Unavailable):
-                child = await spare
-                if child.is_alive:
-                    return child
-                await self._bury(child)
-        return await self._confined(task)
+    async def _living_template(self) -> Template:
+        """The template, or one that takes the place of one that could not start or has ended. Raises Unavailable."""
+        if self._template is not None and self._template.done():
+            if self._template.exception() is not None:
+                self._template = None
+            elif not self._template.result().is_alive:
+                self._template.result().close()
+                self._template = None
+        if self._template is None:
+            self._template = asyncio.create_task(self._begun())
+        return await asyncio.shield(self._template)
 
-    def _replenish(self, task: str) -> None:
-        if task in self._spares and task not in self._waiting:
-            self._waiting[task] = asyncio.create_task(self._confined(task))
-
-    async def _confined(self, task: str) -> Child:
-        child = Child(
-            python=self._python, root=self._root, task=task, tasks=self._tasks, limits=self._limits, is_required=self._is_required
-        )
+    async def _begun(self) -> Template:
+        template = Template(self._python, self._root, self._tasks)
         try:
-            await child.ready()
+            await template.ready()
         except BaseException:
-            await self._bury(child)
+            template.close()
             raise
-        return child
+        return template
 
     def _bury(self, child: Child) -> Awaitable[None]:
         """In a task of its own: a cancelled upload still leaves no process."""

@@ -15,12 +15,12 @@ from serval.conversion import wire
 from serval.errors import NotConvertible, UnsupportedKind
 
 Task = Callable[[bytes, bytes], bytes]
-LIBRARIES = {
-    "inspect": ("serval.conversion.loading", "serval.conversion.columns"),
-    "convert": ("serval.conversion.loading", "serval.conversion.from_sklearn"),
-    "reference": ("serval.conversion.loading", "serval.conversion.original"),
-    "engine": ("serval.conversion.native_engine", "serval.conversion.probing", "serval.conversion.samples"),
-}
+LIBRARIES = (
+    *("serval.conversion.loading", "serval.conversion.columns", "serval.conversion.from_sklearn", "serval.conversion.original"),
+    *("serval.conversion.native_engine", "serval.conversion.probing", "serval.conversion.samples"),
+    *("numpy.ma", "numpy.random", "pandas"),
+)
+"""What one task or another needs."""
 PICKLED = (
     "calibration cluster compose covariance cross_decomposition decomposition discriminant_analysis dummy ensemble"
     " experimental.enable_iterative_imputer feature_extraction feature_selection frozen gaussian_process impute isotonic"
@@ -34,15 +34,11 @@ NEVER_IMPORTED = frozenset({"antigravity", "ensurepip", "idlelib", "lib2to3", "t
 """Parts of the standard library that do something on import, or are programs."""
 
 
-def preload(task: str) -> None:
-    """Import what the task needs, while the process may still read files."""
+def preload() -> None:
+    """Import what the tasks need, before there is an upload: a confined process may not be able to."""
     preload_standard_library()
-    for name in (*LIBRARIES[task], "numpy.ma", "numpy.random"):
+    for name in (*LIBRARIES, *(f"sklearn.{name}" for name in PICKLED.split())):
         importlib.import_module(name)
-    if task != "engine":
-        importlib.import_module("pandas")
-        for name in PICKLED.split():
-            importlib.import_module(f"sklearn.{name}")
 
 
 def preload_standard_library() -> None:

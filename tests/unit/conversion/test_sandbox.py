@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import uvloop
 
+from kills import children
 from security.laboratory import LIMITS, TASKS, Laboratory, Payload, children_of, wait_for_end
 from serval.conversion.child import Done, Failed
 from serval.conversion.children import Ending, size
@@ -29,7 +30,7 @@ def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
     with laboratory.runner:
         yield laboratory
         laboratory.runner.run(laboratory.sandbox.close())
-    assert children_of(os.getpid()) == []
+    assert laboratory.children() == []
     assert list(laboratory.root.iterdir()) == []
 
 
@@ -115,7 +116,7 @@ def test_more_runs_than_children_wait_for_their_turn(laboratory: Laboratory) -> 
         runs = [asyncio.create_task(laboratory.sandbox.run("pid", None, b"")) for _ in range(6)]
         most = 0
         while not all(run.done() for run in runs):
-            most = max(most, len(children_of(os.getpid())))
+            most = max(most, len(laboratory.children()))
             await asyncio.wait(runs, timeout=0.01, return_when=asyncio.FIRST_COMPLETED)
         return [run.result() for run in runs], most
 
@@ -124,33 +125,70 @@ def test_more_runs_than_children_wait_for_their_turn(laboratory: Laboratory) -> 
     assert most <= 2
 
 
-def test_a_spare_child_waits_and_is_replaced_after_its_run(laboratory: Laboratory) -> None:
-    laboratory.sandbox = laboratory.make(LIMITS, spares=["pid"])
-
-    async def twice() -> tuple[set[int], bytes, bytes]:
-        await laboratory.sandbox.start()
-        await laboratory.sandbox.settled()
-        waiting = set(children_of(os.getpid()))
-        return waiting, await laboratory.sandbox.run("pid", None, b""), await laboratory.sandbox.run("pid", None, b"")
-
-    waiting, first, second = laboratory.runner.run(twice())
-    assert waiting == {int(first)}
-    assert first != second
+def template_of(parent: int) -> int:
+    """The process that the children of a sandbox are forked from."""
+    (found,) = [pid for pid in children(parent) if Path(f"/proc/{pid}/comm").read_text() == "serval-template\n"]
+    return found
 
 
-def test_a_spare_child_that_died_is_not_used(laboratory: Laboratory) -> None:
-    laboratory.sandbox = laboratory.make(LIMITS, spares=["pid"])
+def test_a_template_is_used_again_until_it_dies_and_then_replaced(laboratory: Laboratory) -> None:
+    laboratory.runner.run(laboratory.sandbox.start())
+    laboratory.run("pid")
+    first = template_of(os.getpid())
+    laboratory.run("pid")
+    assert template_of(os.getpid()) == first
+    os.kill(first, signal.SIGKILL)
+    assert wait_for_end(first, 5)
+    assert laboratory.run("echo", b" world", b"hello") == b"hello world"
+    assert template_of(os.getpid()) != first
 
-    async def bereaved() -> tuple[int, bytes]:
-        await laboratory.sandbox.start()
-        await laboratory.sandbox.settled()
-        (spare,) = children_of(os.getpid())
-        os.kill(spare, signal.SIGKILL)
-        wait_for_end(spare, 5)
-        return spare, await laboratory.sandbox.run("pid", None, b"")
 
-    spare, answer = laboratory.runner.run(bereaved())
-    assert int(answer) != spare
+def test_a_template_that_dies_at_its_fork_fails_that_run_alone(laboratory: Laboratory) -> None:
+    laboratory.run("pid")
+    template = template_of(os.getpid())
+    os.kill(template, signal.SIGSTOP)
+
+    async def bereaved() -> None:
+        run = asyncio.create_task(laboratory.sandbox.run("pid", None, b""))
+        await asyncio.wait([run], timeout=0.2)
+        os.kill(template, signal.SIGKILL)
+        with pytest.raises(Unavailable, match="no process can be forked"):
+            await run
+
+    laboratory.runner.run(bereaved())
+    assert laboratory.run("echo", b" world", b"hello") == b"hello world"
+
+
+def test_a_run_that_is_cancelled_at_its_fork_leaves_no_child(laboratory: Laboratory) -> None:
+    laboratory.run("pid")
+    template = template_of(os.getpid())
+
+    async def cancelled() -> None:
+        os.kill(template, signal.SIGSTOP)
+        run = asyncio.create_task(laboratory.sandbox.run("pid", None, b""))
+        await asyncio.wait([run], timeout=0.2)
+        run.cancel()
+        await asyncio.wait([run], timeout=0.2)
+        os.kill(template, signal.SIGCONT)
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    laboratory.runner.run(cancelled())
+    assert laboratory.children() == []
+    assert laboratory.run("echo", b" world", b"hello") == b"hello world"
+
+
+@pytest.mark.parametrize("module", ["random", "numpy.random"])
+def test_children_of_one_template_are_no_twins(laboratory: Laboratory, tmp_path: Path, module: str) -> None:
+    drawing = tmp_path / "drawing.py"
+    drawing.write_text(f"""
+import {module} as numbers
+
+TASKS = {{"draw": lambda upload, request: repr(numbers.random()).encode()}}
+def preload(): pass
+""")
+    laboratory.sandbox = laboratory.make(LIMITS, tasks=drawing)
+    assert laboratory.run("draw") != laboratory.run("draw")
 
 
 def test_a_cancelled_run_leaves_no_child(laboratory: Laboratory) -> None:
@@ -158,7 +196,7 @@ def test_a_cancelled_run_leaves_no_child(laboratory: Laboratory) -> None:
 
     async def cancelled() -> list[int]:
         run = asyncio.create_task(laboratory.sandbox.run("load", laboratory.upload, b""))
-        while not (started := children_of(os.getpid())):
+        while not (started := laboratory.children()):
             await asyncio.wait([run], timeout=0.01)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -172,29 +210,29 @@ def test_a_cancelled_run_leaves_no_child(laboratory: Laboratory) -> None:
 ORPHANING = """
 import asyncio, sys
 from pathlib import Path
-from serval.conversion.children import Child, Limits
+from serval.conversion.sandbox import Limits, Sandbox
 
 async def main():
     root, tasks, upload = map(Path, sys.argv[1:])
-    child = Child(python=sys.executable, root=root, task="load", tasks=tasks, limits=Limits(), is_required=True)
-    await child.ready()
-    child.hand(upload, b"")
-    print(child.pid, flush=True)
-    await child.ended()
+    sandbox = Sandbox(
+        python=sys.executable, root=root, limits=Limits(), allow_unconfined=False, max_children=1, tasks=tasks
+    )
+    await sandbox.run("load", upload, b"")
 
 asyncio.run(main())
 """
 
 
-def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
+def test_children_and_their_template_die_with_their_parent(tmp_path: Path) -> None:
     upload = tmp_path / "upload"
     upload.write_bytes(SLEEP)
     arguments = [sys.executable, "-c", ORPHANING, str(tmp_path), str(TASKS), str(upload)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
+    with subprocess.Popen(arguments) as parent:
+        while not (started := children_of(parent.pid)):
+            assert parent.poll() is None
+        template = template_of(parent.pid)
         parent.kill()
-    assert wait_for_end(child, 5)
+    assert all(wait_for_end(pid, 5) for pid in (*started, template))
 
 
 def test_a_child_that_can_not_start_says_why(laboratory: Laboratory, tmp_path: Path) -> None:
@@ -205,29 +243,18 @@ def test_a_child_that_can_not_start_says_why(laboratory: Laboratory, tmp_path: P
         laboratory.run("load")
 
 
-def test_a_thread_that_an_import_left_running_is_confined_too(laboratory: Laboratory, tmp_path: Path) -> None:
+def test_a_thread_that_an_import_left_running_is_told_of(laboratory: Laboratory, tmp_path: Path) -> None:
     threaded = tmp_path / "threaded.py"
     threaded.write_text("""
-import queue, threading
+import threading
 
-asked, told = queue.SimpleQueue(), queue.SimpleQueue()
-
-def serve():
-    asked.get()
-    try: told.put(open("/etc/passwd").read())
-    except OSError as error: told.put(str(error))
-
-threading.Thread(target=serve, daemon=True).start()
-
-def ask(upload, request):
-    asked.put(1)
-    return told.get().encode()
-
-TASKS = {"ask": ask}
-def preload(task): pass
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+TASKS = {}
+def preload(): pass
 """)
     laboratory.sandbox = laboratory.make(LIMITS, tasks=threaded)
-    assert b"Permission denied" in laboratory.run("ask")
+    with pytest.raises(Unavailable, match="2 threads run after the imports"):
+        laboratory.run("echo")
 
 
 def test_this_kernel_confines() -> None:
