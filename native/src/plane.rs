@@ -558,8 +558,12 @@ impl DataPlane {
         Ok(self.0.rates.share()?)
     }
 
-    fn divide_rates(&self, replicas: u64) {
-        self.0.rates.divide(replicas);
+    fn set_replicas(&self, replicas: u64) {
+        self.0.rates.set_replicas(replicas);
+    }
+
+    fn divide_rates(&self) {
+        self.0.rates.divide();
     }
 
     fn wanted_leases(&self) -> Vec<(String, u64, u64, u64)> {

@@ -2,7 +2,7 @@
 //!
 //! By itself an account follows the generic cell rate algorithm (ITU-T I.371, annex A: virtual scheduling). Among replicas that
 //! algorithm runs in Redis, for all of them; an account here then holds a few tokens that Redis has granted, asks for more before they
-//! are used up, and may use some that are not granted yet, so that no request waits for Redis.
+//! are used up, and may use its part of what Redis has left before that is granted, so that no request waits for Redis.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -10,6 +10,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
 
 use crate::clock::monotonic_nanoseconds;
 use crate::error::{Code, Fault, Refusal};
@@ -64,6 +66,9 @@ pub struct Account {
     /// `kind:id/seconds`: a subject has an account for each of its windows.
     pub name: Box<str>,
     pub rate: Rate,
+    /// What is limited, as the header `RateLimit-Policy` tells it, and the count in it.
+    pub told: Bytes,
+    pub told_limit: Bytes,
     /// When the next request would come if they came evenly; on the monotonic clock, as the times below. Of an account that lives on
     /// leases: as Redis has said last, of the requests to all replicas.
     arrival: AtomicU64,
@@ -98,8 +103,10 @@ pub struct Ledger {
     accounts: Mutex<HashMap<Box<str>, Arc<Account>>>,
     bell: OnceLock<Bell>,
     asking: Mutex<Vec<Arc<Account>>>,
-    /// Among how many replicas the rates are divided, because Redis grants no leases; 0: they are not.
-    divided: AtomicU64,
+    /// Each replica has its part of the rates, because Redis grants no leases.
+    is_divided: AtomicBool,
+    /// How many replicas there are, as far as is known; 0: this one.
+    replicas: AtomicU64,
 }
 
 /// Wakes the event loop, which talks to Redis.
@@ -163,7 +170,7 @@ impl Ledger {
     fn peek_at(&self, accounts: &[Arc<Account>], now: u64) -> Result<(), Refusal> {
         accounts.iter().try_for_each(|account| {
             let allowed = if self.is_leased() {
-                let allowed = account.tokens_left(now);
+                let allowed = account.tokens_left(now, self.pace(account), self.replicas());
                 if allowed.is_err() {
                     self.ask(account, now); // or a front that only peeks would refuse for ever
                 }
@@ -180,7 +187,7 @@ impl Ledger {
         if !self.is_leased() {
             return account.arrive(now, pace).map(|arrival| pace.free(now, arrival));
         }
-        let taken = account.take(now);
+        let taken = account.take(now, pace, self.replicas());
         if taken.is_err() || account.tokens.load(Ordering::Relaxed) <= account.low_tide() {
             self.ask(account, now);
         }
@@ -199,15 +206,17 @@ impl Ledger {
 
     /// Whether accounts live on leases: rates are shared, and Redis is there to grant them.
     fn is_leased(&self) -> bool {
-        self.bell.get().is_some() && self.divided.load(Ordering::Relaxed) == 0
+        self.bell.get().is_some() && !self.is_divided.load(Ordering::Relaxed)
     }
 
     fn pace(&self, account: &Account) -> Pace {
         let (interval, burst) = (account.rate.interval_nanoseconds(), account.rate.burst());
-        match self.divided.load(Ordering::Relaxed) {
-            0 | 1 => Pace { interval, burst },
-            replicas => Pace { interval: interval * replicas, burst: (burst / replicas).max(1) },
-        }
+        let replicas = if self.is_divided.load(Ordering::Relaxed) { self.replicas() } else { 1 };
+        Pace { interval: interval * replicas, burst: (burst / replicas).max(1) }
+    }
+
+    fn replicas(&self) -> u64 {
+        self.replicas.load(Ordering::Relaxed).max(1)
     }
 
     fn ask(&self, account: &Arc<Account>, now: u64) {
@@ -229,9 +238,14 @@ impl Ledger {
         self.bell.get().map(|bell| bell.receiver.as_raw_fd()).ok_or_else(|| Fault::argument("rates are not shared"))
     }
 
-    /// Until a lease is granted each of so many replicas takes its part: Redis is away.
-    pub fn divide(&self, replicas: u64) {
-        self.divided.store(replicas.max(1), Ordering::Relaxed);
+    /// Until a lease is granted each replica takes its part: Redis is away.
+    pub fn divide(&self) {
+        self.is_divided.store(true, Ordering::Relaxed);
+    }
+
+    /// So many replicas share the rates, this one among them.
+    pub fn set_replicas(&self, replicas: u64) {
+        self.replicas.store(replicas, Ordering::Relaxed);
     }
 
     /// What has been asked for and not been granted yet.
@@ -245,12 +259,16 @@ impl Ledger {
     /// Redis has granted some tokens, or none. `ahead_nanoseconds`: from now to when the next request to any replica would come if all
     /// came evenly.
     pub fn grant(&self, name: &str, tokens: u32, ahead_nanoseconds: u64) {
-        self.divided.store(0, Ordering::Relaxed);
+        self.grant_at(name, tokens, ahead_nanoseconds, monotonic_nanoseconds());
+    }
+
+    fn grant_at(&self, name: &str, tokens: u32, ahead_nanoseconds: u64, now: u64) {
+        self.is_divided.store(false, Ordering::Relaxed);
         let mut asking = lock(&self.asking);
         asking.retain(|account| {
             let is_granted = *account.name == *name;
             if is_granted {
-                account.grant(monotonic_nanoseconds(), tokens, ahead_nanoseconds);
+                account.grant(now, tokens, ahead_nanoseconds);
             }
             !is_granted
         });
@@ -272,12 +290,15 @@ impl Pace {
 impl Account {
     fn new(name: &str, rate: Rate) -> Self {
         let (arrival, tokens, has_asked, next) = Default::default();
-        Self { name: name.into(), rate, arrival, tokens, has_asked, next }
+        let policy = format!("\"{}\";q=", kind_of(name));
+        let told = Bytes::from(format!("{policy}{};w={}", rate.count, rate.seconds));
+        let told_limit = told.slice(policy.len()..policy.len() + rate.count.to_string().len());
+        Self { name: name.into(), rate, told, told_limit, arrival, tokens, has_asked, next }
     }
 
     /// The kind of its subject.
     pub fn policy(&self) -> &str {
-        self.name.split_once(':').map_or(&*self.name, |(kind, _)| kind)
+        kind_of(&self.name)
     }
 
     /// When requests that came evenly would be at, if one more may come now; else how long it has to wait.
@@ -305,22 +326,35 @@ impl Account {
     }
 
     /// Use a token; how many are left.
-    fn take(&self, now: u64) -> Result<i64, u64> {
-        let one_less = |tokens| (tokens > -self.lease()).then(|| tokens - 1);
+    fn take(&self, now: u64, pace: Pace, replicas: u64) -> Result<i64, u64> {
+        let one_less = |tokens| self.may_use(tokens, now, pace, replicas).then(|| tokens - 1);
         let taken = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         taken.map(|before| before - 1).map_err(|_| self.wait(now))
     }
 
-    fn tokens_left(&self, now: u64) -> Result<(), u64> {
-        if self.tokens.load(Ordering::Relaxed) > -self.lease() { Ok(()) } else { Err(self.wait(now)) }
+    fn tokens_left(&self, now: u64, pace: Pace, replicas: u64) -> Result<(), u64> {
+        if self.may_use(self.tokens.load(Ordering::Relaxed), now, pace, replicas) { Ok(()) } else { Err(self.wait(now)) }
+    }
+
+    /// Whether one more may be used where there are so many tokens.
+    fn may_use(&self, tokens: i64, now: u64, pace: Pace, replicas: u64) -> bool {
+        tokens > 0 || tokens > -self.credit(pace.free(now, self.arrival.load(Ordering::Relaxed)), replicas)
+    }
+
+    /// Tokens that may be used before Redis, which has so many left, grants them: a lease, or this replica's part of them. Of a rate that
+    /// may be used up at once not more than there are; a faster one is better exceeded by a lease than held up by a slow answer.
+    fn credit(&self, left: u64, replicas: u64) -> i64 {
+        let lease = self.rate.lease();
+        let lease = if self.rate.seconds >= WHOLE_BURST_SECONDS { lease.min(left) } else { lease };
+        lease.max(left.div_ceil(replicas)).cast_signed()
     }
 
     fn grant(&self, now: u64, tokens: u32, ahead_nanoseconds: u64) {
         let (interval, burst) = (self.rate.interval_nanoseconds(), self.rate.burst());
         let wait_nanoseconds = (ahead_nanoseconds + interval).saturating_sub(burst * interval);
-        self.tokens.fetch_add(tokens.into(), Ordering::Relaxed);
         self.arrival.store(now + ahead_nanoseconds, Ordering::Relaxed);
         self.next.store(now + wait_nanoseconds, Ordering::Relaxed);
+        self.tokens.fetch_add(tokens.into(), Ordering::Relaxed);
         self.has_asked.store(false, Ordering::Relaxed);
     }
 
@@ -367,6 +401,10 @@ impl Bell {
             let _ = (&self.sender).write(&[0]);
         }
     }
+}
+
+fn kind_of(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(kind, _)| kind)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -593,12 +631,28 @@ mod tests {
         for used in 1..=10 {
             assert_eq!(told(ledger.charge_at(&account, now)).1, 100 - used);
         }
-        assert!(ledger.charge_at(&account, now).is_err());
         // Twenty tokens of which another server's requests leave Redis seventy.
-        ledger.grant("user:1/60", 20, 30 * 600 * MILLISECOND);
-        assert_eq!(told(ledger.charge_at(&account, monotonic_nanoseconds())).1, 70 + 9);
+        ledger.grant_at("user:1/60", 20, 30 * 600 * MILLISECOND, now);
+        assert_eq!(told(ledger.charge_at(&account, now)).1, 70 + 9);
         ledger.refund(&account);
-        assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(monotonic_nanoseconds(), 500)), 20);
+        assert_eq!(told(ledger.charge_at(&account, now)).1, 70 + 9);
+    }
+
+    #[test]
+    fn a_replica_may_use_its_part_of_what_redis_has_left_before_it_is_granted() {
+        for (replicas, part) in [(0, 100), (1, 100), (2, 50), (3, 34), (50, 10)] {
+            let ledger = Ledger::default();
+            ledger.share().unwrap();
+            ledger.set_replicas(replicas);
+            let account = [ledger.account("user:1", Rate { count: 100, seconds: 60 })];
+            let now = monotonic_nanoseconds();
+            assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(now, 500)), part);
+            assert_eq!(ledger.wanted()[0].tokens, 10 + u64::try_from(part).unwrap());
+            // All that was used has been granted, and nothing is left; a minute later everything is.
+            ledger.grant_at("user:1/60", part.try_into().unwrap(), 60 * NANOSECONDS, now);
+            assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(now, 500)), 0);
+            assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(now + 60 * NANOSECONDS, 500)), part);
+        }
     }
 
     #[test]
@@ -615,7 +669,8 @@ mod tests {
     fn without_redis_a_replica_takes_its_part_until_a_lease_comes() {
         let (ledger, account) = shared();
         admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 500));
-        ledger.divide(3);
+        ledger.set_replicas(3);
+        ledger.divide();
         let per_second = admitted(&ledger, &account, (0..10_000).map(|tick| NANOSECONDS + tick * NANOSECONDS / 10_000));
         assert_eq!(per_second, 1000 + 32); // a third of the rate, and of the burst
         assert_eq!(ledger.wanted().len(), 1);
@@ -624,17 +679,18 @@ mod tests {
     }
 
     #[test]
-    fn replicas_exceed_a_rate_by_two_leases_each_at_most() {
+    fn replicas_exceed_a_rate_by_two_leases_each_or_a_burst_at_most() {
         for rate in [THREE_THOUSAND, Rate { count: 100, seconds: 60 }, Rate { count: 5, seconds: 900 }] {
             let redis = Ledger::default();
             let common = [redis.account("user:1", rate)];
             let replicas = [(); 3].map(|()| {
                 let ledger = Ledger::default();
                 ledger.share().unwrap();
+                ledger.set_replicas(3);
                 let account = [ledger.account("user:1", rate)];
                 (ledger, account)
             });
-            let start = monotonic_nanoseconds() + 3600 * NANOSECONDS; // later than whatever a grant defers
+            let start = NANOSECONDS;
             let (mut now, mut through) = (start, 0);
             for number in numbers(5).take(20_000) {
                 now += number % (rate.interval_nanoseconds() / 2);
@@ -644,12 +700,14 @@ mod tests {
                     for (ledger, _) in &replicas {
                         for wanted in ledger.wanted() {
                             let granted = (0..wanted.tokens).take_while(|_| redis.charge_at(&common, now).is_ok()).count();
-                            ledger.grant(&wanted.account, granted.try_into().unwrap(), 0);
+                            let ahead = common[0].arrival.load(Ordering::Relaxed).saturating_sub(now);
+                            ledger.grant_at(&wanted.account, granted.try_into().unwrap(), ahead, now);
                         }
                     }
                 }
                 let even = (now - start) / rate.interval_nanoseconds();
-                assert!(through <= even + rate.burst() + 3 * 2 * rate.lease(), "{rate:?}: {through} of {even}");
+                let beyond = rate.burst().max(3 * 2 * rate.lease());
+                assert!(through <= even + rate.burst() + beyond, "{rate:?}: {through} of {even}");
             }
             assert!(through >= (now - start) / rate.interval_nanoseconds(), "{rate:?}");
         }

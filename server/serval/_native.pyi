@@ -311,8 +311,11 @@ class DataPlane:
     def share_rates(self) -> int:
         """From now on rates are shared among replicas by leases. Returns a descriptor that becomes readable when leases are wanted."""
 
-    def divide_rates(self, replicas: int) -> None:
-        """Redis grants no leases: until one is granted let the part of one among `replicas` through."""
+    def set_replicas(self, replicas: int) -> None:
+        """So many replicas share the rates, this one among them."""
+
+    def divide_rates(self) -> None:
+        """Redis grants no leases: until one is granted let the part of one replica through."""
 
     def wanted_leases(self) -> list[tuple[str, int, int, int]]:
         """(account, nanoseconds between two, burst, tokens wanted) of each lease that was asked for and not granted yet.

@@ -76,11 +76,12 @@ class Leases:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            self._plane.set_replicas(self._bell.replicas)
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self._refill()
             except (RedisError, OSError) as error:  # a timeout is an OSError
-                self._plane.divide_rates(self._bell.replicas)
+                self._plane.divide_rates()
                 self._failures.inc()
                 if not self._is_away:
                     self._log.warning("rates_are_divided", replicas=self._bell.replicas, reason=str(error) or "Redis does not answer")

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,6 @@ from replicas import ROW, Replicas, constant, replicas
 KEYS = "/api/v1/api-keys"
 PREDICT = "/api/v1/predict/limited"
 PATIENCE_SECONDS = 20.0
-LEASE = 1
-"""What a server that shares its rates with others may let through beyond one."""
 PLANS = {"default": {"monthly_quota": 4, "predict_rate": "1000/s"}}
 Headers = dict[str, str]
 
@@ -81,13 +80,18 @@ def test_a_key_without_a_quota_predicts_as_it_likes_and_one_for_nothing_never(li
     assert asked(limited, nothing, 2) == [429, 429]
 
 
+@pytest.mark.parametrize("count", [5, 60])
+def test_a_rate_by_the_minute_or_longer_may_be_used_up_at_once(limited: Client, count: int) -> None:
+    _, own = make(limited, predict_rate=f"{count}/day")
+    with ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(lambda _: asked(limited, own, 1)[0], range(count)))
+    assert statuses == [200] * count
+    assert asked(limited, own, 3) == [429] * 3
+
+
 def test_a_rate_of_a_key_holds_beside_that_of_others(limited: Client) -> None:
-    """A server that shares its rates may refuse at first, for as long as it waits for a lease."""
     _, own = make(limited, predict_rate="5/day")
-    statuses: list[int] = []
-    eventually(lambda: statuses.extend(asked(limited, own, 1)) or statuses.count(200) == 5)
-    statuses += asked(limited, own, 10)
-    assert statuses.count(200) <= 5 + LEASE
+    assert asked(limited, own, 7) == [200] * 5 + [429] * 2
     refused = limited.predict("limited", ROW, headers=own)
     assert refused.status_code == 429
     assert refused.headers["ratelimit-policy"] == '"key";q=5;w=86400'
