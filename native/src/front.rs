@@ -1,6 +1,5 @@
 //! A request on the public port: answered here, refused from the closed list, or forwarded to the app.
 
-use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,21 +26,15 @@ use crate::history::Door;
 use crate::http2;
 use crate::ids::new_id;
 use crate::metrics::Counter;
-use crate::rates::RateState;
+use crate::tell;
 use crate::templates::{REQUEST_ID, Templates};
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// On what comes over TLS: for a year, ask this host in no other way (`serval.http` says so of what the app answers).
 const STRICT_TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=31536000");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
-const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
-const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// A body of a refused request that is still read, and for how long.
 const THROWN_AWAY_BYTES: u64 = 64 * 1024;
@@ -183,7 +176,7 @@ impl Front {
                     return Ok(unread(body, self.refused(&refusal, headers)).await);
                 }
             }
-            Look::Unknown => return Ok(unread(body, self.refuse("unknown_key", &[], headers)).await),
+            Look::Unknown => return Ok(unread(body, self.refuse(predict.unknown, &[], headers)).await),
             // For the app to look up or to explain: before the body is read, so that it may refuse without it.
             _ => return Err(Left::Forward(Unread::Stream(body), None)),
         }
@@ -219,28 +212,15 @@ impl Front {
 
     fn answered(&self, answer: Answer, request: &HeaderMap) -> Response<Sent> {
         self.counters.answered.add(1);
-        let times = answer.times;
-        let mut timing = String::with_capacity(64);
-        // Writing to a String never fails.
-        let _ = write!(
-            timing,
-            "parse;dur={:.3}, cache;dur={:.3}, queue;dur={:.3}, infer;dur={:.3}",
-            times.parse_seconds * 1e3,
-            times.cache_seconds * 1e3,
-            times.queue_seconds * 1e3,
-            times.infer_seconds * 1e3
-        );
         let mut response = Response::new(Sent::Whole(answer.body.into()));
         let headers = response.headers_mut();
         headers.reserve(if answer.rate.is_some() { 13 } else { 8 });
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(MODEL_VERSION, answer.target.number.into());
         headers.insert(CACHE, HeaderValue::from_static(answer.cache));
-        if let Ok(timing) = HeaderValue::try_from(timing) {
-            headers.insert(SERVER_TIMING, timing);
-        }
+        tell::insert_times(headers, answer.times);
         if let Some(rate) = &answer.rate {
-            insert_rate(headers, rate);
+            tell::insert_rate(headers, rate);
         }
         insert_request_id(headers, &request_id(request));
         response
@@ -413,22 +393,6 @@ impl Drop for Buffered<'_> {
 
 fn request_id(request: &HeaderMap) -> String {
     head::request_id(request).map_or_else(|| new_id("req_"), str::to_owned)
-}
-
-/// As `serval.http.limits.limit_headers` writes them.
-fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
-    let RateState { account, remaining, reset_seconds } = rate;
-    let (policy, limit) = (account.policy(), account.rate.count);
-    // The kind of a subject is a word of ours, so these are values of headers.
-    if let Ok(value) = HeaderValue::try_from(format!("\"{policy}\";q={limit};w={}", account.rate.seconds)) {
-        headers.insert(RATE_LIMIT_POLICY, value);
-    }
-    if let Ok(value) = HeaderValue::try_from(format!("\"{policy}\";r={remaining};t={reset_seconds}")) {
-        headers.insert(RATE_LIMIT, value);
-    }
-    headers.insert(RATE_LIMIT_LIMIT, limit.into());
-    headers.insert(RATE_LIMIT_REMAINING, (*remaining).into());
-    headers.insert(RATE_LIMIT_RESET, (*reset_seconds).into());
 }
 
 fn insert_request_id(headers: &mut HeaderMap, id: &str) {

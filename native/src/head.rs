@@ -37,6 +37,8 @@ pub enum Head<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Predict<'a> {
     pub caller: Digest,
+    /// Which refusal says that nobody has this credential.
+    pub unknown: &'static str,
     pub is_short: bool,
     /// From the path: an id, a name or `owner/name`.
     pub model: Option<&'a str>,
@@ -89,6 +91,7 @@ fn predict(parts: &Parts) -> Option<Head<'_>> {
     let model = path(parts.uri.path())?;
     let mut predict = Predict {
         caller: [0; 32],
+        unknown: "",
         is_short: model.is_empty(),
         model: (!model.is_empty()).then_some(model),
         version: None,
@@ -103,8 +106,8 @@ fn predict(parts: &Parts) -> Option<Head<'_>> {
     (is_chunked != predict.length.is_some() || parts.version == Version::HTTP_2).then_some(())?;
     (is_hosted || parts.version == Version::HTTP_10).then_some(())?;
     Some(match caller(credential)? {
-        Ok(digest) => {
-            predict.caller = digest;
+        Ok((digest, unknown)) => {
+            (predict.caller, predict.unknown) = (digest, unknown);
             Head::Predict(predict)
         }
         Err(nobody) => Head::Nobody(nobody),
@@ -223,9 +226,9 @@ fn asks_no_cache(value: &[u8]) -> Option<bool> {
     is_plain.then(|| names.any(|name| name.eq_ignore_ascii_case(b"no-cache")))
 }
 
-/// The digest of the key or access token, or the name of the refusal: what `serval.auth.credentials.presented` says of it.
-/// None where that knows more letters and spaces than ASCII has.
-fn caller(credential: Option<Credential<'_>>) -> Option<Result<Digest, &'static str>> {
+/// The digest of the key or access token with the refusal for where it opens nothing, or that for what is neither: what
+/// `serval.auth.credentials.presented` says of it. None where that knows more letters and spaces than ASCII has.
+fn caller(credential: Option<Credential<'_>>) -> Option<Result<(Digest, &'static str), &'static str>> {
     let (key, may_be_token) = match credential {
         None => return Some(Err("no_key")),
         Some(Credential::Key(key)) => (key.trim_ascii(), false),
@@ -237,8 +240,14 @@ fn caller(credential: Option<Credential<'_>>) -> Option<Result<Digest, &'static 
             (key.trim_ascii(), true)
         }
     };
-    let is_credential = is_key(key) || (may_be_token && is_token(key));
-    key.is_ascii().then(|| if is_credential { Ok(Sha256::digest(key).into()) } else { Err("not_a_key") })
+    let unknown = if is_key(key) {
+        Ok("unknown_key")
+    } else if may_be_token && is_token(key) {
+        Ok("unknown_token")
+    } else {
+        Err("not_a_key")
+    };
+    key.is_ascii().then(|| unknown.map(|unknown| (Sha256::digest(key).into(), unknown)))
 }
 
 /// Whether it looks like a signed JSON Web Token (RFC 7515, 7.1); what it is worth is known of its digest, or to the app.

@@ -35,6 +35,7 @@ mod rows;
 mod runtime;
 mod seal;
 mod signature;
+mod tell;
 mod templates;
 mod tls;
 mod turns;

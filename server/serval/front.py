@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from serval.auth.credentials import presented
+from serval.auth.tokens import not_valid
 from serval.data_plane import DataPlane, Front, FrontLimits
 from serval.errors import BadRequest, CannotStart, ServalError, TooLarge, TooSlow, Unavailable
 from serval.http.probes import LIVE
@@ -100,6 +101,7 @@ def _own_refusals(settings: Settings) -> dict[str, ServalError]:
         "not_bearer": _raised(lambda: presented([(b"authorization", b"Basic")])),
         "not_a_key": _raised(lambda: presented([(b"x-api-key", b"none")])),
         "unknown_key": unknown_key(),
+        "unknown_token": not_valid(),
         "too_large": TooLarge("The body is larger than this route takes."),
         "too_slow": TooSlow(f"The body did not arrive within {settings.body_timeout_seconds:g} s (`body_timeout_seconds`)."),
         "no_room": Unavailable("The server holds as many bodies as it may (`max_buffered_bytes`): try again in a second."),

@@ -29,7 +29,7 @@ def b64(part: object) -> str:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server whose database the tests may write into."""
-    with serving(tmp_path_factory.mktemp("serval") / "data", {"SERVAL_CONVERT_SPARES": "false"}) as client:
+    with serving(tmp_path_factory.mktemp("serval") / "data", {"SERVAL_CONVERT_PRELOAD": "false"}) as client:
         yield client
 
 
@@ -91,7 +91,7 @@ def test_a_token_that_was_not_made_here_opens_nothing(server: Client) -> None:
         answer = httpx2.get(f"{server.url}{ME}", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 401, wrong
         prediction = httpx2.post(f"{server.url}/predict", json={}, headers={"Authorization": f"Bearer {token}"})
-        assert prediction.status_code == 401, wrong
+        assert (prediction.status_code, prediction.json()["detail"]) == (401, answer.json()["detail"]), wrong
 
 
 @pytest.mark.parametrize("claims", [{"sid": None}, {"sid": 7}, {"sub": 7}, {"iss": "other"}, {"exp": 1}, {"exp": "soon"}, {"iat": 2**40}])
@@ -111,7 +111,7 @@ def encode_loosely(claims: dict[str, Any], secret: bytes, kid: str) -> str:
 
 
 def test_an_access_token_ends_with_its_time(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", {"SERVAL_ACCESS_TOKEN_MINUTES": "0.01", "SERVAL_CONVERT_SPARES": "false"}) as server:
+    with serving(tmp_path / "data", {"SERVAL_ACCESS_TOKEN_MINUTES": "0.01", "SERVAL_CONVERT_PRELOAD": "false"}) as server:
         email = new_email()
         assert register(server, email=email).status_code == 201
         token = log_in(server, email)["access_token"]
@@ -137,7 +137,7 @@ def test_keys_that_sign_change_without_logging_anybody_out(server: Client) -> No
 
 
 def test_a_key_that_signs_is_made_on_the_first_start_and_kept(tmp_path: Path) -> None:
-    settings = {"SERVAL_CONVERT_SPARES": "false"}
+    settings = {"SERVAL_CONVERT_PRELOAD": "false"}
     with serving(tmp_path / "data", settings) as server:
         who = person(server)
     with serving(tmp_path / "data", settings) as server:
@@ -263,6 +263,6 @@ def test_a_header_speaks_louder_than_a_cookie(server: Client, browser: tuple[htt
 def test_registration_is_closed_where_others_could_come(
     tmp_path: Path, settings: dict[str, str], headers: dict[str, str], status: int
 ) -> None:
-    with serving(tmp_path / "data", {"SERVAL_CONVERT_SPARES": "false"} | settings) as server, anybody(server) as http:
+    with serving(tmp_path / "data", {"SERVAL_CONVERT_PRELOAD": "false"} | settings) as server, anybody(server) as http:
         answer = http.post("/api/v1/auth/register", json={"email": new_email(), "password": PASSWORD}, headers=headers)
     assert answer.status_code == status, answer.text

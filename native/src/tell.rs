@@ -1,0 +1,97 @@
+//! What an answer tells in its headers: how long its parts took, and what is left of the caller's rate.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::answer::Times;
+use crate::rates::RateState;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// As W3C's Server Timing has it, in milliseconds; `predictions/routes.py` writes the same.
+pub fn insert_times(headers: &mut HeaderMap, times: Times) {
+    let mut text = String::with_capacity(96);
+    let Times { parse_seconds, cache_seconds, queue_seconds, infer_seconds, .. } = times;
+    let stages = [("parse", parse_seconds), (", cache", cache_seconds), (", queue", queue_seconds), (", infer", infer_seconds)];
+    for (stage, seconds) in stages {
+        // Whole numbers are written several times as fast as fractions.
+        let microseconds = rounded(seconds * 1e6);
+        let _ = write!(text, "{stage};dur={}.{:03}", microseconds / 1000, microseconds % 1000);
+    }
+    insert(headers, SERVER_TIMING, text.into());
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no request lasts so long, or less than nothing")]
+fn rounded(number: f64) -> u64 {
+    number.round() as u64
+}
+
+/// As `serval.auth.rates.limit_headers` writes them. What older clients read are parts of the other two, so no text is made for it.
+pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
+    let RateState { account, remaining, reset_seconds } = rate;
+    let mut text = String::with_capacity(64);
+    let _ = write!(text, "\"{}\";r=", account.policy());
+    let left = text.len();
+    let _ = write!(text, "{remaining}");
+    let after = text.len();
+    let _ = write!(text, ";t={reset_seconds}");
+    let text = Bytes::from(text);
+    insert(headers, RATE_LIMIT_POLICY, account.told.clone());
+    insert(headers, RATE_LIMIT_LIMIT, account.told_limit.clone());
+    insert(headers, RATE_LIMIT_REMAINING, text.slice(left..after));
+    insert(headers, RATE_LIMIT_RESET, text.slice(after + ";t=".len()..));
+    insert(headers, RATE_LIMIT, text);
+}
+
+/// These are words and numbers of ours, so always values of headers.
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(text) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rates::{Ledger, Rate};
+
+    fn told(headers: &HeaderMap) -> Vec<(&str, &str)> {
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn times_are_milliseconds_with_three_decimals() {
+        let times =
+            Times { parse_seconds: 4.4e-6, cache_seconds: 0.0, queue_seconds: 0.012_345_6, infer_seconds: 61.0, encode_seconds: 1.0 };
+        let mut headers = HeaderMap::new();
+        insert_times(&mut headers, times);
+        let text = "parse;dur=0.004, cache;dur=0.000, queue;dur=12.346, infer;dur=61000.000";
+        assert_eq!(told(&headers), [("server-timing", text)]);
+    }
+
+    #[test]
+    fn a_rate_is_told_in_two_headers_and_in_their_parts() {
+        let account = Ledger::default().account("key:key_1", Rate { count: 1000, seconds: 60 });
+        let mut headers = HeaderMap::new();
+        insert_rate(&mut headers, &RateState { account, remaining: 999, reset_seconds: 1 });
+        let mut found = told(&headers);
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            [
+                ("ratelimit", "\"key\";r=999;t=1"),
+                ("ratelimit-limit", "1000"),
+                ("ratelimit-policy", "\"key\";q=1000;w=60"),
+                ("ratelimit-remaining", "999"),
+                ("ratelimit-reset", "1"),
+            ]
+        );
+    }
+}
