@@ -1,12 +1,13 @@
 """Accounts over HTTP: how they begin, log in, go on, end."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from client import Client
+from client import Client, serving
 from people import PASSWORD, anybody, key_of, log_in, new_email, person, register
 
 
@@ -113,12 +114,19 @@ def test_a_failed_login_says_nothing_of_the_account_by_word_or_time(server: Clie
 def test_guessing_is_slowed_for_the_account_and_address_alone(server: Client) -> None:
     victim, other = person(server), person(server)
     began, guesses = time.monotonic(), 0
+
+    def guess(password: str) -> httpx2.Response:
+        return http.post("/api/v1/auth/login", json={"email": victim.email, "password": password})
+
     with anybody(server) as http:
-        while http.post("/api/v1/auth/login", json={"email": victim.email, "password": f"guess {guesses}"}).status_code == 401:
-            guesses += 1
-            assert guesses <= 13 + (time.monotonic() - began) / 6  # ten at once, one each six seconds, and what a replica lends
-        refused = http.post("/api/v1/auth/login", json={"email": victim.email, "password": PASSWORD})
-    assert guesses >= 9
+        for _ in range(3):  # a guess is let through every six seconds, which may be just now
+            while guess(f"guess {guesses}").status_code == 401:
+                guesses += 1
+                assert guesses <= 13 + (time.monotonic() - began) / 6  # ten at once, one each six seconds, and what a replica lends
+            assert guesses >= 10
+            refused = guess(PASSWORD)
+            if refused.status_code != 200:
+                break
     assert refused.status_code == 429
     assert int(refused.headers["retry-after"]) >= 1
     assert log_in(server, other.email)
@@ -243,9 +251,10 @@ def test_users_are_listed_in_pages_and_found_by_part_of_a_name(server: Client) -
         assert server.http.get("/api/v1/users", params={"search": nobody}).json()["items"] == []
 
 
-def test_the_last_administrator_stays_one(embedded_server: Client) -> None:
-    assert embedded_server.http.post("/api/v1/users/admin/disable").status_code == 409
-    assert embedded_server.http.patch("/api/v1/users/admin", json={"role": "user"}).status_code == 409
+def test_the_last_administrator_stays_one(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", {"SERVAL_CONVERT_PRELOAD": "false"}) as own:
+        assert own.http.post("/api/v1/users/admin/disable").status_code == 409
+        assert own.http.patch("/api/v1/users/admin", json={"role": "user"}).status_code == 409
 
 
 @pytest.mark.parametrize("text", ["' OR '1'='1", "admin'--", '"; DROP TABLE users; --', "\\", "%", "${jndi:x}"])

@@ -14,7 +14,7 @@ from serval.audit.service import AuditTrail, Wanted, actions_of
 from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller
 from serval.http.contract import JsonSchema, operation
-from serval.http.pagination import Limit, Since, Until
+from serval.http.pagination import Limit, Since, Until, cursor_of
 from serval.http.problems import keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest
 
@@ -36,10 +36,7 @@ OnSubject = Annotated[
     str | None, QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the thing")
 ]
 OfOutcome = Annotated[Outcome | None, QueryParameter(name="outcome", required=False, description="Whether it was done or refused")]
-Cursor = Annotated[
-    str | None,
-    QueryParameter(name="cursor", pattern="^aud_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
-]
+Cursor = Annotated[str | None, cursor_of("aud")]
 Format = Annotated[
     Literal["json", "csv"] | None, QueryParameter(name="format", required=False, description="Stands above the header `Accept`")
 ]

@@ -1,6 +1,5 @@
 """What a request presents to say who is calling: an API key, an access token, or the cookie of a login."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
@@ -8,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from serval.auth.keys import is_key
+from serval.auth.keys import digest, is_key
 from serval.errors import BadRequest, NotAuthenticated
 
 SECURE_PREFIX = "__Host-"
@@ -31,7 +30,7 @@ class Presented(msgspec.Struct, frozen=True):
     @property
     def digest(self) -> bytes:
         """SHA-256 (32 bytes), by which the data plane knows it."""
-        return hashlib.sha256(self.text.encode()).digest()
+        return digest(self.text)
 
 
 def presented(headers: Iterable[tuple[bytes, bytes]]) -> Presented:
@@ -58,7 +57,7 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> Presented:
     raise NotAuthenticated("This is not an API key of Serval, or it was cut: copy it again.")
 
 
-def cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the cookies of a request by name; names of headers are in lower case. What can not be read is none."""
     found: SimpleCookie = SimpleCookie()
     for name, value in headers:
@@ -72,7 +71,7 @@ def cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def cookie(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
     """Return a cookie of ours: the one that only HTTPS can have set, where there is one."""
-    found = cookies(headers)
+    found = _cookies(headers)
     return found.get(SECURE_PREFIX + name, found.get(name))
 
 

@@ -29,7 +29,7 @@ def visible_prefix(key: str) -> str:
 
 
 def digest(key: str) -> bytes:
-    """Return the SHA-256 of a key (32 bytes): what is stored. A key has 256 random bits, so no slow hash is needed."""
+    """Return the SHA-256 of what is presented (32 bytes): what is stored of a key. It has 256 random bits, so no slow hash is needed."""
     return hashlib.sha256(key.encode()).digest()
 
 

@@ -7,7 +7,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, cached_property
 from typing import TypeVar
 
 from pwdlib import PasswordHash
@@ -37,7 +37,11 @@ class Passwords:
         self._hasher = PasswordHash((Argon2Hasher(), BcryptHasher()))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="passwords")
         self._under_way = 0
-        self._nobodys = self._hasher.hash(secrets.token_urlsafe(16))
+
+    @cached_property
+    def _nobodys(self) -> str:
+        """A hash that no password has; made when it is first needed, on one of the threads."""
+        return self._hasher.hash(secrets.token_urlsafe(16))
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -71,9 +75,10 @@ class Passwords:
 
         `stored` None: nobody's, which takes as long. Raises Unavailable.
         """
-        return await self._on_a_thread(lambda: self._verify(_normal(password[: MAX_LENGTH + 1]), stored or self._nobodys))
+        return await self._on_a_thread(lambda: self._verify(_normal(password[: MAX_LENGTH + 1]), stored))
 
-    def _verify(self, password: str, stored: str) -> tuple[bool, str | None]:
+    def _verify(self, password: str, of_somebody: str | None) -> tuple[bool, str | None]:
+        stored = of_somebody or self._nobodys
         # What bcrypt leaves out was left out when the hash was made; the library refuses a longer one.
         known: str | bytes = password.encode()[:_BCRYPT_BYTES] if stored.startswith("$2") else password
         try:
@@ -82,7 +87,7 @@ class Passwords:
             return False, None
         if newer is not None and known is not password:  # that would be a hash of what bcrypt has seen of it
             newer = self._hasher.hash(password)
-        return is_right and stored is not self._nobodys, newer
+        return is_right and of_somebody is not None, newer
 
     def understands(self, stored: str) -> bool:
         """Whether a text is a hash that `verify` knows: Argon2 or bcrypt."""

@@ -1,7 +1,6 @@
 """Access tokens: JSON Web Tokens (RFC 7519) signed with HMAC-SHA-256 by one of several keys, which `kid` names."""
 
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jwt
@@ -42,11 +41,8 @@ def key_id_of(token: str) -> str:
     return kid
 
 
-def read(token: str, secrets_by_id: Mapping[str, bytes]) -> Claims:
-    """Return what a token says. Raises NotAuthenticated where any of it is not as `sign` makes it."""
-    secret = secrets_by_id.get(key_id_of(token))
-    if secret is None:
-        raise not_valid()
+def read(token: str, secret: bytes) -> Claims:
+    """Return what a token says. Raises NotAuthenticated where any of it is not as `sign` makes it with this secret."""
     try:
         claims: dict[str, Any] = jwt.decode(
             token, secret, algorithms=[ALGORITHM], issuer=ISSUER, leeway=_LEEWAY_SECONDS, options={"require": _REQUIRED}

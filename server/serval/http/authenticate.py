@@ -1,8 +1,10 @@
 """Who is calling and may they, found out before the body is read."""
 
+from typing import cast
+
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from serval.auth.caller import Caller, Origin
 from serval.auth.credentials import Presented, presented
@@ -11,6 +13,7 @@ from serval.auth.gate import Gate
 from serval.auth.permissions import Permission, permission_of
 from serval.auth.rates import rate_headers
 from serval.data_plane import RateState
+from serval.http.asgi import AsgiSend, Headers, with_headers
 from serval.http.observe import note
 from serval.http.problems import request_id_of
 
@@ -31,7 +34,7 @@ class Authenticate(ASGIMiddleware):
         method = str(scope.get("method"))
         permission = permission_of(method, scope["path_template"])
         rate = await self._admit(scope, method, permission)
-        await next_app(scope, receive, send if rate is None else telling(send, rate))
+        await next_app(scope, receive, send if rate is None else cast(Send, with_headers(cast(AsgiSend, send), _told(rate))))
 
     async def _admit(self, scope: Scope, method: str, permission: Permission) -> RateState | None:
         """Raises NotAuthenticated, NotPermitted, TooMany."""
@@ -53,16 +56,9 @@ class Authenticate(ASGIMiddleware):
             self._csrf.check(caller.session_id or "", f"{scope['scheme']}://{headers.get('host', '')}", headers)
 
 
-def telling(send: Send, rate: RateState) -> Send:
-    """Tell with the answer what is left of the caller's rate."""
-    headers = [(name.encode(), value.encode()) for name, value in rate_headers(rate).items()]
-
-    async def send_telling(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *headers]
-        await send(message)
-
-    return send_telling
+def _told(rate: RateState) -> Headers:
+    """What the answer says of what is left of the caller's rate."""
+    return [(name.encode(), value.encode()) for name, value in rate_headers(rate).items()]
 
 
 def origin_of(scope: Scope) -> Origin:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from serval.addresses import ANY_ORIGIN
 from serval.auth.rates import LIMIT_HEADERS
-from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
+from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend, Headers, with_headers
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 SENT = "Authorization, Content-Type, Idempotency-Key, Prefer, X-API-Key, X-CSRF-Token, X-Request-Id"
@@ -15,8 +15,6 @@ _OF_ANSWERS = (
 READ = ", ".join((*_OF_ANSWERS, *LIMIT_HEADERS))
 """Headers of answers that a page may read, beside the few that every page may."""
 REMEMBERED_SECONDS = 600
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class CrossOrigin:
@@ -39,7 +37,7 @@ class CrossOrigin:
             await send({"type": "http.response.start", "status": 204, "headers": [*granted, *_allowed()]})
             await send({"type": "http.response.body", "body": b""})
         else:
-            await self._app(scope, receive, _granting(send, granted))
+            await self._app(scope, receive, with_headers(send, granted))
 
     def _granted(self, origin: bytes | None) -> Headers:
         """What every answer says to a page of an origin; None: to whoever is no page of another origin."""
@@ -65,12 +63,3 @@ def _allowed() -> Headers:
 
 def _exposed() -> Headers:
     return [(b"access-control-expose-headers", READ.encode())]
-
-
-def _granting(send: AsgiSend, granted: Headers) -> AsgiSend:
-    async def send_granting(message: AsgiMap) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *granted]
-        await send(message)
-
-    return send_granting

@@ -214,6 +214,10 @@ def _problem_response(errors: list[type[ServalError]]) -> ResponseSpec:
     return ResponseSpec(Problem, generate_examples=False, description=f"{told}.", media_type=PROBLEM_MEDIA_TYPE)
 
 
+JSON_ERRORS = (UnreadableBody, TooLarge, UnsupportedContent)
+"""What a route answers too that takes a JSON body."""
+
+
 def keyed_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
     """`problem_responses` of a route that needs a credential: looking it up can fail too, and it may be used too often."""
     return problem_responses(BadRequest, NotAuthenticated, NotPermitted, *errors, TooMany, Unavailable)

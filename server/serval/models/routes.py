@@ -22,14 +22,13 @@ from serval.errors import (
     SchemaChanged,
     TooLarge,
     TooMany,
-    UnreadableBody,
     UnsupportedContent,
     UnsupportedKind,
     error_class,
 )
 from serval.http.contract import KEYED, operation
 from serval.http.observe import note
-from serval.http.problems import keyed_responses
+from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import HttpRequest, Name, VersionNumber
 from serval.models.access import DOWNLOAD
 from serval.models.conversions import Conversions
@@ -113,7 +112,7 @@ class ModelController(Controller):
     @patch(
         "/{model:str}",
         summary="Change a model's description, or how its answers are cached",
-        responses=keyed_responses(NotFound, TooLarge, UnreadableBody, UnsupportedContent),
+        responses=keyed_responses(NotFound, *JSON_ERRORS),
         operation_class=KEYED,
     )
     async def change_model(
@@ -200,7 +199,7 @@ class ModelController(Controller):
         "/{model:str}/versions/{number:int}/promote",
         summary="Make a version live",
         status_code=200,
-        responses=keyed_responses(NotFound, Conflict, SchemaChanged, TooLarge, UnreadableBody, UnsupportedContent),
+        responses=keyed_responses(NotFound, Conflict, SchemaChanged, *JSON_ERRORS),
         operation_class=operation(is_body_required=False),
     )
     async def promote(

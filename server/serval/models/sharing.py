@@ -75,7 +75,7 @@ class SharingService:
 
 async def _find_receiver(session: AsyncSession, model: Model, user: str) -> User:
     """Return who a model is to be shared with, by name or id. Raises NotFound, BadRequest."""
-    found = await session.scalar(select(User).where(User.id == user if user.startswith("usr_") else User.username == user))
+    found = await session.scalar(select(User).where(User.called(user)))
     if found is None:
         raise NotFound(f"There is no user `{user[:100]}` to share with; the name is the one before the `/` of their models.")
     if found.id == model.owner_id:

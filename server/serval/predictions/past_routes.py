@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 from serval.auth.caller import Caller
 from serval.errors import BadRequest, NotFound
 from serval.http.contract import KEYED
-from serval.http.pagination import Limit, Since, Until
+from serval.http.pagination import Limit, Since, Until, cursor_of
 from serval.http.problems import keyed_responses
 from serval.http.request import MAX_NUMBER, PLAIN_TEXT, HttpRequest, Name
 from serval.predictions.past import PastPredictions, Wanted
@@ -19,10 +19,7 @@ OfModel = Annotated[
     str | None, QueryParameter(name="model", pattern=PLAIN_TEXT, max_length=200, required=False, description="Id, name or `owner/name`")
 ]
 OfVersion = Annotated[int | None, QueryParameter(name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version")]
-Cursor = Annotated[
-    str | None,
-    QueryParameter(name="cursor", pattern="^prd_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
-]
+Cursor = Annotated[str | None, cursor_of("prd")]
 
 
 class PredictionController(Controller):

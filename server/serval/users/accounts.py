@@ -222,8 +222,7 @@ def _found(user: User | None, reference: str) -> User:
 
 
 async def _find(session: AsyncSession, reference: str, *, to_change: bool = False) -> User:
-    column = User.email if "@" in reference else User.id if reference.startswith("usr_") else User.username
-    query = select(User).where(column == (reference.lower() if "@" in reference else reference))
+    query = select(User).where(User.email == reference.lower() if "@" in reference else User.called(reference))
     return _found(await session.scalar(query.with_for_update() if to_change else query), reference)
 
 

@@ -8,11 +8,11 @@ from serval.addresses import is_loopback
 from serval.auth.caller import Caller
 from serval.auth.credentials import ACCESS_COOKIE, REFRESH_COOKIE, cookie, presented
 from serval.auth.csrf import Csrf
-from serval.errors import BadRequest, NameTaken, NotAuthenticated, NotPermitted, TooLarge, UnreadableBody, UnsupportedContent
+from serval.errors import BadRequest, NameTaken, NotAuthenticated, NotPermitted
 from serval.http.authenticate import origin_of
 from serval.http.contract import KEYED, PUBLIC
 from serval.http.cookies import login_cookies, no_cookies
-from serval.http.problems import keyed_responses
+from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import HttpRequest
 from serval.settings import Settings
 from serval.users.account_schemas import (
@@ -29,9 +29,7 @@ from serval.users.accounts import AccountService
 from serval.users.sessions import LoggedIn, SessionService
 from serval.users.signing import KeyRing
 
-_JSON_ERRORS = (UnreadableBody, TooLarge, UnsupportedContent)
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
-BODY_BYTES = 64 * 1024
 
 
 class AuthController(Controller):
@@ -39,9 +37,8 @@ class AuthController(Controller):
 
     path = "/api/v1/auth"
     tags = ("Accounts",)
-    request_max_body_size = BODY_BYTES
 
-    @post("/register", summary="Make an account", responses=keyed_responses(NotPermitted, NameTaken, *_JSON_ERRORS), operation_class=PUBLIC)
+    @post("/register", summary="Make an account", responses=keyed_responses(NameTaken, *JSON_ERRORS), operation_class=PUBLIC)
     async def register(
         self,
         request: HttpRequest,
@@ -60,7 +57,7 @@ class AuthController(Controller):
         "/login",
         summary="Log in by address or username",
         status_code=200,
-        responses=keyed_responses(NotPermitted, *_JSON_ERRORS),
+        responses=keyed_responses(*JSON_ERRORS),
         operation_class=PUBLIC,
     )
     async def login(
@@ -75,7 +72,7 @@ class AuthController(Controller):
         "/refresh",
         summary="Go on with a login: a refresh token for the next one and a new access token",
         status_code=200,
-        responses=keyed_responses(NotPermitted, *_JSON_ERRORS),
+        responses=keyed_responses(*JSON_ERRORS),
         operation_class=PUBLIC,
     )
     async def refresh(
@@ -95,7 +92,7 @@ class AuthController(Controller):
         "/logout",
         summary="End a login",
         status_code=204,
-        responses=keyed_responses(NotPermitted, *_JSON_ERRORS),
+        responses=keyed_responses(*JSON_ERRORS),
         operation_class=PUBLIC,
     )
     async def logout(
@@ -119,7 +116,7 @@ class AuthController(Controller):
     @post(
         "/signing-keys",
         summary="Sign access tokens with a new key",
-        responses=keyed_responses(NotPermitted, *_JSON_ERRORS),
+        responses=keyed_responses(*JSON_ERRORS),
         operation_class=KEYED,
     )
     async def rotate_signing_key(

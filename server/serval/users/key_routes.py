@@ -7,16 +7,13 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from serval.auth.caller import Caller
-from serval.errors import Conflict, NotFound, NotPermitted, TooLarge, UnreadableBody, UnsupportedContent
+from serval.errors import Conflict, NotFound
 from serval.http.contract import KEYED, operation
-from serval.http.pagination import Limit
-from serval.http.problems import keyed_responses
+from serval.http.pagination import Limit, cursor_of
+from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest, Name
 from serval.users.keys import KeyService
 from serval.users.schemas import OVERLAP_SECONDS, CreatedKey, KeyList, KeyView, NewKey, Rotation
-
-BODY_BYTES = 64 * 1024
-_JSON_ERRORS = (UnreadableBody, TooLarge, UnsupportedContent)
 
 OfUser = Annotated[
     str | None,
@@ -24,10 +21,7 @@ OfUser = Annotated[
         name="user", pattern=PLAIN_TEXT, max_length=100, required=False, description="For administrators: id or username of somebody else"
     ),
 ]
-Cursor = Annotated[
-    str | None,
-    QueryParameter(name="cursor", pattern="^key_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
-]
+Cursor = Annotated[str | None, cursor_of("key")]
 
 
 class ApiKeyController(Controller):
@@ -35,11 +29,10 @@ class ApiKeyController(Controller):
 
     path = "/api/v1/api-keys"
     tags = ("API keys",)
-    request_max_body_size = BODY_BYTES
 
     @get(
         summary="List your keys, newest first, expired and revoked ones too",
-        responses=keyed_responses(NotPermitted, NotFound),
+        responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
     async def list_keys(
@@ -56,13 +49,13 @@ class ApiKeyController(Controller):
         items = [KeyView.of(row, used) for row, used in found[:limit]]
         return KeyList(items, items[-1].id if len(found) > limit else None)
 
-    @get("/{key_id:str}", summary="Show a key", responses=keyed_responses(NotPermitted, NotFound), operation_class=KEYED)
+    @get("/{key_id:str}", summary="Show a key", responses=keyed_responses(NotFound), operation_class=KEYED)
     async def get_key(self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> KeyView:
         return KeyView.of(*await keys.get_key(caller, key_id))
 
     @post(
         summary="Make a key; it is shown this once",
-        responses=keyed_responses(NotPermitted, NotFound, *_JSON_ERRORS),
+        responses=keyed_responses(NotFound, *JSON_ERRORS),
         operation_class=KEYED,
     )
     async def create_key(self, data: JSONBody[NewKey], caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> CreatedKey:
@@ -71,7 +64,7 @@ class ApiKeyController(Controller):
     @post(
         "/{key_id:str}/rotate",
         summary="Make the key that takes over from one; it is shown this once, and the old one expires after an overlap",
-        responses=keyed_responses(NotPermitted, NotFound, Conflict, *_JSON_ERRORS),
+        responses=keyed_responses(NotFound, Conflict, *JSON_ERRORS),
         operation_class=operation(is_body_required=False),
     )
     async def rotate_key(
@@ -83,6 +76,6 @@ class ApiKeyController(Controller):
     ) -> CreatedKey:
         return CreatedKey.of(*await keys.rotate_key(caller, key_id, OVERLAP_SECONDS if data is None else data.overlap_seconds))
 
-    @delete("/{key_id:str}", summary="Revoke a key", responses=keyed_responses(NotPermitted, NotFound), operation_class=KEYED)
+    @delete("/{key_id:str}", summary="Revoke a key", responses=keyed_responses(NotFound), operation_class=KEYED)
     async def revoke_key(self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> None:
         await keys.revoke_key(caller, key_id)

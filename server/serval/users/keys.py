@@ -64,7 +64,7 @@ class KeyService:
     async def find_caller(self, presented: Presented, origin: Origin) -> Caller:
         """Return who presents a key. Raises NotAuthenticated."""
         at = now()
-        found = None if presented.kind == "token" or self._publisher.is_unknown(presented.digest) else await self._look_up(presented, at)
+        found = None if self._publisher.is_unknown(presented.digest) else await self._look_up(presented, at)
         if found is None:
             raise unknown_key()
         key, tier = found.row, found.row.user.subscription_tier
@@ -242,8 +242,7 @@ async def _whose(session: AsyncSession, caller: Caller, reference: str) -> str:
         return caller.user_id
     if not caller.is_admin:
         raise NotPermitted("Only administrators may see the keys of others.")
-    column = User.id if reference.startswith("usr_") else User.username
-    user_id = await session.scalar(select(User.id).where(column == reference))
+    user_id = await session.scalar(select(User.id).where(User.called(reference)))
     if user_id is None:
         raise NotFound(f"There is no user `{reference[:100]}`.")
     return user_id

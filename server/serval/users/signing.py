@@ -45,10 +45,15 @@ class KeyRing:
 
     async def read(self, token: str) -> Claims:
         """Return what an access token says. Raises NotAuthenticated, DatabaseAway."""
-        if tokens.key_id_of(token) not in self._secrets() and time.monotonic() - self._looked_at > PATIENCE_SECONDS:
+        key_id = tokens.key_id_of(token)
+        secret = self._secret(key_id)
+        if secret is None and time.monotonic() - self._looked_at > PATIENCE_SECONDS:
             async with self._lock:
                 await self._load()
-        return tokens.read(token, self._secrets())
+            secret = self._secret(key_id)
+        if secret is None:
+            raise tokens.not_valid()
+        return tokens.read(token, secret)
 
     async def replace(self, caller: Caller, *, forget_others: bool) -> str:
         """Let a new key sign from now on; return its id. `forget_others`: tokens signed so far are not valid any more."""
@@ -90,8 +95,8 @@ class KeyRing:
             self._keys = list(keys)
         self._looked_at = time.monotonic()
 
-    def _secrets(self) -> dict[str, bytes]:
-        return {key.id: key.secret for key in self._keys}
+    def _secret(self, key_id: str) -> bytes | None:
+        return next((key.secret for key in self._keys if key.id == key_id), None)
 
     def _forget(self) -> None:
         self._keys = []

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from serval.auth.caller import Role, Scope
@@ -28,6 +28,11 @@ class User(Table):
     created_at: Mapped[CreatedAt]
     last_login_at: Mapped[Moment | None]
     disabled_at: Mapped[Moment | None]
+
+    @classmethod
+    def called(cls, reference: str) -> ColumnElement[bool]:
+        """Of users: the one of an id or a username."""
+        return cls.id == reference if reference.startswith("usr_") else cls.username == reference
 
 
 class ApiKey(Table):

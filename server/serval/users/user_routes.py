@@ -8,9 +8,10 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from serval.auth.caller import Caller
-from serval.errors import BadRequest, Conflict, NameTaken, NotFound, TooLarge, UnreadableBody, UnsupportedContent
+from serval.errors import BadRequest, Conflict, NameTaken, NotFound
 from serval.http.contract import KEYED, operation
-from serval.http.problems import keyed_responses
+from serval.http.pagination import Limit, cursor_of
+from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest, Name
 from serval.users.account_schemas import (
     NewPassword,
@@ -23,17 +24,11 @@ from serval.users.account_schemas import (
     UserView,
 )
 from serval.users.accounts import AccountService
-from serval.users.auth_routes import BODY_BYTES
 
-_JSON_ERRORS = (UnreadableBody, TooLarge, UnsupportedContent)
 Search = Annotated[
     str | None, QueryParameter(name="search", pattern=PLAIN_TEXT, max_length=100, required=False, description="Part of a name or address")
 ]
-Cursor = Annotated[
-    str | None,
-    QueryParameter(name="cursor", pattern="^usr_[0-9A-Z]{26}$", required=False, description="`next` of the page before this one"),
-]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=500, required=False, description="Most users of one page")]
+Cursor = Annotated[str | None, cursor_of("usr")]
 
 
 class UserController(Controller):
@@ -41,13 +36,12 @@ class UserController(Controller):
 
     path = "/api/v1/users"
     tags = ("Accounts",)
-    request_max_body_size = BODY_BYTES
 
     @get("/me", summary="Who you are, as /api/v1/auth/me", responses=keyed_responses(), operation_class=KEYED)
     async def show_me(self, caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]) -> UserView:
         return UserView.of(await accounts.get(caller.user_id))
 
-    @patch("/me", summary="Change your name or address", responses=keyed_responses(NameTaken, *_JSON_ERRORS), operation_class=KEYED)
+    @patch("/me", summary="Change your name or address", responses=keyed_responses(NameTaken, *JSON_ERRORS), operation_class=KEYED)
     async def change_me(
         self, data: JSONBody[Profile], caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]
     ) -> UserView:
@@ -57,7 +51,7 @@ class UserController(Controller):
         "/me/password",
         summary="Change your password; your other logins end",
         status_code=204,
-        responses=keyed_responses(*_JSON_ERRORS),
+        responses=keyed_responses(*JSON_ERRORS),
         operation_class=KEYED,
     )
     async def change_password(
@@ -79,7 +73,7 @@ class UserController(Controller):
         items = [UserView.of(user) for user in found[:limit]]
         return UserList(items, items[-1].id if len(found) > limit else None)
 
-    @post(summary="Make an account for somebody", responses=keyed_responses(NameTaken, *_JSON_ERRORS), operation_class=KEYED)
+    @post(summary="Make an account for somebody", responses=keyed_responses(NameTaken, *JSON_ERRORS), operation_class=KEYED)
     async def create_user(
         self, data: JSONBody[NewUser], caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]
     ) -> UserView:
@@ -92,7 +86,7 @@ class UserController(Controller):
     @patch(
         "/{user:str}",
         summary="Change a user's role, plan, name or address",
-        responses=keyed_responses(NotFound, Conflict, NameTaken, *_JSON_ERRORS),
+        responses=keyed_responses(NotFound, Conflict, NameTaken, *JSON_ERRORS),
         operation_class=KEYED,
     )
     async def change_user(
@@ -124,7 +118,7 @@ class UserController(Controller):
         "/{user:str}/password",
         summary="Give a user another password, shown this once; their logins end",
         status_code=200,
-        responses=keyed_responses(NotFound, *_JSON_ERRORS),
+        responses=keyed_responses(NotFound, *JSON_ERRORS),
         operation_class=operation(is_body_required=False),
     )
     async def reset_password(
