@@ -101,7 +101,7 @@ Outcome = Done | Failed
 def main() -> None:
     template = msgspec.json.decode(sys.argv[1], type=TemplateOrders)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=template.control)
-    step_back()
+    os.nice(15)  # predictions go first
     be_called("serval-template")
     readable = readable_paths(template.tasks)
     tasks = tasks_in(template.tasks)
@@ -154,6 +154,7 @@ def run(orders: Orders, descriptors: ChildDescriptors, tasks: Tasks, readable: l
     try:
         os.setsid()
         be_called(f"serval-{orders.task}")
+        be_first_to_go()
         os.chdir(orders.folder)
         for standard in (1, 2):
             os.dup2(descriptors.printed, standard)
@@ -179,9 +180,8 @@ def be_called(name: str) -> None:
         Path("/proc/self/comm").write_text(name[:15])
 
 
-def step_back() -> None:
-    """Predictions go first for the CPU, and the child is the first to go when memory runs out."""
-    os.nice(15)
+def be_first_to_go() -> None:
+    """Be what the kernel ends when memory runs out."""
     with contextlib.suppress(OSError):  # /proc is read-only in some containers, and this is a courtesy
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -84,15 +84,8 @@ class Sandbox:
         if self._gap and self._is_required:
             raise Unavailable(f"Conversion is refused: {self._gap}. `allow_unconfined_conversion` would run uploads unconfined")
         async with self._slots:
-            child = Child(
-                template=await self._living_template(),
-                root=self._root,
-                task=task,
-                limits=self._limits,
-                is_required=self._is_required,
-            )
+            child = await self._confined(task)
             try:
-                await child.ready()
                 child.hand(upload, request)
                 ending = await child.ended()
             finally:
@@ -107,6 +100,25 @@ class Sandbox:
             template.cancel()
             with contextlib.suppress(asyncio.CancelledError, Unavailable):
                 (await template).close()
+
+    async def _confined(self, task: str) -> Child:
+        """A child that waits for its work. A template that dies at the fork is replaced, once: no upload has been touched yet."""
+        template = await self._living_template()
+        try:
+            return await self._forked(template, task)
+        except Unavailable:
+            if template.is_alive:
+                raise
+            return await self._forked(await self._living_template(), task)
+
+    async def _forked(self, template: Template, task: str) -> Child:
+        child = Child(template=template, root=self._root, task=task, limits=self._limits, is_required=self._is_required)
+        try:
+            await child.ready()
+        except BaseException:
+            await self._bury(child)
+            raise
+        return child
 
     async def _living_template(self) -> Template:
         """The template, or one that takes the place of one that could not start or has ended. Raises Unavailable."""

@@ -34,6 +34,7 @@ class Template:
         """Start it; `ready` waits for its imports. What it forks becomes this process's own children. Raises OSError."""
         _native.adopt_orphans()
         self._turn = asyncio.Lock()
+        self._failed: Unavailable | None = None
         self._printed = os.memfd_create("printed", os.MFD_CLOEXEC)
         self._control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
@@ -52,7 +53,7 @@ class Template:
 
     @property
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        return self._failed is None and self._process.poll() is None
 
     async def ready(self) -> None:
         """Wait until it has imported all. Raises Unavailable."""
@@ -62,6 +63,8 @@ class Template:
     async def fork(self, orders: Orders, descriptors: ChildDescriptors) -> int:
         """Return the process id of a new child, which has the descriptors by then. Not to be cancelled. Raises Unavailable."""
         async with self._turn:
+            if self._failed is not None:  # and may be closed
+                raise self._failed
             try:
                 socket.send_fds(self._control, [msgspec.json.encode(orders)], descriptors)
             except OSError:
@@ -88,4 +91,5 @@ class Template:
 
     def _unavailable(self, why: str) -> Unavailable:
         lines = os.pread(self._printed, LAST_WORDS_BYTES, 0).decode("utf-8", "replace").strip().splitlines()
-        return Unavailable(f"Conversion is unavailable: {why} ({lines[-1] if lines else 'it said nothing'})")
+        self._failed = Unavailable(f"Conversion is unavailable: {why} ({lines[-1] if lines else 'it said nothing'})")
+        return self._failed

@@ -143,20 +143,27 @@ def test_a_template_is_used_again_until_it_dies_and_then_replaced(laboratory: La
     assert template_of(os.getpid()) != first
 
 
-def test_a_template_that_dies_at_its_fork_fails_that_run_alone(laboratory: Laboratory) -> None:
+def test_runs_whose_template_dies_at_their_forks_have_the_next_one(laboratory: Laboratory) -> None:
+    async def bereaved() -> list[bytes]:
+        runs = [asyncio.create_task(laboratory.sandbox.run("pid", None, b"")) for _ in range(4)]
+        await asyncio.wait(runs, timeout=0.2)
+        os.kill(template, signal.SIGKILL)
+        return await asyncio.gather(*runs)
+
+    laboratory.sandbox = laboratory.make(LIMITS, max_children=4)
     laboratory.run("pid")
     template = template_of(os.getpid())
     os.kill(template, signal.SIGSTOP)
+    assert len(set(laboratory.runner.run(bereaved()))) == 4
+    assert template_of(os.getpid()) != template
 
-    async def bereaved() -> None:
-        run = asyncio.create_task(laboratory.sandbox.run("pid", None, b""))
-        await asyncio.wait([run], timeout=0.2)
-        os.kill(template, signal.SIGKILL)
-        with pytest.raises(Unavailable, match="no process can be forked"):
-            await run
 
-    laboratory.runner.run(bereaved())
-    assert laboratory.run("echo", b" world", b"hello") == b"hello world"
+def test_a_template_that_dies_whenever_it_forks_is_told_of(laboratory: Laboratory, tmp_path: Path) -> None:
+    dying = tmp_path / "dying.py"
+    dying.write_text("import os\nTASKS = {}\ndef preload(): os.fork = lambda: print('gone', flush=True) or os._exit(1)\n")
+    laboratory.sandbox = laboratory.make(LIMITS, tasks=dying)
+    with pytest.raises(Unavailable, match=r"no process can be forked \(gone\)"):
+        laboratory.run("echo")
 
 
 def test_a_run_that_is_cancelled_at_its_fork_leaves_no_child(laboratory: Laboratory) -> None:
