@@ -7,7 +7,8 @@ import msgspec
 UNLIMITED = "unlimited"
 WINDOWS = {"s": 1, "min": 60, "h": 3600, "day": 86_400}
 
-RateText = Annotated[str, msgspec.Meta(pattern=rf"^([1-9][0-9]{{0,8}}(/(s|min|h|day))?|{UNLIMITED})$")]
+RATE = rf"^([1-9][0-9]{{0,8}}(/(s|min|h|day))?|{UNLIMITED})$"
+RateText = Annotated[str, msgspec.Meta(pattern=RATE)]
 """`1000/s`, `100/min`, `5/h`, `10/day`; `1000` is by the second; `unlimited`."""
 
 

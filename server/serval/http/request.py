@@ -11,6 +11,7 @@ from litestar.params import PathParameter
 
 from serval.auth.caller import Caller
 from serval.errors import BadRequest, UnsupportedContent
+from serval.plans import RATE
 
 
 class HttpRequest(Request[Caller | None, Any, State]):
@@ -46,12 +47,16 @@ def _typed(body: object, kind: Any) -> Any:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at ")
+        message = next((f"Expected {text}" for pattern, text in MATCHING.items() if message.endswith(repr(pattern))), message)
         path = re.sub(r"^`\$\.?|`$", "", where) or "body"
         raise BadRequest(f"{path}: {message}.", errors=[(path, message)]) from error
 
 
 PLAIN_TEXT = "^[^\\x00]*$"
 """Text without U+0000, which PostgreSQL can not keep."""
+
+MATCHING = {PLAIN_TEXT: "text without U+0000", RATE: "a rate as `1000/s`, `100/min`, `5/h` or `10/day`, or `unlimited`"}
+"""What a text is that matches a pattern, for whoever sent another."""
 
 MAX_NUMBER = 2**31 - 1
 """The largest number of a version."""
