@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -16,8 +15,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from serval.db.base import Table, UtcDateTime
 from serval.db.engine import Database
-from serval.errors import DatabaseAway
 from serval.log import Log
+from serval.rounds import Rounds
 
 Kind = Literal["key", "model", "user", "signing_key"]
 
@@ -62,10 +61,10 @@ class Changes:
         self._resets: list[Callable[[], None]] = []
         self._seen: set[int] = set()
         self._read_at = self._swept_at = 0.0
-        self._is_away = False
-        self._polling: asyncio.Task[None] | None = None
         self.woken = asyncio.Event()
         """Set to read now instead of at the next half second."""
+        failed, away = "changes_can_not_be_read", "changes_wait_for_the_database"
+        self._rounds = Rounds(self._read, POLL_SECONDS, log, name="poll changes", failed=failed, away=away, woken=self.woken)
         self.committed = asyncio.Event()
         """Set when this process has changed something."""
 
@@ -90,28 +89,10 @@ class Changes:
 
     def start(self) -> None:
         self._read_at = self._swept_at = time.monotonic()
-        self._polling = asyncio.create_task(self._poll(), name="poll changes")
+        self._rounds.start()
 
     async def stop(self) -> None:
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.wait([self._polling])
-
-    async def _poll(self) -> None:
-        while True:
-            try:
-                await self._read()
-                self._is_away = False
-            except DatabaseAway:
-                if not self._is_away:
-                    self._log.warning("changes_wait_for_the_database")
-                self._is_away = True
-            except Exception as error:  # noqa: BLE001 - whatever it is, a key revoked elsewhere must not go on opening things for good
-                self._log.error("changes_can_not_be_read", exception=error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self.woken.wait()
-            self.woken.clear()
+        await self._rounds.stop()
 
     async def _read(self) -> None:
         """Put in force what others changed. Raises DatabaseAway."""

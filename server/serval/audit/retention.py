@@ -1,6 +1,5 @@
 """In the end the audit trail forgets."""
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -9,9 +8,9 @@ from sqlalchemy import CursorResult, delete, select
 
 from serval.audit.tables import AuditEntry
 from serval.db.engine import Database
-from serval.errors import DatabaseAway
 from serval.ids import first_id
 from serval.log import Log
+from serval.rounds import Rounds
 
 SWEEP_SECONDS = 3600.0
 FORGET_ROWS = 1000
@@ -26,26 +25,18 @@ class AuditRetention:
         self._database = database
         self._days = days
         self._log = log
-        self._sweeping: asyncio.Task[None] | None = None
+        event = "audit_not_forgotten"
+        self._rounds = Rounds(self._sweep_and_tell, SWEEP_SECONDS, log, name="forget audit entries", failed=event, away=event)
 
     def start(self) -> None:
-        self._sweeping = asyncio.create_task(self._sweep_hourly(), name="forget audit entries")
+        self._rounds.start()
 
     async def stop(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.wait([self._sweeping])
+        await self._rounds.stop()
 
-    async def _sweep_hourly(self) -> None:
-        while True:
-            try:
-                if entries := await self.sweep():
-                    self._log.info("audit_forgotten", entries=entries)
-            except DatabaseAway:
-                self._log.warning("audit_not_forgotten")
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
-                self._log.error("audit_not_forgotten", exception=error)
-            await asyncio.sleep(SWEEP_SECONDS)
+    async def _sweep_and_tell(self) -> None:
+        if entries := await self.sweep():
+            self._log.info("audit_forgotten", entries=entries)
 
     async def sweep(self) -> int:
         """Delete what is too old, and return how many entries that was. Raises DatabaseAway."""

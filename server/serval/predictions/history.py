@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from serval.ids import first_id
 from serval.log import Log
 from serval.metrics import HistoryMetrics
 from serval.predictions.tables import Prediction
+from serval.rounds import Rounds
 from serval.settings import Settings
 
 DRAIN_SECONDS = 0.5
@@ -50,41 +50,29 @@ class History:
         self._kept: deque[list[Row]] = deque()
         self._kept_rows = 0
         self._is_away = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._rounds = [
+            Rounds(step, seconds, log, name=f"history{step.__name__}", failed="history_failed", away=None)  # `_write` says so itself
+            for seconds, step in ((DRAIN_SECONDS, self._drain), (DRAIN_SECONDS, self._write), (FORGET_SECONDS, self._forget))
+        ]
         dialect = database.engine.dialect
         self._insert = _insert_of(dialect)
         self._moment = (lambda moment: moment) if dialect.name == "postgresql" else _text_of
         self._most_drained = settings.history_capacity
 
     def start(self) -> None:
-        steps: list[tuple[float, Callable[[], Awaitable[None]]]] = [
-            (DRAIN_SECONDS, self._drain),
-            (DRAIN_SECONDS, self._write),
-            (FORGET_SECONDS, self._forget),
-        ]
-        self._tasks = [asyncio.create_task(self._repeat(step, seconds), name=f"history{step.__name__}") for seconds, step in steps]
+        for rounds in self._rounds:
+            rounds.start()
 
     async def close(self) -> None:
         """Drain once more and write what waits, if the database takes it in time."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for rounds in self._rounds:
+            await rounds.stop()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._drain()
                 await self._write()
         except TimeoutError:
             self._log.warning("history_not_written", rows=self._kept_rows)
-
-    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
-        while True:
-            try:
-                await step()
-            except DatabaseAway:
-                pass  # it is tried again, and `_write` says so
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
-                self._log.error("history_failed", exception=error)
-            await asyncio.sleep(seconds)
 
     async def _drain(self) -> None:
         """Log what belongs in the log, keep what belongs in the table; no more than a full ring, or a rush would never end."""

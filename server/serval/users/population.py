@@ -1,6 +1,5 @@
 """How many users, logins and keys there are, counted in the background, so that whoever asks waits for no database."""
 
-import asyncio
 import math
 from typing import NamedTuple
 
@@ -8,9 +7,9 @@ from sqlalchemy import Select, func, or_, select
 
 from serval.db.base import now
 from serval.db.engine import Database
-from serval.errors import DatabaseAway
 from serval.log import Log
 from serval.metrics import Gauges
+from serval.rounds import Rounds
 from serval.users.tables import ApiKey, LoginSession, User
 
 COUNT_SECONDS = 15.0
@@ -29,40 +28,24 @@ class Population:
 
     def __init__(self, database: Database, gauges: Gauges, log: Log) -> None:
         self._database = database
-        self._log = log
-        self._is_away = False
-        self._counting: asyncio.Task[None] | None = None
+        event = "people_are_not_counted"
+        self._rounds = Rounds(self._count_again, COUNT_SECONDS, log, name="count people", failed=event, away=event)
         self.counts = Counts()
         gauges.add("serval_users_active", "Users that are not disabled", lambda: self.counts.users)
         gauges.add("serval_sessions_active", "Logins that are neither ended nor expired", lambda: self.counts.sessions)
         gauges.add("serval_api_keys_active", "API keys that open something", lambda: self.counts.api_keys)
 
     def start(self) -> None:
-        self._counting = asyncio.create_task(self._count_often(), name="count people")
+        self._rounds.start()
 
     async def stop(self) -> None:
-        if self._counting is not None:
-            self._counting.cancel()
-            await asyncio.wait([self._counting])
+        await self._rounds.stop()
 
-    async def _count_often(self) -> None:
-        while True:
-            try:
-                self.counts = await self._count()
-                self._is_away = False
-            except DatabaseAway:
-                if not self._is_away:
-                    self._log.warning("people_are_not_counted")
-                self._is_away = True
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may do better
-                self._log.error("people_are_not_counted", exception=error)
-            await asyncio.sleep(COUNT_SECONDS)
-
-    async def _count(self) -> Counts:
+    async def _count_again(self) -> None:
         """Raises DatabaseAway."""
         async with self._database.read() as session:
             users, sessions, api_keys = (await session.execute(_query())).one()
-            return Counts(users, sessions, api_keys)
+            self.counts = Counts(users, sessions, api_keys)
 
 
 def _query() -> Select[int, int, int]:
