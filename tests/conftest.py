@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for: a running Serval and what it stands on."""
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -12,19 +13,34 @@ from client import Client, serving
 settings.register_profile("serval", deadline=None)
 settings.load_profile("serval")
 
+_numbers = itertools.count(1)
+
 
 @pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Settings of a server that stands on PostgreSQL and Redis elsewhere, without the front."""
-    with postgres(tmp_path_factory.mktemp("postgres")) as database, valkey(tmp_path_factory.mktemp("redis")) as redis:
-        yield {"SERVAL_DATABASE_URL": database.url(), "SERVAL_REDIS_URL": redis.url, "SERVAL_FRONT": "false"}
+def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server for databases of which each module has its own."""
+    with postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
-@pytest.fixture(scope="session", params=["embedded", "postgres"])
-def backend(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis elsewhere."""
-    found: dict[str, str] = {} if request.param == "embedded" else request.getfixturevalue("elsewhere")
-    return found
+@pytest.fixture(scope="module", params=["embedded", "postgres"])
+def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis elsewhere, without the front."""
+    if request.param == "embedded":
+        yield {}
+        return
+    server: Postgres = request.getfixturevalue("shared_postgres")
+    name = f"serval_{next(_numbers)}"
+    server.ask(f"CREATE DATABASE {name};")
+    with valkey(tmp_path_factory.mktemp("redis")) as redis:
+        yield {"SERVAL_DATABASE_URL": server.url(name), "SERVAL_REDIS_URL": redis.url, "SERVAL_FRONT": "false"}
+
+
+@pytest.fixture(scope="module")
+def server(backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A running Serval on each backend, shared by the tests of a module; they use model names of their own."""
+    with serving(tmp_path_factory.mktemp("serval") / "data", backend) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -32,19 +48,6 @@ def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client
     """A running Serval with everything embedded."""
     with serving(tmp_path_factory.mktemp("serval") / "data", {}) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def postgres_server(elsewhere: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with serving(tmp_path_factory.mktemp("serval") / "data", elsewhere) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def server(backend: dict[str, str], request: pytest.FixtureRequest) -> Client:
-    """A running Serval on each backend, shared by the tests of a session; tests use names of their own."""
-    found: Client = request.getfixturevalue("postgres_server" if backend else "embedded_server")
-    return found
 
 
 @pytest.fixture(scope="module")
