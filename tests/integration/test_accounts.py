@@ -94,7 +94,14 @@ def test_a_failed_login_says_nothing_of_the_account_by_word_or_time(server: Clie
     enabled = person(server)
     seconds: dict[str, list[float]] = {"nobody": [], "wrong": [], "disabled": []}
     answers = set()
-    for _ in range(3):
+
+    def are_as_quick() -> bool:
+        return all(seconds.values()) and all(min(times) == pytest.approx(0.5, abs=0.2) for times in seconds.values())
+
+    # Each is answered at a multiple of half a second: on a busy machine now and then at the second one.
+    for attempt in range(8):
+        if attempt >= 3 and are_as_quick():
+            break
         for case, account, password in (
             ("nobody", new_email(), PASSWORD),
             ("wrong", enabled.email, "not the password"),
@@ -107,8 +114,7 @@ def test_a_failed_login_says_nothing_of_the_account_by_word_or_time(server: Clie
             answers.add((answer.status_code, problem["detail"], problem["code"], answer.headers.get("www-authenticate")))
     assert len(answers) == 1
     assert answers.pop()[0] == 401
-    # Each is answered at a multiple of half a second; on a busy machine perhaps the second one.
-    assert all(min(times) == pytest.approx(0.5, abs=0.2) for times in seconds.values())
+    assert are_as_quick()
 
 
 def test_guessing_is_slowed_for_the_account_and_address_alone(server: Client) -> None:

@@ -76,11 +76,13 @@ def pushed(server: Client, tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 
 def test_help_names_every_command_and_is_quick(serval: Serval) -> None:
-    began = time.perf_counter()
-    text = output(serval("--help"))
-    seconds = time.perf_counter() - began
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        text = output(serval("--help"))
+        seconds.append(time.perf_counter() - began)
     assert all(f" {name} " in text for name in ("serve", "check", "model", "predict", "key", "user", "demo", "migrate", "diagnose"))
-    assert seconds < 1.5, "a tenth of it on a quiet machine: nothing heavy is imported"
+    assert min(seconds) < 1.5, "a tenth of it on a quiet machine: nothing heavy is imported"
 
 
 @pytest.mark.parametrize("command", ["serve", "check", "model push", "predict", "key create", "key rotate", "demo", "migrate", "diagnose"])
