@@ -47,16 +47,8 @@ class Running:
         return line
 
     def told(self, event: str) -> dict[str, Any]:
-        """The log's first line of an event, whether or not it has been read already."""
+        """The log's first line of an event, read already or not: the lines of two processes have no order."""
         return next((line for line in self.events if line["event"] == event), None) or self.until(event)
-
-    def until_all(self, *events: str) -> dict[str, dict[str, Any]]:
-        """Wait until the log has told of each of these, in whatever order: the lines of two processes have none."""
-        told: dict[str, dict[str, Any]] = {}
-        while missing := set(events) - set(told):
-            line = self._next(", ".join(sorted(missing)))
-            told.setdefault(line["event"], line)
-        return told
 
     def until_line(self, event: str, **fields: Any) -> dict[str, Any]:
         """Wait until the log tells of an event with these fields."""
