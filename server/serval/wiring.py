@@ -5,7 +5,6 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 
 import msgspec
 from redis.asyncio import Redis
@@ -18,42 +17,41 @@ from sqlalchemy.pool import QueuePool
 from serval.audit.record import count_entries
 from serval.audit.retention import AuditRetention
 from serval.audit.service import AuditTrail
-from serval.auth.caller import Caller, FindCaller, Origin
-from serval.auth.credentials import Presented
+from serval.auth.caller import Caller, ClientInfo, FindCaller
+from serval.auth.credentials import Credential
 from serval.auth.csrf import Csrf
-from serval.auth.gate import Gate
 from serval.auth.passwords import Passwords
-from serval.changes import Bell, Changes
-from serval.conversion.children import Limits
-from serval.conversion.sandbox import Sandbox
-from serval.data_plane import DataPlane, Front, Publisher, open_data_plane
+from serval.auth.request_limiter import RequestLimiter
+from serval.changes import ChangeNotifier, Changes
+from serval.conversion.sandbox.child_process import Limits
+from serval.conversion.sandbox.sandbox import Sandbox
+from serval.data_plane.leases import Leases
+from serval.data_plane.plane import DataPlane, Publisher, open_data_plane
 from serval.db.engine import Database, database_url, open_engine
-from serval.db.secrets import shared_secret
+from serval.db.shared_secrets import shared_secret
 from serval.errors import CannotStart
-from serval.front import open_front
+from serval.history.recorder import HistoryRecorder
+from serval.history.service import HistoryService
 from serval.http.probes import Probes
 from serval.log import Log
 from serval.metrics import Metrics, count_connections
-from serval.models.attempts import Attempts
 from serval.models.conversions import Conversions
 from serval.models.live import LiveModels
+from serval.models.load_attempts import LoadAttempts
 from serval.models.service import ModelService
 from serval.models.sharing import SharingService
-from serval.plans import rate_of
-from serval.predictions.history import History
-from serval.predictions.past import PastPredictions
 from serval.predictions.service import PredictionService
-from serval.rates import Leases
-from serval.settings import Settings
+from serval.settings.plans import rate_of
+from serval.settings.settings import Settings
 from serval.storage.disk import DiskStorage
-from serval.users.accounts import AccountService
+from serval.users.first_administrator import UserService
+from serval.users.gauges import UserGauges
 from serval.users.keys import FindModel, KeyService
 from serval.users.limits import UserLimits
-from serval.users.population import Population
-from serval.users.service import UserService
+from serval.users.service import AccountService
 from serval.users.sessions import SessionService
-from serval.users.signing import KeyRing
-from serval.users.uses import Uses
+from serval.users.signing_keys import SigningKeys
+from serval.users.usage import UsageRecorder
 
 CHECK_SECONDS = 2.0
 """What `/health` waits for each thing that the service stands on."""
@@ -77,36 +75,32 @@ class Wiring(msgspec.Struct, frozen=True):
     publisher: Publisher
     storage: DiskStorage
     changes: Changes
-    bell: Bell
+    bell: ChangeNotifier
     leases: Leases
-    gate: Gate
+    gate: RequestLimiter
     csrf: Csrf
     passwords: Passwords
-    ring: KeyRing
+    ring: SigningKeys
     sessions: SessionService
     accounts: AccountService
     users: UserService
     keys: KeyService
-    uses: Uses
+    uses: UsageRecorder
     live: LiveModels
     models: ModelService
     sharing: SharingService
     conversions: Conversions
     predictions: PredictionService
-    history: History
-    past: PastPredictions
+    history: HistoryRecorder
+    past: HistoryService
     audit: AuditTrail
     retention: AuditRetention
-    population: Population
+    population: UserGauges
     probes: Probes
 
     def render_metrics(self) -> bytes:
         """Return the metrics of both planes as Prometheus text."""
         return self.metrics.render() + self.publisher.metrics()
-
-    def open_front(self, descriptor: int, app_socket: Path, certificate: tuple[bytes, bytes] | None) -> Front:
-        """Open the public port in the data plane. Raises CannotStart."""
-        return open_front(self.plane, self.settings, descriptor, app_socket, certificate)
 
     def render_metrics_of(self, user_id: str) -> bytes:
         """Return the metrics of the models of one user as Prometheus text."""
@@ -115,7 +109,8 @@ class Wiring(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
-    """Yield the wired parts, with live models loaded and interrupted conversions taken up; close them at the end. Raises CannotStart."""
+    """Yield the wired parts, with live models loaded and interrupted conversions taken up; close them at the end.
+    Raises CannotStart."""
     async with AsyncExitStack() as stack:
         url = database_url(settings.database_url, settings.data_dir)
         database = Database(open_engine(url))
@@ -134,7 +129,7 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         stack.callback(wiring.passwords.close)
         admin_key = await wiring.users.ensure_administrator(settings.data_dir)
         if admin_key is not None:
-            log.info("administrator_made", key_file=str(admin_key))
+            log.info("administrator_created", key_file=str(admin_key))
         stack.push_async_callback(wiring.history.close)
         wiring.history.start()
         stack.push_async_callback(wiring.uses.close)
@@ -146,7 +141,9 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         stack.push_async_callback(wiring.live.close)
         await wiring.live.start()
         if settings.cache_url:
-            stack.push_async_callback(_ended, asyncio.create_task(_tell_of_level_two(wiring.publisher, log), name="watch the cache"))
+            stack.push_async_callback(
+                _ended, asyncio.create_task(_tell_of_level_two(wiring.publisher, log), name="watch the cache")
+            )
         stack.push_async_callback(wiring.changes.stop)
         wiring.changes.start()
         if url.get_backend_name() != "sqlite":  # others may serve from the same database
@@ -165,7 +162,8 @@ async def _join_others(wiring: Wiring, stack: AsyncExitStack) -> None:
 
 
 def _settle() -> None:
-    """Take what was imported out of the garbage collector's sight: looking through it stops every thread for a tenth of a second."""
+    """Take what was imported out of the garbage collector's sight: looking through it stops every thread for a tenth of
+    a second."""
     gc.collect()
     gc.freeze()
 
@@ -195,22 +193,24 @@ async def _check_redis(redis: Redis) -> None:
         raise CannotStart(f"Redis (`SERVAL_REDIS_URL`) is out of reach: {error}") from error
 
 
-def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox, secrets: Mapping[str, bytes]) -> Wiring:
+def _wire(
+    settings: Settings, log: Log, database: Database, redis: Redis, sandbox: Sandbox, secrets: Mapping[str, bytes]
+) -> Wiring:
     metrics = Metrics()
     plane = open_data_plane(settings, secrets["cache"])
     publisher = Publisher(plane)
-    storage = DiskStorage(settings.data_dir / "models", settings.disk_floor_bytes)
+    storage = DiskStorage(settings.data_dir / "models", settings.min_free_disk_bytes)
     changes = Changes(database, metrics.changes, log)
-    bell = Bell(redis, changes, metrics.redis_failures, log)
+    bell = ChangeNotifier(redis, changes, metrics.redis_failures, log)
     limits = UserLimits(settings)
-    ring = KeyRing(database, changes, settings.signing_key_days, settings.access_token_minutes)
+    ring = SigningKeys(database, changes, settings.signing_key_days, settings.access_token_minutes)
     sessions = SessionService(database, publisher, changes, ring, limits, settings.refresh_token_days)
     passwords = Passwords(settings.password_min_length)
-    live = LiveModels(database, storage, Attempts(settings.data_dir / "loading"), publisher, changes, log)
+    live = LiveModels(database, storage, LoadAttempts(settings.data_dir / "loading"), publisher, changes, log)
     models = ModelService(database, storage, live, changes, settings.max_pending_uploads)
-    uses = Uses(publisher, database, log)
+    uses = UsageRecorder(publisher, database, log)
     keys = KeyService(database, publisher, changes, limits, uses, _find_model(models))
-    gate = Gate(plane, _find_caller(keys, sessions), rate_of(settings.api_rate))
+    gate = RequestLimiter(plane, _find_caller(keys, sessions), rate_of(settings.api_rate))
     conversions = Conversions(database, storage, live, changes, sandbox, settings, metrics.conversions, log)
     count_entries(database.writers, metrics.audit_entries)
     _add_gauges(metrics, settings, database, redis)
@@ -239,11 +239,11 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
         sharing=SharingService(database, live, changes),
         conversions=conversions,
         predictions=PredictionService(plane, publisher, gate.identify, live, settings.max_rows),
-        history=History(plane, database, settings, metrics.history, log),
-        past=PastPredictions(database, models),
+        history=HistoryRecorder(plane, database, settings, metrics.history, log),
+        past=HistoryService(database, models),
         audit=AuditTrail(database),
         retention=AuditRetention(database, settings.audit_days, log),
-        population=Population(database, metrics.gauges, log),
+        population=UserGauges(database, metrics.gauges, log),
         probes=_probes(database, redis, publisher, live),
     )
 
@@ -251,7 +251,7 @@ def _wire(settings: Settings, log: Log, database: Database, redis: Redis, sandbo
 def _find_caller(keys: KeyService, sessions: SessionService) -> FindCaller:
     """Keys are looked up by the one, access tokens by the other."""
 
-    async def find_caller(presented: Presented, origin: Origin) -> Caller:
+    async def find_caller(presented: Credential, origin: ClientInfo) -> Caller:
         look_up = keys.find_caller if presented.kind == "key" else sessions.find_caller
         return await look_up(presented, origin)
 
@@ -272,7 +272,9 @@ def open_sandbox(settings: Settings) -> Sandbox:
     scratch = settings.data_dir / "scratch"
     scratch.mkdir(mode=0o711, exist_ok=True)
     limits = Limits(
-        memory_bytes=settings.convert_memory_bytes, cpu_seconds=settings.convert_cpu_seconds, wall_seconds=settings.convert_wall_seconds
+        memory_bytes=settings.convert_memory_bytes,
+        cpu_seconds=settings.convert_cpu_seconds,
+        wall_seconds=settings.convert_wall_seconds,
     )
     return Sandbox(
         python=sys.executable,
@@ -299,9 +301,17 @@ def _probes(database: Database, redis: Redis, publisher: Publisher, live: LiveMo
 def _add_gauges(metrics: Metrics, settings: Settings, database: Database, redis: Redis) -> None:
     pool, connections = database.engine.pool, redis.connection_pool
     gauges = metrics.gauges
-    gauges.add("serval_http_connections", "TCP connections open to the public port", lambda: count_connections(settings.port))
+    gauges.add(
+        "serval_http_connections", "TCP connections open to the public port", lambda: count_connections(settings.port)
+    )
     if isinstance(pool, QueuePool):
         gauges.add("serval_database_connections_in_use", "Database connections in use", pool.checkedout)
         gauges.add("serval_database_connections_idle", "Database connections open and not in use", pool.checkedin)
-    gauges.add("serval_redis_connections_in_use", "Redis connections in use", lambda: len(connections._in_use_connections))
-    gauges.add("serval_redis_connections_idle", "Redis connections open and not in use", lambda: len(connections._available_connections))
+    gauges.add(
+        "serval_redis_connections_in_use", "Redis connections in use", lambda: len(connections._in_use_connections)
+    )
+    gauges.add(
+        "serval_redis_connections_idle",
+        "Redis connections open and not in use",
+        lambda: len(connections._available_connections),
+    )
