@@ -121,7 +121,7 @@ def _own_refusals(settings: Settings) -> dict[str, ServalError]:
         "unknown_key": unknown_key(),
         "unknown_token": not_valid(),
         "too_large": TooLarge("The body is larger than this route takes."),
-        "request_timeout": RequestTimeout(
+        "too_slow": RequestTimeout(
             f"The body did not arrive within {settings.body_timeout_seconds:g} s (`body_timeout_seconds`)."
         ),
         "no_room": Unavailable(
