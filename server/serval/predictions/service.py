@@ -130,7 +130,7 @@ class PredictionService:
         )
 
     async def _ask(self, request: PredictionRequest, ask: Callable[[], T | Refusal | Later]) -> T:
-        """Ask the data plane until it answers, recovering once from each kind of refusal that Python can recover from."""
+        """Ask the data plane until it answers; recover once from each kind of refusal that Python can recover from."""
         recovered: set[str] = set()
         while True:
             reply: Any = ask()
