@@ -59,5 +59,6 @@ fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live local; these clocks exist on every Linux.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
-    u64::try_from(time.tv_sec).unwrap_or_default() * NANOSECONDS_PER_SECOND + u64::try_from(time.tv_nsec).unwrap_or_default()
+    u64::try_from(time.tv_sec).unwrap_or_default() * NANOSECONDS_PER_SECOND
+        + u64::try_from(time.tv_nsec).unwrap_or_default()
 }

@@ -5,10 +5,10 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use sha2::{Digest as _, Sha256};
 
-use crate::head::{self, Head};
-use crate::rows::{Columns, decode, outline};
-use crate::seal;
-use crate::signature::tests::signature;
+use crate::cache::signed as seal;
+use crate::engine::signature::tests::signature;
+use crate::front::head::{self, Head};
+use crate::predict::rows::{Columns, decode, outline};
 
 const MAX_ROWS: usize = 3;
 const BODIES: [&str; 8] = [
@@ -91,7 +91,10 @@ fn any_body_is_read_or_left_to_python() {
             let Some(outline) = outline(&body, is_short) else { continue };
             let Some(Ok(rows)) = decode(&outline, &columns, MAX_ROWS) else { continue };
             assert!(std::str::from_utf8(&body).is_ok(), "{body:?}");
-            assert!(rows.numbers.len() / 2 <= MAX_ROWS && rows.numbers.len() % 2 == 0 && !rows.numbers.is_empty(), "{body:?}");
+            assert!(
+                rows.numbers.len() / 2 <= MAX_ROWS && rows.numbers.len() % 2 == 0 && !rows.numbers.is_empty(),
+                "{body:?}"
+            );
             assert!(rows.numbers.iter().all(|number| !number.is_infinite()), "{body:?}");
             read += 1;
         }
@@ -140,7 +143,8 @@ const HEADERS: [(&str, &str); 14] = [
     ("te", "trailers"),
     ("x-serval-peer", "9.9.9.9:1"),
 ];
-const WORDS: [&str; 14] = ["%2e", "..", "//", "?", "&", "=", "version=1", "#", ";", ",", " ", "chunked", "\u{a0}", "+1"];
+const WORDS: [&str; 14] =
+    ["%2e", "..", "//", "?", "&", "=", "version=1", "#", ";", ",", " ", "chunked", "\u{a0}", "+1"];
 
 /// A request as hyper would hand it on; none where a part of it is not even that.
 fn request(key: &str, random: &mut Rng) -> Option<Parts> {
@@ -157,7 +161,8 @@ fn request(key: &str, random: &mut Rng) -> Option<Parts> {
         };
         for _ in 0..usize::from(is_given) + usize::from(random.u8(..64) == 0) {
             let value = value.replace("KEY", key);
-            let value = if random.u8(..8) == 0 { mutated(value.as_bytes(), &WORDS, random) } else { value.into_bytes() };
+            let value =
+                if random.u8(..8) == 0 { mutated(value.as_bytes(), &WORDS, random) } else { value.into_bytes() };
             // hyper's reader takes the space around a value away.
             parts.headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.trim_ascii()).ok()?);
         }
@@ -187,7 +192,10 @@ fn any_head_is_plain_or_left_to_the_app() {
             assert_eq!(parts.method, Method::POST);
             let path = parts.uri.path();
             assert!(path[1..].split('/').all(|part| !["", ".", ".."].contains(&part)), "{parts:?}");
-            assert!(path == "/predict" || predict.model.is_some_and(|model| path.ends_with(&format!("/predict/{model}"))), "{parts:?}");
+            assert!(
+                path == "/predict" || predict.model.is_some_and(|model| path.ends_with(&format!("/predict/{model}"))),
+                "{parts:?}"
+            );
             assert!(path[1..].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte)), "{parts:?}");
         }
         if matches!(head, Head::Predict(_) | Head::Nobody(_) | Head::Live) {

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Code, Refusal};
 
 /// Upper bounds in seconds, from a microsecond to ten seconds.
-const BOUNDS_SECONDS: [f64; 22] =
-    [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+const BOUNDS_SECONDS: [f64; 22] = [
+    1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0,
+    5.0, 10.0,
+];
 
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -46,7 +48,11 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a duration is not negative and far below 2^64 ns")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a duration is not negative and far below 2^64 ns"
+    )]
     pub fn observe(&self, seconds: f64) {
         let bucket = BOUNDS_SECONDS.partition_point(|&bound| bound < seconds);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
@@ -178,7 +184,8 @@ impl Metrics {
 }
 
 fn write_versions(text: &mut String, versions: &[&Known]) {
-    let outcomes: [(&str, Pick<Counter>); 2] = [("answered", |counters| &counters.answered), ("failed", |counters| &counters.failed)];
+    let outcomes: [(&str, Pick<Counter>); 2] =
+        [("answered", |counters| &counters.answered), ("failed", |counters| &counters.failed)];
     head(text, "serval_predictions_total", "counter", "Predictions by outcome.");
     for known in versions {
         for (outcome, pick) in outcomes {
@@ -203,12 +210,22 @@ fn write_versions(text: &mut String, versions: &[&Known]) {
         }
     }
     let name = "serval_prediction_latency_seconds";
-    head(text, "serval_prediction_latency_seconds", "histogram", "From the first byte of the body to the encoded answer.");
+    head(
+        text,
+        "serval_prediction_latency_seconds",
+        "histogram",
+        "From the first byte of the body to the encoded answer.",
+    );
     for known in versions {
         known.counters.latency.write(text, name, &known.labels);
     }
     let name = "serval_prediction_stage_seconds";
-    head(text, "serval_prediction_stage_seconds", "histogram", "Time in each stage of the predictions that went through it.");
+    head(
+        text,
+        "serval_prediction_stage_seconds",
+        "histogram",
+        "Time in each stage of the predictions that went through it.",
+    );
     for known in versions {
         for (stage, histogram) in STAGES.iter().zip(&known.counters.stages) {
             histogram.write(text, name, &format!("{},{}", known.labels, label("stage", stage)));
@@ -225,7 +242,12 @@ fn write_gauges(text: &mut String, gauges: &Gauges) {
     line(text, "serval_cache_bytes", "", gauges.cache_bytes);
     head(text, "serval_cache_entries", "gauge", "Rows held by the first cache level.");
     line(text, "serval_cache_entries", "", gauges.cache_entries);
-    head(text, "serval_history_dropped_total", "counter", "Predictions left out of the history because its ring was full.");
+    head(
+        text,
+        "serval_history_dropped_total",
+        "counter",
+        "Predictions left out of the history because its ring was full.",
+    );
     line(text, "serval_history_dropped_total", "", gauges.history_dropped);
 }
 
@@ -247,7 +269,12 @@ fn write_compute(text: &mut String, counters: &ComputeCounters) {
     line(text, "serval_compute_waiting", "", counters.waiting.get());
     head(text, "serval_compute_runs_total", "counter", "Calls of ONNX Runtime on compute threads.");
     line(text, "serval_compute_runs_total", "", counters.runs.get());
-    head(text, "serval_compute_merged_total", "counter", "Predictions whose rows were run together with those of others.");
+    head(
+        text,
+        "serval_compute_merged_total",
+        "counter",
+        "Predictions whose rows were run together with those of others.",
+    );
     line(text, "serval_compute_merged_total", "", counters.merged.get());
     head(
         text,
@@ -256,7 +283,12 @@ fn write_compute(text: &mut String, counters: &ComputeCounters) {
         "Rows that were not run because another prediction was waiting for the same.",
     );
     line(text, "serval_compute_shared_rows_total", "", counters.shared_rows.get());
-    head(text, "serval_compute_runaways_total", "counter", "Runs that did not end, after which their version was taken out of service.");
+    head(
+        text,
+        "serval_compute_runaways_total",
+        "counter",
+        "Runs that did not end, after which their version was taken out of service.",
+    );
     line(text, "serval_compute_runaways_total", "", counters.runaways.get());
 }
 
@@ -323,8 +355,16 @@ mod tests {
             counters("ver_2", "usr_2", label("model", "b"));
         });
         let text = metrics.text(&gauges(), Some("usr_1"));
-        assert!(text.contains("model=\"a\"") && text.contains("version_id=\"ver_1\"") && text.contains("serval_loaded_versions 1\n"));
-        assert!(!text.contains("model=\"b\"") && !text.contains("version_id=\"ver_2\"") && !text.contains("serval_refusals_total"));
+        assert!(
+            text.contains("model=\"a\"")
+                && text.contains("version_id=\"ver_1\"")
+                && text.contains("serval_loaded_versions 1\n")
+        );
+        assert!(
+            !text.contains("model=\"b\"")
+                && !text.contains("version_id=\"ver_2\"")
+                && !text.contains("serval_refusals_total")
+        );
     }
 
     #[test]

@@ -1,0 +1,6 @@
+//! Loaded versions: sessions, measuring, running.
+
+pub mod memory;
+pub mod runtime;
+pub mod signature;
+pub mod version;

@@ -1,0 +1,244 @@
+//! One connection to the public port: which protocol is spoken on it, its requests, and its end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::front::connection_state::{UnderWay, Watch, Watched};
+use crate::front::respond::{Broken, Front, Sent};
+use crate::front::tls::HANDSHAKE;
+use crate::metrics::Counter;
+
+/// What a client may go on sending after its last answer: for so long, and 64 times so much.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 16 * 1024;
+/// The smallest buffer that hyper takes.
+const SMALLEST_BUFFER: usize = 8192;
+
+/// Requests of one connection at a time.
+const STREAMS: u32 = 128;
+/// What a client may send before it is read: of one body, and of all bodies of a connection.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Of an answer, what may wait to be written to the connection.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// An answer on a stream goes in pieces, so that little of it is out of sight while the client takes none.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// What the front knows of a connection, whatever is asked on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    pub peer: SocketAddr,
+    pub is_tls: bool,
+    /// The peer is a proxy whose word about its client is taken.
+    pub is_trusted: bool,
+}
+
+/// A connection that has been accepted.
+pub struct Accepted<'a> {
+    pub front: &'a Arc<Front>,
+    pub watch: &'a Arc<Watch>,
+    pub origin: Origin,
+    /// Of a request.
+    pub head_bytes: usize,
+    pub failed_handshakes: &'a Counter,
+}
+
+impl Accepted<'_> {
+    /// Answer requests until one side ends it. `config`: of a port that speaks TLS.
+    pub async fn serve(&self, stream: TcpStream, config: Option<Arc<ServerConfig>>) {
+        let mut stream = Watched::new(stream, self.watch.clone());
+        match config {
+            None => self.serve_http1(&mut stream, false).await,
+            Some(config) => self.serve_tls(&mut stream, config).await,
+        }
+        if !self.watch.has_ended() {
+            linger(stream).await;
+        }
+    }
+
+    async fn serve_tls(&self, stream: &mut Watched, config: Arc<ServerConfig>) {
+        match self.watch.hold(stream.first_byte(), |_| {}).await {
+            Some(Ok(Some(HANDSHAKE))) => {}
+            // A client that took the port for one of plain HTTP is told so in words that it understands.
+            Some(Ok(Some(_))) => return self.serve_http1(stream, true).await,
+            // It has gone, as a load balancer's probe does, or has been ended.
+            _ => return,
+        }
+        match self.watch.hold(TlsAcceptor::from(config).accept(stream), |_| {}).await {
+            Some(Ok(mut stream)) => {
+                self.serve_inside_tls(&mut stream).await;
+                if !self.watch.has_ended() {
+                    // Who has gone is told nothing.
+                    let _ = timeout(LINGER, stream.shutdown()).await;
+                }
+            }
+            Some(Err(_)) => self.failed_handshakes.add(1),
+            None => {}
+        }
+    }
+
+    async fn serve_inside_tls(&self, stream: &mut TlsStream<&mut Watched>) {
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.watch.multiplex();
+            self.serve_http2(stream).await;
+        } else {
+            self.serve_http1(stream, false).await;
+        }
+    }
+
+    async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, is_misled: bool) {
+        let service = Answers { is_misled, ..self.answers(false) };
+        let connection = http1::Builder::new()
+            .max_buf_size(self.head_bytes.max(SMALLEST_BUFFER))
+            .serve_connection(TokioIo::new(stream), service);
+        // Whatever ends it is the client's business: hyper has told it what was wrong with what it sent.
+        let _ = self.watch.hold(connection, http1::Connection::graceful_shutdown).await;
+    }
+
+    async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(self.head_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .serve_connection(TokioIo::new(stream), self.answers(true));
+        // As above.
+        let _ = self.watch.hold(connection, http2::Connection::graceful_shutdown).await;
+    }
+
+    fn answers(&self, is_multiplexed: bool) -> Answers {
+        Answers {
+            front: self.front.clone(),
+            watch: self.watch.clone(),
+            origin: self.origin,
+            is_multiplexed,
+            is_misled: false,
+        }
+    }
+}
+
+/// Hands requests to the front and notes when one begins and ends.
+struct Answers {
+    front: Arc<Front>,
+    watch: Arc<Watch>,
+    origin: Origin,
+    /// Requests have streams of their own.
+    is_multiplexed: bool,
+    /// The client speaks plain HTTP where TLS is expected.
+    is_misled: bool,
+}
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = http::Response<Sending>;
+    type Error = Broken;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (front, origin, is_misled) = (self.front.clone(), self.origin, self.is_misled);
+        let under_way =
+            if self.is_multiplexed { UnderWay::on_a_stream(&self.watch) } else { UnderWay::alone(&self.watch) };
+        Box::pin(async move {
+            if is_misled {
+                return Ok(front.refuse_plain_http(&request).map(|sent| Sending::new(sent, under_way)));
+            }
+            let response = front.respond(request, origin).await?;
+            if front.is_closing() && under_way.is_on_a_stream() {
+                under_way.finish_the_connection();
+            }
+            Ok(response.map(|sent| Sending::new(sent, under_way)))
+        })
+    }
+}
+
+/// The body of an answer on its way: its request is under way until all of it has been handed over.
+struct Sending {
+    sent: Sent,
+    /// Of a long piece, what has not been handed over yet.
+    rest: Bytes,
+    under_way: UnderWay,
+}
+
+impl Sending {
+    fn new(sent: Sent, under_way: UnderWay) -> Self {
+        Self { sent, rest: Bytes::new(), under_way }
+    }
+
+    /// At most `PIECE_BYTES` of it.
+    fn piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.rest.is_empty() {
+            self.rest =
+                match ready!(Pin::new(&mut self.sent).poll_frame(context)).map(|frame| frame.map(Frame::into_data)) {
+                    Some(Ok(Ok(data))) => data,
+                    // No trailers.
+                    Some(Ok(Err(_))) | None => return Poll::Ready(None),
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                };
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        if !this.under_way.is_on_a_stream() {
+            return Pin::new(&mut this.sent).poll_frame(context);
+        }
+        let polled = this.piece(context);
+        match polled {
+            Poll::Ready(Some(Ok(_))) => this.under_way.waits_for_the_client(),
+            _ => this.under_way.waits_for_the_answer(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.sent.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // It is asked for before the first piece is taken.
+        self.sent.size_hint()
+    }
+}
+
+/// Read on for a moment what the client still sends: closing at once would make its kernel throw away the answer it has not read yet.
+async fn linger(mut stream: Watched) {
+    // It may say no more, and is told so: hyper does that only where the last exchange ended well. Who has gone is told nothing.
+    let _ = stream.shutdown().await;
+    let mut buffer = vec![0; LINGER_BYTES];
+    let reading = async {
+        let mut left = LINGER_BYTES * 64;
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // When the time is over it is closed all the same.
+    let _ = timeout(LINGER, reading).await;
+}

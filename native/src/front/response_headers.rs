@@ -1,0 +1,151 @@
+//! What an answer tells in its headers: how long its parts took, and what is left of the caller's rate.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::limits::limiter::RateState;
+use crate::predict::path::Times;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// Room for a line of numbers of 20 digits each, and the words between.
+const TEXT_BYTES: usize = 144;
+
+/// A short text, put together without the heap and without `fmt`, which takes several times as long for a few numbers.
+struct Text {
+    bytes: [u8; TEXT_BYTES],
+    length: usize,
+}
+
+impl Text {
+    fn new() -> Self {
+        Self { bytes: [0; TEXT_BYTES], length: 0 }
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        let end = (self.length + text.len()).min(TEXT_BYTES);
+        self.bytes[self.length..end].copy_from_slice(&text[..end - self.length]);
+        self.length = end;
+    }
+
+    /// In decimal, with so many digits at least.
+    fn push_number(&mut self, mut number: u64, least: usize) {
+        let mut digits = [b'0'; 20];
+        let mut first = digits.len();
+        while number > 0 || digits.len() - first < least {
+            first -= 1;
+            digits[first] += u8::try_from(number % 10).unwrap_or_default();
+            number /= 10;
+        }
+        self.push(&digits[first..]);
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// As W3C's Server Timing has it, in milliseconds with three decimals; `predictions/routes.py` writes the same.
+pub fn insert_times(headers: &mut HeaderMap, times: Times) {
+    let Times { parse_seconds, cache_seconds, queue_seconds, infer_seconds, .. } = times;
+    let mut text = Text::new();
+    for (stage, seconds) in [
+        ("parse;dur=", parse_seconds),
+        (", cache;dur=", cache_seconds),
+        (", queue;dur=", queue_seconds),
+        (", infer;dur=", infer_seconds),
+    ] {
+        let microseconds = rounded(seconds * 1e6);
+        text.push(stage.as_bytes());
+        text.push_number(microseconds / 1000, 1);
+        text.push(b".");
+        text.push_number(microseconds % 1000, 3);
+    }
+    insert(headers, SERVER_TIMING, Bytes::copy_from_slice(text.as_bytes()));
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "no request lasts so long, or less than nothing"
+)]
+fn rounded(number: f64) -> u64 {
+    number.round() as u64
+}
+
+/// As `serval.auth.rates.limit_headers` writes them. What older clients read are parts of the other two, so no text is made for it.
+pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
+    let RateState { account, remaining, reset_seconds } = rate;
+    let mut text = Text::new();
+    text.push(b"\"");
+    text.push(account.policy().as_bytes());
+    text.push(b"\";r=");
+    let left = text.length;
+    text.push_number(*remaining, 1);
+    let after = text.length;
+    text.push(b";t=");
+    let reset = text.length;
+    text.push_number(*reset_seconds, 1);
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    insert(headers, RATE_LIMIT_POLICY, account.told.clone());
+    insert(headers, RATE_LIMIT_LIMIT, account.told_limit.clone());
+    insert(headers, RATE_LIMIT_REMAINING, text.slice(left..after));
+    insert(headers, RATE_LIMIT_RESET, text.slice(reset..));
+    insert(headers, RATE_LIMIT, text);
+}
+
+/// These are words and numbers of ours, so always values of headers.
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(text) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::limiter::{Ledger, Rate};
+
+    fn told(headers: &HeaderMap) -> Vec<(&str, &str)> {
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn times_are_milliseconds_with_three_decimals() {
+        let times = Times {
+            parse_seconds: 4.4e-6,
+            cache_seconds: 0.0,
+            queue_seconds: 0.012_345_6,
+            infer_seconds: 61.0,
+            encode_seconds: 1.0,
+        };
+        let mut headers = HeaderMap::new();
+        insert_times(&mut headers, times);
+        let text = "parse;dur=0.004, cache;dur=0.000, queue;dur=12.346, infer;dur=61000.000";
+        assert_eq!(told(&headers), [("server-timing", text)]);
+    }
+
+    #[test]
+    fn a_rate_is_told_in_two_headers_and_in_their_parts() {
+        let account = Ledger::default().account("key:key_1", Rate { count: 1000, seconds: 60 });
+        let mut headers = HeaderMap::new();
+        insert_rate(&mut headers, &RateState { account, remaining: 999, reset_seconds: 1 });
+        let mut found = told(&headers);
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            [
+                ("ratelimit", "\"key\";r=999;t=1"),
+                ("ratelimit-limit", "1000"),
+                ("ratelimit-policy", "\"key\";q=1000;w=60"),
+                ("ratelimit-remaining", "999"),
+                ("ratelimit-reset", "1"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! What was predicted, until Python takes it.
+
+pub mod ring;

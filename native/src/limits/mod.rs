@@ -1,0 +1,5 @@
+//! Known callers, their rates and their usage.
+
+pub mod callers;
+pub mod limiter;
+pub mod usage;
