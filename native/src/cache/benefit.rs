@@ -3,16 +3,16 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SECOND: u64 = 1_000_000_000;
-/// Look-ups that are judged together.
+/// Lookup-ups that are judged together.
 const TRIAL: u32 = 256;
 const FIRST_PAUSE: u64 = 30 * SECOND;
 const LONGEST_PAUSE: u64 = 600 * SECOND;
 
 #[derive(Debug, Default)]
-pub struct Worth(Mutex<Ledger>);
+pub struct CacheBenefit(Mutex<BenefitLedger>);
 
 #[derive(Debug, Default)]
-struct Ledger {
+struct BenefitLedger {
     lookups: u32,
     spent_seconds: f64,
     saved_seconds: f64,
@@ -21,7 +21,7 @@ struct Ledger {
     until: u64,
 }
 
-impl Worth {
+impl CacheBenefit {
     /// Whether level two has not been given up for now.
     pub fn pays(&self, now_nanoseconds: u64) -> bool {
         self.ledger().until <= now_nanoseconds
@@ -42,10 +42,10 @@ impl Worth {
             let pause = (ledger.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             (pause, now_nanoseconds.saturating_add(pause))
         };
-        *ledger = Ledger { pause, until, ..Ledger::default() };
+        *ledger = BenefitLedger { pause, until, ..BenefitLedger::default() };
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn ledger(&self) -> MutexGuard<'_, BenefitLedger> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -55,20 +55,20 @@ mod tests {
     use super::*;
 
     /// A trial of look-ups of 1 ms, of which some each spared a run of 10 ms.
-    fn trial(worth: &Worth, now: u64, hits: u32) {
+    fn trial(worth: &CacheBenefit, now: u64, hits: u32) {
         (0..TRIAL).for_each(|lookup| worth.enter(now, 1e-3, if lookup < hits { 1e-2 } else { 0.0 }));
     }
 
     #[test]
     fn hits_that_save_more_than_all_look_ups_cost_keep_it() {
-        let worth = Worth::default();
+        let worth = CacheBenefit::default();
         trial(&worth, 0, TRIAL / 10 + 1);
         assert!(worth.pays(0));
     }
 
     #[test]
     fn hits_that_save_less_give_it_up_for_a_while() {
-        let worth = Worth::default();
+        let worth = CacheBenefit::default();
         trial(&worth, 0, TRIAL / 10);
         assert!(!worth.pays(FIRST_PAUSE - 1));
         assert!(worth.pays(FIRST_PAUSE));
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn it_is_given_up_for_longer_each_time_until_it_pays_again() {
-        let worth = Worth::default();
+        let worth = CacheBenefit::default();
         trial(&worth, 0, 0);
         trial(&worth, FIRST_PAUSE, 0);
         assert!(!worth.pays(3 * FIRST_PAUSE - 1));

@@ -33,20 +33,20 @@ pub enum Refused {
 ///
 /// Lines share the time as in start-time fair queueing (Goyal, Vin, Cheng 1996): the next job is of the line with the smallest tag;
 /// a tag grows by what its jobs cost, and a line that comes anew begins at the tag served last.
-pub struct Turns<J> {
-    lines: BTreeMap<Box<str>, Line<J>>,
+pub struct Scheduler<J> {
+    lines: BTreeMap<Box<str>, Queue<J>>,
     served: f64,
     limits: Limits,
 }
 
-struct Line<J> {
+struct Queue<J> {
     jobs: VecDeque<(Cost, J)>,
     tag: f64,
     /// Jobs that were taken and do not end; they keep their places.
     stuck: usize,
 }
 
-impl<J> Turns<J> {
+impl<J> Scheduler<J> {
     pub fn new(limits: Limits) -> Self {
         Self { lines: BTreeMap::new(), served: 0.0, limits }
     }
@@ -63,7 +63,7 @@ impl<J> Turns<J> {
         if waiting_seconds + cost.alone_seconds > self.limits.timeout_seconds {
             return Err(Refused::Late { waiting_seconds });
         }
-        let line = self.lines.entry(name.into()).or_insert(Line { jobs: VecDeque::new(), tag: self.served, stuck: 0 });
+        let line = self.lines.entry(name.into()).or_insert(Queue { jobs: VecDeque::new(), tag: self.served, stuck: 0 });
         if line.jobs.is_empty() {
             line.tag = line.tag.max(self.served);
         }
@@ -104,7 +104,7 @@ impl<J> Turns<J> {
 
     /// A job that was taken does not end: another thread goes on, and its place stays taken.
     pub fn leave(&mut self, name: &str) {
-        self.lines.entry(name.into()).or_insert(Line { jobs: VecDeque::new(), tag: self.served, stuck: 0 }).stuck += 1;
+        self.lines.entry(name.into()).or_insert(Queue { jobs: VecDeque::new(), tag: self.served, stuck: 0 }).stuck += 1;
     }
 
     /// A job that was left has ended after all.
@@ -121,7 +121,7 @@ impl<J> Turns<J> {
 
     /// What runs before a job that comes now: its own line, and of each other line as much as its turns give.
     fn seconds_before(&self, name: &str) -> f64 {
-        let seconds = |line: &Line<J>| line.jobs.iter().map(|(cost, _)| cost.beside_seconds).sum::<f64>();
+        let seconds = |line: &Queue<J>| line.jobs.iter().map(|(cost, _)| cost.beside_seconds).sum::<f64>();
         let line = self.lines.get(name);
         let own_seconds = line.map_or(0.0, &seconds);
         // The tag that it would have; another line goes first until its tag is past it.
@@ -160,15 +160,15 @@ fn filled(busy_seconds: &[f64], threads: usize, work_seconds: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn turns(threads: usize) -> Turns<u32> {
-        Turns::new(Limits { threads, waiting: 6, waiting_per_line: 4, timeout_seconds: 30.0 })
+    fn turns(threads: usize) -> Scheduler<u32> {
+        Scheduler::new(Limits { threads, waiting: 6, waiting_per_line: 4, timeout_seconds: 30.0 })
     }
 
     fn cost(seconds: f64) -> Cost {
         Cost { alone_seconds: seconds, beside_seconds: seconds }
     }
 
-    fn order(turns: &mut Turns<u32>) -> Vec<u32> {
+    fn order(turns: &mut Scheduler<u32>) -> Vec<u32> {
         std::iter::from_fn(|| turns.take().map(|(_, job)| job)).collect()
     }
 

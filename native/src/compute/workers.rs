@@ -11,11 +11,11 @@ use tokio::time::timeout;
 
 use crate::cache::memory::Key;
 use crate::clock::{ThreadClock, monotonic_nanoseconds, seconds_between};
-use crate::compute::scheduler::{Cost, Limits, Refused, Turns};
+use crate::compute::scheduler::{Cost, Limits, Refused, Scheduler};
 use crate::engine::version::{BLOCK_ROWS, Batch, Runaway, Version};
 use crate::error::{Code, Fault, Refusal};
 use crate::metrics::ComputeCounters;
-use crate::predict::path::Stop;
+use crate::predict::path::PredictError;
 
 /// A run has run away when it has used ten times the CPU time that it was measured at, and a tenth of the time limit at least:
 /// on a machine that others keep busy an honest run gets late too, but uses no more.
@@ -45,7 +45,7 @@ pub struct Run {
 }
 
 /// Raw outputs of the rows of a run.
-pub struct Ran {
+pub struct RunResult {
     pub words: Vec<u64>,
     pub queue_seconds: f64,
     pub infer_seconds: f64,
@@ -62,10 +62,10 @@ struct Shared {
 }
 
 struct State {
-    turns: Turns<Task>,
+    turns: Scheduler<Task>,
     /// Rows that are waited for already: the job that holds them, and their place in it.
     flights: HashMap<Key, (Arc<Job>, usize)>,
-    running: Vec<Work>,
+    running: Vec<RunningJob>,
     runaways: Vec<Arc<Version>>,
     threads: usize,
     idle: usize,
@@ -102,7 +102,7 @@ struct Ended {
 }
 
 /// What a thread is at.
-struct Work {
+struct RunningJob {
     id: u64,
     jobs: Vec<Arc<Job>>,
     expected_seconds: f64,
@@ -113,7 +113,7 @@ struct Work {
 }
 
 /// Somebody who waits for rows; dropped: who does no more.
-struct Asker {
+struct Waiter {
     shared: Arc<Shared>,
     jobs: Vec<(Arc<Job>, watch::Receiver<Outcome>)>,
     /// Of each row: the job, and the row's place in it.
@@ -168,7 +168,7 @@ impl Run {
 impl Compute {
     pub fn new(limits: Limits, counters: Arc<ComputeCounters>) -> Self {
         let state = State {
-            turns: Turns::new(limits),
+            turns: Scheduler::new(limits),
             flights: HashMap::new(),
             running: vec![],
             runaways: vec![],
@@ -188,7 +188,7 @@ impl Compute {
     }
 
     /// Run rows when their turn comes. Dropped before: not at all, unless others want them too.
-    pub async fn run(&self, run: Run) -> Result<Ran, Stop> {
+    pub async fn run(&self, run: Run) -> Result<RunResult, PredictError> {
         let version = run.version.clone();
         let asker = self.0.ask(run)?;
         if let Ok(result) = timeout(self.0.timeout(), asker.rows()).await {
@@ -199,7 +199,7 @@ impl Compute {
     }
 
     /// Call something that takes a while on a thread that may take it.
-    pub async fn read<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
+    pub async fn read<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Result<T, PredictError> {
         let (sender, receiver) = oneshot::channel();
         let task = Task::Read(Box::new(move || {
             if !sender.is_closed() {
@@ -232,9 +232,9 @@ impl Drop for Compute {
     }
 }
 
-impl Asker {
+impl Waiter {
     /// Wait for the rows.
-    async fn rows(mut self) -> Result<Ran, Stop> {
+    async fn rows(mut self) -> Result<RunResult, PredictError> {
         let mut ended = vec![];
         for (job, receiver) in &mut self.jobs {
             let outcome =
@@ -254,11 +254,11 @@ impl Asker {
         }
         let began = ended.iter().map(|ended| ended.began_nanoseconds).max().unwrap_or_default();
         let infer_seconds = ended.iter().map(|ended| ended.infer_seconds).fold(0.0, f64::max);
-        Ok(Ran { words, queue_seconds: seconds_between(self.asked_nanoseconds, began), infer_seconds })
+        Ok(RunResult { words, queue_seconds: seconds_between(self.asked_nanoseconds, began), infer_seconds })
     }
 }
 
-impl Drop for Asker {
+impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         for (job, receiver) in self.jobs.drain(..) {
@@ -295,14 +295,14 @@ impl Shared {
     }
 
     /// Join whoever waits for the same rows already, and let the others wait.
-    fn ask(self: &Arc<Self>, run: Run) -> Result<Asker, Stop> {
+    fn ask(self: &Arc<Self>, run: Run) -> Result<Waiter, PredictError> {
         let asked_nanoseconds = monotonic_nanoseconds();
         let mut state = self.lock();
         if let Some(runaway) = run.version.runaway() {
             return Err(ran_away(&run.version, runaway).into());
         }
         let mut asker =
-            Asker { shared: self.clone(), jobs: vec![], rows: Vec::with_capacity(run.rows()), asked_nanoseconds };
+            Waiter { shared: self.clone(), jobs: vec![], rows: Vec::with_capacity(run.rows()), asked_nanoseconds };
         let mut missing = vec![];
         for row in 0..run.rows() {
             let flight = run.keys.get(row).and_then(|key| state.flights.get(key));
@@ -334,7 +334,7 @@ impl Shared {
     }
 }
 
-impl Asker {
+impl Waiter {
     /// The place of a job among those that are waited for.
     fn joined(&mut self, job: &Arc<Job>) -> usize {
         self.jobs.iter().position(|(other, _)| Arc::ptr_eq(other, job)).unwrap_or_else(|| {
@@ -345,7 +345,7 @@ impl Asker {
 }
 
 impl State {
-    fn put(&mut self, shared: &Arc<Shared>, line: &str, cost: Cost, task: Task) -> Result<(), Stop> {
+    fn put(&mut self, shared: &Arc<Shared>, line: &str, cost: Cost, task: Task) -> Result<(), PredictError> {
         if self.threads < shared.limits.threads && self.idle <= self.turns.waiting() {
             self.start_thread(shared)?;
         }
@@ -405,7 +405,7 @@ impl State {
         let mut jobs = vec![first];
         jobs.extend(beside.into_iter().filter_map(|task| if let Task::Run(job) = task { Some(job) } else { None }));
         self.next_work += 1;
-        self.running.push(Work {
+        self.running.push(RunningJob {
             id: self.next_work,
             jobs: jobs.clone(),
             expected_seconds: seconds,
@@ -484,7 +484,7 @@ enum Next {
     Run((u64, Vec<Arc<Job>>)),
 }
 
-impl Work {
+impl RunningJob {
     fn line(&self) -> &str {
         &self.jobs[0].run.model
     }
@@ -535,7 +535,7 @@ impl Shared {
         }
     }
 
-    /// Look after runs whose askers have gone before the deadline: nobody else would notice that they do not end.
+    /// Lookup after runs whose askers have gone before the deadline: nobody else would notice that they do not end.
     fn watch(self: Arc<Self>) {
         let mut state = self.lock();
         while !state.is_closing {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use crate::cache::benefit::Worth;
+use crate::cache::benefit::CacheBenefit;
 use crate::cache::memory::Scope;
 use crate::engine::memory;
 use crate::engine::runtime::{self, Data, Element, Input, Port, Session};
@@ -23,7 +23,7 @@ pub const BLOCK_ROWS: usize = 256;
 /// Tiles in the order in which they are tried.
 const TILES: [usize; 3] = [1, 2, 4];
 /// Companies in which the probe rows must keep their bits: block sizes around those that kernels unroll by.
-const COMPANIES: [usize; 9] = [2, 3, 4, 5, 7, 8, 17, 64, BLOCK_ROWS];
+const BATCH_SIZES_TO_PROBE: [usize; 9] = [2, 3, 4, 5, 7, 8, 17, 64, BLOCK_ROWS];
 /// Bits differ in one row of many: so many rows are probed, most of them made by shaking the given ones.
 /// Rows of a full block beside the first.
 const OTHER_ROWS: f64 = 255.0;
@@ -59,8 +59,8 @@ pub struct Version {
     pub columns: Option<Columns>,
     pub measured: Measured,
     /// Of the second level of the cache.
-    pub worth: Worth,
-    graph: Graph,
+    pub worth: CacheBenefit,
+    graph: BoundSession,
     engine: [u8; 32],
     runaway: OnceLock<Runaway>,
 }
@@ -73,21 +73,21 @@ pub struct Runaway {
 }
 
 /// A session whose inputs and outputs are those of its signature.
-struct Graph {
+struct BoundSession {
     session: Session,
-    inputs: Vec<Feed>,
-    outputs: Vec<Yield>,
+    inputs: Vec<InputKind>,
+    outputs: Vec<OutputKind>,
     has_products: bool,
 }
 
 #[derive(Clone, Copy)]
-enum Feed {
+enum InputKind {
     Numbers,
     Strings,
 }
 
 #[derive(Clone, Copy)]
-enum Yield {
+enum OutputKind {
     Labels,
     Scores,
 }
@@ -148,7 +148,7 @@ impl Version {
         let checked = graph::check(onnx)?;
         check_widths(onnx, &checked.demands, &signature, probes)?;
         let before = memory::allocated_bytes();
-        let graph = Graph::load(onnx, &signature, checked.has_products)?;
+        let graph = BoundSession::load(onnx, &signature, checked.has_products)?;
         let resident_bytes = memory::allocated_bytes().saturating_sub(before);
         let mut measured = graph.measured(&signature, probes)?;
         measured.resident_bytes = resident_bytes;
@@ -160,7 +160,7 @@ impl Version {
             engine: fingerprint(measured.tile),
             signature: Arc::new(signature),
             measured,
-            worth: Worth::default(),
+            worth: CacheBenefit::default(),
             graph,
             runaway: OnceLock::new(),
         })
@@ -195,7 +195,7 @@ impl Version {
     }
 }
 
-impl Graph {
+impl BoundSession {
     fn load(onnx: &[u8], signature: &Signature, has_products: bool) -> Result<Self, Fault> {
         let session = Session::load(onnx)?;
         let inputs = session.inputs().iter().map(|port| fed(port, signature)).collect::<Result<Vec<_>, _>>()?;
@@ -225,11 +225,11 @@ impl Graph {
     }
 
     fn run_block(&self, signature: &Signature, batch: Batch<'_>, tile: usize, words: &mut [u64]) -> Result<(), Fault> {
-        let fodder = Fodder::of(signature, batch, tile);
+        let fodder = PaddedInputs::of(signature, batch, tile);
         let rows = fodder.rows;
         self.session.run(rows, &fodder.inputs(&self.inputs), |place, shape, data| match self.outputs[place] {
-            Yield::Labels => read_labels(signature, rows, shape, &data, words),
-            Yield::Scores => read_scores(signature, rows, shape, &data, words),
+            OutputKind::Labels => read_labels(signature, rows, shape, &data, words),
+            OutputKind::Scores => read_scores(signature, rows, shape, &data, words),
         })?;
         Ok(())
     }
@@ -291,7 +291,7 @@ impl Graph {
         for row in 0..probes.rows {
             alone.extend(self.run(signature, probes.part(signature, row, 1), tile)?);
         }
-        for company in COMPANIES.into_iter().filter(|&company| company <= most_company) {
+        for company in BATCH_SIZES_TO_PROBE.into_iter().filter(|&company| company <= most_company) {
             let order = shuffled(probes.rows, probes.rows.next_multiple_of(company).max(company), company as u64);
             for rows in order.chunks(company) {
                 let chosen = Chosen::of(probes, signature, rows.iter().copied());
@@ -365,7 +365,7 @@ impl<'a> Chosen<'a> {
 }
 
 /// Rows in the dtype of the graph, padded to whole tiles.
-struct Fodder<'a> {
+struct PaddedInputs<'a> {
     rows: usize,
     dtype: Float,
     float32: Vec<f32>,
@@ -373,7 +373,7 @@ struct Fodder<'a> {
     strings: Vec<&'a str>,
 }
 
-impl<'a> Fodder<'a> {
+impl<'a> PaddedInputs<'a> {
     fn of(signature: &Signature, batch: Batch<'a>, tile: usize) -> Self {
         let rows = batch.rows.next_multiple_of(tile);
         let mut fodder =
@@ -388,11 +388,11 @@ impl<'a> Fodder<'a> {
         fodder
     }
 
-    fn inputs(&self, feeds: &[Feed]) -> Vec<Input<'_>> {
-        let input = |feed: &Feed| match (feed, self.dtype) {
-            (Feed::Strings, _) => Input::Strings(&self.strings),
-            (Feed::Numbers, Float::Float32) => Input::Float32(&self.float32),
-            (Feed::Numbers, Float::Float64) => Input::Float64(&self.float64),
+    fn inputs(&self, feeds: &[InputKind]) -> Vec<Input<'_>> {
+        let input = |feed: &InputKind| match (feed, self.dtype) {
+            (InputKind::Strings, _) => Input::Strings(&self.strings),
+            (InputKind::Numbers, Float::Float32) => Input::Float32(&self.float32),
+            (InputKind::Numbers, Float::Float64) => Input::Float64(&self.float64),
         };
         feeds.iter().map(input).collect()
     }
@@ -411,7 +411,7 @@ fn check_widths(onnx: &[u8], demands: &[Demand], signature: &Signature, probes: 
         None => Ok(()),
     };
     held("numbers", signature.numbers())?;
-    let fodder = Fodder::of(signature, probes.part(signature, 0, 1), 1);
+    let fodder = PaddedInputs::of(signature, probes.part(signature, 0, 1), 1);
     for probe in graph::probes(onnx, demands)? {
         let session = Session::load(&probe.onnx)?;
         let feeds = session.inputs().iter().map(|port| fed(port, signature)).collect::<Result<Vec<_>, _>>()?;
@@ -434,7 +434,7 @@ fn check_widths(onnx: &[u8], demands: &[Demand], signature: &Signature, probes: 
     reason = "clamped to a few thousand"
 )]
 fn spread<'a>(probes: Batch<'a>, signature: &Signature, alone_seconds: f64) -> [Chosen<'a>; 2] {
-    let runs = (TILES.len() * (COMPANIES.len() + 1)) as f64;
+    let runs = (TILES.len() * (BATCH_SIZES_TO_PROBE.len() + 1)) as f64;
     let most = ((PROBING_SECONDS / alone_seconds / runs) as usize).clamp(FEWEST_PROBES, MOST_PROBES);
     let given = (most / 2).min(probes.rows);
     let chosen =
@@ -491,28 +491,28 @@ fn narrowed(number: f64) -> f32 {
     number as f32
 }
 
-fn fed(port: &Port, signature: &Signature) -> Result<Feed, Fault> {
+fn fed(port: &Port, signature: &Signature) -> Result<InputKind, Fault> {
     let numbers = match signature.numbers_dtype {
         Float::Float32 => Element::Float32,
         Float::Float64 => Element::Float64,
     };
     match (&*port.name, port.element, port.dimensions) {
-        ("numbers", Some(element), 2) if element == numbers && signature.numbers() > 0 => Ok(Feed::Numbers),
-        ("strings", Some(Element::String), 2) if signature.strings() > 0 => Ok(Feed::Strings),
+        ("numbers", Some(element), 2) if element == numbers && signature.numbers() > 0 => Ok(InputKind::Numbers),
+        ("strings", Some(Element::String), 2) if signature.strings() > 0 => Ok(InputKind::Strings),
         _ => Err(Fault::load(format!("the graph's input `{}` is not one of its signature", port.name))),
     }
 }
 
-fn yielded(port: &Port, signature: &Signature) -> Result<Yield, Fault> {
+fn yielded(port: &Port, signature: &Signature) -> Result<OutputKind, Fault> {
     let is_scores = port.element
         == Some(match signature.scores_dtype {
             Float::Float32 => Element::Float32,
             Float::Float64 => Element::Float64,
         });
     match (&*port.name, signature.kind) {
-        ("labels", Kind::Classifier) if port.element == Some(Element::Int64) => Ok(Yield::Labels),
-        ("probabilities", Kind::Classifier) if is_scores && signature.has_probabilities => Ok(Yield::Scores),
-        ("values", Kind::Regressor) if is_scores => Ok(Yield::Scores),
+        ("labels", Kind::Classifier) if port.element == Some(Element::Int64) => Ok(OutputKind::Labels),
+        ("probabilities", Kind::Classifier) if is_scores && signature.has_probabilities => Ok(OutputKind::Scores),
+        ("values", Kind::Regressor) if is_scores => Ok(OutputKind::Scores),
         _ => Err(Fault::load(format!("the graph's output `{}` is not one of its signature", port.name))),
     }
 }

@@ -23,11 +23,11 @@ use crate::front::head::{self, Head, Predict};
 use crate::front::http2;
 use crate::front::response_headers as tell;
 use crate::front::templates::{REQUEST_ID, Templates};
-use crate::history::ring::Door;
+use crate::history::ring::EntryPoint;
 use crate::ids::new_id;
-use crate::limits::callers::Look;
+use crate::limits::callers::Lookup;
 use crate::metrics::Counter;
-use crate::predict::path::{Answer, Ask, Asked, Plane, Question, Stop};
+use crate::predict::path::{Answer, DeferredRequest, Plane, PredictError, PredictOptions, PredictRequest};
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
@@ -178,12 +178,12 @@ impl Front {
         headers: &HeaderMap,
     ) -> Result<Response<Sent>, Left<'_>> {
         match self.plane.callers.look(&predict.caller, now_seconds()) {
-            Look::Known(caller) if caller.can_predict => {
+            Lookup::Known(caller) if caller.can_predict => {
                 if let Err(refusal) = self.plane.peek(&caller) {
                     return Ok(unread(body, self.refused(&refusal, headers)).await);
                 }
             }
-            Look::Unknown => return Ok(unread(body, self.refuse(predict.unknown, &[], headers)).await),
+            Lookup::Unknown => return Ok(unread(body, self.refuse(predict.unknown, &[], headers)).await),
             // For the app to look up or to explain: before the body is read, so that it may refuse without it.
             _ => return Err(Left::Forward(Unread::Stream(body), None)),
         }
@@ -195,7 +195,7 @@ impl Front {
         };
         match self.answer(predict, &body.bytes, started_nanoseconds).await {
             Ok(answer) => Ok(self.answered(answer, headers)),
-            Err(Stop::Refused(refusal)) if self.templates.get(refusal.code.name()).is_some() => {
+            Err(PredictError::Refused(refusal)) if self.templates.get(refusal.code.name()).is_some() => {
                 Ok(self.refused(&refusal, headers))
             }
             // The app asks the data plane again, and explains what it says.
@@ -203,20 +203,25 @@ impl Front {
         }
     }
 
-    async fn answer(&self, predict: &Predict<'_>, body: &Bytes, started_nanoseconds: u64) -> Result<Answer, Stop> {
-        let asked = Asked {
+    async fn answer(
+        &self,
+        predict: &Predict<'_>,
+        body: &Bytes,
+        started_nanoseconds: u64,
+    ) -> Result<Answer, PredictError> {
+        let asked = PredictOptions {
             is_short: predict.is_short,
             all_probabilities: predict.all_probabilities,
             no_cache: predict.no_cache,
             started_nanoseconds,
-            door: Door::Front,
+            door: EntryPoint::Front,
         };
-        let ask = Ask { caller: &predict.caller, asked, may_read: false };
+        let ask = PredictRequest { caller: &predict.caller, asked, may_read: false };
         match self.plane.answer(ask, predict.model, predict.selector(), body) {
-            Err(Stop::Long) => {
-                self.plane.read(Question::of(ask, predict.model, predict.selector(), body.clone())).await
+            Err(PredictError::Long) => {
+                self.plane.read(DeferredRequest::of(ask, predict.model, predict.selector(), body.clone())).await
             }
-            Err(Stop::Later(pending)) => self.plane.finish(*pending).await,
+            Err(PredictError::Later(pending)) => self.plane.finish(*pending).await,
             result => result,
         }
     }

@@ -109,7 +109,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::limiter::{Ledger, Rate};
+    use crate::limits::limiter::{Rate, RateLimiter};
 
     fn told(headers: &HeaderMap) -> Vec<(&str, &str)> {
         headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_told_in_two_headers_and_in_their_parts() {
-        let account = Ledger::default().account("key:key_1", Rate { count: 1000, seconds: 60 });
+        let account = RateLimiter::default().account("key:key_1", Rate { count: 1000, seconds: 60 });
         let mut headers = HeaderMap::new();
         insert_rate(&mut headers, &RateState { account, remaining: 999, reset_seconds: 1 });
         let mut found = told(&headers);

@@ -99,7 +99,7 @@ fn pieces(text: &[u8], marks: &HashMap<String, String>) -> Vec<Piece> {
     found
 }
 
-/// Place, length and name of the mark that comes first.
+/// VersionRef, length and name of the mark that comes first.
 fn first_mark<'a>(text: &[u8], marks: &'a HashMap<String, String>) -> Option<(usize, usize, &'a str)> {
     let places = marks.iter().filter_map(|(mark, name)| {
         let place = text.windows(mark.len()).position(|window| window == mark.as_bytes())?;

@@ -36,7 +36,7 @@ pub struct Settings {
 
 /// Who answered the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum EntryPoint {
     Front,
     App,
 }
@@ -53,7 +53,7 @@ pub struct Answered<'a> {
     pub cache: &'static str,
     pub latency_seconds: f64,
     pub unix_nanoseconds: u64,
-    pub door: Door,
+    pub door: EntryPoint,
 }
 
 /// What the ring holds: nothing is formatted before it is drained.
@@ -137,8 +137,8 @@ impl History {
     pub fn push(&self, answered: &Answered<'_>, rows: impl FnOnce() -> Rows) {
         let lot = fastrand::u64(..);
         let is_kept = lot < self.keep_below;
-        let is_logged =
-            answered.door == Door::Front && (lot < self.log_below || answered.latency_seconds > self.slow_seconds);
+        let is_logged = answered.door == EntryPoint::Front
+            && (lot < self.log_below || answered.latency_seconds > self.slow_seconds);
         if !is_kept && !is_logged {
             return;
         }
@@ -349,7 +349,7 @@ mod tests {
                 cache: "miss",
                 latency_seconds: 0.001,
                 unix_nanoseconds: 1_700_000_000_123_456_789,
-                door: Door::App,
+                door: EntryPoint::App,
             }
         }
     }
@@ -393,11 +393,11 @@ mod tests {
     #[test]
     fn the_fronts_slow_predictions_are_logged_whatever_is_kept() {
         let (fixture, history) = (Fixture::new(), History::new(&Settings { sample: 0.0, ..SETTINGS }));
-        let quick = Answered { door: Door::Front, ..fixture.answered(&WORDS) };
+        let quick = Answered { door: EntryPoint::Front, ..fixture.answered(&WORDS) };
         for answered in [
             quick,
             Answered { latency_seconds: 2.0, ..quick },
-            Answered { latency_seconds: 2.0, door: Door::App, ..quick },
+            Answered { latency_seconds: 2.0, door: EntryPoint::App, ..quick },
         ] {
             history.push(&answered, || {
                 history.rows(&fixture.signature, Batch { rows: 1, numbers: &[1.0, 2.0], strings: &[] })

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::error::{Code, Refusal};
-use crate::limits::limiter::Account;
+use crate::limits::limiter::Bucket;
 use crate::limits::usage::{Meter, Quota, Reserved};
 
 /// SHA-256 of a key.
@@ -29,7 +29,7 @@ pub struct Caller {
     pub models: Option<Vec<Box<str>>>,
     pub expires_seconds: f64,
     /// What a prediction is charged to; empty: it is not limited.
-    pub accounts: Box<[Arc<Account>]>,
+    pub accounts: Box<[Arc<Bucket>]>,
     /// Of its key; None: its predictions are not counted.
     pub meter: Option<Arc<Meter>>,
     pub quota: Option<Quota>,
@@ -49,7 +49,7 @@ impl Caller {
 
 /// What is known of a key without asking the database.
 #[derive(Debug)]
-pub enum Look {
+pub enum Lookup {
     Known(Arc<Caller>),
     /// It opened nothing a few seconds ago.
     Unknown,
@@ -57,26 +57,26 @@ pub enum Look {
 }
 
 #[derive(Default)]
-struct Shelf {
+struct Shard {
     known: ArcSwap<HashMap<Digest, Arc<Caller>>>,
     /// Revocations so far; whoever writes holds it.
     revocations: Mutex<u64>,
 }
 
-impl Shelf {
+impl Shard {
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.revocations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 pub struct Callers {
-    shelves: Vec<Shelf>,
+    shelves: Vec<Shard>,
     unknown: Unknown,
 }
 
 impl Callers {
     pub fn new() -> Self {
-        Self { shelves: (0..SHELVES).map(|_| Shelf::default()).collect(), unknown: Unknown::new() }
+        Self { shelves: (0..SHELVES).map(|_| Shard::default()).collect(), unknown: Unknown::new() }
     }
 
     /// The revocations so far among the keys that share a shelf with this one: to be read before the database is asked.
@@ -146,24 +146,24 @@ impl Callers {
     }
 
     /// What is known of a key; takes no lock.
-    pub fn look(&self, digest: &Digest, now_seconds: f64) -> Look {
+    pub fn look(&self, digest: &Digest, now_seconds: f64) -> Lookup {
         match self.shelf(digest).known.load().get(digest) {
-            Some(caller) if caller.expires_seconds > now_seconds => Look::Known(caller.clone()),
-            _ if self.unknown.has(digest, now_seconds) => Look::Unknown,
-            _ => Look::NeverSeen,
+            Some(caller) if caller.expires_seconds > now_seconds => Lookup::Known(caller.clone()),
+            _ if self.unknown.has(digest, now_seconds) => Lookup::Unknown,
+            _ => Lookup::NeverSeen,
         }
     }
 
     /// The caller, if it may predict.
     pub fn permitted(&self, digest: &[u8], now_seconds: f64) -> Result<Arc<Caller>, Refusal> {
         match Digest::try_from(digest).map(|digest| self.look(&digest, now_seconds)) {
-            Ok(Look::Known(caller)) if caller.can_predict => Ok(caller),
-            Ok(Look::Known(_)) => Err(Code::Forbidden.because(vec![])),
+            Ok(Lookup::Known(caller)) if caller.can_predict => Ok(caller),
+            Ok(Lookup::Known(_)) => Err(Code::Forbidden.because(vec![])),
             _ => Err(Code::UnknownCaller.because(vec![])),
         }
     }
 
-    fn shelf(&self, digest: &Digest) -> &Shelf {
+    fn shelf(&self, digest: &Digest) -> &Shard {
         &self.shelves[usize::from(digest[0])]
     }
 }
@@ -251,10 +251,10 @@ mod tests {
         let callers = Callers::new();
         put(&callers, [7; 32], &caller(true, 100.0));
         callers.revoke(&[7; 32]);
-        assert!(matches!(callers.look(&[7; 32], 0.0), Look::NeverSeen));
+        assert!(matches!(callers.look(&[7; 32], 0.0), Lookup::NeverSeen));
         put(&callers, [7; 32], &caller(true, 100.0));
         callers.revoke_all();
-        assert!(matches!(callers.look(&[7; 32], 0.0), Look::NeverSeen));
+        assert!(matches!(callers.look(&[7; 32], 0.0), Lookup::NeverSeen));
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
         let known = |first, user: u8| {
             let mut digest = [7; 32];
             (digest[0], digest[31]) = (first, user);
-            matches!(callers.look(&digest, 0.0), Look::Known(_))
+            matches!(callers.look(&digest, 0.0), Lookup::Known(_))
         };
         assert_eq!((known(1, b'1'), known(2, b'1'), known(1, b'2')), (false, false, true));
     }
@@ -286,7 +286,7 @@ mod tests {
             let epoch = callers.epoch(&[7; 32]);
             revoke(&callers);
             assert!(!callers.put([7; 32], &caller(true, 100.0), epoch, 0.0));
-            assert!(matches!(callers.look(&[7; 32], 0.0), Look::NeverSeen));
+            assert!(matches!(callers.look(&[7; 32], 0.0), Lookup::NeverSeen));
             assert!(put(&callers, [7; 32], &caller(true, 100.0)));
         }
     }
@@ -300,7 +300,7 @@ mod tests {
                 threads.spawn(|| callers.put([7; 32], &caller(true, 100.0), epoch, 0.0));
                 threads.spawn(|| callers.revoke(&[7; 32]));
             });
-            assert!(matches!(callers.look(&[7; 32], 0.0), Look::NeverSeen));
+            assert!(matches!(callers.look(&[7; 32], 0.0), Lookup::NeverSeen));
         }
     }
 
@@ -316,10 +316,10 @@ mod tests {
         let callers = Callers::new();
         for start in [0.0, 65_534.0, 1.8e9] {
             callers.put_unknown(&digest(1), start);
-            assert!(matches!(callers.look(&digest(1), start), Look::Unknown));
-            assert!(matches!(callers.look(&digest(1), start + 4.9), Look::Unknown));
-            assert!(matches!(callers.look(&digest(1), start + 5.0), Look::NeverSeen));
-            assert!(matches!(callers.look(&digest(2), start), Look::NeverSeen));
+            assert!(matches!(callers.look(&digest(1), start), Lookup::Unknown));
+            assert!(matches!(callers.look(&digest(1), start + 4.9), Lookup::Unknown));
+            assert!(matches!(callers.look(&digest(1), start + 5.0), Lookup::NeverSeen));
+            assert!(matches!(callers.look(&digest(2), start), Lookup::NeverSeen));
         }
     }
 
@@ -328,11 +328,11 @@ mod tests {
         let callers = Callers::new();
         callers.put_unknown(&digest(1), 0.0);
         callers.forget_unknown(&digest(1));
-        assert!(matches!(callers.look(&digest(1), 0.0), Look::NeverSeen));
+        assert!(matches!(callers.look(&digest(1), 0.0), Lookup::NeverSeen));
         callers.put_unknown(&digest(1), 0.0);
         put(&callers, digest(1), &caller(true, 1.0));
-        assert!(matches!(callers.look(&digest(1), 0.0), Look::Known(_)));
-        assert!(matches!(callers.look(&digest(1), 1.0), Look::NeverSeen));
+        assert!(matches!(callers.look(&digest(1), 0.0), Lookup::Known(_)));
+        assert!(matches!(callers.look(&digest(1), 1.0), Lookup::NeverSeen));
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
         callers.put_unknown(&digest(1), 0.0);
         callers.put_unknown(&digest(2), 0.0);
         callers.forget_unknown(&digest(1));
-        assert!(matches!(callers.look(&digest(1), 0.0), Look::NeverSeen));
-        assert!(matches!(callers.look(&digest(2), 0.0), Look::Unknown));
+        assert!(matches!(callers.look(&digest(1), 0.0), Lookup::NeverSeen));
+        assert!(matches!(callers.look(&digest(2), 0.0), Lookup::Unknown));
     }
 }

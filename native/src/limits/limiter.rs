@@ -55,14 +55,14 @@ impl Rate {
 
 /// How one process lets an account go on where it gets no lease: as the rate says, or its part of it.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct Limit {
     interval: u64,
     burst: u64,
 }
 
 /// What one subject may still do.
 #[derive(Debug)]
-pub struct Account {
+pub struct Bucket {
     /// `kind:id/seconds`: a subject has an account for each of its windows.
     pub name: Box<str>,
     pub rate: Rate,
@@ -83,7 +83,7 @@ pub struct Account {
 /// What is left to an account after a request.
 #[derive(Debug, Clone)]
 pub struct RateState {
-    pub account: Arc<Account>,
+    pub account: Arc<Bucket>,
     /// Requests that it may make at once.
     pub remaining: u64,
     /// Until it may make a whole burst at once again.
@@ -92,17 +92,17 @@ pub struct RateState {
 
 /// A lease that an account needs.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PendingLease {
     pub account: String,
     pub rate: Rate,
     pub tokens: u64,
 }
 
 #[derive(Default)]
-pub struct Ledger {
-    accounts: Mutex<HashMap<Box<str>, Arc<Account>>>,
-    bell: OnceLock<Bell>,
-    asking: Mutex<Vec<Arc<Account>>>,
+pub struct RateLimiter {
+    accounts: Mutex<HashMap<Box<str>, Arc<Bucket>>>,
+    bell: OnceLock<Wakeup>,
+    asking: Mutex<Vec<Arc<Bucket>>>,
     /// Each replica has its part of the rates, because Redis grants no leases.
     is_divided: AtomicBool,
     /// How many replicas there are, as far as is known; 0: this one.
@@ -110,15 +110,15 @@ pub struct Ledger {
 }
 
 /// Wakes the event loop, which talks to Redis.
-struct Bell {
+struct Wakeup {
     sender: UnixStream,
     receiver: UnixStream,
     has_rung: AtomicBool,
 }
 
-impl Ledger {
+impl RateLimiter {
     /// The account of a subject (`kind:id`) for a window, the same for all who ask while its rate stays the same.
-    pub fn account(&self, subject: &str, rate: Rate) -> Arc<Account> {
+    pub fn account(&self, subject: &str, rate: Rate) -> Arc<Bucket> {
         let name = format!("{subject}/{}", rate.seconds);
         let mut accounts = lock(&self.accounts);
         if let Some(account) = accounts.get(&*name).filter(|account| account.rate == rate) {
@@ -129,7 +129,7 @@ impl Ledger {
             accounts
                 .retain(|_, account| Arc::strong_count(account) > 1 || account.arrival.load(Ordering::Relaxed) > now);
         }
-        let account = Arc::new(Account::new(&name, rate));
+        let account = Arc::new(Bucket::new(&name, rate));
         accounts.insert(name.into(), account.clone());
         account
     }
@@ -137,24 +137,24 @@ impl Ledger {
     /// Pay for one request from all accounts, or from none and be refused. No account: no limit.
     ///
     /// Returns what is left to the account with the least share of its burst left.
-    pub fn charge(&self, accounts: &[Arc<Account>]) -> Result<Option<RateState>, Refusal> {
+    pub fn charge(&self, accounts: &[Arc<Bucket>]) -> Result<Option<RateState>, Refusal> {
         if accounts.is_empty() { Ok(None) } else { self.charge_at(accounts, monotonic_nanoseconds()) }
     }
 
     /// Whether one request would be refused now; pays nothing.
-    pub fn peek(&self, accounts: &[Arc<Account>]) -> Result<(), Refusal> {
+    pub fn peek(&self, accounts: &[Arc<Bucket>]) -> Result<(), Refusal> {
         if accounts.is_empty() { Ok(()) } else { self.peek_at(accounts, monotonic_nanoseconds()) }
     }
 
     /// Give back what was paid for one request.
-    pub fn refund(&self, accounts: &[Arc<Account>]) {
+    pub fn refund(&self, accounts: &[Arc<Bucket>]) {
         for account in accounts {
             self.give_back(account);
         }
     }
 
-    fn charge_at(&self, accounts: &[Arc<Account>], now: u64) -> Result<Option<RateState>, Refusal> {
-        let mut least: Option<(&Arc<Account>, Pace, u64)> = None;
+    fn charge_at(&self, accounts: &[Arc<Bucket>], now: u64) -> Result<Option<RateState>, Refusal> {
+        let mut least: Option<(&Arc<Bucket>, Limit, u64)> = None;
         for (place, account) in accounts.iter().enumerate() {
             let pace = self.pace(account);
             let remaining = self.spend(account, now, pace).map_err(|wait| {
@@ -168,7 +168,7 @@ impl Ledger {
         Ok(least.map(|(account, pace, remaining)| pace.state(account, remaining)))
     }
 
-    fn peek_at(&self, accounts: &[Arc<Account>], now: u64) -> Result<(), Refusal> {
+    fn peek_at(&self, accounts: &[Arc<Bucket>], now: u64) -> Result<(), Refusal> {
         accounts.iter().try_for_each(|account| {
             let allowed = if self.is_leased() {
                 let allowed = account.tokens_left(now, self.pace(account), self.replicas());
@@ -184,7 +184,7 @@ impl Ledger {
     }
 
     /// Take one from an account, and say how many remain; else say how many nanoseconds to wait.
-    fn spend(&self, account: &Arc<Account>, now: u64, pace: Pace) -> Result<u64, u64> {
+    fn spend(&self, account: &Arc<Bucket>, now: u64, pace: Limit) -> Result<u64, u64> {
         if !self.is_leased() {
             return account.arrive(now, pace).map(|arrival| pace.free(now, arrival));
         }
@@ -197,7 +197,7 @@ impl Ledger {
         })
     }
 
-    fn give_back(&self, account: &Account) {
+    fn give_back(&self, account: &Bucket) {
         if self.is_leased() {
             account.tokens.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -212,17 +212,17 @@ impl Ledger {
         self.bell.get().is_some() && !self.is_divided.load(Ordering::Relaxed)
     }
 
-    fn pace(&self, account: &Account) -> Pace {
+    fn pace(&self, account: &Bucket) -> Limit {
         let (interval, burst) = (account.rate.interval_nanoseconds(), account.rate.burst());
         let replicas = if self.is_divided.load(Ordering::Relaxed) { self.replicas() } else { 1 };
-        Pace { interval: interval * replicas, burst: (burst / replicas).max(1) }
+        Limit { interval: interval * replicas, burst: (burst / replicas).max(1) }
     }
 
     fn replicas(&self) -> u64 {
         self.replicas.load(Ordering::Relaxed).max(1)
     }
 
-    fn ask(&self, account: &Arc<Account>, now: u64) {
+    fn ask(&self, account: &Arc<Bucket>, now: u64) {
         let is_worth_it = now >= account.next.load(Ordering::Relaxed);
         if is_worth_it && !account.has_asked.swap(true, Ordering::Relaxed) {
             lock(&self.asking).push(account.clone());
@@ -235,8 +235,8 @@ impl Ledger {
     /// Share the rates with other replicas from now on; the descriptor becomes readable when leases are wanted.
     pub fn share(&self) -> Result<RawFd, Fault> {
         if self.bell.get().is_none() {
-            let bell =
-                Bell::new().map_err(|error| Fault::load(format!("no socket to wake the event loop with: {error}")))?;
+            let bell = Wakeup::new()
+                .map_err(|error| Fault::load(format!("no socket to wake the event loop with: {error}")))?;
             self.bell.get_or_init(|| bell);
         }
         self.bell.get().map(|bell| bell.receiver.as_raw_fd()).ok_or_else(|| Fault::argument("rates are not shared"))
@@ -253,7 +253,7 @@ impl Ledger {
     }
 
     /// What has been asked for and not been granted yet.
-    pub fn wanted(&self) -> Vec<Wanted> {
+    pub fn wanted(&self) -> Vec<PendingLease> {
         if let Some(bell) = self.bell.get() {
             bell.has_rung.store(false, Ordering::Release);
         }
@@ -279,19 +279,19 @@ impl Ledger {
     }
 }
 
-impl Pace {
+impl Limit {
     /// Requests that may come at once where the next one of even ones would come at `arrival`.
     fn free(self, now: u64, arrival: u64) -> u64 {
         (self.burst * self.interval).saturating_sub(arrival.saturating_sub(now)) / self.interval
     }
 
-    fn state(self, account: &Arc<Account>, remaining: u64) -> RateState {
+    fn state(self, account: &Arc<Bucket>, remaining: u64) -> RateState {
         let reset_seconds = ((self.burst - remaining) * self.interval).div_ceil(NANOSECONDS).max(1);
         RateState { account: account.clone(), remaining, reset_seconds }
     }
 }
 
-impl Account {
+impl Bucket {
     fn new(name: &str, rate: Rate) -> Self {
         let (arrival, tokens, has_asked, next) = Default::default();
         let policy = format!("\"{}\";q=", kind_of(name));
@@ -306,7 +306,7 @@ impl Account {
     }
 
     /// When requests that came evenly would be at, if one more may come now; else how long it has to wait.
-    fn due(&self, now: u64, pace: Pace) -> Result<u64, u64> {
+    fn due(&self, now: u64, pace: Limit) -> Result<u64, u64> {
         let tolerance = (pace.burst - 1) * pace.interval;
         let mut due = self.arrival.load(Ordering::Relaxed).max(now);
         // It is never so far ahead, unless the clock went back or the interval has become shorter; the second is for threads that read
@@ -319,7 +319,7 @@ impl Account {
     }
 
     /// Let one request come; when the next one would.
-    fn arrive(&self, now: u64, pace: Pace) -> Result<u64, u64> {
+    fn arrive(&self, now: u64, pace: Limit) -> Result<u64, u64> {
         loop {
             let before = self.arrival.load(Ordering::Relaxed);
             let next = self.due(now, pace)? + pace.interval;
@@ -330,13 +330,13 @@ impl Account {
     }
 
     /// Use a token; how many are left.
-    fn take(&self, now: u64, pace: Pace, replicas: u64) -> Result<i64, u64> {
+    fn take(&self, now: u64, pace: Limit, replicas: u64) -> Result<i64, u64> {
         let one_less = |tokens| self.may_use(tokens, now, pace, replicas).then(|| tokens - 1);
         let taken = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         taken.map(|before| before - 1).map_err(|_| self.wait(now))
     }
 
-    fn tokens_left(&self, now: u64, pace: Pace, replicas: u64) -> Result<(), u64> {
+    fn tokens_left(&self, now: u64, pace: Limit, replicas: u64) -> Result<(), u64> {
         if self.may_use(self.tokens.load(Ordering::Relaxed), now, pace, replicas) {
             Ok(())
         } else {
@@ -345,7 +345,7 @@ impl Account {
     }
 
     /// Whether one more may be used where there are so many tokens.
-    fn may_use(&self, tokens: i64, now: u64, pace: Pace, replicas: u64) -> bool {
+    fn may_use(&self, tokens: i64, now: u64, pace: Limit, replicas: u64) -> bool {
         tokens > 0 || tokens > -self.credit(pace.free(now, self.arrival.load(Ordering::Relaxed)), replicas)
     }
 
@@ -380,9 +380,9 @@ impl Account {
         self.lease() / 2
     }
 
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self) -> PendingLease {
         let missing = self.lease() - self.tokens.load(Ordering::Relaxed);
-        Wanted { account: self.name.to_string(), rate: self.rate, tokens: missing.max(1).unsigned_abs() }
+        PendingLease { account: self.name.to_string(), rate: self.rate, tokens: missing.max(1).unsigned_abs() }
     }
 
     fn refusal(&self, wait_nanoseconds: u64) -> Refusal {
@@ -395,7 +395,7 @@ impl Account {
     }
 }
 
-impl Bell {
+impl Wakeup {
     fn new() -> std::io::Result<Self> {
         let (sender, receiver) = UnixStream::pair()?;
         sender.set_nonblocking(true)?;
@@ -428,14 +428,14 @@ mod tests {
     const THREE_THOUSAND: Rate = Rate { count: 3000, seconds: 1 };
 
     /// A bucket that holds a burst and is filled evenly, reckoned in nanoseconds.
-    struct Bucket {
+    struct TokenBucket {
         interval: u64,
         most: u64,
         level: u64,
         last: u64,
     }
 
-    impl Bucket {
+    impl TokenBucket {
         fn of(rate: Rate) -> Self {
             let (interval, burst) = (rate.interval_nanoseconds(), rate.burst());
             Self { interval, most: burst * interval, level: burst * interval, last: 0 }
@@ -458,7 +458,7 @@ mod tests {
         .map(|number| number >> 33)
     }
 
-    fn admitted(ledger: &Ledger, accounts: &[Arc<Account>], times: impl Iterator<Item = u64>) -> usize {
+    fn admitted(ledger: &RateLimiter, accounts: &[Arc<Bucket>], times: impl Iterator<Item = u64>) -> usize {
         times.filter(|&now| ledger.charge_at(accounts, now).is_ok()).count()
     }
 
@@ -467,7 +467,7 @@ mod tests {
         for (seed, rate) in
             [(1, HUNDRED), (2, THREE_THOUSAND), (3, Rate { count: 7, seconds: 60 }), (4, Rate { count: 1, seconds: 1 })]
         {
-            let (ledger, mut bucket) = (Ledger::default(), Bucket::of(rate));
+            let (ledger, mut bucket) = (RateLimiter::default(), TokenBucket::of(rate));
             let account = [ledger.account("user:1", rate)];
             let mut now = NANOSECONDS;
             bucket.last = now;
@@ -482,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_let_through_and_then_one_an_interval() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let account = [ledger.account("user:1", HUNDRED)];
         assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 50)), 10);
         assert_eq!(admitted(&ledger, &account, (0..1000).map(|tick| NANOSECONDS + tick * MILLISECOND)), 99);
@@ -491,7 +491,7 @@ mod tests {
     #[test]
     fn a_rate_by_the_minute_may_be_used_up_at_once() {
         let minute = Rate { count: 100, seconds: 60 };
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let account = [ledger.account("user:1", minute)];
         assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 500)), 100);
         assert_eq!(admitted(&ledger, &account, (1..=60).map(|second| (1 + second) * NANOSECONDS)), 60);
@@ -507,7 +507,7 @@ mod tests {
 
     #[test]
     fn a_charge_tells_what_is_left_of_the_tightest_account() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let user = ledger.account("user:1", Rate { count: 100, seconds: 60 });
         let key = ledger.account("key:1", Rate { count: 3, seconds: 60 });
         let now = NANOSECONDS;
@@ -520,7 +520,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_may_be_used_again_and_no_more() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let account = [ledger.account("user:1", Rate { count: 3, seconds: 60 })];
         ledger.refund(&account);
         assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 9)), 3);
@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_subject_has_an_account_for_each_window() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let limits = [Rate { count: 5, seconds: 60 }, Rate { count: 7, seconds: 3600 }];
         let accounts = limits.map(|rate| ledger.account("user:1", rate));
         assert_eq!(admitted(&ledger, &accounts, std::iter::repeat_n(NANOSECONDS, 9)), 5);
@@ -542,7 +542,7 @@ mod tests {
 
     #[test]
     fn who_is_refused_is_told_when_to_come_again() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let account = [ledger.account("user:1", Rate { count: 1, seconds: 60 })];
         ledger.charge_at(&account, NANOSECONDS).unwrap();
         let refusal = ledger.charge_at(&account, 2 * NANOSECONDS - MILLISECOND).unwrap_err();
@@ -554,7 +554,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_locks_nobody_out() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let account = [ledger.account("user:1", HUNDRED)];
         admitted(&ledger, &account, std::iter::repeat_n(3600 * NANOSECONDS, 50));
         let interval = HUNDRED.interval_nanoseconds();
@@ -564,7 +564,7 @@ mod tests {
 
     #[test]
     fn a_request_is_paid_by_all_accounts_or_by_none() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let (wide, narrow) =
             (ledger.account("user:1", HUNDRED), ledger.account("key:1", Rate { count: 1, seconds: 1 }));
         assert_eq!(admitted(&ledger, &[wide.clone(), narrow], std::iter::repeat_n(NANOSECONDS, 50)), 1);
@@ -573,13 +573,13 @@ mod tests {
 
     #[test]
     fn no_account_is_no_limit() {
-        assert!(Ledger::default().charge(&[]).unwrap().is_none());
-        assert_eq!(Ledger::default().peek(&[]), Ok(()));
+        assert!(RateLimiter::default().charge(&[]).unwrap().is_none());
+        assert_eq!(RateLimiter::default().peek(&[]), Ok(()));
     }
 
     #[test]
     fn a_subject_has_one_account_until_its_rate_changes() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let account = ledger.account("user:1", HUNDRED);
         assert!(Arc::ptr_eq(&account, &ledger.account("user:1", HUNDRED)));
         assert!(!Arc::ptr_eq(&account, &ledger.account("user:1", THREE_THOUSAND)));
@@ -588,15 +588,15 @@ mod tests {
 
     #[test]
     fn accounts_that_nobody_uses_are_swept() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         let kept = ledger.account("user:kept", HUNDRED);
         (0..10_000).for_each(|number| drop(ledger.account(&number.to_string(), HUNDRED)));
         assert!(lock(&ledger.accounts).len() <= ACCOUNTS_BEFORE_SWEEP);
         assert!(Arc::ptr_eq(&kept, &ledger.account("user:kept", HUNDRED)));
     }
 
-    fn shared() -> (Ledger, [Arc<Account>; 1]) {
-        let ledger = Ledger::default();
+    fn shared() -> (RateLimiter, [Arc<Bucket>; 1]) {
+        let ledger = RateLimiter::default();
         ledger.share().unwrap();
         let account = ledger.account("user:1", THREE_THOUSAND);
         (ledger, [account])
@@ -606,7 +606,10 @@ mod tests {
     fn before_a_lease_has_come_one_lease_may_be_used() {
         let (ledger, account) = shared();
         assert_eq!(admitted(&ledger, &account, std::iter::repeat_n(NANOSECONDS, 500)), 100);
-        assert_eq!(ledger.wanted(), [Wanted { account: "user:1/1".to_owned(), rate: THREE_THOUSAND, tokens: 200 }]);
+        assert_eq!(
+            ledger.wanted(),
+            [PendingLease { account: "user:1/1".to_owned(), rate: THREE_THOUSAND, tokens: 200 }]
+        );
     }
 
     #[test]
@@ -637,7 +640,7 @@ mod tests {
 
     #[test]
     fn what_is_left_of_a_shared_rate_is_what_redis_and_the_lease_have() {
-        let ledger = Ledger::default();
+        let ledger = RateLimiter::default();
         ledger.share().unwrap();
         let account = [ledger.account("user:1", Rate { count: 100, seconds: 60 })];
         let now = monotonic_nanoseconds();
@@ -654,7 +657,7 @@ mod tests {
     #[test]
     fn a_replica_may_use_its_part_of_what_redis_has_left_before_it_is_granted() {
         for (replicas, part) in [(0, 100), (1, 100), (2, 50), (3, 34), (50, 10)] {
-            let ledger = Ledger::default();
+            let ledger = RateLimiter::default();
             ledger.share().unwrap();
             ledger.set_replicas(replicas);
             let account = [ledger.account("user:1", Rate { count: 100, seconds: 60 })];
@@ -694,10 +697,10 @@ mod tests {
     #[test]
     fn replicas_exceed_a_rate_by_two_leases_each_or_a_burst_at_most() {
         for rate in [THREE_THOUSAND, Rate { count: 100, seconds: 60 }, Rate { count: 5, seconds: 900 }] {
-            let redis = Ledger::default();
+            let redis = RateLimiter::default();
             let common = [redis.account("user:1", rate)];
             let replicas = [(); 3].map(|()| {
-                let ledger = Ledger::default();
+                let ledger = RateLimiter::default();
                 ledger.share().unwrap();
                 ledger.set_replicas(3);
                 let account = [ledger.account("user:1", rate)];

@@ -31,7 +31,7 @@ pub struct Reserved(Option<Arc<Meter>>);
 
 /// What a key has used since it was asked last.
 #[derive(Debug, PartialEq)]
-pub struct Use {
+pub struct Usage {
     pub key: String,
     /// Of the last prediction, in Unix seconds.
     pub last_seconds: f64,
@@ -40,7 +40,7 @@ pub struct Use {
 
 /// The meters, by key id.
 #[derive(Default)]
-pub struct Meters(Mutex<HashMap<Box<str>, Known>>);
+pub struct UsageMeters(Mutex<HashMap<Box<str>, Known>>);
 
 #[derive(Default)]
 struct Known {
@@ -108,7 +108,7 @@ impl Drop for Reserved {
     }
 }
 
-impl Meters {
+impl UsageMeters {
     /// The meter of a key, the same for all who ask.
     ///
     /// `month`: predictions of this month by the database, and the month's end. They may have been read before the database was last
@@ -133,8 +133,8 @@ impl Meters {
         }
     }
 
-    /// What has been used since the last call. Meters that nobody holds and that have nothing to tell are dropped.
-    pub fn take(&self) -> Vec<Use> {
+    /// What has been used since the last call. UsageMeters that nobody holds and that have nothing to tell are dropped.
+    pub fn take(&self) -> Vec<Usage> {
         let mut uses = vec![];
         self.lock().retain(|key, known| {
             // In this order: what the last holder has counted is seen once it is known to be gone.
@@ -143,7 +143,7 @@ impl Meters {
             if predictions > 0 {
                 known.told = known.told.wrapping_add(predictions);
                 let last_seconds = unix_seconds(known.meter.last_nanoseconds.load(Ordering::Relaxed));
-                uses.push(Use { key: key.to_string(), last_seconds, predictions });
+                uses.push(Usage { key: key.to_string(), last_seconds, predictions });
             }
             is_held || predictions > 0
         });
@@ -171,13 +171,13 @@ mod tests {
         (0..tries).filter_map(|_| meter.reserve(quota).ok()).map(|reserved| reserved.answered(5_000_000_000)).count()
     }
 
-    fn used(meters: &Meters) -> Vec<(String, u64)> {
+    fn used(meters: &UsageMeters) -> Vec<(String, u64)> {
         meters.take().into_iter().map(|used| (used.key, used.predictions)).collect()
     }
 
     #[test]
     fn a_quota_lets_through_what_is_left_of_it() {
-        let meter = Meters::default().meter("key_1", Some((7, FOR_EVER)));
+        let meter = UsageMeters::default().meter("key_1", Some((7, FOR_EVER)));
         assert_eq!(answered(&meter, quota(10), 20), 3);
         assert_eq!(meter.reserve(Some(quota(10))).unwrap_err().code, Code::QuotaExceeded);
         assert_eq!(meter.peek(quota(10)).unwrap_err().code, Code::QuotaExceeded);
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_quota_of_a_month_that_is_over_refuses_nothing() {
         let over = Quota { allowed: 1, ends_seconds: now_seconds() };
-        let meter = Meters::default().meter("key_1", Some((5, over.ends_seconds)));
+        let meter = UsageMeters::default().meter("key_1", Some((5, over.ends_seconds)));
         assert_eq!(answered(&meter, over, 3), 3);
         assert_eq!(meter.peek(over), Ok(()));
     }
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_not_answered_is_given_back() {
-        let meters = Meters::default();
+        let meters = UsageMeters::default();
         let meter = meters.meter("key_1", Some((0, FOR_EVER)));
         let under_way = meter.reserve(Some(quota(1))).unwrap();
         assert!(meter.reserve(Some(quota(1))).is_err());
@@ -212,16 +212,16 @@ mod tests {
 
     #[test]
     fn uses_are_told_once_and_with_the_time_of_the_last() {
-        let meters = Meters::default();
+        let meters = UsageMeters::default();
         let (one, _idle) = (meters.meter("key_1", None), meters.meter("key_2", None));
         answered(&one, None, 3);
-        assert_eq!(meters.take(), [Use { key: "key_1".to_owned(), last_seconds: 5.0, predictions: 3 }]);
+        assert_eq!(meters.take(), [Usage { key: "key_1".to_owned(), last_seconds: 5.0, predictions: 3 }]);
         assert_eq!(meters.take(), []);
     }
 
     #[test]
     fn a_key_has_one_meter_for_as_long_as_it_is_held_or_has_something_to_tell() {
-        let meters = Meters::default();
+        let meters = UsageMeters::default();
         let meter = meters.meter("key_1", None);
         assert!(Arc::ptr_eq(&meter, &meters.meter("key_1", None)));
         answered(&meter, None, 2);
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_other_servers_used_counts_once_the_database_has_it() {
-        let meters = Meters::default();
+        let meters = UsageMeters::default();
         let meter = meters.meter("key_1", Some((0, FOR_EVER)));
         let under_way = meter.reserve(Some(quota(10))).unwrap();
         answered(&meter, quota(10), 2);
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_total_that_was_read_before_ours_were_written_takes_nothing_back() {
-        let meters = Meters::default();
+        let meters = UsageMeters::default();
         let meter = meters.meter("key_1", Some((5, FOR_EVER)));
         answered(&meter, quota(10), 3);
         meters.take();
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_new_month_begins_with_what_the_database_has_of_it() {
-        let meters = Meters::default();
+        let meters = UsageMeters::default();
         let meter = meters.meter("key_1", Some((10, FOR_EVER / 2.0)));
         assert_eq!(answered(&meter, quota(10), 1), 0);
         meters.meter("key_1", Some((4, FOR_EVER)));
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn threads_use_a_quota_up_exactly() {
-        let meters = Meters::default();
+        let meters = UsageMeters::default();
         let meter = meters.meter("key_1", Some((0, FOR_EVER)));
         let through: usize = std::thread::scope(|threads| {
             let workers: Vec<_> = (0..4).map(|_| threads.spawn(|| answered(&meter, quota(1000), 500))).collect();

@@ -12,10 +12,10 @@ use crate::compute::scheduler::Limits;
 use crate::compute::workers::{Compute, Run};
 use crate::engine::version::{Batch, Engine, Version};
 use crate::error::{Code, Fault, Refusal};
-use crate::history::ring::{self as history, Answered, Door, History};
+use crate::history::ring::{self as history, Answered, EntryPoint, History};
 use crate::limits::callers::{Caller, Callers};
-use crate::limits::limiter::{Ledger, RateState};
-use crate::limits::usage::{Meters, Reserved};
+use crate::limits::limiter::{RateLimiter, RateState};
+use crate::limits::usage::{Reserved, UsageMeters};
 use crate::metrics::{Metrics, Stage};
 use crate::predict::encode::{self, Frame};
 use crate::predict::routes::{Levels, Published, Route, Routes, Selector, Target};
@@ -28,8 +28,8 @@ const READ_SECONDS_PER_BYTE: f64 = 5e-9;
 pub struct Plane {
     pub routes: ArcSwap<Routes>,
     pub callers: Callers,
-    pub rates: Ledger,
-    pub meters: Meters,
+    pub rates: RateLimiter,
+    pub meters: UsageMeters,
     pub engine: Engine,
     pub cache: Cache,
     /// The second cache level, where there is one.
@@ -58,26 +58,26 @@ pub struct Settings {
 
 /// How a prediction is asked for.
 #[derive(Clone, Copy)]
-pub struct Ask<'a> {
+pub struct PredictRequest<'a> {
     /// Digest of the key.
     pub caller: &'a [u8],
-    pub asked: Asked,
+    pub asked: PredictOptions,
     /// The calling thread may take its time: to read a long body.
     pub may_read: bool,
 }
 
 /// A question whose body takes long to read, kept for a thread that may.
-pub struct Question<B> {
+pub struct DeferredRequest<B> {
     pub caller: Vec<u8>,
-    pub asked: Asked,
+    pub asked: PredictOptions,
     pub model: Option<String>,
     pub version: Option<u64>,
     pub alias: Option<String>,
     pub body: B,
 }
 
-impl<B: AsRef<[u8]>> Question<B> {
-    pub fn of(ask: Ask<'_>, model: Option<&str>, selector: Selector<'_>, body: B) -> Self {
+impl<B: AsRef<[u8]>> DeferredRequest<B> {
+    pub fn of(ask: PredictRequest<'_>, model: Option<&str>, selector: Selector<'_>, body: B) -> Self {
         Self {
             caller: ask.caller.to_vec(),
             asked: ask.asked,
@@ -88,8 +88,8 @@ impl<B: AsRef<[u8]>> Question<B> {
         }
     }
 
-    fn answer(&self, plane: &Plane) -> Result<Answer, Stop> {
-        let ask = Ask { caller: &self.caller, asked: self.asked, may_read: true };
+    fn answer(&self, plane: &Plane) -> Result<Answer, PredictError> {
+        let ask = PredictRequest { caller: &self.caller, asked: self.asked, may_read: true };
         let selector = Selector { version: self.version, alias: self.alias.as_deref() };
         plane.answer(ask, self.model.as_deref(), selector, self.body.as_ref())
     }
@@ -97,12 +97,12 @@ impl<B: AsRef<[u8]>> Question<B> {
 
 /// What an answer depends on beside its rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct PredictOptions {
     pub is_short: bool,
     pub all_probabilities: bool,
     pub no_cache: bool,
     pub started_nanoseconds: u64,
-    pub door: Door,
+    pub door: EntryPoint,
 }
 
 /// A prediction, encoded, and what it took.
@@ -124,7 +124,7 @@ pub struct Answer {
 
 /// What a prediction has paid.
 #[derive(Debug, Default)]
-struct Paid {
+struct Charge {
     reserved: Reserved,
     rate: Option<RateState>,
 }
@@ -142,7 +142,7 @@ pub struct Times {
 
 /// The model and version that a request asks: ids, and the version's number.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct VersionRef {
     pub model: String,
     pub version: String,
     pub number: u64,
@@ -150,24 +150,24 @@ pub struct Place {
 
 /// Why a prediction stops before its answer.
 #[derive(Debug)]
-pub enum Stop {
+pub enum PredictError {
     Refused(Refusal),
     /// The body needs Python.
-    NotMine(Place),
+    NotMine(VersionRef),
     /// The body is too long to be read on the calling thread: ask again from another with `may_read`.
     Long,
     /// The rest is not for the calling thread: await it.
-    Later(Box<Pending>),
+    Later(Box<PendingRun>),
     Failed(Fault),
 }
 
-impl From<Refusal> for Stop {
+impl From<Refusal> for PredictError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<Fault> for Stop {
+impl From<Fault> for PredictError {
     fn from(fault: Fault) -> Self {
         Self::Failed(fault)
     }
@@ -175,7 +175,7 @@ impl From<Fault> for Stop {
 
 /// A version found for a caller.
 #[derive(Debug, Clone)]
-struct Found {
+struct ResolvedVersion {
     caller: Arc<Caller>,
     published: Arc<Published>,
     target: Arc<Target>,
@@ -193,16 +193,16 @@ struct Outcome {
 
 /// For how long each level of the cache keeps a row; None: it does not.
 #[derive(Debug, Clone, Copy, Default)]
-struct Kept {
+struct CacheTtls {
     one_seconds: Option<f64>,
     two_seconds: Option<f64>,
 }
 
 /// A prediction whose rows are known and whose run is too dear for the thread that read it.
 #[derive(Debug)]
-pub struct Pending {
-    asked: Asked,
-    found: Found,
+pub struct PendingRun {
+    asked: PredictOptions,
+    found: ResolvedVersion,
     is_list: bool,
     /// All rows, as the history knows them.
     seen: history::Rows,
@@ -210,10 +210,10 @@ pub struct Pending {
     numbers: Vec<f64>,
     strings: Vec<Box<str>>,
     /// What the cache knows of all rows; None: it is not asked.
-    looked: Option<Looked>,
+    looked: Option<CacheLookup>,
     asks_level_two: bool,
     times: Times,
-    paid: Paid,
+    paid: Charge,
 }
 
 impl Plane {
@@ -223,8 +223,8 @@ impl Plane {
         let mut plane = Self {
             routes: ArcSwap::default(),
             callers: Callers::new(),
-            rates: Ledger::default(),
-            meters: Meters::default(),
+            rates: RateLimiter::default(),
+            meters: UsageMeters::default(),
             engine: Engine::default(),
             cache: Cache::new(settings.cache_bytes, blake3::derive_key("serval cache keys 1", &secret)),
             redis: None,
@@ -266,19 +266,21 @@ impl Plane {
     /// Answer a JSON body. `model`: from the path; the short shape names it in the body.
     pub fn answer(
         &self,
-        ask: Ask<'_>,
+        ask: PredictRequest<'_>,
         model: Option<&str>,
         selector: Selector<'_>,
         body: &[u8],
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, PredictError> {
         self.counted(|| {
             let caller = self.callers.permitted(ask.caller, now_seconds())?;
             if !ask.may_read && seconds_to_read(body) > self.settings.cheap_seconds {
-                return Err(Stop::Long);
+                return Err(PredictError::Long);
             }
             let started = monotonic_nanoseconds();
             let outline = rows::outline(body, ask.asked.is_short);
-            let model = model.or_else(|| outline.as_ref()?.model).ok_or_else(|| Stop::NotMine(Place::default()))?;
+            let model = model
+                .or_else(|| outline.as_ref()?.model)
+                .ok_or_else(|| PredictError::NotMine(VersionRef::default()))?;
             let found = self.found(&caller, model, selector)?;
             let rows = self.rows(&found, outline.as_ref())?;
             let parse_seconds = seconds_between(started, monotonic_nanoseconds());
@@ -291,13 +293,13 @@ impl Plane {
     /// The second half of `answer`, for rows that Python decoded. `model`, `version`: ids.
     pub fn predict(
         &self,
-        ask: Ask<'_>,
+        ask: PredictRequest<'_>,
         model: &str,
         version: &str,
         numbers: &[f64],
         strings: &[&str],
         is_list: bool,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, PredictError> {
         self.counted(|| {
             let caller = self.callers.permitted(ask.caller, now_seconds())?;
             let found = self.found_by_id(&caller, model, version)?;
@@ -317,11 +319,11 @@ impl Plane {
     /// What `answer` found too long to read: read it elsewhere, and do the rest.
     pub async fn read<B: AsRef<[u8]> + Send + 'static>(
         self: &Arc<Self>,
-        question: Question<B>,
-    ) -> Result<Answer, Stop> {
+        question: DeferredRequest<B>,
+    ) -> Result<Answer, PredictError> {
         let plane = self.clone();
         match self.compute.read(move || question.answer(&plane)).await? {
-            Err(Stop::Later(pending)) => self.finish(*pending).await,
+            Err(PredictError::Later(pending)) => self.finish(*pending).await,
             result => result,
         }
     }
@@ -330,19 +332,19 @@ impl Plane {
     ///
     /// Dropped, it gives back what it took of the quota, because nothing was answered; not of the rates, or hanging up would make
     /// runs free.
-    pub async fn finish(&self, pending: Pending) -> Result<Answer, Stop> {
+    pub async fn finish(&self, pending: PendingRun) -> Result<Answer, PredictError> {
         let (caller, counters) = (pending.found.caller.clone(), pending.found.target.counters.clone());
         self.run_pending(pending).await.inspect_err(|stop| {
             self.rates.refund(&caller.accounts);
             match stop {
-                Stop::Refused(refusal) => self.metrics.refused(refusal),
-                Stop::Failed(_) => counters.failed.add(1),
+                PredictError::Refused(refusal) => self.metrics.refused(refusal),
+                PredictError::Failed(_) => counters.failed.add(1),
                 _ => {}
             }
         })
     }
 
-    async fn run_pending(&self, mut pending: Pending) -> Result<Answer, Stop> {
+    async fn run_pending(&self, mut pending: PendingRun) -> Result<Answer, PredictError> {
         let level_two_hits = self.ask_level_two(&mut pending).await?;
         let run = pending.run();
         let ran_rows = run.rows();
@@ -362,7 +364,7 @@ impl Plane {
     }
 
     /// Raw outputs of what is left to run.
-    async fn ran(&self, run: Run, found: &Found, times: &mut Times) -> Result<Vec<u64>, Stop> {
+    async fn ran(&self, run: Run, found: &ResolvedVersion, times: &mut Times) -> Result<Vec<u64>, PredictError> {
         if !self.is_cheap(found, run.rows()) {
             let ran = self.compute.run(run).await?;
             (times.queue_seconds, times.infer_seconds) = (ran.queue_seconds, ran.infer_seconds);
@@ -378,7 +380,7 @@ impl Plane {
     }
 
     /// Take what level two knows of the missing rows; how many these are.
-    async fn ask_level_two(&self, pending: &mut Pending) -> Result<usize, Stop> {
+    async fn ask_level_two(&self, pending: &mut PendingRun) -> Result<usize, PredictError> {
         let (Some(redis), Some(looked), true) = (&self.redis, &mut pending.looked, pending.asks_level_two) else {
             return Ok(0);
         };
@@ -399,34 +401,44 @@ impl Plane {
     }
 
     /// The model and version that `answer` would use.
-    pub fn find(&self, caller: &[u8], model: &str, selector: Selector<'_>) -> Result<Place, Refusal> {
+    pub fn find(&self, caller: &[u8], model: &str, selector: Selector<'_>) -> Result<VersionRef, Refusal> {
         let caller = self.callers.permitted(caller, now_seconds())?;
         let routes = self.routes.load();
         let published = routes.model(&caller, model)?;
         Ok(place(published, published.target(selector)?))
     }
 
-    fn counted(&self, path: impl FnOnce() -> Result<Answer, Stop>) -> Result<Answer, Stop> {
+    fn counted(&self, path: impl FnOnce() -> Result<Answer, PredictError>) -> Result<Answer, PredictError> {
         let result = path();
-        if let Err(Stop::Refused(refusal)) = &result {
+        if let Err(PredictError::Refused(refusal)) = &result {
             self.metrics.refused(refusal);
         }
         result
     }
 
-    fn found(&self, caller: &Arc<Caller>, model: &str, selector: Selector<'_>) -> Result<Found, Stop> {
+    fn found(
+        &self,
+        caller: &Arc<Caller>,
+        model: &str,
+        selector: Selector<'_>,
+    ) -> Result<ResolvedVersion, PredictError> {
         let routes = self.routes.load();
         let published = routes.model(caller, model)?;
         self.loaded(caller, published, published.target(selector)?)
     }
 
-    fn found_by_id(&self, caller: &Arc<Caller>, model: &str, version: &str) -> Result<Found, Stop> {
+    fn found_by_id(&self, caller: &Arc<Caller>, model: &str, version: &str) -> Result<ResolvedVersion, PredictError> {
         let routes = self.routes.load();
         let published = routes.model(caller, model)?;
         self.loaded(caller, published, published.version(version)?)
     }
 
-    fn loaded(&self, caller: &Arc<Caller>, published: &Arc<Published>, target: &Arc<Target>) -> Result<Found, Stop> {
+    fn loaded(
+        &self,
+        caller: &Arc<Caller>,
+        published: &Arc<Published>,
+        target: &Arc<Target>,
+    ) -> Result<ResolvedVersion, PredictError> {
         let loading = || {
             Code::ModelLoading.because(vec![
                 ("model", published.route.name.to_string()),
@@ -435,11 +447,11 @@ impl Plane {
             ])
         };
         let version = self.engine.version(&target.version).ok_or_else(loading)?;
-        Ok(Found { caller: caller.clone(), published: published.clone(), target: target.clone(), version })
+        Ok(ResolvedVersion { caller: caller.clone(), published: published.clone(), target: target.clone(), version })
     }
 
-    fn rows(&self, found: &Found, outline: Option<&Outline<'_>>) -> Result<Rows, Stop> {
-        let not_mine = || Stop::NotMine(place(&found.published, &found.target));
+    fn rows(&self, found: &ResolvedVersion, outline: Option<&Outline<'_>>) -> Result<Rows, PredictError> {
+        let not_mine = || PredictError::NotMine(place(&found.published, &found.target));
         let read = |columns: &Columns| rows::decode(outline?, columns, self.settings.max_rows);
         match found.version.columns.as_ref().and_then(read) {
             Some(Ok(rows)) => Ok(rows),
@@ -452,22 +464,22 @@ impl Plane {
         Code::TooManyRows.because(vec![("limit", self.settings.max_rows.to_string())])
     }
 
-    fn is_cheap(&self, found: &Found, rows: usize) -> bool {
+    fn is_cheap(&self, found: &ResolvedVersion, rows: usize) -> bool {
         found.version.seconds(rows) <= self.settings.cheap_seconds
     }
 
     /// pay → key → level one → run → encode → remember.
     fn predicted(
         &self,
-        asked: Asked,
-        found: &Found,
+        asked: PredictOptions,
+        found: &ResolvedVersion,
         batch: Batch<'_>,
         is_list: bool,
         parse_seconds: f64,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, PredictError> {
         let paid = self.pay(&found.caller)?;
         let outcome = self.outcome(asked, found, batch, is_list, parse_seconds).inspect_err(|stop| {
-            found.target.counters.failed.add(usize::from(matches!(stop, Stop::Failed(_))));
+            found.target.counters.failed.add(usize::from(matches!(stop, PredictError::Failed(_))));
         });
         match outcome {
             Ok(outcome) => {
@@ -486,16 +498,16 @@ impl Plane {
             .inspect_err(|refusal| self.metrics.refused(refusal))
     }
 
-    fn pay(&self, caller: &Caller) -> Result<Paid, Refusal> {
+    fn pay(&self, caller: &Caller) -> Result<Charge, Refusal> {
         let reserved = caller.reserve()?;
-        Ok(Paid { reserved, rate: self.rates.charge(&caller.accounts)? })
+        Ok(Charge { reserved, rate: self.rates.charge(&caller.accounts)? })
     }
 
     /// What is pending takes along what it has paid; anything else that is no answer gives it back, to be charged again by whoever asks again.
-    fn unanswered(&self, caller: &Caller, paid: Paid, stop: Stop) -> Stop {
-        if let Stop::Later(mut pending) = stop {
+    fn unanswered(&self, caller: &Caller, paid: Charge, stop: PredictError) -> PredictError {
+        if let PredictError::Later(mut pending) = stop {
             pending.paid = paid;
-            return Stop::Later(pending);
+            return PredictError::Later(pending);
         }
         self.rates.refund(&caller.accounts);
         stop
@@ -505,12 +517,12 @@ impl Plane {
     #[allow(clippy::too_many_arguments, reason = "all that an answer comes from")]
     fn answered(
         &self,
-        asked: Asked,
-        found: &Found,
+        asked: PredictOptions,
+        found: &ResolvedVersion,
         outcome: &Outcome,
         is_list: bool,
         rows: usize,
-        paid: Paid,
+        paid: Charge,
         seen: impl FnOnce() -> history::Rows,
     ) -> Answer {
         let frame = Frame {
@@ -561,18 +573,18 @@ impl Plane {
 
     fn outcome(
         &self,
-        asked: Asked,
-        found: &Found,
+        asked: PredictOptions,
+        found: &ResolvedVersion,
         batch: Batch<'_>,
         is_list: bool,
         parse_seconds: f64,
-    ) -> Result<Outcome, Stop> {
+    ) -> Result<Outcome, PredictError> {
         let kept = self.kept(asked, &found.published.route);
         let is_cached = kept.one_seconds.or(kept.two_seconds).is_some();
         let times = Times { parse_seconds, ..Times::default() };
         let later = |looked, asks_level_two, times| {
             let seen = self.history.rows(&found.version.signature, batch);
-            Stop::Later(Box::new(Pending::of(
+            PredictError::Later(Box::new(PendingRun::of(
                 asked,
                 found.clone(),
                 batch,
@@ -590,21 +602,21 @@ impl Plane {
         }
     }
 
-    fn kept(&self, asked: Asked, route: &Route) -> Kept {
+    fn kept(&self, asked: PredictOptions, route: &Route) -> CacheTtls {
         if asked.no_cache || route.levels == Levels::None {
-            return Kept::default();
+            return CacheTtls::default();
         }
         let one_seconds = route.cache_ttl_seconds.unwrap_or(self.settings.cache_ttl_seconds);
         let two_seconds = route.cache_l2_ttl_seconds.unwrap_or(self.settings.cache_l2_ttl_seconds);
         let has_two = self.redis.is_some() && route.levels != Levels::One;
-        Kept {
+        CacheTtls {
             one_seconds: Some(one_seconds).filter(|&seconds| seconds > 0.0 && self.settings.cache_bytes > 0),
             two_seconds: Some(two_seconds).filter(|&seconds| seconds > 0.0 && has_two),
         }
     }
 
     /// Whether rows that level one misses should be asked of level two: not where running them is as quick.
-    fn asks_level_two(&self, found: &Found, looked: &Looked, now_nanoseconds: u64) -> bool {
+    fn asks_level_two(&self, found: &ResolvedVersion, looked: &CacheLookup, now_nanoseconds: u64) -> bool {
         let (Some(redis), Some(_)) = (&self.redis, looked.kept.two_seconds) else { return false };
         let is_dear = || found.version.seconds(looked.missing.len()) > redis.round_trip_seconds(looked.missing.len());
         redis.is_up()
@@ -612,7 +624,7 @@ impl Plane {
     }
 
     /// Keep the rows that were missing, in the levels that take them.
-    fn remember(&self, found: &Found, looked: &Looked) {
+    fn remember(&self, found: &ResolvedVersion, looked: &CacheLookup) {
         if let Some(seconds) = looked.kept.one_seconds {
             let expires_nanoseconds = expiry(monotonic_nanoseconds(), seconds);
             looked.new_rows(&found.version).for_each(|(key, words)| self.cache.put(key, words, expires_nanoseconds));
@@ -627,11 +639,11 @@ impl Plane {
 
     fn uncached(
         &self,
-        found: &Found,
+        found: &ResolvedVersion,
         batch: Batch<'_>,
         mut times: Times,
-        later: impl FnOnce(Option<Looked>, bool, Times) -> Stop,
-    ) -> Result<Outcome, Stop> {
+        later: impl FnOnce(Option<CacheLookup>, bool, Times) -> PredictError,
+    ) -> Result<Outcome, PredictError> {
         if !self.is_cheap(found, batch.rows) {
             return Err(later(None, false, times));
         }
@@ -643,14 +655,14 @@ impl Plane {
 
     fn cached(
         &self,
-        found: &Found,
+        found: &ResolvedVersion,
         batch: Batch<'_>,
-        kept: Kept,
+        kept: CacheTtls,
         mut times: Times,
-        later: impl FnOnce(Option<Looked>, bool, Times) -> Stop,
-    ) -> Result<Outcome, Stop> {
+        later: impl FnOnce(Option<CacheLookup>, bool, Times) -> PredictError,
+    ) -> Result<Outcome, PredictError> {
         let started = monotonic_nanoseconds();
-        let mut looked = Looked::up(&self.cache, found, batch, kept, started);
+        let mut looked = CacheLookup::up(&self.cache, found, batch, kept, started);
         let looked_at = monotonic_nanoseconds();
         times.cache_seconds = seconds_between(started, looked_at);
         let cache_hits = batch.rows - looked.missing.len();
@@ -679,15 +691,15 @@ impl Drop for Plane {
     }
 }
 
-impl Pending {
+impl PendingRun {
     #[allow(clippy::too_many_arguments, reason = "its fields")]
     fn of(
-        asked: Asked,
-        found: Found,
+        asked: PredictOptions,
+        found: ResolvedVersion,
         batch: Batch<'_>,
         is_list: bool,
         seen: history::Rows,
-        looked: Option<Looked>,
+        looked: Option<CacheLookup>,
         asks_level_two: bool,
         times: Times,
     ) -> Self {
@@ -696,7 +708,7 @@ impl Pending {
             None => (batch.numbers.to_vec(), batch.strings.to_vec()),
         };
         let strings = strings.into_iter().map(Box::from).collect();
-        Self { asked, found, is_list, seen, numbers, strings, looked, asks_level_two, times, paid: Paid::default() }
+        Self { asked, found, is_list, seen, numbers, strings, looked, asks_level_two, times, paid: Charge::default() }
     }
 
     /// Keep only some of the rows that have to be run.
@@ -722,23 +734,23 @@ impl Pending {
 }
 
 impl Answer {
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> VersionRef {
         place(&self.published, &self.target)
     }
 }
 
 /// Rows looked up in the cache: what was there, and which are missing.
 #[derive(Debug)]
-struct Looked {
+struct CacheLookup {
     words: Vec<u64>,
     /// Row numbers.
     missing: Vec<usize>,
     keys: Vec<Key>,
-    kept: Kept,
+    kept: CacheTtls,
 }
 
-impl Looked {
-    fn up(cache: &Cache, found: &Found, batch: Batch<'_>, kept: Kept, now_nanoseconds: u64) -> Self {
+impl CacheLookup {
+    fn up(cache: &Cache, found: &ResolvedVersion, batch: Batch<'_>, kept: CacheTtls, now_nanoseconds: u64) -> Self {
         let signature = &found.version.signature;
         let (n, m, width) = (signature.numbers(), signature.strings(), signature.width());
         let mut keys: Keys<'_> = cache.keys(&found.version.scope(found.published.route.tenant(&found.caller)));
@@ -823,8 +835,8 @@ fn seconds_to_read(body: &[u8]) -> f64 {
     body.len() as f64 * READ_SECONDS_PER_BYTE
 }
 
-fn place(published: &Published, target: &Target) -> Place {
-    Place { model: published.route.model.to_string(), version: target.version.to_string(), number: target.number }
+fn place(published: &Published, target: &Target) -> VersionRef {
+    VersionRef { model: published.route.model.to_string(), version: target.version.to_string(), number: target.number }
 }
 
 fn labels(route: &Route, number: u64) -> String {

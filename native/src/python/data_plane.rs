@@ -26,12 +26,15 @@ use crate::front::listener::{self, Listener};
 use crate::front::respond as front;
 use crate::front::templates::{self, Templates};
 use crate::front::tls::Certificate;
-use crate::history::ring::{self as history, Door, Seen};
-use crate::limits::callers::{Caller, Digest, Look};
-use crate::limits::limiter::{self as rates, Account, Rate, Wanted};
-use crate::limits::usage::{Quota, Use};
+use crate::history::ring::{self as history, EntryPoint, Seen};
+use crate::limits::callers::{Caller, Digest, Lookup};
+use crate::limits::limiter::{self as rates, Bucket, PendingLease, Rate};
+use crate::limits::usage::{Quota, Usage};
 use crate::metrics::Gauges;
-use crate::predict::path::{self as answer, Ask, Asked, Pending, Place, Plane, Question, Settings, Stop};
+use crate::predict::path::{
+    self as answer, DeferredRequest, PendingRun, Plane, PredictError, PredictOptions, PredictRequest, Settings,
+    VersionRef,
+};
 use crate::predict::routes::{self, Levels, Selector};
 
 #[pyclass(frozen, get_all, module = "serval._native")]
@@ -113,12 +116,12 @@ pub struct Later {
 
 enum Rest {
     /// A body that takes long to read.
-    Body(Box<Question<PyBackedBytes>>),
-    Run(Box<Pending>),
+    Body(Box<DeferredRequest<PyBackedBytes>>),
+    Run(Box<PendingRun>),
 }
 
 impl Rest {
-    async fn result(self, plane: Arc<Plane>) -> Result<answer::Answer, Stop> {
+    async fn result(self, plane: Arc<Plane>) -> Result<answer::Answer, PredictError> {
         match self {
             Self::Run(pending) => plane.finish(*pending).await,
             Self::Body(question) => plane.read(*question).await,
@@ -164,7 +167,7 @@ impl Later {
 }
 
 /// Hand a reply over: `done` gets it, or the exception.
-fn tell(py: Python<'_>, plane: &Arc<Plane>, done: &Py<PyAny>, result: Result<answer::Answer, Stop>) {
+fn tell(py: Python<'_>, plane: &Arc<Plane>, done: &Py<PyAny>, result: Result<answer::Answer, PredictError>) {
     let told = match reply(py, plane, result) {
         Ok(reply) => done.call1(py, (reply,)),
         Err(error) => done.call1(py, (error.into_value(py),)),
@@ -224,15 +227,15 @@ pub enum Reply {
 
 /// What a charge comes to.
 #[derive(IntoPyObject)]
-pub enum Charged {
+pub enum ChargeReply {
     State(RateState),
     Refusal(Refusal),
 }
 
 /// What a look-up comes to.
 #[derive(IntoPyObject)]
-pub enum Lookup {
-    Place((String, String, u64)),
+pub enum FindReply {
+    VersionRef((String, String, u64)),
     Refusal(Refusal),
 }
 
@@ -500,7 +503,7 @@ impl DataPlane {
     }
 
     fn take_uses(&self, py: Python<'_>) -> Vec<(String, f64, u64)> {
-        let told = |Use { key, last_seconds, predictions }| (key, last_seconds, predictions);
+        let told = |Usage { key, last_seconds, predictions }| (key, last_seconds, predictions);
         py.detach(|| self.0.meters.take()).into_iter().map(told).collect()
     }
 
@@ -508,10 +511,10 @@ impl DataPlane {
         self.0.meters.set_used(key, used);
     }
 
-    fn charge(&self, py: Python<'_>, limits: Vec<(String, u64, u64)>) -> PyResult<Option<Charged>> {
+    fn charge(&self, py: Python<'_>, limits: Vec<(String, u64, u64)>) -> PyResult<Option<ChargeReply>> {
         match self.0.rates.charge(&self.accounts(limits)?) {
-            Ok(state) => Ok(state.map(|state| Charged::State(state.into()))),
-            Err(refused) => Ok(Some(Charged::Refusal(refusal(py, refused)?))),
+            Ok(state) => Ok(state.map(|state| ChargeReply::State(state.into()))),
+            Err(refused) => Ok(Some(ChargeReply::Refusal(refusal(py, refused)?))),
         }
     }
 
@@ -549,13 +552,13 @@ impl DataPlane {
     }
 
     fn is_unknown(&self, digest: &[u8]) -> PyResult<bool> {
-        Ok(matches!(self.0.callers.look(&sha256(digest)?, now_seconds()), Look::Unknown))
+        Ok(matches!(self.0.callers.look(&sha256(digest)?, now_seconds()), Lookup::Unknown))
     }
 
     fn user_of(&self, digest: &[u8]) -> PyResult<Option<String>> {
         match self.0.callers.look(&sha256(digest)?, now_seconds()) {
-            Look::Known(caller) => Ok(Some(caller.user.to_string())),
-            Look::Unknown | Look::NeverSeen => Ok(None),
+            Lookup::Known(caller) => Ok(Some(caller.user.to_string())),
+            Lookup::Unknown | Lookup::NeverSeen => Ok(None),
         }
     }
 
@@ -572,7 +575,8 @@ impl DataPlane {
     }
 
     fn wanted_leases(&self) -> Vec<(String, u64, u64, u64)> {
-        let lease = |Wanted { account, rate, tokens }| (account, rate.interval_nanoseconds(), rate.burst(), tokens);
+        let lease =
+            |PendingLease { account, rate, tokens }| (account, rate.interval_nanoseconds(), rate.burst(), tokens);
         self.0.rates.wanted().into_iter().map(lease).collect()
     }
 
@@ -587,10 +591,10 @@ impl DataPlane {
         model: &str,
         version: Option<u64>,
         alias: Option<&str>,
-    ) -> PyResult<Lookup> {
+    ) -> PyResult<FindReply> {
         match self.0.find(caller, model, Selector { version, alias }) {
-            Ok(Place { model, version, number }) => Ok(Lookup::Place((model, version, number))),
-            Err(refused) => Ok(Lookup::Refusal(refusal(py, refused)?)),
+            Ok(VersionRef { model, version, number }) => Ok(FindReply::VersionRef((model, version, number))),
+            Err(refused) => Ok(FindReply::Refusal(refusal(py, refused)?)),
         }
     }
 
@@ -608,20 +612,20 @@ impl DataPlane {
         body: PyBackedBytes,
         started_ns: u64,
     ) -> PyResult<Reply> {
-        let asked = Asked {
+        let asked = PredictOptions {
             is_short: is_short(shape)?,
             all_probabilities,
             no_cache,
             started_nanoseconds: started_ns,
-            door: Door::App,
+            door: EntryPoint::App,
         };
-        let ask = Ask { caller, asked, may_read: false };
+        let ask = PredictRequest { caller, asked, may_read: false };
         let selector = Selector { version, alias };
         let result = py.detach(|| self.0.answer(ask, model, selector, &body));
-        if let Err(Stop::Long) = result {
+        if let Err(PredictError::Long) = result {
             return Ok(Reply::Later(Later::of(
                 &self.0,
-                Rest::Body(Box::new(Question::of(ask, model, selector, body))),
+                Rest::Body(Box::new(DeferredRequest::of(ask, model, selector, body))),
             )));
         }
         reply(py, &self.0, result)
@@ -642,14 +646,14 @@ impl DataPlane {
         strings: Vec<PyBackedStr>,
         started_ns: u64,
     ) -> PyResult<Reply> {
-        let asked = Asked {
+        let asked = PredictOptions {
             is_short: is_short(shape)?,
             all_probabilities,
             no_cache,
             started_nanoseconds: started_ns,
-            door: Door::App,
+            door: EntryPoint::App,
         };
-        let ask = Ask { caller, asked, may_read: true };
+        let ask = PredictRequest { caller, asked, may_read: true };
         let result = py.detach(|| {
             let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
             self.0.predict(ask, model, version, &floats(numbers)?, &strings, is_list)
@@ -712,7 +716,7 @@ impl DataPlane {
 
 impl DataPlane {
     /// The accounts of some limits: subject, count, seconds.
-    fn accounts(&self, limits: Vec<(String, u64, u64)>) -> Result<Vec<Arc<Account>>, Fault> {
+    fn accounts(&self, limits: Vec<(String, u64, u64)>) -> Result<Vec<Arc<Bucket>>, Fault> {
         let account = |(subject, count, seconds): (String, u64, u64)| {
             if count == 0 || seconds == 0 {
                 return Err(Fault::argument("a rate is something in some time"));
@@ -723,16 +727,16 @@ impl DataPlane {
     }
 }
 
-fn reply(py: Python<'_>, plane: &Arc<Plane>, result: Result<answer::Answer, Stop>) -> PyResult<Reply> {
+fn reply(py: Python<'_>, plane: &Arc<Plane>, result: Result<answer::Answer, PredictError>) -> PyResult<Reply> {
     match result {
         Ok(answer) => Ok(Reply::Answer(answered(py, answer)?)),
-        Err(Stop::Refused(refused)) => Ok(Reply::Refusal(refusal(py, refused)?)),
-        Err(Stop::NotMine(Place { model, version, number })) => {
+        Err(PredictError::Refused(refused)) => Ok(Reply::Refusal(refusal(py, refused)?)),
+        Err(PredictError::NotMine(VersionRef { model, version, number })) => {
             Ok(Reply::NotMine(NotMine { model, version, version_number: number }))
         }
-        Err(Stop::Later(pending)) => Ok(Reply::Later(Later::of(plane, Rest::Run(pending)))),
-        Err(Stop::Long) => Err(Fault::argument("a body was too long for a thread that may read it").into()),
-        Err(Stop::Failed(fault)) => Err(fault.into()),
+        Err(PredictError::Later(pending)) => Ok(Reply::Later(Later::of(plane, Rest::Run(pending)))),
+        Err(PredictError::Long) => Err(Fault::argument("a body was too long for a thread that may read it").into()),
+        Err(PredictError::Failed(fault)) => Err(fault.into()),
     }
 }
 
