@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod predict;
 mod python;
+mod sync;
 
 use mimalloc::MiMalloc;
 use pyo3::prelude::*;

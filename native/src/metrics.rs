@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Code, Refusal};
+use crate::sync::lock;
 
 /// Upper bounds in seconds, from a microsecond to ten seconds.
 const BOUNDS_SECONDS: [f64; 22] = [
@@ -148,7 +149,7 @@ impl Metrics {
 
     /// The counters of a version by its id, owner and labels, kept as long as a route leads to it.
     pub fn publish(&self, versions: impl FnOnce(&mut dyn FnMut(&str, &str, String) -> Arc<VersionCounters>)) {
-        let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.versions);
         let mut published = BTreeMap::new();
         versions(&mut |version, owner, labels| {
             let counters = known.get(version).map(|known| known.counters.clone()).unwrap_or_default();
@@ -161,7 +162,7 @@ impl Metrics {
     /// Prometheus text, version 0.0.4: all of it, or what is of the versions of one owner.
     pub fn text(&self, gauges: &Gauges, owner: Option<&str>) -> String {
         let mut text = String::with_capacity(8192);
-        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let versions = lock(&self.versions);
         let is_shown = |known: &Known| owner.is_none_or(|owner| *known.owner == *owner);
         let shown: Vec<&Known> = versions.values().filter(|known| is_shown(known)).collect();
         write_versions(&mut text, &shown);

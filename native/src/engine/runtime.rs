@@ -5,7 +5,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ort::AsPointer;
 use ort::environment::Environment;
@@ -15,6 +15,7 @@ use ort::sys;
 use ort::value::{TensorElementType, ValueType};
 
 use crate::error::Fault;
+use crate::sync::lock;
 
 struct Opened {
     path: PathBuf,
@@ -26,7 +27,7 @@ static OPENED: OnceLock<Opened> = OnceLock::new();
 /// Open ONNX Runtime; a process has one, so another path is an error.
 pub fn open(path: &Path) -> Result<(), Fault> {
     static OPENING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = lock(&OPENING);
     match OPENED.get() {
         Some(opened) if opened.path == path => Ok(()),
         Some(opened) => Err(Fault::load(format!("ONNX Runtime is already open: `{}`", opened.path.display()))),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hint::black_box;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use crate::error::Fault;
 use crate::graph::check::{self as graph, Demand};
 use crate::graph::onnx::refused;
 use crate::predict::rows::Columns;
+use crate::sync::lock;
 
 /// A run never has more rows, so what it allocates is bounded by what this many rows need, which loading has tried.
 pub const BLOCK_ROWS: usize = 256;
@@ -101,7 +102,7 @@ pub struct Engine {
 impl Engine {
     /// Load and measure a version on `probes`; one at a time, so that measurements do not disturb each other.
     pub fn load(&self, id: &str, onnx: &[u8], signature: &[u8], probes: Batch<'_>) -> Result<Measured, Fault> {
-        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.loading);
         let version = Arc::new(Version::load(id, onnx, signature, probes)?);
         self.versions.rcu(|versions| {
             let mut copy = HashMap::clone(versions);

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -36,6 +36,7 @@ use crate::predict::path::{
     VersionRef,
 };
 use crate::predict::routes::{self, Levels, Selector};
+use crate::sync::lock;
 
 #[pyclass(frozen, get_all, module = "serval._native")]
 pub struct Loaded {
@@ -138,12 +139,12 @@ impl Later {
             // Not on this thread: it would wait for the GIL while sockets wait for it.
             tokio::task::spawn_blocking(move || Python::attach(|py| tell(py, &plane, &done, result)));
         });
-        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+        *lock(&self.task) = Some(task.abort_handle());
         Ok(())
     }
 
     fn cancel(&self) {
-        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(task) = lock(&self.task).take() {
             task.abort();
         }
     }
@@ -161,7 +162,7 @@ impl Later {
     }
 
     fn rest(&self) -> Result<Rest, Fault> {
-        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rest = lock(&self.rest).take();
         rest.ok_or_else(|| Fault::argument("what was left for later has begun already"))
     }
 }
@@ -261,7 +262,7 @@ impl Front {
     }
 
     fn stop(&self, py: Python<'_>, patience_seconds: f64) -> PyResult<usize> {
-        let Some(accepting) = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(accepting) = lock(&self.accepting).take() else {
             return Ok(0);
         };
         self.listener.close();
