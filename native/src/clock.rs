@@ -34,6 +34,27 @@ pub fn seconds_between(from_nanoseconds: u64, to_nanoseconds: u64) -> f64 {
     to_nanoseconds.saturating_sub(from_nanoseconds) as f64 / 1e9
 }
 
+/// Times consecutive stages.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(u64);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self(monotonic_nanoseconds())
+    }
+
+    /// Seconds since the start or the last lap.
+    pub fn lap(&mut self) -> f64 {
+        let now = monotonic_nanoseconds();
+        seconds_between(std::mem::replace(&mut self.0, now), now)
+    }
+
+    /// The monotonic time of the start or of the last lap.
+    pub fn nanoseconds(self) -> u64 {
+        self.0
+    }
+}
+
 /// The CPU time of a thread, read from any other while it lives.
 #[derive(Debug, Clone, Copy)]
 pub struct ThreadClock {

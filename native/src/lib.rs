@@ -14,6 +14,7 @@ mod history;
 mod ids;
 mod limits;
 mod metrics;
+mod plane;
 mod predict;
 mod python;
 mod sync;
@@ -33,7 +34,7 @@ mod _native {
     #[pymodule_export]
     use crate::graph::check::check_graph;
     #[pymodule_export]
-    use crate::history::ring::Seen;
+    use crate::history::record::Seen;
     #[pymodule_export]
     use crate::python::data_plane::{
         Answer, DataPlane, Front, FrontLimits, Later, Loaded, NotMine, Outputs, RateState, Refusal, Route,

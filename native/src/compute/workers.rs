@@ -12,7 +12,9 @@ use tokio::time::timeout;
 use crate::cache::memory::Key;
 use crate::clock::{ThreadClock, monotonic_nanoseconds, seconds_between};
 use crate::compute::scheduler::{Cost, Limits, Refused, Scheduler};
-use crate::engine::version::{BLOCK_ROWS, Batch, Runaway, Version};
+use crate::engine::batch::{Batch, Outputs};
+use crate::engine::session::BLOCK_ROWS;
+use crate::engine::version::{Runaway, Version};
 use crate::error::{Code, Fault, Refusal};
 use crate::metrics::ComputeCounters;
 use crate::predict::path::PredictError;
@@ -580,7 +582,9 @@ fn run(jobs: &[Arc<Job>]) -> Vec<Ended> {
 fn words(version: &Version, numbers: &[f64], strings: &[Box<str>]) -> Result<Vec<u64>, Fault> {
     let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
     let batch = Batch::of(&version.signature, numbers, &strings)?;
-    catch_unwind(AssertUnwindSafe(|| version.run(batch))).unwrap_or_else(|_| Err(Fault::load("a run has panicked")))
+    catch_unwind(AssertUnwindSafe(|| version.run(batch)))
+        .unwrap_or_else(|_| Err(Fault::load("a run has panicked")))
+        .map(Outputs::into_words)
 }
 
 /// `used_seconds`: of CPU time, by a run past its deadline.

@@ -23,11 +23,13 @@ use crate::front::head::{self, Head, Predict};
 use crate::front::http2;
 use crate::front::response_headers as tell;
 use crate::front::templates::{REQUEST_ID, Templates};
-use crate::history::ring::EntryPoint;
 use crate::ids::new_id;
 use crate::limits::callers::Lookup;
 use crate::metrics::Counter;
-use crate::predict::path::{Answer, DeferredRequest, Plane, PredictError, PredictOptions, PredictRequest};
+use crate::plane::Plane;
+use crate::predict::answer::Answer;
+use crate::predict::path::PredictError;
+use crate::predict::request::{AnswerShape, EntryPoint, LongBodyRequest, PredictOptions, PredictRequest};
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
@@ -209,19 +211,20 @@ impl Front {
         body: &Bytes,
         started_nanoseconds: u64,
     ) -> Result<Answer, PredictError> {
-        let asked = PredictOptions {
-            is_short: predict.is_short,
+        let options = PredictOptions {
+            shape: if predict.is_short { AnswerShape::Short } else { AnswerShape::Full },
             all_probabilities: predict.all_probabilities,
             no_cache: predict.no_cache,
             started_nanoseconds,
-            door: EntryPoint::Front,
+            entry_point: EntryPoint::Front,
         };
-        let ask = PredictRequest { caller: &predict.caller, asked, may_read: false };
-        match self.plane.answer(ask, predict.model, predict.selector(), body) {
-            Err(PredictError::Long) => {
-                self.plane.read(DeferredRequest::of(ask, predict.model, predict.selector(), body.clone())).await
+        let request = PredictRequest { caller: &predict.caller, options, may_read_long_body: false };
+        match self.plane.answer(request, predict.model, predict.selector(), body) {
+            Err(PredictError::BodyTooLong) => {
+                let long = LongBodyRequest::of(request, predict.model, predict.selector(), body.clone());
+                self.plane.answer_long_body(long).await
             }
-            Err(PredictError::Later(pending)) => self.plane.finish(*pending).await,
+            Err(PredictError::Deferred(deferred)) => self.plane.finish(*deferred).await,
             result => result,
         }
     }
@@ -233,7 +236,7 @@ impl Front {
         headers.reserve(if answer.rate.is_some() { 13 } else { 8 });
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(MODEL_VERSION, answer.target.number.into());
-        headers.insert(CACHE, HeaderValue::from_static(answer.cache));
+        headers.insert(CACHE, HeaderValue::from_static(answer.cache.as_str()));
         tell::insert_times(headers, answer.times);
         if let Some(rate) = &answer.rate {
             tell::insert_rate(headers, rate);

@@ -96,7 +96,7 @@ pub fn outline(body: &[u8], is_short: bool) -> Option<Outline<'_>> {
         match key {
             b"model_name" if is_short && model.is_none() => model = Some(str::from_utf8(cursor.text()?).ok()?),
             b"input" | b"data" | b"features" | b"inputs" if rows.is_none() => {
-                rows = Some((cursor.nested()?, key == b"inputs"))
+                rows = Some((cursor.nested()?, key == b"inputs"));
             }
             _ => return None,
         }

@@ -17,23 +17,28 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::clock::now_seconds;
 use crate::compute::scheduler::Limits;
+use crate::engine::batch::Batch;
 use crate::engine::runtime;
 use crate::engine::signature::{Float, Signature};
-use crate::engine::version::{self as engine, Batch, Measured};
+use crate::engine::version::Version;
 use crate::error::{self, Fault};
 use crate::front::forward::App;
 use crate::front::listener::{self, Listener};
 use crate::front::respond as front;
 use crate::front::templates::{self, Templates};
 use crate::front::tls::Certificate;
-use crate::history::ring::{self as history, EntryPoint, Seen};
+use crate::history::record::Seen;
+use crate::history::ring as history;
 use crate::limits::callers::{Caller, Digest, Lookup};
 use crate::limits::limiter::{self as rates, Bucket, PendingLease, Rate};
 use crate::limits::usage::{Quota, Usage};
 use crate::metrics::Gauges;
-use crate::predict::path::{
-    self as answer, DeferredRequest, PendingRun, Plane, PredictError, PredictOptions, PredictRequest, Settings,
-    VersionRef,
+use crate::plane::{Plane, Settings};
+use crate::predict::answer;
+use crate::predict::deferred::DeferredRun;
+use crate::predict::path::PredictError;
+use crate::predict::request::{
+    AnswerShape, DecodedRows, EntryPoint, LongBodyRequest, PredictOptions, PredictRequest, VersionRef,
 };
 use crate::predict::routes::{self, Levels, Selector};
 use crate::sync::lock;
@@ -47,10 +52,16 @@ pub struct Loaded {
     load_seconds: f64,
 }
 
-impl From<Measured> for Loaded {
-    fn from(measured: Measured) -> Self {
-        let Measured { tile, fixed_seconds, row_seconds, resident_bytes, load_seconds } = measured;
-        Self { tile, fixed_seconds, row_seconds, resident_bytes, load_seconds }
+impl From<&Version> for Loaded {
+    fn from(version: &Version) -> Self {
+        let (measured, footprint) = (version.measured, version.footprint);
+        Self {
+            tile: measured.tile,
+            fixed_seconds: measured.fixed_seconds,
+            row_seconds: measured.row_seconds,
+            resident_bytes: footprint.resident_bytes,
+            load_seconds: footprint.load_seconds,
+        }
     }
 }
 
@@ -117,15 +128,15 @@ pub struct Later {
 
 enum Rest {
     /// A body that takes long to read.
-    Body(Box<DeferredRequest<PyBackedBytes>>),
-    Run(Box<PendingRun>),
+    Body(Box<LongBodyRequest<PyBackedBytes>>),
+    Run(Box<DeferredRun>),
 }
 
 impl Rest {
     async fn result(self, plane: Arc<Plane>) -> Result<answer::Answer, PredictError> {
         match self {
-            Self::Run(pending) => plane.finish(*pending).await,
-            Self::Body(question) => plane.read(*question).await,
+            Self::Run(deferred) => plane.finish(*deferred).await,
+            Self::Body(long) => plane.answer_long_body(*long).await,
         }
     }
 }
@@ -414,7 +425,7 @@ impl DataPlane {
             cache_l2_ttl_seconds,
             cache_url,
             cache_secret,
-            cheap_seconds,
+            inline_below_seconds: cheap_seconds,
             max_rows,
             compute,
             history,
@@ -435,13 +446,13 @@ impl DataPlane {
         numbers: &[u8],
         strings: Vec<PyBackedStr>,
     ) -> PyResult<Loaded> {
-        let measured = py.detach(|| {
+        let loaded = py.detach(|| {
             let numbers = floats(numbers)?;
             let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
             let probes = Batch::of(&Signature::parse(signature)?, &numbers, &strings)?;
             self.0.engine.load(version, onnx, signature, probes)
         })?;
-        Ok(measured.into())
+        Ok(Loaded::from(&*loaded))
     }
 
     fn unload(&self, py: Python<'_>, version: &str) -> bool {
@@ -457,7 +468,7 @@ impl DataPlane {
     }
 
     fn take_runaways(&self) -> Vec<(String, f64, f64)> {
-        let figures = |version: &Arc<engine::Version>| {
+        let figures = |version: &Arc<Version>| {
             version.runaway().map(|runaway| (version.id.to_string(), runaway.expected_seconds, runaway.used_seconds))
         };
         self.0.compute.take_runaways().iter().filter_map(figures).collect()
@@ -613,21 +624,19 @@ impl DataPlane {
         body: PyBackedBytes,
         started_ns: u64,
     ) -> PyResult<Reply> {
-        let asked = PredictOptions {
-            is_short: is_short(shape)?,
+        let options = PredictOptions {
+            shape: answer_shape(shape)?,
             all_probabilities,
             no_cache,
             started_nanoseconds: started_ns,
-            door: EntryPoint::App,
+            entry_point: EntryPoint::App,
         };
-        let ask = PredictRequest { caller, asked, may_read: false };
+        let request = PredictRequest { caller, options, may_read_long_body: false };
         let selector = Selector { version, alias };
-        let result = py.detach(|| self.0.answer(ask, model, selector, &body));
-        if let Err(PredictError::Long) = result {
-            return Ok(Reply::Later(Later::of(
-                &self.0,
-                Rest::Body(Box::new(DeferredRequest::of(ask, model, selector, body))),
-            )));
+        let result = py.detach(|| self.0.answer(request, model, selector, &body));
+        if let Err(PredictError::BodyTooLong) = result {
+            let long = LongBodyRequest::of(request, model, selector, body);
+            return Ok(Reply::Later(Later::of(&self.0, Rest::Body(Box::new(long)))));
         }
         reply(py, &self.0, result)
     }
@@ -647,17 +656,18 @@ impl DataPlane {
         strings: Vec<PyBackedStr>,
         started_ns: u64,
     ) -> PyResult<Reply> {
-        let asked = PredictOptions {
-            is_short: is_short(shape)?,
+        let options = PredictOptions {
+            shape: answer_shape(shape)?,
             all_probabilities,
             no_cache,
             started_nanoseconds: started_ns,
-            door: EntryPoint::App,
+            entry_point: EntryPoint::App,
         };
-        let ask = PredictRequest { caller, asked, may_read: true };
+        let request = PredictRequest { caller, options, may_read_long_body: true };
         let result = py.detach(|| {
             let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
-            self.0.predict(ask, model, version, &floats(numbers)?, &strings, is_list)
+            let rows = DecodedRows { numbers: &floats(numbers)?, strings: &strings, is_list };
+            self.0.predict(request, model, version, rows)
         });
         reply(py, &self.0, result)
     }
@@ -732,23 +742,25 @@ fn reply(py: Python<'_>, plane: &Arc<Plane>, result: Result<answer::Answer, Pred
     match result {
         Ok(answer) => Ok(Reply::Answer(answered(py, answer)?)),
         Err(PredictError::Refused(refused)) => Ok(Reply::Refusal(refusal(py, refused)?)),
-        Err(PredictError::NotMine(VersionRef { model, version, number })) => {
+        Err(PredictError::NeedsPython(VersionRef { model, version, number })) => {
             Ok(Reply::NotMine(NotMine { model, version, version_number: number }))
         }
-        Err(PredictError::Later(pending)) => Ok(Reply::Later(Later::of(plane, Rest::Run(pending)))),
-        Err(PredictError::Long) => Err(Fault::argument("a body was too long for a thread that may read it").into()),
+        Err(PredictError::Deferred(deferred)) => Ok(Reply::Later(Later::of(plane, Rest::Run(deferred)))),
+        Err(PredictError::BodyTooLong) => {
+            Err(Fault::argument("a body was too long for a thread that may read it").into())
+        }
         Err(PredictError::Failed(fault)) => Err(fault.into()),
     }
 }
 
 fn answered(py: Python<'_>, answer: answer::Answer) -> PyResult<Answer> {
-    let place = answer.place();
+    let VersionRef { model, version, number } = answer.version_ref();
     Ok(Answer {
         body: PyBytes::new(py, &answer.body).unbind(),
-        model: place.model,
-        version: place.version,
-        version_number: place.number,
-        cache: answer.cache,
+        model,
+        version,
+        version_number: number,
+        cache: answer.cache.as_str(),
         rows: answer.rows,
         cache_hits: answer.cache_hits,
         latency_seconds: answer.latency_seconds,
@@ -772,9 +784,9 @@ fn refusal(py: Python<'_>, refused: error::Refusal) -> PyResult<Refusal> {
 fn raw_outputs(plane: &Plane, version: &str, numbers: &[f64], strings: &[&str]) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     let version = plane.engine.version(version).ok_or_else(|| Fault::NotLoaded(version.to_owned()))?;
     let signature = &version.signature;
-    let words = version.run(Batch::of(signature, numbers, strings)?)?;
+    let outputs = version.run(Batch::of(signature, numbers, strings)?)?;
     let (mut labels, mut scores) = (vec![], vec![]);
-    for row in words.chunks_exact(signature.width()) {
+    for row in outputs.iter() {
         let (row_labels, row_scores) = row.split_at(signature.label_width());
         labels.extend(row_labels.iter().flat_map(|label| label.to_ne_bytes()));
         for &score in row_scores {
@@ -797,7 +809,7 @@ fn gauges(plane: &Plane) -> Gauges {
         .engine
         .loaded()
         .iter()
-        .map(|version| (version.id.to_string(), version.measured.resident_bytes, version.measured.load_seconds))
+        .map(|version| (version.id.to_string(), version.footprint.resident_bytes, version.footprint.load_seconds))
         .collect();
     loaded.sort_by(|one, other| one.0.cmp(&other.0));
     Gauges {
@@ -847,10 +859,7 @@ fn levels(cache: &str) -> Result<Levels, Fault> {
     }
 }
 
-fn is_short(shape: &str) -> Result<bool, Fault> {
-    match shape {
-        "short" => Ok(true),
-        "full" => Ok(false),
-        _ => Err(Fault::argument(format!("the shape of an answer is `short` or `full`, not `{shape}`"))),
-    }
+fn answer_shape(text: &str) -> Result<AnswerShape, Fault> {
+    AnswerShape::parse(text)
+        .ok_or_else(|| Fault::argument(format!("the shape of an answer is `short` or `full`, not `{text}`")))
 }
