@@ -117,7 +117,7 @@ impl Entry {
     pub fn record(&self) -> Seen {
         let (predictions, probabilities) = encode::lists(&self.signature, &self.words);
         Seen {
-            id: ids::written("prd_", self.number),
+            id: ids::format_id("prd_", self.number),
             unix_microseconds: self.unix_nanoseconds / 1000,
             owner: self.published.route.owner.to_string(),
             model: self.published.route.model.to_string(),

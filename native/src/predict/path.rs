@@ -12,7 +12,7 @@ use crate::predict::answer::Answer;
 use crate::predict::cached::CacheLookup;
 use crate::predict::deferred::DeferredRun;
 use crate::predict::prediction::{Prediction, ResolvedVersion};
-use crate::predict::request::{AnswerShape, DecodedRows, LongBodyRequest, PredictRequest, VersionRef};
+use crate::predict::request::{DecodedRows, LongBodyRequest, PredictRequest, VersionRef};
 use crate::predict::routes::{Selector, Target};
 use crate::predict::rows::{self, Outline, Rows, TooMany};
 
@@ -47,7 +47,7 @@ impl Plane {
                 return Err(PredictError::BodyTooLong);
             }
             let stopwatch = Stopwatch::start();
-            let outline = rows::outline(body, request.options.shape == AnswerShape::Short);
+            let outline = rows::outline(body, request.options.shape);
             let model = model.or_else(|| outline.as_ref()?.model).ok_or_else(needs_python)?;
             let resolved = self.resolve(caller, model, selector)?;
             let rows = self.decode(&resolved, outline.as_ref())?;

@@ -32,7 +32,7 @@ use crate::history::ring as history;
 use crate::limits::callers::{Caller, Digest, Lookup};
 use crate::limits::limiter::{self as rates, Bucket, PendingLease, Rate};
 use crate::limits::usage::{Quota, Usage};
-use crate::metrics::Gauges;
+use crate::metrics::{Gauges, LoadedGauges};
 use crate::plane::{Plane, Settings};
 use crate::predict::answer;
 use crate::predict::deferred::DeferredRun;
@@ -805,13 +805,13 @@ fn push_score(bytes: &mut Vec<u8>, score: f64, dtype: Float) {
 }
 
 fn gauges(plane: &Plane) -> Gauges {
-    let mut loaded: Vec<(String, u64, f64)> = plane
-        .engine
-        .loaded()
-        .iter()
-        .map(|version| (version.id.to_string(), version.footprint.resident_bytes, version.footprint.load_seconds))
-        .collect();
-    loaded.sort_by(|one, other| one.0.cmp(&other.0));
+    let figures = |version: &Arc<Version>| LoadedGauges {
+        id: version.id.to_string(),
+        resident_bytes: version.footprint.resident_bytes,
+        load_seconds: version.footprint.load_seconds,
+    };
+    let mut loaded: Vec<LoadedGauges> = plane.engine.loaded().iter().map(figures).collect();
+    loaded.sort_by(|one, other| one.id.cmp(&other.id));
     Gauges {
         cache_bytes: plane.cache.bytes(),
         cache_entries: plane.cache.entries(),
