@@ -5,9 +5,9 @@ import json
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from native import graphs
-from native.planes import ask, load, new_plane, put_caller, route, signature
 from serval._native import DataPlane
+from support import graphs
+from support.planes import ask, load, new_plane, put_caller, route, signature
 
 LABELS = {"model": "ada/iris", "version": "1"}
 
@@ -15,7 +15,10 @@ LABELS = {"model": "ada/iris", "version": "1"}
 def samples(plane: DataPlane, name: str, **labels: str) -> list[float]:
     families = text_string_to_metric_families(plane.metrics().decode())
     return [
-        sample.value for family in families for sample in family.samples if sample.name == name and labels.items() <= sample.labels.items()
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
     ]
 
 

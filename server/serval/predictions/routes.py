@@ -12,24 +12,24 @@ from litestar.params import FromPath, QueryParameter
 
 from serval.auth.caller import Caller
 from serval.auth.credentials import presented
-from serval.auth.rates import rate_headers
-from serval.data_plane import Answer
+from serval.auth.rate_headers import rate_headers
+from serval.data_plane.plane import Answer
 from serval.errors import (
     Conflict,
+    DeadlineExceeded,
+    InvalidFeatures,
+    MalformedBody,
     NotFound,
     NotPermitted,
-    OutOfTime,
     ServalError,
     TooLarge,
-    UnreadableBody,
     UnsupportedContent,
-    WrongFeatures,
 )
 from serval.http.authenticate import origin_of
-from serval.http.contract import operation
-from serval.http.observe import note
+from serval.http.openapi import operation
 from serval.http.problems import keyed_responses
 from serval.http.request import MAX_NUMBER, HttpRequest
+from serval.http.request_logging import note
 from serval.models.service import ModelService
 from serval.predictions.decoding import Shape
 from serval.predictions.schemas import (
@@ -47,15 +47,27 @@ from serval.predictions.service import PredictionService, Question
 
 VersionNumber = Annotated[
     int | None,
-    QueryParameter(name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version; the live one without"),
+    QueryParameter(
+        name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version; the live one without"
+    ),
 ]
-Alias = Annotated[str | None, QueryParameter(name="alias", max_length=50, required=False, description="Alias of a version")]
+Alias = Annotated[
+    str | None, QueryParameter(name="alias", max_length=50, required=False, description="Alias of a version")
+]
 Outputs = Annotated[
     Literal["probabilities"] | None,
     QueryParameter(name="outputs", required=False, description="`probabilities`: the probability of every class"),
 ]
 
-_PREDICTION_ERRORS = (WrongFeatures, UnreadableBody, NotPermitted, NotFound, TooLarge, UnsupportedContent, OutOfTime)
+_PREDICTION_ERRORS = (
+    InvalidFeatures,
+    MalformedBody,
+    NotPermitted,
+    NotFound,
+    TooLarge,
+    UnsupportedContent,
+    DeadlineExceeded,
+)
 
 
 def _answers(kind: Any, *errors: type[ServalError]) -> dict[int, ResponseSpec]:
@@ -103,7 +115,7 @@ async def predict(
     summary="Ask the live version its stored example",
     status_code=200,
     tags=["Models"],
-    responses=_answers(TestedVersion, NotFound, Conflict, OutOfTime),
+    responses=_answers(TestedVersion, NotFound, Conflict, DeadlineExceeded),
     operation_class=operation(headers=ANSWER_HEADERS),
 )
 async def test_model(

@@ -6,12 +6,12 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from serval.auth.caller import Caller, FindCaller, Origin
-from serval.auth.credentials import Presented
-from serval.data_plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
+from serval.auth.caller import Caller, ClientInfo, FindCaller
+from serval.auth.credentials import Credential
+from serval.data_plane.plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
 from serval.errors import Unavailable, UnsupportedContent
-from serval.models.finding import LARGEST_NUMBER
 from serval.models.live import LiveModels
+from serval.models.queries import LARGEST_NUMBER
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
 from serval.predictions.refusals import refusal_error
@@ -31,8 +31,8 @@ class Question(msgspec.Struct):
 
     caller: bytes
     """SHA-256 of the credential."""
-    credential: Presented
-    origin: Origin
+    credential: Credential
+    origin: ClientInfo
     shape: Literal["short", "full"]
     model: str | None
     """Id, name or `owner/name`; None: the body says it."""
@@ -56,7 +56,9 @@ class Target(NamedTuple):
 class PredictionService:
     """Asks the data plane, and does what it leaves to Python."""
 
-    def __init__(self, plane: DataPlane, publisher: Publisher, find_caller: FindCaller, live: LiveModels, max_rows: int) -> None:
+    def __init__(
+        self, plane: DataPlane, publisher: Publisher, find_caller: FindCaller, live: LiveModels, max_rows: int
+    ) -> None:
         self._plane = plane
         self._publisher = publisher
         self._find_caller = find_caller
@@ -64,14 +66,17 @@ class PredictionService:
         self._max_rows = max_rows
 
     async def admit(self, question: Question) -> None:
-        """Look up a caller that is not known here: before the body, for which nobody else is asked. Raises NotAuthenticated."""
+        """Look up a caller that is not known here: before the body, for which nobody else is asked. Raises
+        NotAuthenticated."""
         if self.user_of(question.caller) is None:
             await self._install_caller(question)
 
     async def answer(self, question: Question, body: bytes) -> Answer:
         """Return the encoded answer. Raises the ServalError that explains why there is none."""
         if question.version is not None:
-            question.version = min(question.version, LARGEST_NUMBER)  # a caller may ask for one that no integer of the core holds
+            question.version = min(
+                question.version, LARGEST_NUMBER
+            )  # a caller may ask for one that no integer of the core holds
         if question.csv is not None:
             return await self._decode_and_predict(question, body, await self._find(question, question.model))
         reply: Answer | NotMine = await self._ask(question, lambda: self._answer(question, body))
@@ -79,14 +84,19 @@ class PredictionService:
             return reply
         if reply.version:
             return await self._decode_and_predict(question, body, Target(reply.model, reply.version))
-        return await self._decode_and_predict(question, body, await self._find(question, question.model or model_name(body)))
+        return await self._decode_and_predict(
+            question, body, await self._find(question, question.model or model_name(body))
+        )
 
     def _answer(self, question: Question, body: bytes) -> Answer | Refusal | NotMine | Later:
         q = question
-        return self._plane.answer(q.caller, q.shape, q.model, q.version, q.alias, q.all_probabilities, q.no_cache, body, q.started_ns)
+        return self._plane.answer(
+            q.caller, q.shape, q.model, q.version, q.alias, q.all_probabilities, q.no_cache, body, q.started_ns
+        )
 
     async def _ask(self, question: Question, ask: Callable[[], T | Refusal | Later]) -> T:
-        """Ask until there is an answer, mending what Python can mend, each once: an unknown caller, a version not loaded, one
+        """Ask until there is an answer, mending what Python can mend, each once: an unknown caller, a version not
+        loaded, one
         about to be routed."""
         mended: set[str] = set()
         while True:
@@ -140,7 +150,9 @@ class PredictionService:
     async def _find(self, question: Question, model: str | None) -> Target:
         """Return the version that a question is about."""
         if model is None:
-            raise UnsupportedContent("`POST /predict` names the model in a JSON body: send CSV to /api/v1/predict/{model}.")
+            raise UnsupportedContent(
+                "`POST /predict` names the model in a JSON body: send CSV to /api/v1/predict/{model}."
+            )
 
         def find() -> Target | Refusal:
             found = self._plane.find(question.caller, model, question.version, question.alias)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
-from serval.app import ROUTES
+from serval.wiring import ROUTES
 from serval.auth.permissions import PERMISSIONS
 from serval.http.docs import pages
 

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from serval.auth.caller import Caller, Quota
-from serval.errors import NotAuthenticated, NotPermitted, ServalError, TooMany, Unavailable
-from serval.plans import Rate
+from serval.errors import NotAuthenticated, NotPermitted, RateLimited, ServalError, Unavailable
 from serval.predictions.service import CHECKS, PredictionService
-from unit.models.registry import CALLER, KEY, Registry, registry
-from unit.predictions.questions import question
+from serval.settings.plans import Rate
+from support.prediction_requests import question
+from support.registry import CALLER, KEY, Registry, registry
 
 BODY = b'{"input": [1.0, 2.0]}'
 
@@ -80,11 +80,13 @@ IN_A_YEAR = datetime.now(UTC) + timedelta(days=365)
     [
         ({"scopes": frozenset({"models:read"})}, NotPermitted),
         ({"models": frozenset({"mdl_other"})}, NotPermitted),
-        ({"predict_limits": (("user:usr_1", Rate(1, 3600)),)}, TooMany),
-        ({"quota": Quota(used=8, allowed=9, resets_at=IN_A_YEAR)}, TooMany),
+        ({"predict_limits": (("user:usr_1", Rate(1, 3600)),)}, RateLimited),
+        ({"quota": Quota(used=8, allowed=9, resets_at=IN_A_YEAR)}, RateLimited),
     ],
 )
-def test_what_a_caller_may_not_do_is_refused(tmp_path: Path, changes: dict[str, Any], refusal: type[ServalError]) -> None:
+def test_what_a_caller_may_not_do_is_refused(
+    tmp_path: Path, changes: dict[str, Any], refusal: type[ServalError]
+) -> None:
     async def find_caller(*_: object) -> Caller:
         return msgspec.structs.replace(CALLER, **changes)
 
@@ -92,7 +94,7 @@ def test_what_a_caller_may_not_do_is_refused(tmp_path: Path, changes: dict[str, 
         async with registry(tmp_path) as parts:
             await parts.live.start()
             service = PredictionService(parts.plane, parts.publisher, find_caller, parts.live, 1000)
-            if refusal is TooMany:
+            if refusal is RateLimited:
                 assert (await service.answer(question(), BODY)).rows == 1
             with pytest.raises(refusal):
                 await service.answer(question(), BODY)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 import serval
-from serval.auth.rates import limit_headers
+from serval.auth.rate_headers import limit_headers
 from serval.predictions.refusals import refusal_error
 
 
@@ -47,7 +47,9 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
         ("ran_away", {}, 504, "taken out of service"),
     ],
 )
-def test_a_refusal_becomes_an_error_that_says_what_was_asked(code: str, arguments: dict[str, str], status: int, told: str) -> None:
+def test_a_refusal_becomes_an_error_that_says_what_was_asked(
+    code: str, arguments: dict[str, str], status: int, told: str
+) -> None:
     error = refusal_error(Refused(code, arguments))
     assert error.status == status
     assert told in error.message
