@@ -20,8 +20,8 @@ from serval.http.probes import Probes
 from serval.log import Log
 from serval.models.feature import ROUTES as MODEL_ROUTES
 from serval.models.feature import open_models
+from serval.predictions.feature import EXAMPLE_ROUTES, prediction_features
 from serval.predictions.feature import ROUTES as PREDICTION_ROUTES
-from serval.predictions.feature import TEST_ROUTES, prediction_features
 from serval.settings.settings import Settings
 from serval.users.feature import ROUTES as USER_ROUTES
 from serval.users.feature import open_users
@@ -30,7 +30,7 @@ ROUTES = (
     *PREDICTION_ROUTES,
     *HISTORY_ROUTES,
     *MODEL_ROUTES,
-    *TEST_ROUTES,
+    *EXAMPLE_ROUTES,
     *USER_ROUTES,
     *AUDIT_ROUTES,
     *HTTP_ROUTES,

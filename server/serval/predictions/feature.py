@@ -6,12 +6,13 @@ from serval.auth.caller import FindCaller
 from serval.core import Core
 from serval.feature import Feature
 from serval.models.live import LiveModels
-from serval.predictions.routes import predict, predict_short, test_model
+from serval.predictions.example_routes import test_model
+from serval.predictions.routes import predict, predict_short
 from serval.predictions.service import PredictionService
 
 ROUTES = (predict_short, predict)
 """Their bodies are rows, as many as `max_body_bytes` hold."""
-TEST_ROUTES = (test_model,)
+EXAMPLE_ROUTES = (test_model,)
 
 
 def prediction_features(core: Core, find_caller: FindCaller, live: LiveModels) -> Sequence[Feature]:
@@ -19,5 +20,5 @@ def prediction_features(core: Core, find_caller: FindCaller, live: LiveModels) -
     service = PredictionService(core.plane, core.publisher, find_caller, live, settings.max_rows)
     return (
         Feature(routes=ROUTES, dependencies={"predictions": service}, max_body_bytes=settings.max_body_bytes),
-        Feature(routes=TEST_ROUTES),
+        Feature(routes=EXAMPLE_ROUTES),
     )
