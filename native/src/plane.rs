@@ -46,6 +46,8 @@ pub struct Settings {
     /// A prediction that is expected to take longer is left to another thread.
     pub inline_below_seconds: f64,
     pub max_rows: usize,
+    /// For how long a caller is known at most after Python has checked it.
+    pub caller_age_seconds: f64,
     /// Of the compute threads; the runtime has as many again.
     pub compute: Limits,
     pub history: history::Settings,

@@ -215,6 +215,7 @@ impl Front {
             shape: if predict.is_short { AnswerShape::Short } else { AnswerShape::Full },
             all_probabilities: predict.all_probabilities,
             no_cache: predict.no_cache,
+            is_charged: true,
             started_nanoseconds,
             entry_point: EntryPoint::Front,
         };

@@ -68,7 +68,7 @@ struct Inputs {
 
 /// A drained entry, ready for a table.
 #[pyclass(frozen, get_all, module = "serval._native")]
-pub struct Seen {
+pub struct PredictionRecord {
     pub id: String,
     pub unix_microseconds: u64,
     pub owner: String,
@@ -114,9 +114,9 @@ impl Entry {
         }
     }
 
-    pub fn record(&self) -> Seen {
+    pub fn record(&self) -> PredictionRecord {
         let (predictions, probabilities) = encode::lists(&self.signature, &self.words);
-        Seen {
+        PredictionRecord {
             id: ids::format_id("prd_", self.number),
             unix_microseconds: self.unix_nanoseconds / 1000,
             owner: self.published.route.owner.to_string(),

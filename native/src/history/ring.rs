@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_queue::ArrayQueue;
 
 use crate::engine::batch::Batch;
-use crate::history::record::{AnsweredPrediction, Entry, RecordedRows, Seen};
+use crate::history::record::{AnsweredPrediction, Entry, PredictionRecord, RecordedRows};
 use crate::predict::request::EntryPoint;
 
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ impl History {
     }
 
     /// Takes the oldest entries, at most so many.
-    pub fn drain(&self, limit: usize) -> Vec<Seen> {
+    pub fn drain(&self, limit: usize) -> Vec<PredictionRecord> {
         std::iter::from_fn(|| self.ring.pop()).take(limit).map(|entry| entry.record()).collect()
     }
 

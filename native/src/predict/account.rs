@@ -8,7 +8,7 @@ use crate::plane::Plane;
 use crate::predict::answer::Answer;
 use crate::predict::cached::CacheLookup;
 use crate::predict::prediction::{Charge, Prediction};
-use crate::predict::request::CacheStatus;
+use crate::predict::request::{CacheStatus, PredictOptions};
 
 impl Plane {
     /// Whether a caller could pay for a prediction now.
@@ -19,15 +19,21 @@ impl Plane {
             .inspect_err(|refusal| self.metrics.refused(refusal))
     }
 
-    /// Takes one prediction out of the quota and the rates of a caller.
-    pub fn charge(&self, caller: &Caller) -> Result<Charge, Refusal> {
-        let reserved = caller.reserve()?;
-        Ok(Charge { reserved, rate: self.rates.charge(&caller.accounts)? })
+    /// Takes one prediction out of the quota and the rates of its caller, unless it is not charged.
+    pub fn charge(&self, prediction: &mut Prediction) -> Result<(), Refusal> {
+        if prediction.options.is_charged {
+            let caller = &prediction.resolved.caller;
+            let reserved = caller.reserve()?;
+            prediction.charge = Charge { reserved, rate: self.rates.charge(&caller.accounts)? };
+        }
+        Ok(())
     }
 
     /// Gives back to the rates what a prediction paid that is not answered; dropping its `Charge` gives it back to the quota.
-    pub fn refund(&self, caller: &Caller) {
-        self.rates.refund(&caller.accounts);
+    pub fn refund(&self, options: PredictOptions, caller: &Caller) {
+        if options.is_charged {
+            self.rates.refund(&caller.accounts);
+        }
     }
 
     /// Counts an answer in the metrics, and puts it into the history.

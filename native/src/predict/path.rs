@@ -6,7 +6,6 @@ use crate::clock::{Stopwatch, now_seconds};
 use crate::engine::batch::{Batch, Outputs};
 use crate::engine::version::Version;
 use crate::error::{Code, Fault, Refusal};
-use crate::limits::callers::Caller;
 use crate::plane::Plane;
 use crate::predict::answer::Answer;
 use crate::predict::cached::CacheLookup;
@@ -75,7 +74,7 @@ impl Plane {
 
     /// charge → key → level one → run, or defer → remember → encode → settle → record.
     fn answer_batch(&self, mut prediction: Prediction, batch: Batch<'_>) -> Result<Answer, PredictError> {
-        prediction.charge = self.charge(&prediction.resolved.caller)?;
+        self.charge(&mut prediction)?;
         let mut lookup = self.look_up(&mut prediction, batch);
         let asks_level_two = self.asks_level_two(&prediction, &lookup);
         if asks_level_two || !self.is_inline(&prediction.resolved.version, lookup.missing_rows()) {
@@ -106,10 +105,12 @@ impl Plane {
     /// Dropped before its end, it gives back what it took of the quota, because nothing was answered; not of the rates, or hanging
     /// up would make runs free.
     pub async fn finish(&self, deferred: DeferredRun) -> Result<Answer, PredictError> {
-        let resolved = &deferred.prediction.resolved;
+        let (options, resolved) = (deferred.prediction.options, &deferred.prediction.resolved);
         let (caller, target) = (resolved.caller.clone(), resolved.target.clone());
-        let result = self.answer_deferred(deferred).await;
-        result.inspect_err(|error| self.count_unanswered(error, &caller, &target))
+        self.answer_deferred(deferred).await.inspect_err(|error| {
+            self.refund(options, &caller);
+            self.count_unanswered(error, &target);
+        })
     }
 
     /// Reads a body that was too long for the thread that received it, and does the rest.
@@ -160,7 +161,7 @@ impl Plane {
         }
         let ResolvedVersion { caller, target, version, .. } = &prediction.resolved;
         lookup.run_missing(version, batch).inspect_err(|_| {
-            self.refund(caller);
+            self.refund(prediction.options, caller);
             target.counters.failed.add(1);
         })?;
         prediction.times.infer_seconds = prediction.stopwatch.lap();
@@ -197,8 +198,7 @@ impl Plane {
         })
     }
 
-    fn count_unanswered(&self, error: &PredictError, caller: &Caller, target: &Target) {
-        self.refund(caller);
+    fn count_unanswered(&self, error: &PredictError, target: &Target) {
         match error {
             PredictError::Refused(refusal) => self.metrics.refused(refusal),
             PredictError::Failed(_) => target.counters.failed.add(1),

@@ -18,6 +18,8 @@ pub struct PredictOptions {
     pub shape: AnswerShape,
     pub all_probabilities: bool,
     pub no_cache: bool,
+    /// Whether it counts against the caller's rates, quota and usage.
+    pub is_charged: bool,
     pub started_nanoseconds: u64,
     pub entry_point: EntryPoint,
 }

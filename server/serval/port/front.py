@@ -8,7 +8,8 @@ import msgspec
 
 from serval.auth.credentials import presented
 from serval.auth.tokens import not_valid
-from serval.data_plane.plane import DataPlane, Front, FrontLimits
+from serval.data_plane.plane import DataPlane, Front
+from serval.data_plane.settings import FrontSettings
 from serval.errors import BadRequest, CannotStart, RequestTimeout, ServalError, TooLarge, Unavailable
 from serval.http.probes import LIVE
 from serval.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_headers
@@ -40,9 +41,12 @@ def open_front(
     `certificate`: PEM of it with its chain, and of its key; the port then speaks TLS. Raises CannotStart.
     """
     templates, marks = templates_of({**_own_refusals(settings), **_refusals_of_the_core()})
-    return plane.start_front(
-        descriptor, app_socket, front_limits(settings), templates, marks, msgspec.json.encode(LIVE), certificate
-    )
+    try:
+        return plane.start_front(
+            descriptor, app_socket, front_settings(settings), templates, marks, msgspec.json.encode(LIVE), certificate
+        )
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
 
 
 def front_opener(plane: DataPlane, settings: Settings) -> Callable[[int, Path, tuple[bytes, bytes] | None], Front]:
@@ -54,16 +58,9 @@ def front_opener(plane: DataPlane, settings: Settings) -> Callable[[int, Path, t
     return open_it
 
 
-def front_limits(settings: Settings) -> FrontLimits:
-    """What the settings say of the public port. Raises CannotStart for a proxy that is no address."""
-    try:
-        return _limits(settings)
-    except ValueError as error:
-        raise CannotStart(f"`trusted_proxies`: {error}") from error
-
-
-def _limits(settings: Settings) -> FrontLimits:
-    return FrontLimits(
+def front_settings(settings: Settings) -> FrontSettings:
+    """Return what the settings say of the public port."""
+    return FrontSettings(
         connections=settings.max_connections,
         connections_by_address=settings.max_connections_per_address,
         head_bytes=settings.max_head_bytes,
