@@ -388,15 +388,15 @@ class DataPlane:
         app_socket: str | PathLike[str],
         settings: _FrontSettings,
         refusals: Sequence[tuple[str, int, Sequence[tuple[str, str]], bytes]],
-        marks: dict[str, str],
+        placeholders: Mapping[str, str],
         live: bytes,
         certificate: tuple[bytes, bytes] | None,
     ) -> Front:
         """Answer on a listening TCP socket, of which a copy is taken; what is not answered goes to the app on
         `app_socket`.
 
-        `refusals`: name, status, headers and body of each refusal that is sent from here. `marks`: a text in them that
-        stands for a gap, and what the gap is for: `request_id` or an argument of the refusal. `live`: the body of
+        `refusals`: name, status, headers and body of each refusal that is sent from here. `placeholders`: a text in them, and
+        what is put there: `request_id` or an argument of the refusal. `live`: the body of
         `GET /health/live`. `certificate`: PEM of it with its chain, and of its private key; then the port speaks TLS
         alone, and HTTP/2 too. Raises ValueError.
         """

@@ -111,11 +111,11 @@ impl DataPlane {
         app_socket: PathBuf,
         settings: FrontSettings,
         refusals: Vec<Published>,
-        marks: HashMap<String, String>,
+        placeholders: HashMap<String, String>,
         live: Vec<u8>,
         certificate: Option<CertificatePair>,
     ) -> PyResult<Front> {
-        Ok(Front::open(&self.plane, descriptor, &app_socket, &settings, refusals, &marks, live, certificate)?)
+        Ok(Front::open(&self.plane, descriptor, &app_socket, &settings, refusals, &placeholders, live, certificate)?)
     }
 
     #[pyo3(signature = (owner = None))]

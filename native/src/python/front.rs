@@ -136,7 +136,7 @@ impl FrontSettings {
 }
 
 impl Front {
-    /// Answers on a listening socket. `marks`: a text in the refusals that stands for a gap, and the name of the gap.
+    /// Answers on a listening socket. `placeholders`: a text in the refusals, and the name of what is put there.
     #[allow(clippy::too_many_arguments, reason = "all that the port needs")]
     pub fn open(
         plane: &Arc<Plane>,
@@ -144,7 +144,7 @@ impl Front {
         app_socket: &Path,
         settings: &FrontSettings,
         refusals: Vec<Published>,
-        marks: &HashMap<String, String>,
+        placeholders: &HashMap<String, String>,
         live: Vec<u8>,
         certificate: Option<CertificatePair>,
     ) -> Result<Self, Fault> {
@@ -155,7 +155,7 @@ impl Front {
             headers,
             body,
         });
-        let templates = Templates::of(published.collect(), marks)?;
+        let templates = Templates::of(published.collect(), placeholders)?;
         let runtime = plane.runtime()?;
         let _inside = runtime.enter();
         let stream = listening(descriptor)
