@@ -14,8 +14,10 @@ use crate::engine::memory;
 use crate::engine::runtime::{self, Data, Element, Input, Port, Session};
 use crate::engine::signature::{Float, Kind, Signature};
 use crate::error::Fault;
-use crate::graph::check::{self as graph, Demand};
+use crate::graph::check;
+use crate::graph::demand::Demand;
 use crate::graph::onnx::refused;
+use crate::graph::probes::width_probes;
 use crate::predict::rows::Columns;
 use crate::sync::lock;
 
@@ -146,7 +148,7 @@ impl Version {
     fn load(id: &str, onnx: &[u8], signature: &[u8], probes: Batch<'_>) -> Result<Self, Fault> {
         let started = Instant::now();
         let signature = Signature::parse(signature)?;
-        let checked = graph::check(onnx)?;
+        let checked = check::check(onnx)?;
         check_widths(onnx, &checked.demands, &signature, probes)?;
         let before = memory::allocated_bytes();
         let graph = BoundSession::load(onnx, &signature, checked.has_products)?;
@@ -408,12 +410,12 @@ fn check_widths(onnx: &[u8], demands: &[Demand], signature: &Signature, probes: 
         .iter()
         .find(|demand| demand.input == name && !demand.width.is_met_by(width))
     {
-        Some(demand) => Err(refused(&demand.place, &format!("is given rows of width {width}, not {:?}", demand.width))),
+        Some(demand) => Err(refused(&demand.node, &format!("is given rows of width {width}, not {:?}", demand.width))),
         None => Ok(()),
     };
     held("numbers", signature.numbers())?;
     let fodder = PaddedInputs::of(signature, probes.part(signature, 0, 1), 1);
-    for probe in graph::probes(onnx, demands)? {
+    for probe in width_probes(onnx, demands)? {
         let session = Session::load(&probe.onnx)?;
         let feeds = session.inputs().iter().map(|port| fed(port, signature)).collect::<Result<Vec<_>, _>>()?;
         for (name, shape) in probe.names.iter().zip(session.shapes(1, &fodder.inputs(&feeds))?) {

@@ -1,7 +1,6 @@
 //! One connection to the public port: which protocol is spoken on it, its requests, and its end.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::front::connection_state::{UnderWay, Watch, Watched};
+use crate::front::origin::Origin;
 use crate::front::respond::{Broken, Front, Sent};
 use crate::front::tls::HANDSHAKE;
 use crate::metrics::Counter;
@@ -41,15 +41,6 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// An answer on a stream goes in pieces, so that little of it is out of sight while the client takes none.
 const PIECE_BYTES: usize = 16 * 1024;
-
-/// What the front knows of a connection, whatever is asked on it.
-#[derive(Debug, Clone, Copy)]
-pub struct Origin {
-    pub peer: SocketAddr,
-    pub is_tls: bool,
-    /// The peer is a proxy whose word about its client is taken.
-    pub is_trusted: bool,
-}
 
 /// A connection that has been accepted.
 pub struct Accepted<'a> {

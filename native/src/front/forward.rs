@@ -23,7 +23,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::front::connection::Origin;
+use crate::front::origin::Origin;
 
 /// Who the client is, told by the front: the app believes it on this socket alone.
 const PEER: HeaderName = HeaderName::from_static("x-serval-peer");

@@ -14,8 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::coarse_nanoseconds;
-use crate::front::connection::{Accepted, Origin};
+use crate::front::connection::Accepted;
 use crate::front::connection_state::{Times, Watch};
+use crate::front::origin::Origin;
 use crate::front::respond::Front;
 use crate::front::tls::Certificate;
 use crate::metrics::{Counter, head, label, line};

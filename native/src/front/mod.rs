@@ -6,6 +6,7 @@ pub mod forward;
 pub mod head;
 pub mod http2;
 pub mod listener;
+pub mod origin;
 pub mod respond;
 pub mod response_headers;
 pub mod templates;

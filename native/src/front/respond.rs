@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::{monotonic_nanoseconds, now_seconds, seconds_between};
 use crate::error::Refusal;
-use crate::front::connection::Origin;
 use crate::front::forward::{self, App, Unanswered, Unread};
 use crate::front::head::{self, Head, Predict};
 use crate::front::http2;
+use crate::front::origin::Origin;
 use crate::front::response_headers as tell;
 use crate::front::templates::{REQUEST_ID, Templates};
 use crate::history::ring::EntryPoint;

@@ -8,8 +8,10 @@ use tokio::runtime::Runtime;
 use crate::cache::memory::{Cache, Key, Keys, random};
 use crate::cache::redis::Redis;
 use crate::clock::{monotonic_nanoseconds, now_seconds, seconds_between, unix_nanoseconds};
-use crate::compute::scheduler::Limits;
-use crate::compute::workers::{Compute, Run};
+use crate::compute::error::ComputeError;
+use crate::compute::pool::Compute;
+use crate::compute::run::Run;
+use crate::compute::scheduler::QueueLimits;
 use crate::engine::version::{Batch, Engine, Version};
 use crate::error::{Code, Fault, Refusal};
 use crate::history::ring::{self as history, Answered, EntryPoint, History};
@@ -52,7 +54,7 @@ pub struct Settings {
     pub cheap_seconds: f64,
     pub max_rows: usize,
     /// For what is dear; the runtime has as many again.
-    pub compute: Limits,
+    pub compute: QueueLimits,
     pub history: history::Settings,
 }
 
@@ -170,6 +172,15 @@ impl From<Refusal> for PredictError {
 impl From<Fault> for PredictError {
     fn from(fault: Fault) -> Self {
         Self::Failed(fault)
+    }
+}
+
+impl From<ComputeError> for PredictError {
+    fn from(error: ComputeError) -> Self {
+        match error {
+            ComputeError::Refused(refusal) => Self::Refused(refusal),
+            ComputeError::Failed(fault) => Self::Failed(fault),
+        }
     }
 }
 
@@ -374,7 +385,7 @@ impl Plane {
             return Ok(vec![]);
         }
         let started = monotonic_nanoseconds();
-        let words = run.words()?;
+        let words = run.execute()?;
         times.infer_seconds = seconds_between(started, monotonic_nanoseconds());
         Ok(words)
     }

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::clock::now_seconds;
-use crate::compute::scheduler::Limits;
+use crate::compute::scheduler::QueueLimits;
 use crate::engine::runtime;
 use crate::engine::signature::{Float, Signature};
 use crate::engine::version::{self as engine, Batch, Measured};
@@ -406,8 +406,7 @@ impl DataPlane {
             slow_seconds,
             keeps_inputs: history_inputs,
         };
-        let compute =
-            Limits { threads, waiting: max_waiting, waiting_per_line: max_waiting_per_model, timeout_seconds };
+        let compute = QueueLimits { threads, max_waiting, max_waiting_per_model, timeout_seconds };
         let settings = Settings {
             cache_bytes,
             cache_ttl_seconds,
