@@ -177,7 +177,7 @@ impl Front {
         body: Incoming,
         headers: &HeaderMap,
     ) -> Result<Response<Sent>, Left<'_>> {
-        match self.plane.callers.look(&predict.caller, now_seconds()) {
+        match self.plane.callers.look_up(&predict.caller, now_seconds()) {
             Lookup::Known(caller) if caller.can_predict => {
                 if let Err(refusal) = self.plane.peek(&caller) {
                     return Ok(unread(body, self.refused(&refusal, headers)).await);

@@ -80,10 +80,10 @@ fn rounded(number: f64) -> u64 {
 
 /// As `serval.auth.rates.limit_headers` writes them. What older clients read are parts of the other two, so no text is made for it.
 pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
-    let RateState { account, remaining, reset_seconds } = rate;
+    let RateState { bucket, remaining, reset_seconds } = rate;
     let mut text = Text::new();
     text.push(b"\"");
-    text.push(account.policy().as_bytes());
+    text.push(bucket.policy().as_bytes());
     text.push(b"\";r=");
     let left = text.length;
     text.push_number(*remaining, 1);
@@ -92,8 +92,8 @@ pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
     let reset = text.length;
     text.push_number(*reset_seconds, 1);
     let text = Bytes::copy_from_slice(text.as_bytes());
-    insert(headers, RATE_LIMIT_POLICY, account.told.clone());
-    insert(headers, RATE_LIMIT_LIMIT, account.told_limit.clone());
+    insert(headers, RATE_LIMIT_POLICY, bucket.policy_header.clone());
+    insert(headers, RATE_LIMIT_LIMIT, bucket.limit_header.clone());
     insert(headers, RATE_LIMIT_REMAINING, text.slice(left..after));
     insert(headers, RATE_LIMIT_RESET, text.slice(reset..));
     insert(headers, RATE_LIMIT, text);
@@ -109,7 +109,8 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::limiter::{Rate, RateLimiter};
+    use crate::limits::limiter::RateLimiter;
+    use crate::limits::rate::Rate;
 
     fn told(headers: &HeaderMap) -> Vec<(&str, &str)> {
         headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
@@ -132,9 +133,9 @@ mod tests {
 
     #[test]
     fn a_rate_is_told_in_two_headers_and_in_their_parts() {
-        let account = RateLimiter::default().account("key:key_1", Rate { count: 1000, seconds: 60 });
+        let bucket = RateLimiter::default().bucket("key:key_1", Rate { count: 1000, seconds: 60 });
         let mut headers = HeaderMap::new();
-        insert_rate(&mut headers, &RateState { account, remaining: 999, reset_seconds: 1 });
+        insert_rate(&mut headers, &RateState { bucket, remaining: 999, reset_seconds: 1 });
         let mut found = told(&headers);
         found.sort_unstable();
         assert_eq!(

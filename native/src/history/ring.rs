@@ -310,7 +310,7 @@ mod tests {
                 can_predict: true,
                 models: None,
                 expires_seconds: 1.0,
-                accounts: Box::default(),
+                buckets: Box::default(),
                 meter: None,
                 quota: None,
             });

@@ -17,7 +17,7 @@ use crate::error::{Code, Fault, Refusal};
 use crate::history::ring::{self as history, Answered, EntryPoint, History};
 use crate::limits::callers::{Caller, Callers};
 use crate::limits::limiter::{RateLimiter, RateState};
-use crate::limits::usage::{Reserved, UsageMeters};
+use crate::limits::usage::{Reservation, UsageMeters};
 use crate::metrics::{Metrics, Stage};
 use crate::predict::encode::{self, Frame};
 use crate::predict::routes::{Levels, Published, Route, Routes, Selector, Target};
@@ -127,7 +127,7 @@ pub struct Answer {
 /// What a prediction has paid.
 #[derive(Debug, Default)]
 struct Charge {
-    reserved: Reserved,
+    reserved: Reservation,
     rate: Option<RateState>,
 }
 
@@ -346,7 +346,7 @@ impl Plane {
     pub async fn finish(&self, pending: PendingRun) -> Result<Answer, PredictError> {
         let (caller, counters) = (pending.found.caller.clone(), pending.found.target.counters.clone());
         self.run_pending(pending).await.inspect_err(|stop| {
-            self.rates.refund(&caller.accounts);
+            self.rates.refund(&caller.buckets);
             match stop {
                 PredictError::Refused(refusal) => self.metrics.refused(refusal),
                 PredictError::Failed(_) => counters.failed.add(1),
@@ -505,13 +505,13 @@ impl Plane {
     pub fn peek(&self, caller: &Caller) -> Result<(), Refusal> {
         caller
             .peek_quota()
-            .and_then(|()| self.rates.peek(&caller.accounts))
+            .and_then(|()| self.rates.peek(&caller.buckets))
             .inspect_err(|refusal| self.metrics.refused(refusal))
     }
 
     fn pay(&self, caller: &Caller) -> Result<Charge, Refusal> {
         let reserved = caller.reserve()?;
-        Ok(Charge { reserved, rate: self.rates.charge(&caller.accounts)? })
+        Ok(Charge { reserved, rate: self.rates.charge(&caller.buckets)? })
     }
 
     /// What is pending takes along what it has paid; anything else that is no answer gives it back, to be charged again by whoever asks again.
@@ -520,7 +520,7 @@ impl Plane {
             pending.paid = paid;
             return PredictError::Later(pending);
         }
-        self.rates.refund(&caller.accounts);
+        self.rates.refund(&caller.buckets);
         stop
     }
 
@@ -566,7 +566,7 @@ impl Plane {
             rate: paid.rate,
         };
         count(&answer);
-        paid.reserved.answered(unix_nanoseconds);
+        paid.reserved.commit(unix_nanoseconds);
         let answered = Answered {
             caller: &found.caller,
             published: &found.published,

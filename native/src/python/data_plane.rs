@@ -27,8 +27,10 @@ use crate::front::respond as front;
 use crate::front::templates::{self, Templates};
 use crate::front::tls::Certificate;
 use crate::history::ring::{self as history, EntryPoint, Seen};
+use crate::limits::bucket::{Bucket, PendingLease};
 use crate::limits::callers::{Caller, Digest, Lookup};
-use crate::limits::limiter::{self as rates, Bucket, PendingLease, Rate};
+use crate::limits::limiter as rates;
+use crate::limits::rate::Rate;
 use crate::limits::usage::{Quota, Usage};
 use crate::metrics::Gauges;
 use crate::predict::path::{
@@ -88,9 +90,9 @@ pub struct RateState {
 
 impl From<rates::RateState> for RateState {
     fn from(state: rates::RateState) -> Self {
-        let rates::RateState { account, remaining, reset_seconds } = state;
-        let Rate { count, seconds } = account.rate;
-        Self { policy: account.policy().to_owned(), limit: count, window_seconds: seconds, remaining, reset_seconds }
+        let rates::RateState { bucket, remaining, reset_seconds } = state;
+        let Rate { count, seconds } = bucket.rate;
+        Self { policy: bucket.policy().to_owned(), limit: count, window_seconds: seconds, remaining, reset_seconds }
     }
 }
 
@@ -495,7 +497,7 @@ impl DataPlane {
             can_predict,
             models: models.map(|models| models.into_iter().map(Into::into).collect()),
             expires_seconds: expires_at,
-            accounts: self.accounts(limits)?.into(),
+            buckets: self.accounts(limits)?.into(),
             meter: key.map(|key| self.0.meters.meter(key, quota.map(|(used, _, ends_seconds)| (used, ends_seconds)))),
             quota: quota.map(|(_, allowed, ends_seconds)| Quota { allowed, ends_seconds }),
         };
@@ -552,11 +554,11 @@ impl DataPlane {
     }
 
     fn is_unknown(&self, digest: &[u8]) -> PyResult<bool> {
-        Ok(matches!(self.0.callers.look(&sha256(digest)?, now_seconds()), Lookup::Unknown))
+        Ok(matches!(self.0.callers.look_up(&sha256(digest)?, now_seconds()), Lookup::Unknown))
     }
 
     fn user_of(&self, digest: &[u8]) -> PyResult<Option<String>> {
-        match self.0.callers.look(&sha256(digest)?, now_seconds()) {
+        match self.0.callers.look_up(&sha256(digest)?, now_seconds()) {
             Lookup::Known(caller) => Ok(Some(caller.user.to_string())),
             Lookup::Unknown | Lookup::NeverSeen => Ok(None),
         }
@@ -571,13 +573,12 @@ impl DataPlane {
     }
 
     fn divide_rates(&self) {
-        self.0.rates.divide();
+        self.0.rates.partition();
     }
 
     fn wanted_leases(&self) -> Vec<(String, u64, u64, u64)> {
-        let lease =
-            |PendingLease { account, rate, tokens }| (account, rate.interval_nanoseconds(), rate.burst(), tokens);
-        self.0.rates.wanted().into_iter().map(lease).collect()
+        let lease = |PendingLease { bucket, rate, tokens }| (bucket, rate.interval_nanoseconds(), rate.burst(), tokens);
+        self.0.rates.pending_leases().into_iter().map(lease).collect()
     }
 
     fn grant_lease(&self, account: &str, tokens: u32, ahead_ns: u64) {
@@ -721,7 +722,7 @@ impl DataPlane {
             if count == 0 || seconds == 0 {
                 return Err(Fault::argument("a rate is something in some time"));
             }
-            Ok(self.0.rates.account(&subject, Rate { count, seconds }))
+            Ok(self.0.rates.bucket(&subject, Rate { count, seconds }))
         };
         limits.into_iter().map(account).collect()
     }
