@@ -43,8 +43,8 @@ impl Run {
         self.version.measured.row_seconds * self.rows() as f64
     }
 
-    /// Whether merging it with other runs lowers the mean latency: runs one after the other answer the first of them early, a merged run
-    /// pays the fixed cost once. So the fixed cost has to be above that of the rows.
+    /// Whether merging it with other runs lowers the mean latency: runs one after the other answer the first of them
+    /// early, a merged run pays the fixed cost once. So the fixed cost has to be above that of the rows.
     pub fn gains_by_batching(&self) -> bool {
         self.version.measured.tile != 0 && self.version.measured.fixed_seconds > self.row_seconds()
     }

@@ -31,8 +31,8 @@ pub enum Rejection {
 
 /// Jobs that wait, one queue a model.
 ///
-/// Start-time fair queueing (Goyal, Vin, Cheng 1996): the next job is that of the queue with the smallest start tag. A tag grows by
-/// what the jobs of its queue cost, and a new queue begins at the tag served last.
+/// Start-time fair queueing (Goyal, Vin, Cheng 1996): the next job is that of the queue with the smallest start tag. A
+/// tag grows by what the jobs of its queue cost, and a new queue begins at the tag served last.
 pub struct Scheduler<J> {
     queues: BTreeMap<Box<str>, Queue<J>>,
     served: f64,

@@ -7,8 +7,8 @@ use crate::compute::job::Job;
 use crate::engine::version::{Runaway, Version};
 use crate::error::{Code, Refusal};
 
-/// A run has run away when it has used ten times the CPU time that it was measured at, and a tenth of the time limit at least.
-/// A busy machine delays an honest run too, but makes it use no more CPU time.
+/// A run has run away when it has used ten times the CPU time that it was measured at, and a tenth of the time limit at
+/// least. A busy machine delays an honest run too, but makes it use no more CPU time.
 const RUNAWAY_FACTOR: f64 = 10.0;
 const RUNAWAY_SHARE: f64 = 0.1;
 

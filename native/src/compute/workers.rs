@@ -17,7 +17,8 @@ use crate::error::{Code, Fault, Refusal};
 use crate::metrics::ComputeCounters;
 use crate::sync::lock;
 
-/// Runs are merged as long as they are expected to take no longer together, so that other models do not wait longer for their turn.
+/// Runs are merged as long as they are expected to take no longer together, so that other models do not wait longer for
+/// their turn.
 const MERGED_SECONDS: f64 = 0.1;
 /// The watchdog looks at the running jobs this many times within the time limit.
 const WATCHES_PER_TIMEOUT: f64 = 20.0;
@@ -151,7 +152,8 @@ impl Shared {
         }
     }
 
-    /// The body of the watchdog: it sees late runs whose callers have gone before the deadline, which nobody else would notice.
+    /// The body of the watchdog: it sees late runs whose callers have gone before the deadline, which nobody else would
+    /// notice.
     fn watch(self: Arc<Self>) {
         let interval = self.timeout().div_f64(WATCHES_PER_TIMEOUT);
         let mut state = self.lock();
@@ -232,8 +234,8 @@ impl State {
         ended.is_replaced
     }
 
-    /// Replaces the threads of runs past their deadline, because a run cannot be stopped inside a node of the graph. Quarantines a version
-    /// whose run has run away; on a busy machine that may be seen only later.
+    /// Replaces the threads of runs past their deadline, because a run cannot be stopped inside a node of the graph.
+    /// Quarantines a version whose run has run away; on a busy machine that may be seen only later.
     pub fn replace_overdue(&mut self, shared: &Arc<Shared>) -> Result<(), Fault> {
         let now = monotonic_nanoseconds();
         for index in 0..self.running.len() {

@@ -20,7 +20,8 @@ pub fn landlock_abi() -> c_long {
     abi.max(0)
 }
 
-/// Landlock (before ABI 8) and the capabilities belong to a thread: one that already runs would stay free, a later one inherits.
+/// Landlock (before ABI 8) and the capabilities belong to a thread: one that already runs would stay free, a later one
+/// inherits.
 pub fn restrict(readable: &[String], required: bool) -> Step {
     let threads = std::fs::read_dir("/proc/self/task")
         .map_err(|error| format!("/proc/self/task cannot be read: {error}"))?

@@ -19,7 +19,8 @@ struct CapabilityHeader {
     pid: c_int,
 }
 
-/// Clears the effective, permitted and inheritable sets (the ambient set follows); nothing can bring them back after `no_new_privs`.
+/// Clears the effective, permitted and inheritable sets (the ambient set follows); nothing can bring them back after
+/// `no_new_privs`.
 pub fn drop_capabilities() -> Step {
     const VERSION_3: u32 = 0x2008_0522;
     let header = CapabilityHeader { version: VERSION_3, pid: 0 };

@@ -88,6 +88,7 @@ fn close_all_but(descriptors: &[c_int], violations: c_int) -> Step {
 }
 
 fn close_range(first: c_uint, last: c_uint) -> Step {
-    // SAFETY: closing descriptors touches no memory; nothing in this process uses them any more, which the caller promises.
+    // SAFETY: closing descriptors touches no memory; nothing in this process uses them any more, which the caller
+    // promises.
     checked("close_range", unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }

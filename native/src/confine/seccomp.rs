@@ -41,7 +41,8 @@ const WRITING: u64 =
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Two filters, of which the stricter wins: the first hides the newer variants, the second allows what is listed and traps the rest.
+/// Two filters, of which the stricter wins: the first hides the newer variants, the second allows what is listed and
+/// traps the rest.
 pub fn filter_calls() -> Step {
     let hidden = HIDDEN.iter().map(|call| (*call, vec![])).collect();
     let hide = compile(hidden, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))?;

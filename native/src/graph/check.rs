@@ -1,8 +1,8 @@
 //! May this ONNX be run at all? Nothing that reads files, never ends, or allocates by the values of a row.
 //!
-//! How allocation is bounded: no output's shape depends on the values of a row (the inputs that give shapes are constant or made
-//! of `Shape` alone, by operations that grow with it), so what a run allocates depends on its number of rows only and grows with it;
-//! and a run never has more than `engine::BLOCK_ROWS` rows, which loading tries.
+//! How allocation is bounded: no output's shape depends on the values of a row (the inputs that give shapes are
+//! constant or made of `Shape` alone, by operations that grow with it), so what a run allocates depends on its number
+//! of rows only and grows with it; and a run never has more than `engine::BLOCK_ROWS` rows, which loading tries.
 
 use pyo3::prelude::*;
 

@@ -1,7 +1,7 @@
 //! The nodes whose attributes point into each other: tree ensembles, support vectors, linear models.
 //!
-//! ONNX Runtime follows tree nodes without counting steps, and notices an index out of range when a run comes by, if at all:
-//! here trees must be trees, every index in range, every length as the others say, before it sees them.
+//! ONNX Runtime follows tree nodes without counting steps, and notices an index out of range when a run comes by, if at
+//! all: here trees must be trees, every index in range, every length as the others say, before it sees them.
 
 use std::collections::HashMap;
 

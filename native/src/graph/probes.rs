@@ -16,7 +16,8 @@ pub struct Probe {
     pub onnx: Vec<u8>,
 }
 
-/// Probes whose outputs are the inputs that demands are about. Each uses only nodes whose own demands earlier probes have met.
+/// Probes whose outputs are the inputs that demands are about. Each uses only nodes whose own demands earlier probes
+/// have met.
 pub fn width_probes(onnx: &[u8], demands: &[Demand]) -> Result<Vec<Probe>, Fault> {
     let model = Model::read(onnx)?;
     let mut makers: HashMap<&str, usize> = HashMap::new();

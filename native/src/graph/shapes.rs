@@ -131,7 +131,8 @@ impl<'a> ShapeCheck<'a> {
     }
 }
 
-/// Bits of what a node makes of dimensions, where it makes something that grows with them and cannot wrap around; else None.
+/// Bits of what a node makes of dimensions, where it makes something that grows with them and cannot wrap around; else
+/// None.
 fn dimensions(node: &Node<'_>, inputs: &[Origin]) -> Option<u32> {
     let bits = inputs.iter().map(bits);
     match node.operator {

@@ -1,7 +1,7 @@
 //! The generic cell rate algorithm by virtual scheduling (ITU-T I.371, annex A). Pure: values in, values out.
 //!
-//! All that is stored of past requests is the theoretical arrival time of the next one: when it would come if all came evenly.
-//! All times are nanoseconds of one clock.
+//! All that is stored of past requests is the theoretical arrival time of the next one: when it would come if all came
+//! evenly. All times are nanoseconds of one clock.
 
 use crate::limits::rate::NANOSECONDS;
 
@@ -22,8 +22,8 @@ impl Limit {
     pub fn check(self, arrival: u64, now: u64) -> Result<u64, u64> {
         let tolerance = (self.burst - 1) * self.interval_nanoseconds;
         let mut arrival = arrival.max(now);
-        // It is never so far ahead, unless the clock went back or the interval has become shorter. The second is for threads
-        // that read the clock at the same time.
+        // It is never so far ahead, unless the clock went back or the interval has become shorter. The second is for
+        // threads that read the clock at the same time.
         if arrival > now + tolerance + self.interval_nanoseconds + NANOSECONDS {
             arrival = now + tolerance;
         }

@@ -1,7 +1,8 @@
-//! Tokens that a replica leases from Redis, where the algorithm of `gcra.rs` runs for all replicas. Pure: values in, values out.
+//! Tokens that a replica leases from Redis, where the algorithm of `gcra.rs` runs for all replicas. Pure: values in,
+//! values out.
 //!
-//! A bucket holds the tokens that Redis has granted and asks for more before they are used up. It may use its part of what Redis
-//! has left before that is granted, so that no request waits for Redis. Its tokens are then below zero.
+//! A bucket holds the tokens that Redis has granted and asks for more before they are used up. It may use its part of
+//! what Redis has left before that is granted, so that no request waits for Redis. Its tokens are then below zero.
 
 use crate::limits::rate::Rate;
 
@@ -28,8 +29,9 @@ pub fn may_use(rate: Rate, tokens: i64, left: u64, replicas: u64) -> bool {
     tokens > 0 || tokens > -credit(rate, left, replicas)
 }
 
-/// Tokens that may be used before Redis grants them: a lease, or this replica's part of what is left. Of a rate that may be used
-/// up at once not more than is left; a faster one is better exceeded by a lease than held up by a slow answer.
+/// Tokens that may be used before Redis grants them: a lease, or this replica's part of what is left. Of a rate that
+/// may be used up at once not more than is left; a faster one is better exceeded by a lease than held up by a slow
+/// answer.
 fn credit(rate: Rate, left: u64, replicas: u64) -> i64 {
     let lease = if rate.may_burst_whole() { rate.lease().min(left) } else { rate.lease() };
     lease.max(left.div_ceil(replicas)).cast_signed()

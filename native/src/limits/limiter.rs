@@ -1,4 +1,5 @@
-//! The rate limiter: a table of buckets that answers are charged to, exact in one process, leased from Redis among several.
+//! The rate limiter: a table of buckets that answers are charged to, exact in one process, leased from Redis among
+//! several.
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -178,8 +179,8 @@ impl RateLimiter {
         lock(&self.pending).iter().map(|bucket| bucket.pending_lease()).collect()
     }
 
-    /// Redis has granted some tokens to a bucket, or none. `ahead_nanoseconds`: from now to the theoretical arrival time of
-    /// the next request to any replica.
+    /// Redis has granted some tokens to a bucket, or none. `ahead_nanoseconds`: from now to the theoretical arrival
+    /// time of the next request to any replica.
     pub fn grant(&self, bucket: &str, tokens: u32, ahead_nanoseconds: u64) {
         self.grant_at(bucket, tokens, ahead_nanoseconds, monotonic_nanoseconds());
     }

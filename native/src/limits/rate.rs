@@ -3,15 +3,17 @@
 use crate::limits::gcra::Limit;
 
 pub const NANOSECONDS: u64 = 1_000_000_000;
-/// A replica holds at most a thirtieth of a second's worth of granted tokens and uses as many that are not granted. So, with
-/// the burst that Redis admits, all replicas together exceed a rate by at most a tenth of a second's worth for each of them.
+/// A replica holds at most a thirtieth of a second's worth of granted tokens and uses as many that are not granted. So,
+/// with the burst that Redis admits, all replicas together exceed a rate by at most a tenth of a second's worth for
+/// each of them.
 const LEASES_PER_SECOND: u64 = 30;
 /// A low rate may be used up to so much at once.
 const MIN_BURST: u64 = 10;
-/// A rate by the minute or longer may be used up at once: ten requests in a second and then none for an hour are within it.
+/// A rate by the minute or longer may be used up at once: ten requests in a second and then none for an hour are within
+/// it.
 const WHOLE_BURST_SECONDS: u64 = 60;
-/// A lease of such a rate is at least a tenth of it, so that a replica does not refuse a burst for which Redis has tokens.
-/// Each replica may exceed the rate by two of them.
+/// A lease of such a rate is at least a tenth of it, so that a replica does not refuse a burst for which Redis has
+/// tokens. Each replica may exceed the rate by two of them.
 const LEASES_PER_BURST: u64 = 10;
 
 /// How often something may be done: `count` times in `seconds`, evenly spread but for a burst.

@@ -113,8 +113,9 @@ impl Drop for Reservation {
 impl UsageMeters {
     /// The meter of a key, the same for everybody.
     ///
-    /// `month`: predictions of this month according to the database, and the month's end. They may have been read before
-    /// the last report was written, so within a month they only count where they are more than what is known here.
+    /// `month`: predictions of this month according to the database, and the month's end. They may have been read
+    /// before the last report was written, so within a month they only count where they are more than what is known
+    /// here.
     pub fn meter(&self, key: &str, month: Option<(u64, f64)>) -> Arc<Meter> {
         let mut meters = self.lock();
         let known = meters.entry(key.into()).or_default();

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 
-use crate::cache::memory::{Cache, Key, Keys, random};
+use crate::cache::memory::{Cache, Key, Keys, random_secret};
 use crate::cache::redis::Redis;
 use crate::clock::{monotonic_nanoseconds, now_seconds, seconds_between, unix_nanoseconds};
 use crate::compute::error::ComputeError;
@@ -229,7 +229,7 @@ pub struct PendingRun {
 
 impl Plane {
     pub fn new(settings: Settings) -> Result<Self, Fault> {
-        let secret = settings.cache_secret.map_or_else(random, Ok)?;
+        let secret = settings.cache_secret.map_or_else(random_secret, Ok)?;
         let metrics = Metrics::default();
         let mut plane = Self {
             routes: ArcSwap::default(),
@@ -644,7 +644,7 @@ impl Plane {
         let is_taken =
             || found.version.seconds(1) > redis.round_trip_seconds(1) || found.published.route.levels == Levels::Two;
         if redis.is_up() && !looked.missing.is_empty() && is_taken() {
-            redis.put(looked.new_rows(&found.version).map(|(key, words)| redis.sealed(key, words)).collect(), seconds);
+            redis.put(looked.new_rows(&found.version).map(|(key, words)| redis.sign(key, words)).collect(), seconds);
         }
     }
 

@@ -21,6 +21,7 @@ use crate::engine::runtime;
 use crate::engine::signature::{Float, Signature};
 use crate::engine::version::{self as engine, Batch, Measured};
 use crate::error::{self, Fault};
+use crate::front::body::BodyLimits;
 use crate::front::forward::App;
 use crate::front::listener::{self, Listener};
 use crate::front::respond as front;
@@ -340,7 +341,12 @@ impl FrontLimits {
     ) -> PyResult<Self> {
         let trusted_proxies = trusted_proxies.iter().map(|text| network(text)).collect::<Result<_, Fault>>()?;
         Ok(Self {
-            front: front::Limits { body_bytes, buffered_bytes, forwarded, body_seconds, stall_seconds, https_only },
+            front: front::Limits {
+                body: BodyLimits { body_bytes, buffered_bytes, body_seconds },
+                forwarded,
+                stall_seconds,
+                https_only,
+            },
             listener: listener::Limits {
                 connections,
                 connections_by_address,
@@ -687,7 +693,7 @@ impl DataPlane {
         let _inside = runtime.enter();
         let stream = listening(descriptor)
             .map_err(|error| Fault::argument(format!("descriptor {descriptor} is no listening socket: {error}")))?;
-        let app = App::new(&app_socket, Duration::from_secs_f64(limits.front.body_seconds));
+        let app = App::new(&app_socket, Duration::from_secs_f64(limits.front.body.body_seconds));
         let front = front::Front::new(self.0.clone(), app, templates, live.into(), limits.front.clone());
         let listener = Arc::new(Listener::new(Arc::new(front), limits.listener.clone(), certificate));
         let accepting = runtime.spawn(listener.clone().accept(stream));
