@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::signed as seal;
+use crate::cache::signed;
 use crate::engine::signature::tests::signature;
 use crate::front::head::{self, Head};
 use crate::predict::request::AnswerShape;
@@ -105,15 +105,15 @@ fn any_body_is_read_or_left_to_python() {
 
 #[test]
 #[ignore = "millions of cases: `make fuzz`"]
-fn any_value_of_level_two_is_the_sealed_one_or_none() {
+fn any_value_of_level_two_is_the_signed_one_or_none() {
     let (secret, mut random) = ([7; 32], Rng::with_seed(83));
     for _ in 0..cases() {
         let words: Vec<u64> = (0..random.usize(0..5)).map(|_| random.u64(..)).collect();
         let (key, width) = (u128::from(random.u64(..)), random.usize(0..5));
-        let sealed = seal::encode(&secret, key, &words);
-        let given = mutated(&sealed, &PIECES, &mut random);
-        let read = seal::decode(&secret, key, &given, width);
-        assert_eq!(read, (given == sealed && width == words.len()).then_some(words), "{given:?}");
+        let signed_value = signed::encode(&secret, key, &words);
+        let given = mutated(&signed_value, &PIECES, &mut random);
+        let read = signed::decode(&secret, key, &given, width);
+        assert_eq!(read, (given == signed_value && width == words.len()).then_some(words), "{given:?}");
     }
 }
 
@@ -194,12 +194,13 @@ fn any_head_is_plain_or_left_to_the_app() {
             let path = parts.uri.path();
             assert!(path[1..].split('/').all(|part| !["", ".", ".."].contains(&part)), "{parts:?}");
             assert!(
-                path == "/predict" || predict.model.is_some_and(|model| path.ends_with(&format!("/predict/{model}"))),
+                path == "/predict"
+                    || predict.target.model.is_some_and(|model| path.ends_with(&format!("/predict/{model}"))),
                 "{parts:?}"
             );
             assert!(path[1..].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte)), "{parts:?}");
         }
-        if matches!(head, Head::Predict(_) | Head::Nobody(_) | Head::Live) {
+        if matches!(head, Head::Predict(_) | Head::Unauthenticated(_) | Head::Live) {
             assert_eq!(parts.headers.get_all("host").iter().count(), 1, "{parts:?}");
         }
     }

@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 
-use crate::cache::memory::{Cache, random};
+use crate::cache::memory::{Cache, random_secret};
 use crate::cache::redis::Redis;
-use crate::compute::scheduler::Limits;
-use crate::compute::workers::Compute;
+use crate::compute::pool::Compute;
+use crate::compute::scheduler::QueueLimits;
 use crate::engine::version::Engine;
 use crate::error::Fault;
 use crate::history::ring::{self as history, History};
@@ -49,13 +49,13 @@ pub struct Settings {
     /// For how long a caller is known at most after Python has checked it.
     pub caller_age_seconds: f64,
     /// Of the compute threads; the runtime has as many again.
-    pub compute: Limits,
+    pub compute: QueueLimits,
     pub history: history::Settings,
 }
 
 impl Plane {
     pub fn new(settings: Settings) -> Result<Self, Fault> {
-        let secret = settings.cache_secret.map_or_else(random, Ok)?;
+        let secret = settings.cache_secret.map_or_else(random_secret, Ok)?;
         let metrics = Metrics::default();
         let mut plane = Self {
             routes: ArcSwap::default(),

@@ -1,52 +1,54 @@
-//! Whether level two pays for a version: what its round trips took against the runs that they saved. Pure: the caller reads the clock.
+//! The benefit of level two for a version: the time that hits save against the time that look-ups take.
+//! Pure: the caller reads the clock.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::sync::lock;
 
 const SECOND: u64 = 1_000_000_000;
-/// Lookup-ups that are judged together.
-const TRIAL: u32 = 256;
+/// Look-ups of one trial.
+const TRIAL_LOOKUPS: u32 = 256;
 const FIRST_PAUSE: u64 = 30 * SECOND;
-const LONGEST_PAUSE: u64 = 600 * SECOND;
+const MAX_PAUSE: u64 = 600 * SECOND;
 
 #[derive(Debug, Default)]
-pub struct CacheBenefit(Mutex<BenefitLedger>);
+pub struct CacheBenefit(Mutex<Trial>);
 
 #[derive(Debug, Default)]
-struct BenefitLedger {
+struct Trial {
     lookups: u32,
     spent_seconds: f64,
     saved_seconds: f64,
-    /// In nanoseconds, as `until`.
-    pause: u64,
-    until: u64,
+    pause_nanoseconds: u64,
+    paused_until_nanoseconds: u64,
 }
 
 impl CacheBenefit {
-    /// Whether level two has not been given up for now.
+    /// Whether level two is benefit asking: it is not paused.
     pub fn pays(&self, now_nanoseconds: u64) -> bool {
-        self.ledger().until <= now_nanoseconds
+        self.trial().paused_until_nanoseconds <= now_nanoseconds
     }
 
-    /// Enter a look-up. A trial that cost more than it saved begins a pause, each twice as long as the one before.
+    /// Records a look-up. A trial that cost more than it saved begins a pause, twice as long as the one before.
     pub fn enter(&self, now_nanoseconds: u64, spent_seconds: f64, saved_seconds: f64) {
-        let mut ledger = self.ledger();
-        ledger.lookups += 1;
-        ledger.spent_seconds += spent_seconds;
-        ledger.saved_seconds += saved_seconds;
-        if ledger.lookups < TRIAL {
+        let mut trial = self.trial();
+        trial.lookups += 1;
+        trial.spent_seconds += spent_seconds;
+        trial.saved_seconds += saved_seconds;
+        if trial.lookups < TRIAL_LOOKUPS {
             return;
         }
-        let (pause, until) = if ledger.saved_seconds > ledger.spent_seconds {
+        let (pause_nanoseconds, paused_until_nanoseconds) = if trial.saved_seconds > trial.spent_seconds {
             (0, 0)
         } else {
-            let pause = (ledger.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            let pause = (trial.pause_nanoseconds * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
             (pause, now_nanoseconds.saturating_add(pause))
         };
-        *ledger = BenefitLedger { pause, until, ..BenefitLedger::default() };
+        *trial = Trial { pause_nanoseconds, paused_until_nanoseconds, ..Trial::default() };
     }
 
-    fn ledger(&self) -> MutexGuard<'_, BenefitLedger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn trial(&self) -> MutexGuard<'_, Trial> {
+        lock(&self.0)
     }
 }
 
@@ -54,34 +56,34 @@ impl CacheBenefit {
 mod tests {
     use super::*;
 
-    /// A trial of look-ups of 1 ms, of which some each spared a run of 10 ms.
-    fn trial(worth: &CacheBenefit, now: u64, hits: u32) {
-        (0..TRIAL).for_each(|lookup| worth.enter(now, 1e-3, if lookup < hits { 1e-2 } else { 0.0 }));
+    /// A trial of look-ups of 1 ms, of which `hits` each save a run of 10 ms.
+    fn run_trial(benefit: &CacheBenefit, now: u64, hits: u32) {
+        (0..TRIAL_LOOKUPS).for_each(|lookup| benefit.enter(now, 1e-3, if lookup < hits { 1e-2 } else { 0.0 }));
     }
 
     #[test]
-    fn hits_that_save_more_than_all_look_ups_cost_keep_it() {
-        let worth = CacheBenefit::default();
-        trial(&worth, 0, TRIAL / 10 + 1);
-        assert!(worth.pays(0));
+    fn hits_that_save_more_than_all_look_ups_cost_keep_it_in_use() {
+        let benefit = CacheBenefit::default();
+        run_trial(&benefit, 0, TRIAL_LOOKUPS / 10 + 1);
+        assert!(benefit.pays(0));
     }
 
     #[test]
-    fn hits_that_save_less_give_it_up_for_a_while() {
-        let worth = CacheBenefit::default();
-        trial(&worth, 0, TRIAL / 10);
-        assert!(!worth.pays(FIRST_PAUSE - 1));
-        assert!(worth.pays(FIRST_PAUSE));
+    fn hits_that_save_less_pause_it() {
+        let benefit = CacheBenefit::default();
+        run_trial(&benefit, 0, TRIAL_LOOKUPS / 10);
+        assert!(!benefit.pays(FIRST_PAUSE - 1));
+        assert!(benefit.pays(FIRST_PAUSE));
     }
 
     #[test]
-    fn it_is_given_up_for_longer_each_time_until_it_pays_again() {
-        let worth = CacheBenefit::default();
-        trial(&worth, 0, 0);
-        trial(&worth, FIRST_PAUSE, 0);
-        assert!(!worth.pays(3 * FIRST_PAUSE - 1));
-        trial(&worth, 3 * FIRST_PAUSE, TRIAL);
-        trial(&worth, 3 * FIRST_PAUSE, 0);
-        assert!(worth.pays(4 * FIRST_PAUSE));
+    fn each_pause_is_longer_until_it_pays_again() {
+        let benefit = CacheBenefit::default();
+        run_trial(&benefit, 0, 0);
+        run_trial(&benefit, FIRST_PAUSE, 0);
+        assert!(!benefit.pays(3 * FIRST_PAUSE - 1));
+        run_trial(&benefit, 3 * FIRST_PAUSE, TRIAL_LOOKUPS);
+        run_trial(&benefit, 3 * FIRST_PAUSE, 0);
+        assert!(benefit.pays(4 * FIRST_PAUSE));
     }
 }

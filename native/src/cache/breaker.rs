@@ -1,10 +1,11 @@
-//! A circuit breaker: whether something that fails is asked at all, and when it is tried again. Pure: the caller reads the clock.
+//! A circuit breaker: whether something that fails is called at all, and when it is tried again.
+//! Pure: the caller reads the clock.
 
 const SECOND: u64 = 1_000_000_000;
 const FIRST_PAUSE: u64 = SECOND / 10;
-const LONGEST_PAUSE: u64 = 5 * SECOND;
-/// After so long without trouble the next pause is short again.
-const CALM: u64 = 10 * SECOND;
+const MAX_PAUSE: u64 = 5 * SECOND;
+/// After so long without a failure the next pause is short again.
+const STABLE_AFTER: u64 = 10 * SECOND;
 
 /// All times are nanoseconds of one clock.
 #[derive(Debug)]
@@ -23,11 +24,11 @@ enum State {
     Probing,
 }
 
-/// What whoever would ask is told.
+/// Whether a call may go ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
     Go,
-    /// The one try after a pause: say with `probed` how it went.
+    /// The one try after a pause: report its outcome with `probed`.
     Probe,
     No,
 }
@@ -37,7 +38,7 @@ impl Breaker {
         Self { state: State::Closed { failures: 0 }, limit, pause: 0, closed_at: 0 }
     }
 
-    /// Closed for nobody yet: the first to ask is the probe.
+    /// Open, with the first call as the probe.
     pub fn unproven(limit: u32) -> Self {
         Self { state: State::Open { until: 0 }, ..Self::new(limit) }
     }
@@ -53,7 +54,7 @@ impl Breaker {
         }
     }
 
-    /// How long nothing will be tried.
+    /// How long it rejects every call.
     pub fn pause(&self, now: u64) -> u64 {
         match self.state {
             State::Open { until } => until.saturating_sub(now),
@@ -71,19 +72,19 @@ impl Breaker {
         }
     }
 
-    /// Whether it opens by this. What was asked before it opened says nothing new.
+    /// Reports a failure. Returns whether it opens now: calls from before it opened count no more.
     pub fn failed(&mut self, now: u64) -> bool {
         match &mut self.state {
             State::Closed { failures } if *failures + 1 < self.limit => {
                 *failures += 1;
                 false
             }
-            _ => self.lost(now),
+            _ => self.trip(now),
         }
     }
 
-    /// As `failed`, where there is no use in trying again at once.
-    pub fn lost(&mut self, now: u64) -> bool {
+    /// Reports a failure after which trying again at once is useless. Returns whether it opens now.
+    pub fn trip(&mut self, now: u64) -> bool {
         let is_closed = matches!(self.state, State::Closed { .. });
         if is_closed {
             self.open(now);
@@ -91,9 +92,9 @@ impl Breaker {
         is_closed
     }
 
-    /// How the probe went.
-    pub fn probed(&mut self, now: u64, is_well: bool) {
-        match (self.state, is_well) {
+    /// Reports the outcome of the probe.
+    pub fn probed(&mut self, now: u64, has_succeeded: bool) {
+        match (self.state, has_succeeded) {
             (State::Probing, true) => {
                 self.state = State::Closed { failures: 0 };
                 self.closed_at = now;
@@ -104,8 +105,8 @@ impl Breaker {
     }
 
     fn open(&mut self, now: u64) {
-        let was_calm = self.state != State::Probing && now.saturating_sub(self.closed_at) > CALM;
-        self.pause = if was_calm { FIRST_PAUSE } else { (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE) };
+        let was_stable = self.state != State::Probing && now.saturating_sub(self.closed_at) > STABLE_AFTER;
+        self.pause = if was_stable { FIRST_PAUSE } else { (self.pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE) };
         self.state = State::Open { until: now + self.pause };
     }
 }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_tries_after_the_pause() {
+    fn one_probe_at_a_time_after_the_pause() {
         let mut breaker = Breaker::new(1);
         breaker.failed(0);
         assert_eq!(breaker.pass(FIRST_PAUSE - 1), Pass::No);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_soon_after_a_recovery_pauses_longer_and_after_a_calm_time_shortly() {
+    fn a_failure_soon_after_a_recovery_pauses_longer_and_after_a_stable_time_shortly() {
         let mut breaker = Breaker::new(1);
         breaker.failed(0);
         assert_eq!(breaker.pass(SECOND), Pass::Probe);
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_failure_says_nothing_of_the_probe() {
+    fn a_late_failure_does_not_count_for_the_probe() {
         let mut breaker = Breaker::unproven(3);
         assert_eq!(breaker.pass(0), Pass::Probe);
         assert!(!breaker.failed(1));

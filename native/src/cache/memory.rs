@@ -8,7 +8,7 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 
 use crate::error::Fault;
 
-/// What an entry holds beside its words: key, expiry, reference counts and its place in the map.
+/// What an entry takes beside its words: key, expiry, reference counts and its slot in the map.
 const ENTRY_BYTES: u64 = 112;
 /// One NaN stands for all in the canonical input.
 const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
@@ -61,7 +61,7 @@ impl Cache {
         }
     }
 
-    /// The row, unless it is not there or its time is over.
+    /// The row, unless it is absent or expired.
     pub fn get(&self, key: Key, now_nanoseconds: u64) -> Option<Row> {
         let entry = self.entries.get(&key)?;
         if entry.expires_nanoseconds > now_nanoseconds {
@@ -92,13 +92,14 @@ impl Cache {
     }
 }
 
-/// Whose answer it is: what a key covers beside the row.
+/// What a key covers beside the row.
 ///
-/// The outputs asked of the graph are always all of them, so they need no place of their own: the signature names them.
+/// A run always computes all outputs of the graph, which the signature names, so the key does not list them.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
     pub version: &'a str,
-    /// Who asks: two users share nothing, not even of a model that both may ask. Empty: all who ask a public model.
+    /// The caller's: two users share nothing, not even of a model that both may use. Empty: everybody, of a public
+    /// model.
     pub tenant: &'a str,
     /// Digest of the engine: ONNX Runtime, CPU features, tile.
     pub engine: &'a [u8; 32],
@@ -159,7 +160,7 @@ fn text(bytes: &mut Vec<u8>, text: &str) {
 }
 
 /// Thirty-two bytes from the kernel.
-pub fn random() -> Result<[u8; 32], Fault> {
+pub fn random_secret() -> Result<[u8; 32], Fault> {
     let mut bytes = [0_u8; 32];
     // SAFETY: the pointer and the length are those of `bytes`, which lives through the call.
     let read = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
@@ -213,7 +214,8 @@ mod tests {
 
     #[test]
     fn two_secrets_have_no_key_in_common() {
-        let (one, other) = (Cache::new(1 << 20, random().unwrap()), Cache::new(1 << 20, random().unwrap()));
+        let (one, other) =
+            (Cache::new(1 << 20, random_secret().unwrap()), Cache::new(1 << 20, random_secret().unwrap()));
         assert_ne!(key(&one, &SCOPE, &[1.0], &[]), key(&other, &SCOPE, &[1.0], &[]));
     }
 
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_ends_with_its_time() {
+    fn an_entry_expires() {
         let cache = Cache::new(1 << 20, [0; 32]);
         cache.put(7, &[1, 2], 100);
         assert_eq!(cache.get(7, 99).as_deref(), Some(&[1, 2][..]));

@@ -1,7 +1,7 @@
 //! Level two: rows that replicas share in Redis. One connection under a circuit breaker; nobody waits for a write.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -13,43 +13,44 @@ use tokio::time::{sleep, timeout};
 
 use crate::cache::breaker::{Breaker, Pass};
 use crate::cache::memory::Key;
-use crate::cache::signed as seal;
+use crate::cache::signed;
 use crate::clock::{monotonic_nanoseconds, seconds_between};
 use crate::error::Fault;
 use crate::metrics::{Counter, Histogram, head, label, line};
+use crate::sync::lock;
 
-/// Reads that fail in a row until nobody waits for one any more.
+/// Failures of reads in a row that open the breaker.
 const READ_FAILURES: u32 = 3;
-/// A read is given up after so many of the usual round trips, within these bounds.
-const PATIENCE: f64 = 4.0;
-const LEAST_PATIENCE_SECONDS: f64 = 0.005;
-const MOST_PATIENCE_SECONDS: f64 = 0.02;
+/// A read times out after so many of the usual round trips, within these bounds.
+const TIMEOUT_ROUND_TRIPS: f64 = 4.0;
+const MIN_TIMEOUT_SECONDS: f64 = 0.005;
+const MAX_TIMEOUT_SECONDS: f64 = 0.02;
 /// What a row adds to a round trip, at most.
 const ROW_SECONDS: f64 = 3e-6;
-/// Of the newest round trip in the usual one.
+/// The weight of the newest round trip in the usual one.
 const NEWEST_WEIGHT: f64 = 0.125;
 /// To connect, and to write.
-const PATIENCE_BEHIND: Duration = Duration::from_secs(1);
-/// An idle connection is asked so often, to know how it fares.
-const BEAT: Duration = Duration::from_secs(1);
-/// Rows of one pipeline: reads go between two of them.
-const ROWS_WRITTEN_AT_ONCE: usize = 128;
-/// Calls whose rows wait to be written; those of more are not written.
-const MOST_WRITERS: usize = 64;
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often an idle connection is checked.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Rows of one pipeline; reads go between two of them.
+const ROWS_PER_PIPELINE: usize = 128;
+/// Writes in flight; beyond it rows are not written.
+const MAX_WRITES: usize = 64;
 const PROBE_KEY: &str = "serval:probe";
 
 pub struct Redis {
     client: Client,
     /// Of the MACs of values.
     secret: [u8; 32],
-    /// None: it is not asked.
+    /// None: Redis is not used now.
     connection: ArcSwapOption<MultiplexedConnection>,
     reads: Mutex<Breaker>,
     writes: Mutex<Breaker>,
     opened: Notify,
     writers: Arc<Semaphore>,
     runtime: Handle,
-    /// The bits of a float64: the usual round trip in seconds, exponentially weighted.
+    /// The usual round trip in seconds, exponentially weighted: the bits of a float64.
     round_trip: AtomicU64,
     counters: Counters,
 }
@@ -57,7 +58,7 @@ pub struct Redis {
 #[derive(Default)]
 struct Counters {
     round_trips: Histogram,
-    errors: [Counter; Trouble::ALL.len()],
+    errors: [Counter; Failure::ALL.len()],
     undecodable: Counter,
     written: Counter,
     openings: Counter,
@@ -65,17 +66,17 @@ struct Counters {
 
 /// Why rows were not read or not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+enum Failure {
     Timeout,
     Connection,
-    /// The Redis has no memory left for writes.
+    /// Redis has no memory left for writes.
     Full,
     Refused,
-    /// Too many calls have rows to write.
+    /// Too many writes are in flight.
     Backlog,
 }
 
-impl Trouble {
+impl Failure {
     const ALL: [(Self, &str); 5] = [
         (Self::Timeout, "timeout"),
         (Self::Connection, "connection"),
@@ -85,7 +86,7 @@ impl Trouble {
     ];
 }
 
-impl From<RedisError> for Trouble {
+impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         if error.is_timeout() {
             return Self::Timeout;
@@ -99,10 +100,10 @@ impl From<RedisError> for Trouble {
 }
 
 /// A row to be written.
-pub type Sealed = (Key, Vec<u8>);
+pub type SignedRow = (Key, Vec<u8>);
 
 impl Redis {
-    /// Connects in the background: a Redis that is away is asked later.
+    /// Connects in the background: a Redis that is unavailable is tried again later.
     pub fn open(url: &str, secret: [u8; 32], runtime: &Handle) -> Result<Arc<Self>, Fault> {
         let client = Client::open(url)
             .map_err(|error| Fault::argument(format!("the URL of the cache is not understood: {error}")))?;
@@ -113,12 +114,12 @@ impl Redis {
             reads: Mutex::new(Breaker::unproven(READ_FAILURES)),
             writes: Mutex::new(Breaker::new(1)),
             opened: Notify::new(),
-            writers: Arc::new(Semaphore::new(MOST_WRITERS)),
+            writers: Arc::new(Semaphore::new(MAX_WRITES)),
             runtime: runtime.clone(),
-            round_trip: AtomicU64::new(LEAST_PATIENCE_SECONDS.to_bits()),
+            round_trip: AtomicU64::new(MIN_TIMEOUT_SECONDS.to_bits()),
             counters: Counters::default(),
         });
-        runtime.spawn(redis.clone().keep());
+        runtime.spawn(redis.clone().maintain());
         Ok(redis)
     }
 
@@ -126,7 +127,7 @@ impl Redis {
         self.connection.load().is_some()
     }
 
-    /// `up`, `read_only` while writes fail, `down` while it is not asked.
+    /// `up`, `read_only` while writes fail, `down` while it is not used.
     pub fn state(&self) -> &'static str {
         match self.is_up() {
             false => "down",
@@ -135,19 +136,19 @@ impl Redis {
         }
     }
 
-    /// What asking for some rows usually takes.
+    /// What a read of some rows usually takes.
     #[allow(clippy::cast_precision_loss, reason = "rows are few")]
     pub fn round_trip_seconds(&self, rows: usize) -> f64 {
         f64::from_bits(self.round_trip.load(Ordering::Relaxed)) + rows as f64 * ROW_SECONDS
     }
 
-    /// The rows of some keys, where they are there and nobody has changed them: None for each in any trouble.
+    /// The rows of some keys: None for each that is absent or not signed by Serval, and for all of them in a failure.
     pub async fn get(&self, keys: &[Key], width: usize) -> Vec<Option<Vec<u64>>> {
         let values = self.values(keys).await.unwrap_or_default();
         let mut values = values.into_iter();
         let decoded = |key: &Key| {
             let value = values.next()??;
-            let words = seal::decode(&self.secret, *key, &value, width);
+            let words = signed::decode(&self.secret, *key, &value, width);
             self.counters.undecodable.add(usize::from(words.is_none()));
             words
         };
@@ -158,29 +159,29 @@ impl Redis {
         let connection = self.connection.load_full()?;
         let names: Vec<String> = keys.iter().map(name).collect();
         let started = monotonic_nanoseconds();
-        let values = ask(&connection, &names, self.patience(keys.len())).await;
+        let values = read(&connection, &names, self.read_timeout(keys.len())).await;
         self.observe(seconds_between(started, monotonic_nanoseconds()), keys.len());
         match values {
             Ok(values) => {
                 lock(&self.reads).succeeded();
                 Some(values)
             }
-            Err(trouble) => {
-                self.read_failed(trouble);
+            Err(failure) => {
+                self.read_failed(failure);
                 None
             }
         }
     }
 
     /// A row as it is written.
-    pub fn sealed(&self, key: Key, words: &[u64]) -> Sealed {
-        (key, seal::encode(&self.secret, key, words))
+    pub fn sign(&self, key: Key, words: &[u64]) -> SignedRow {
+        (key, signed::encode(&self.secret, key, words))
     }
 
-    /// Write rows in the background, or not, where that fails.
-    pub fn put(self: &Arc<Self>, rows: Vec<Sealed>, ttl_seconds: f64) {
+    /// Writes rows in the background; a failure is counted, no more.
+    pub fn put(self: &Arc<Self>, rows: Vec<SignedRow>, ttl_seconds: f64) {
         let Some(connection) = self.connection.load_full() else { return };
-        let Ok(writer) = self.writers.clone().try_acquire_owned() else { return self.count(Trouble::Backlog) };
+        let Ok(writer) = self.writers.clone().try_acquire_owned() else { return self.count(Failure::Backlog) };
         let pass = lock(&self.writes).pass(monotonic_nanoseconds());
         if pass == Pass::No {
             return;
@@ -188,15 +189,15 @@ impl Redis {
         let redis = self.clone();
         self.runtime.spawn(async move {
             let result = write(&connection, &rows, ttl_seconds).await;
-            redis.wrote(pass, rows.len(), result);
+            redis.finish_write(pass, rows.len(), result);
             drop(writer);
         });
     }
 
-    fn wrote(&self, pass: Pass, rows: usize, result: Result<(), Trouble>) {
+    fn finish_write(&self, pass: Pass, rows: usize, result: Result<(), Failure>) {
         let now = monotonic_nanoseconds();
-        if let Err(trouble) = result {
-            self.count(trouble);
+        if let Err(failure) = result {
+            self.count(failure);
         } else {
             self.counters.written.add(rows);
         }
@@ -208,8 +209,8 @@ impl Redis {
         }
     }
 
-    /// Connect, and again whenever the connection is lost; ask now and then how it fares.
-    async fn keep(self: Arc<Self>) {
+    /// Connects, again whenever the connection is lost, and checks an idle connection.
+    async fn maintain(self: Arc<Self>) {
         loop {
             let pause = lock(&self.reads).pause(monotonic_nanoseconds());
             sleep(Duration::from_nanos(pause)).await;
@@ -218,7 +219,7 @@ impl Redis {
                 Pass::Probe => self.connect().await,
                 Pass::No => {}
                 Pass::Go => {
-                    let is_quiet = timeout(BEAT, self.opened.notified()).await.is_err();
+                    let is_quiet = timeout(HEARTBEAT, self.opened.notified()).await.is_err();
                     if is_quiet {
                         self.values(&[]).await;
                     }
@@ -229,33 +230,39 @@ impl Redis {
 
     async fn connect(&self) {
         let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE_BEHIND)).set_response_timeout(None);
-        let connected =
-            match timeout(PATIENCE_BEHIND, self.client.get_multiplexed_async_connection_with_config(&config)).await {
-                Ok(Ok(connection)) => self.proven(connection).await,
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err(Trouble::Timeout),
-            };
-        if let Err(trouble) = connected {
-            self.count(trouble);
+            AsyncConnectionConfig::new().set_connection_timeout(Some(BACKGROUND_TIMEOUT)).set_response_timeout(None);
+        let connected = match timeout(
+            BACKGROUND_TIMEOUT,
+            self.client.get_multiplexed_async_connection_with_config(&config),
+        )
+        .await
+        {
+            Ok(Ok(connection)) => self.tested(connection).await,
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Failure::Timeout),
+        };
+        if let Err(failure) = connected {
+            self.count(failure);
         }
-        let is_well = connected.is_ok();
+        let has_succeeded = connected.is_ok();
         self.connection.store(connected.ok().map(Arc::new));
-        lock(&self.reads).probed(monotonic_nanoseconds(), is_well);
+        lock(&self.reads).probed(monotonic_nanoseconds(), has_succeeded);
     }
 
     /// A connection that has answered a read in time.
-    async fn proven(&self, connection: MultiplexedConnection) -> Result<MultiplexedConnection, Trouble> {
+    async fn tested(&self, connection: MultiplexedConnection) -> Result<MultiplexedConnection, Failure> {
         let started = monotonic_nanoseconds();
-        ask(&connection, &[], Duration::from_secs_f64(MOST_PATIENCE_SECONDS)).await?;
+        read(&connection, &[], Duration::from_secs_f64(MAX_TIMEOUT_SECONDS)).await?;
         let seconds = seconds_between(started, monotonic_nanoseconds());
         self.round_trip.store(seconds.to_bits(), Ordering::Relaxed);
         Ok(connection)
     }
 
-    fn patience(&self, rows: usize) -> Duration {
-        let usual = (PATIENCE * self.round_trip_seconds(0)).clamp(LEAST_PATIENCE_SECONDS, MOST_PATIENCE_SECONDS);
-        Duration::from_secs_f64(usual + PATIENCE * (self.round_trip_seconds(rows) - self.round_trip_seconds(0)))
+    fn read_timeout(&self, rows: usize) -> Duration {
+        let usual = (TIMEOUT_ROUND_TRIPS * self.round_trip_seconds(0)).clamp(MIN_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS);
+        Duration::from_secs_f64(
+            usual + TIMEOUT_ROUND_TRIPS * (self.round_trip_seconds(rows) - self.round_trip_seconds(0)),
+        )
     }
 
     fn observe(&self, seconds: f64, rows: usize) {
@@ -265,11 +272,11 @@ impl Redis {
         self.round_trip.store((usual + NEWEST_WEIGHT * (newest - usual)).to_bits(), Ordering::Relaxed);
     }
 
-    fn read_failed(&self, trouble: Trouble) {
-        self.count(trouble);
+    fn read_failed(&self, failure: Failure) {
+        self.count(failure);
         let now = monotonic_nanoseconds();
         let mut reads = lock(&self.reads);
-        let opens = if trouble == Trouble::Connection { reads.lost(now) } else { reads.failed(now) };
+        let opens = if failure == Failure::Connection { reads.trip(now) } else { reads.failed(now) };
         if opens {
             self.connection.store(None);
             self.counters.openings.add(1);
@@ -277,8 +284,8 @@ impl Redis {
         }
     }
 
-    fn count(&self, trouble: Trouble) {
-        self.counters.errors[trouble as usize].add(1);
+    fn count(&self, failure: Failure) {
+        self.counters.errors[failure as usize].add(1);
     }
 
     pub fn write_metrics(&self, text: &mut String) {
@@ -292,12 +299,12 @@ impl Redis {
             "counter",
             "Reads and writes of the second cache level that failed, by kind.",
         );
-        for (trouble, kind) in Trouble::ALL {
+        for (failure, kind) in Failure::ALL {
             line(
                 text,
                 "serval_cache_level_two_errors_total",
                 &label("kind", kind),
-                self.counters.errors[trouble as usize].get(),
+                self.counters.errors[failure as usize].get(),
             );
         }
         head(
@@ -326,29 +333,29 @@ impl Redis {
     }
 }
 
-/// The values of some names, and of one that is never written: a connection without rows to ask for can be asked too.
-async fn ask(
+/// The values of some names, and of one that is never written, so that a read without rows checks a connection too.
+async fn read(
     connection: &MultiplexedConnection,
     names: &[String],
-    patience: Duration,
-) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
+    limit: Duration,
+) -> Result<Vec<Option<Vec<u8>>>, Failure> {
     let mut connection = connection.clone();
     let mut command = ::redis::cmd("MGET");
     command.arg(names).arg(PROBE_KEY);
-    let asked: RedisResult<_> =
-        timeout(patience, command.query_async(&mut connection)).await.map_err(|_| Trouble::Timeout)?;
-    Ok(asked?)
+    let values: RedisResult<_> =
+        timeout(limit, command.query_async(&mut connection)).await.map_err(|_| Failure::Timeout)?;
+    Ok(values?)
 }
 
-async fn write(connection: &MultiplexedConnection, rows: &[Sealed], ttl_seconds: f64) -> Result<(), Trouble> {
+async fn write(connection: &MultiplexedConnection, rows: &[SignedRow], ttl_seconds: f64) -> Result<(), Failure> {
     let mut connection = connection.clone();
-    for rows in rows.chunks(ROWS_WRITTEN_AT_ONCE) {
+    for rows in rows.chunks(ROWS_PER_PIPELINE) {
         let mut pipeline = ::redis::pipe();
         for (key, value) in rows {
             pipeline.cmd("SET").arg(name(key)).arg(value).arg("PX").arg(milliseconds(ttl_seconds)).ignore();
         }
         let written: RedisResult<()> =
-            timeout(PATIENCE_BEHIND, pipeline.query_async(&mut connection)).await.map_err(|_| Trouble::Timeout)?;
+            timeout(BACKGROUND_TIMEOUT, pipeline.query_async(&mut connection)).await.map_err(|_| Failure::Timeout)?;
         written?;
     }
     Ok(())
@@ -361,8 +368,4 @@ fn name(key: &Key) -> String {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
 fn milliseconds(seconds: f64) -> u64 {
     ((seconds * 1e3) as u64).max(1)
-}
-
-fn lock(breaker: &Mutex<Breaker>) -> MutexGuard<'_, Breaker> {
-    breaker.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
-//! What level two holds: a row of raw outputs under a keyed MAC, so that whoever can write to the Redis can forge no answer.
+//! Signed cache values: a row of raw outputs with a keyed MAC, so that write access to Redis is not enough to forge an
+//! answer.
 
 use crate::cache::memory::Key;
 
-/// Of the format; another one is not read.
+/// The version of the format; another one is not read.
 const VERSION: u8 = 1;
 const MAC_BYTES: usize = 16;
 
@@ -18,19 +19,19 @@ pub fn encode(secret: &[u8; 32], key: Key, words: &[u64]) -> Vec<u8> {
 
 /// The words of a row; None unless `encode` made exactly these bytes for this key, with this secret, of `width` words.
 pub fn decode(secret: &[u8; 32], key: Key, bytes: &[u8], width: usize) -> Option<Vec<u64>> {
-    let (sealed, given) = bytes.split_last_chunk::<MAC_BYTES>()?;
-    if mac(secret, key, sealed) != u128::from_le_bytes(*given) {
+    let (signed, mac_bytes) = bytes.split_last_chunk::<MAC_BYTES>()?;
+    if mac(secret, key, signed) != u128::from_le_bytes(*mac_bytes) {
         return None;
     }
-    let (&version, packed) = sealed.split_first()?;
+    let (&version, packed) = signed.split_first()?;
     let (words, rest) = packed.as_chunks::<8>();
     let is_whole = version == VERSION && rest.is_empty() && words.len() == width;
     is_whole.then(|| words.iter().map(|word| u64::from_le_bytes(*word)).collect())
 }
 
-fn mac(secret: &[u8; 32], key: Key, sealed: &[u8]) -> u128 {
+fn mac(secret: &[u8; 32], key: Key, signed: &[u8]) -> u128 {
     let mut hasher = blake3::Hasher::new_keyed(secret);
-    hasher.update(&key.to_le_bytes()).update(sealed);
+    hasher.update(&key.to_le_bytes()).update(signed);
     let mut first = [0; MAC_BYTES];
     hasher.finalize_xof().fill(&mut first);
     u128::from_le_bytes(first)
@@ -44,23 +45,23 @@ mod tests {
     const WORDS: [u64; 3] = [0, u64::MAX, 0x3ff0_0000_0000_0000];
 
     #[test]
-    fn what_was_sealed_is_read_again() {
+    fn what_was_signed_is_read_again() {
         assert_eq!(decode(&SECRET, 5, &encode(&SECRET, 5, &WORDS), 3), Some(WORDS.to_vec()));
         assert_eq!(decode(&SECRET, 5, &encode(&SECRET, 5, &[]), 0), Some(vec![]));
     }
 
     #[test]
-    fn no_changed_bit_is_believed() {
-        let sealed = encode(&SECRET, 5, &WORDS);
-        for place in 0..sealed.len() * 8 {
-            let mut changed = sealed.clone();
-            changed[place / 8] ^= 1 << (place % 8);
-            assert_eq!(decode(&SECRET, 5, &changed, 3), None, "bit {place}");
+    fn a_value_with_a_changed_bit_is_rejected() {
+        let signed = encode(&SECRET, 5, &WORDS);
+        for bit in 0..signed.len() * 8 {
+            let mut changed = signed.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&SECRET, 5, &changed, 3), None, "bit {bit}");
         }
     }
 
     #[test]
-    fn the_value_of_another_key_is_not_believed() {
+    fn the_value_of_another_key_is_rejected() {
         assert_eq!(decode(&SECRET, 6, &encode(&SECRET, 5, &WORDS), 3), None);
     }
 
@@ -70,29 +71,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shorter_or_longer_is_believed() {
-        let sealed = encode(&SECRET, 5, &WORDS);
-        for length in 0..sealed.len() {
-            assert_eq!(decode(&SECRET, 5, &sealed[..length], 3), None);
-            assert_eq!(decode(&SECRET, 5, &sealed[sealed.len() - length..], 3), None);
+    fn a_shorter_or_longer_value_is_rejected() {
+        let signed = encode(&SECRET, 5, &WORDS);
+        for length in 0..signed.len() {
+            assert_eq!(decode(&SECRET, 5, &signed[..length], 3), None);
+            assert_eq!(decode(&SECRET, 5, &signed[signed.len() - length..], 3), None);
         }
-        assert_eq!(decode(&SECRET, 5, &[sealed, vec![0]].concat(), 3), None);
+        assert_eq!(decode(&SECRET, 5, &[signed, vec![0]].concat(), 3), None);
     }
 
     #[test]
-    fn a_row_of_another_width_is_not_taken() {
-        let sealed = encode(&SECRET, 5, &WORDS);
-        assert_eq!(decode(&SECRET, 5, &sealed, 2), None);
-        assert_eq!(decode(&SECRET, 5, &sealed, 4), None);
+    fn a_row_of_another_width_is_rejected() {
+        let signed = encode(&SECRET, 5, &WORDS);
+        assert_eq!(decode(&SECRET, 5, &signed, 2), None);
+        assert_eq!(decode(&SECRET, 5, &signed, 4), None);
     }
 
     #[test]
-    fn another_version_of_the_format_is_not_read_though_its_mac_is_right() {
-        let mut sealed = encode(&SECRET, 5, &WORDS);
-        sealed.truncate(sealed.len() - MAC_BYTES);
-        sealed[0] = VERSION + 1;
-        let mac = mac(&SECRET, 5, &sealed);
-        sealed.extend_from_slice(&mac.to_le_bytes());
-        assert_eq!(decode(&SECRET, 5, &sealed, 3), None);
+    fn another_version_of_the_format_is_rejected_though_its_mac_is_right() {
+        let mut signed = encode(&SECRET, 5, &WORDS);
+        signed.truncate(signed.len() - MAC_BYTES);
+        signed[0] = VERSION + 1;
+        let mac = mac(&SECRET, 5, &signed);
+        signed.extend_from_slice(&mac.to_le_bytes());
+        assert_eq!(decode(&SECRET, 5, &signed, 3), None);
     }
 }

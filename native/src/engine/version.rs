@@ -16,8 +16,10 @@ use crate::engine::runtime::{self, Session};
 use crate::engine::session::{BLOCK_ROWS, BoundSession, PaddedInputs, input_kinds};
 use crate::engine::signature::Signature;
 use crate::error::Fault;
-use crate::graph::check::{self as graph, Demand};
+use crate::graph::check;
+use crate::graph::demand::Demand;
 use crate::graph::onnx::refused;
+use crate::graph::probes::width_probes;
 use crate::predict::rows::Columns;
 use crate::sync::lock;
 
@@ -104,7 +106,7 @@ impl Version {
     fn load(id: &str, onnx: &[u8], signature: &[u8], probes: Batch<'_>) -> Result<Self, Fault> {
         let started = Instant::now();
         let signature = Signature::parse(signature)?;
-        let checked = graph::check(onnx)?;
+        let checked = check::check(onnx)?;
         check_widths(onnx, &checked.demands, &signature, probes)?;
         let before = memory::allocated_bytes();
         let session = BoundSession::load(onnx, &signature)?;
@@ -138,7 +140,7 @@ impl Version {
     }
 
     /// Quarantines it because of a run that did not end. Returns whether this is the first time.
-    pub fn set_aside(&self, runaway: Runaway) -> bool {
+    pub fn quarantine(&self, runaway: Runaway) -> bool {
         self.runaway.set(runaway).is_ok()
     }
 
@@ -161,12 +163,12 @@ fn check_widths(onnx: &[u8], demands: &[Demand], signature: &Signature, probes: 
         .iter()
         .find(|demand| demand.input == name && !demand.width.is_met_by(width))
     {
-        Some(demand) => Err(refused(&demand.place, &format!("is given rows of width {width}, not {:?}", demand.width))),
+        Some(demand) => Err(refused(&demand.node, &format!("is given rows of width {width}, not {:?}", demand.width))),
         None => Ok(()),
     };
     check("numbers", signature.numbers())?;
     let row = PaddedInputs::of(signature, probes.row(0), 1);
-    for probe in graph::probes(onnx, demands)? {
+    for probe in width_probes(onnx, demands)? {
         let session = Session::load(&probe.onnx)?;
         let shapes = session.shapes(1, &row.inputs(&input_kinds(&session, signature)?))?;
         for (name, shape) in probe.names.iter().zip(shapes) {

@@ -1,7 +1,6 @@
 //! One connection to the public port: which protocol is spoken on it, its requests, and its end.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,12 +20,14 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::front::connection_state::{UnderWay, Watch, Watched};
-use crate::front::respond::{Broken, Front, Sent};
+use crate::front::body::ResponseBody;
+use crate::front::connection_state::{ConnectionState, InFlight, ObservedStream};
+use crate::front::origin::Origin;
+use crate::front::respond::{Aborted, Front};
 use crate::front::tls::HANDSHAKE;
 use crate::metrics::Counter;
 
-/// What a client may go on sending after its last answer: for so long, and 64 times so much.
+/// After the last response a client may go on sending for so long, and 64 times so much.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 16 * 1024;
 /// The smallest buffer that hyper takes.
@@ -39,22 +40,13 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Of an answer, what may wait to be written to the connection.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// An answer on a stream goes in pieces, so that little of it is out of sight while the client takes none.
+/// A response on a stream goes in pieces, so that little of it is buffered unseen while the client reads none.
 const PIECE_BYTES: usize = 16 * 1024;
-
-/// What the front knows of a connection, whatever is asked on it.
-#[derive(Debug, Clone, Copy)]
-pub struct Origin {
-    pub peer: SocketAddr,
-    pub is_tls: bool,
-    /// The peer is a proxy whose word about its client is taken.
-    pub is_trusted: bool,
-}
 
 /// A connection that has been accepted.
 pub struct Accepted<'a> {
     pub front: &'a Arc<Front>,
-    pub watch: &'a Arc<Watch>,
+    pub state: &'a Arc<ConnectionState>,
     pub origin: Origin,
     /// Of a request.
     pub head_bytes: usize,
@@ -62,31 +54,31 @@ pub struct Accepted<'a> {
 }
 
 impl Accepted<'_> {
-    /// Answer requests until one side ends it. `config`: of a port that speaks TLS.
+    /// Responds to requests until one side ends the connection. `config`: of a port that speaks TLS.
     pub async fn serve(&self, stream: TcpStream, config: Option<Arc<ServerConfig>>) {
-        let mut stream = Watched::new(stream, self.watch.clone());
+        let mut stream = ObservedStream::new(stream, self.state.clone());
         match config {
             None => self.serve_http1(&mut stream, false).await,
             Some(config) => self.serve_tls(&mut stream, config).await,
         }
-        if !self.watch.has_ended() {
+        if !self.state.has_ended() {
             linger(stream).await;
         }
     }
 
-    async fn serve_tls(&self, stream: &mut Watched, config: Arc<ServerConfig>) {
-        match self.watch.hold(stream.first_byte(), |_| {}).await {
+    async fn serve_tls(&self, stream: &mut ObservedStream, config: Arc<ServerConfig>) {
+        match self.state.run(stream.first_byte(), |_| {}).await {
             Some(Ok(Some(HANDSHAKE))) => {}
-            // A client that took the port for one of plain HTTP is told so in words that it understands.
+            // A client that speaks plain HTTP by mistake gets a response that it understands.
             Some(Ok(Some(_))) => return self.serve_http1(stream, true).await,
-            // It has gone, as a load balancer's probe does, or has been ended.
+            // The client has gone, as a load balancer's probe does, or the connection has been ended.
             _ => return,
         }
-        match self.watch.hold(TlsAcceptor::from(config).accept(stream), |_| {}).await {
+        match self.state.run(TlsAcceptor::from(config).accept(stream), |_| {}).await {
             Some(Ok(mut stream)) => {
                 self.serve_inside_tls(&mut stream).await;
-                if !self.watch.has_ended() {
-                    // Who has gone is told nothing.
+                if !self.state.has_ended() {
+                    // It fails only if the client has gone.
                     let _ = timeout(LINGER, stream.shutdown()).await;
                 }
             }
@@ -95,22 +87,22 @@ impl Accepted<'_> {
         }
     }
 
-    async fn serve_inside_tls(&self, stream: &mut TlsStream<&mut Watched>) {
+    async fn serve_inside_tls(&self, stream: &mut TlsStream<&mut ObservedStream>) {
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.watch.multiplex();
+            self.state.multiplex();
             self.serve_http2(stream).await;
         } else {
             self.serve_http1(stream, false).await;
         }
     }
 
-    async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, is_misled: bool) {
-        let service = Answers { is_misled, ..self.answers(false) };
+    async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S, is_plain_http: bool) {
+        let service = RequestService { is_plain_http, ..self.service(false) };
         let connection = http1::Builder::new()
             .max_buf_size(self.head_bytes.max(SMALLEST_BUFFER))
             .serve_connection(TokioIo::new(stream), service);
         // Whatever ends it is the client's business: hyper has told it what was wrong with what it sent.
-        let _ = self.watch.hold(connection, http1::Connection::graceful_shutdown).await;
+        let _ = self.state.run(connection, http1::Connection::graceful_shutdown).await;
     }
 
     async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) {
@@ -120,73 +112,73 @@ impl Accepted<'_> {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
-            .serve_connection(TokioIo::new(stream), self.answers(true));
+            .serve_connection(TokioIo::new(stream), self.service(true));
         // As above.
-        let _ = self.watch.hold(connection, http2::Connection::graceful_shutdown).await;
+        let _ = self.state.run(connection, http2::Connection::graceful_shutdown).await;
     }
 
-    fn answers(&self, is_multiplexed: bool) -> Answers {
-        Answers {
+    fn service(&self, is_multiplexed: bool) -> RequestService {
+        RequestService {
             front: self.front.clone(),
-            watch: self.watch.clone(),
+            state: self.state.clone(),
             origin: self.origin,
             is_multiplexed,
-            is_misled: false,
+            is_plain_http: false,
         }
     }
 }
 
-/// Hands requests to the front and notes when one begins and ends.
-struct Answers {
+/// Hands requests to the front, and notes when one begins and ends.
+struct RequestService {
     front: Arc<Front>,
-    watch: Arc<Watch>,
+    state: Arc<ConnectionState>,
     origin: Origin,
     /// Requests have streams of their own.
     is_multiplexed: bool,
     /// The client speaks plain HTTP where TLS is expected.
-    is_misled: bool,
+    is_plain_http: bool,
 }
 
-impl Service<Request<Incoming>> for Answers {
-    type Response = http::Response<Sending>;
-    type Error = Broken;
+impl Service<Request<Incoming>> for RequestService {
+    type Response = http::Response<SendingBody>;
+    type Error = Aborted;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (front, origin, is_misled) = (self.front.clone(), self.origin, self.is_misled);
-        let under_way =
-            if self.is_multiplexed { UnderWay::on_a_stream(&self.watch) } else { UnderWay::alone(&self.watch) };
+        let (front, origin, is_plain_http) = (self.front.clone(), self.origin, self.is_plain_http);
+        let in_flight =
+            if self.is_multiplexed { InFlight::on_stream(&self.state) } else { InFlight::on_connection(&self.state) };
         Box::pin(async move {
-            if is_misled {
-                return Ok(front.refuse_plain_http(&request).map(|sent| Sending::new(sent, under_way)));
+            if is_plain_http {
+                return Ok(front.refuse_plain_http(&request).map(|body| SendingBody::new(body, in_flight)));
             }
             let response = front.respond(request, origin).await?;
-            if front.is_closing() && under_way.is_on_a_stream() {
-                under_way.finish_the_connection();
+            if front.is_closing() && in_flight.is_on_stream() {
+                in_flight.finish_connection();
             }
-            Ok(response.map(|sent| Sending::new(sent, under_way)))
+            Ok(response.map(|body| SendingBody::new(body, in_flight)))
         })
     }
 }
 
-/// The body of an answer on its way: its request is under way until all of it has been handed over.
-struct Sending {
-    sent: Sent,
-    /// Of a long piece, what has not been handed over yet.
+/// The body of a response. Its request is in flight until all of it has been handed to hyper.
+struct SendingBody {
+    body: ResponseBody,
+    /// What has not been handed over of a long frame.
     rest: Bytes,
-    under_way: UnderWay,
+    in_flight: InFlight,
 }
 
-impl Sending {
-    fn new(sent: Sent, under_way: UnderWay) -> Self {
-        Self { sent, rest: Bytes::new(), under_way }
+impl SendingBody {
+    fn new(body: ResponseBody, in_flight: InFlight) -> Self {
+        Self { body, rest: Bytes::new(), in_flight }
     }
 
     /// At most `PIECE_BYTES` of it.
     fn piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         if self.rest.is_empty() {
             self.rest =
-                match ready!(Pin::new(&mut self.sent).poll_frame(context)).map(|frame| frame.map(Frame::into_data)) {
+                match ready!(Pin::new(&mut self.body).poll_frame(context)).map(|frame| frame.map(Frame::into_data)) {
                     Some(Ok(Ok(data))) => data,
                     // No trailers.
                     Some(Ok(Err(_))) | None => return Poll::Ready(None),
@@ -198,36 +190,37 @@ impl Sending {
     }
 }
 
-impl Body for Sending {
+impl Body for SendingBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        if !this.under_way.is_on_a_stream() {
-            return Pin::new(&mut this.sent).poll_frame(context);
+        if !this.in_flight.is_on_stream() {
+            return Pin::new(&mut this.body).poll_frame(context);
         }
         let polled = this.piece(context);
         match polled {
-            Poll::Ready(Some(Ok(_))) => this.under_way.waits_for_the_client(),
-            _ => this.under_way.waits_for_the_answer(),
+            Poll::Ready(Some(Ok(_))) => this.in_flight.waits_for_client(),
+            _ => this.in_flight.waits_for_response(),
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.sent.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         // It is asked for before the first piece is taken.
-        self.sent.size_hint()
+        self.body.size_hint()
     }
 }
 
-/// Read on for a moment what the client still sends: closing at once would make its kernel throw away the answer it has not read yet.
-async fn linger(mut stream: Watched) {
-    // It may say no more, and is told so: hyper does that only where the last exchange ended well. Who has gone is told nothing.
+/// Reads on for a moment what the client still sends: closing at once would make its kernel discard a response that it
+/// has not read yet.
+async fn linger(mut stream: ObservedStream) {
+    // hyper shuts the stream down only where the last exchange ended well. It fails only if the client has gone.
     let _ = stream.shutdown().await;
     let mut buffer = vec![0; LINGER_BYTES];
     let reading = async {
@@ -239,6 +232,6 @@ async fn linger(mut stream: Watched) {
             }
         }
     };
-    // When the time is over it is closed all the same.
+    // The connection is closed after that in any case.
     let _ = timeout(LINGER, reading).await;
 }

@@ -1,10 +1,10 @@
-//! What a connection is at: kept by its own tasks, looked at by the listener's round, and told to end.
+//! The state of a connection: kept by its own tasks, checked by the listener, and ended by it.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
@@ -12,26 +12,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::clock::coarse_nanoseconds;
+use crate::sync::lock;
 
-/// How long a connection may be at something, in nanoseconds.
-pub struct Times {
+/// How long a connection may take for each stage, in nanoseconds.
+pub struct StageLimits {
     pub head: u64,
     pub idle: u64,
     pub write: u64,
 }
 
-pub struct Watch {
+pub struct ConnectionState {
     stage: AtomicU8,
     since_nanoseconds: AtomicU64,
     /// 0: nothing waits to be written.
     blocked_nanoseconds: AtomicU64,
     /// Requests that are being read or answered.
-    under_way: AtomicUsize,
-    /// Of answers on streams whose client takes nothing at the moment: their number, and since when.
-    untaken: Mutex<Vec<(u64, u64)>>,
-    next: AtomicU64,
+    in_flight: AtomicUsize,
+    /// Responses on streams that the client reads nothing of at the moment: the stream, and since when.
+    stalled_streams: Mutex<Vec<(u64, u64)>>,
+    next_stream: AtomicU64,
     order: AtomicU8,
-    /// When it was told to finish; 0: it was not.
+    /// When it was ordered to finish; 0: it was not.
     finish_nanoseconds: AtomicU64,
     is_multiplexed: AtomicBool,
     waker: AtomicWaker,
@@ -42,23 +43,23 @@ const IDLE: u8 = 0;
 /// The head of a request has begun.
 const HEAD: u8 = 1;
 
-/// What a client of streams may take to see that it was told goodbye.
-const GOODBYE_NANOSECONDS: u64 = 1_000_000_000;
+/// How long a client of streams may take to notice GOAWAY.
+const GOAWAY_NANOSECONDS: u64 = 1_000_000_000;
 
 const GO_ON: u8 = 0;
 const FINISH: u8 = 1;
 const END: u8 = 2;
 
-impl Watch {
-    /// Of a connection that has just been made: whoever connects is about to ask.
+impl ConnectionState {
+    /// The state of a new connection: whoever connects is about to send a request.
     pub fn new() -> Self {
         Self {
             stage: AtomicU8::new(HEAD),
             since_nanoseconds: AtomicU64::new(coarse_nanoseconds()),
             blocked_nanoseconds: AtomicU64::new(0),
-            under_way: AtomicUsize::new(0),
-            untaken: Mutex::default(),
-            next: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            stalled_streams: Mutex::default(),
+            next_stream: AtomicU64::new(0),
             order: AtomicU8::new(GO_ON),
             finish_nanoseconds: AtomicU64::new(0),
             is_multiplexed: AtomicBool::new(false),
@@ -67,33 +68,33 @@ impl Watch {
     }
 
     /// How many requests are being read or answered.
-    pub fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Let it finish the requests at hand.
+    /// Lets it finish the requests in flight, and no others.
     pub fn finish(&self) {
         let (now, order) = (coarse_nanoseconds(), Ordering::Relaxed);
-        // Told once more, it has no more time.
+        // A second order gives no more time.
         let _ = self.finish_nanoseconds.compare_exchange(0, now, order, order);
-        self.give(FINISH);
+        self.set_order(FINISH);
     }
 
     pub fn end(&self) {
-        self.give(END);
+        self.set_order(END);
     }
 
     pub fn has_ended(&self) -> bool {
         self.order.load(Ordering::Relaxed) == END
     }
 
-    fn give(&self, order: u8) {
+    fn set_order(&self, order: u8) {
         self.order.fetch_max(order, Ordering::Relaxed);
         self.waker.wake();
     }
 
-    /// What is done on the connection, until it is told to end (None). `finish` is called once, when it is told to finish.
-    pub async fn hold<F: Future>(&self, future: F, finish: impl Fn(Pin<&mut F>)) -> Option<F::Output> {
+    /// Runs `future` until the connection is ordered to end (None). Calls `finish` once, when it is ordered to finish.
+    pub async fn run<F: Future>(&self, future: F, finish: impl Fn(Pin<&mut F>)) -> Option<F::Output> {
         let mut future = pin!(future);
         let mut is_finishing = false;
         poll_fn(|context| {
@@ -116,22 +117,24 @@ impl Watch {
         self.is_multiplexed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a client with nothing under way has not noticed that it was told goodbye: many read only when they ask.
-    pub fn is_left(&self, now_nanoseconds: u64) -> bool {
-        let told = self.finish_nanoseconds.load(Ordering::Relaxed);
-        let since = told.max(self.since_nanoseconds.load(Ordering::Relaxed));
-        let is_idle = self.is_multiplexed.load(Ordering::Relaxed) && self.under_way() == 0;
-        told > 0 && is_idle && now_nanoseconds.saturating_sub(since) > GOODBYE_NANOSECONDS
+    /// Whether a client without a request in flight ignores GOAWAY: many read only when they send a request.
+    pub fn ignores_goaway(&self, now_nanoseconds: u64) -> bool {
+        let ordered = self.finish_nanoseconds.load(Ordering::Relaxed);
+        let since = ordered.max(self.since_nanoseconds.load(Ordering::Relaxed));
+        let is_idle = self.is_multiplexed.load(Ordering::Relaxed) && self.in_flight() == 0;
+        ordered > 0 && is_idle && now_nanoseconds.saturating_sub(since) > GOAWAY_NANOSECONDS
     }
 
     /// Whether it has taken longer than it may.
-    pub fn is_late(&self, times: &Times, now_nanoseconds: u64) -> bool {
+    pub fn is_late(&self, limits: &StageLimits, now_nanoseconds: u64) -> bool {
         let is_past = |since: u64, limit: u64| now_nanoseconds.saturating_sub(since) > limit;
-        let limit = if self.stage.load(Ordering::Relaxed) == HEAD { times.head } else { times.idle };
-        let is_waiting = self.under_way() == 0 && is_past(self.since_nanoseconds.load(Ordering::Relaxed), limit);
+        let limit = if self.stage.load(Ordering::Relaxed) == HEAD { limits.head } else { limits.idle };
+        let is_waiting = self.in_flight() == 0 && is_past(self.since_nanoseconds.load(Ordering::Relaxed), limit);
         let blocked = self.blocked_nanoseconds.load(Ordering::Relaxed);
-        let is_stuck = |since: u64| is_past(since, times.write);
-        is_waiting || (blocked > 0 && is_stuck(blocked)) || self.untaken().iter().any(|&(_, since)| is_stuck(since))
+        let is_stuck = |since: u64| is_past(since, limits.write);
+        is_waiting
+            || (blocked > 0 && is_stuck(blocked))
+            || self.stalled_streams().iter().any(|&(_, since)| is_stuck(since))
     }
 
     fn enter(&self, stage: u8) {
@@ -140,11 +143,11 @@ impl Watch {
     }
 
     fn is_idle(&self) -> bool {
-        self.stage.load(Ordering::Relaxed) == IDLE && self.under_way() == 0
+        self.stage.load(Ordering::Relaxed) == IDLE && self.in_flight() == 0
     }
 
     fn has_read(&self) {
-        // On a connection with streams, bytes may be anything.
+        // On a connection with streams, bytes are not only heads.
         if self.is_idle() && !self.is_multiplexed.load(Ordering::Relaxed) {
             self.enter(HEAD);
         }
@@ -163,77 +166,77 @@ impl Watch {
         }
     }
 
-    fn untaken(&self) -> std::sync::MutexGuard<'_, Vec<(u64, u64)>> {
-        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stalled_streams(&self) -> MutexGuard<'_, Vec<(u64, u64)>> {
+        lock(&self.stalled_streams)
     }
 }
 
 /// A request that is being read or answered, until it is dropped.
-pub struct UnderWay {
-    watch: Arc<Watch>,
+pub struct InFlight {
+    state: Arc<ConnectionState>,
     /// Of its stream; None where the connection has one request at a time.
     stream: Option<u64>,
 }
 
-impl UnderWay {
+impl InFlight {
     /// The only one of its connection.
-    pub fn alone(watch: &Arc<Watch>) -> Self {
-        Self::begin(watch, None)
+    pub fn on_connection(state: &Arc<ConnectionState>) -> Self {
+        Self::begin(state, None)
     }
 
-    pub fn on_a_stream(watch: &Arc<Watch>) -> Self {
-        Self::begin(watch, Some(watch.next.fetch_add(1, Ordering::Relaxed)))
+    pub fn on_stream(state: &Arc<ConnectionState>) -> Self {
+        Self::begin(state, Some(state.next_stream.fetch_add(1, Ordering::Relaxed)))
     }
 
-    fn begin(watch: &Arc<Watch>, stream: Option<u64>) -> Self {
-        watch.under_way.fetch_add(1, Ordering::Relaxed);
-        Self { watch: watch.clone(), stream }
+    fn begin(state: &Arc<ConnectionState>, stream: Option<u64>) -> Self {
+        state.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { state: state.clone(), stream }
     }
 
-    pub fn is_on_a_stream(&self) -> bool {
+    pub fn is_on_stream(&self) -> bool {
         self.stream.is_some()
     }
 
-    /// Its connection begins nothing more.
-    pub fn finish_the_connection(&self) {
-        self.watch.finish();
+    /// Its connection begins no other request.
+    pub fn finish_connection(&self) {
+        self.state.finish();
     }
 
-    /// The client has been given a piece of the answer: from now on it has its time to take it.
-    pub fn waits_for_the_client(&self) {
+    /// The client has got a piece of the response, and has its time to read it from now on.
+    pub fn waits_for_client(&self) {
         if let Some(stream) = self.stream {
-            let mut untaken = self.watch.untaken();
-            untaken.retain(|&(other, _)| other != stream);
-            untaken.push((stream, coarse_nanoseconds()));
+            let mut stalled = self.state.stalled_streams();
+            stalled.retain(|&(other, _)| other != stream);
+            stalled.push((stream, coarse_nanoseconds()));
         }
     }
 
-    /// It has taken all that there was.
-    pub fn waits_for_the_answer(&self) {
+    /// The client has read all that there was.
+    pub fn waits_for_response(&self) {
         if let Some(stream) = self.stream {
-            self.watch.untaken().retain(|&(other, _)| other != stream);
+            self.state.stalled_streams().retain(|&(other, _)| other != stream);
         }
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.waits_for_the_answer();
-        // In this order: nobody sees a connection without requests that has not been idle since now.
-        self.watch.enter(IDLE);
-        self.watch.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.waits_for_response();
+        // In this order: nobody sees a connection without requests in flight that has not been idle since now.
+        self.state.enter(IDLE);
+        self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A connection that notes when the client sends and takes something.
-pub struct Watched {
+/// A stream that notes when the client sends and reads something.
+pub struct ObservedStream {
     stream: TcpStream,
-    watch: Arc<Watch>,
+    state: Arc<ConnectionState>,
 }
 
-impl Watched {
-    pub fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
-        Self { stream, watch }
+impl ObservedStream {
+    pub fn new(stream: TcpStream, state: Arc<ConnectionState>) -> Self {
+        Self { stream, state }
     }
 
     /// The first byte that the client sends, which stays to be read. None: it sends nothing.
@@ -244,14 +247,14 @@ impl Watched {
 
     fn note(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match polled {
-            Poll::Ready(_) => self.watch.has_written(),
-            Poll::Pending => self.watch.is_blocked(),
+            Poll::Ready(_) => self.state.has_written(),
+            Poll::Pending => self.state.is_blocked(),
         }
         polled
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for ObservedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -260,13 +263,13 @@ impl AsyncRead for Watched {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.watch.has_read();
+            self.state.has_read();
         }
         polled
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for ObservedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note(polled)

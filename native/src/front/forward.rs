@@ -1,11 +1,11 @@
-//! What the front does not answer, streamed to the app on its Unix socket and back.
+//! Requests that need the app: streamed to it on its Unix socket, and its responses back.
 
 use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,11 +23,12 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::front::connection::Origin;
+use crate::front::origin::Origin;
+use crate::sync::lock;
 
-/// Who the client is, told by the front: the app believes it on this socket alone.
+/// The client's address. The app believes it on this socket alone.
 const PEER: HeaderName = HeaderName::from_static("x-serval-peer");
-/// `https` where the client's connection is TLS; told and believed alike.
+/// `https` where the client's connection is TLS. The app believes it on this socket alone.
 const SCHEME: HeaderName = HeaderName::from_static("x-serval-scheme");
 /// Headers of one connection, not of the request (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [&str; 8] =
@@ -38,31 +39,31 @@ const IDLE_CONNECTIONS: usize = 64;
 
 /// The app, on a socket.
 pub struct App {
-    client: Client<ToApp, Payload>,
+    client: Client<AppConnector, Payload>,
     stall: Duration,
 }
 
-/// Why there is no answer of the app.
+/// Why the app does not respond.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Unanswered {
+pub enum ForwardError {
     /// The client has stopped sending its body.
     Stalled,
-    /// The client's body ended before it was whole, or was none.
-    Broken,
-    Away,
+    /// The client's body ended before it was whole, or was malformed.
+    Aborted,
+    Unavailable,
 }
 
-/// What became of a body on its way, for whoever gets the error of the whole request.
+/// Why a body was not sent, kept for the error of the whole request, which does not say it.
 #[derive(Clone, Default)]
-struct Fate(Arc<Mutex<Option<Unanswered>>>);
+struct BodyError(Arc<Mutex<Option<ForwardError>>>);
 
-impl Fate {
-    fn set(&self, fate: Unanswered) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fate);
+impl BodyError {
+    fn set(&self, error: ForwardError) {
+        *lock(&self.0) = Some(error);
     }
 
-    fn take(&self) -> Option<Unanswered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take(&self) -> Option<ForwardError> {
+        lock(&self.0).take()
     }
 }
 
@@ -74,18 +75,29 @@ impl App {
             .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS))
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .set_host(false)
-            .build(ToApp(socket.into()));
+            .build(AppConnector(socket.into()));
         Self { client, stall }
     }
 
-    /// Send a request on. Dropping the future ends it there too.
-    pub async fn ask(&self, parts: Parts, body: Unread, origin: Origin) -> Result<Response<Incoming>, Unanswered> {
-        let fate = Fate::default();
-        let request = self.request(parts, body, origin, &fate).ok_or(Unanswered::Away)?;
-        self.client.request(request).await.map_err(|_| fate.take().unwrap_or(Unanswered::Away))
+    /// Sends a request to the app. Dropping the future ends it there too.
+    pub async fn send(
+        &self,
+        parts: Parts,
+        body: RequestBody,
+        origin: Origin,
+    ) -> Result<Response<Incoming>, ForwardError> {
+        let body_error = BodyError::default();
+        let request = self.request(parts, body, origin, &body_error).ok_or(ForwardError::Unavailable)?;
+        self.client.request(request).await.map_err(|_| body_error.take().unwrap_or(ForwardError::Unavailable))
     }
 
-    fn request(&self, parts: Parts, body: Unread, origin: Origin, fate: &Fate) -> Option<Request<Payload>> {
+    fn request(
+        &self,
+        parts: Parts,
+        body: RequestBody,
+        origin: Origin,
+        body_error: &BodyError,
+    ) -> Option<Request<Payload>> {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let uri = Uri::builder().scheme("http").authority("app").path_and_query(path).build().ok()?;
         let mut headers = parts.headers;
@@ -94,7 +106,7 @@ impl App {
         if origin.is_tls {
             headers.insert(SCHEME, HeaderValue::from_static("https"));
         }
-        // The authority of an absolute URI speaks louder than Host (RFC 9112, 3.2.2); HTTP/1.0 may have neither.
+        // The authority of an absolute URI overrides Host (RFC 9112, 3.2.2); HTTP/1.0 may have neither.
         if let Some(authority) = parts.uri.authority() {
             headers.insert(header::HOST, HeaderValue::try_from(authority.as_str()).ok()?);
         } else if !headers.contains_key(header::HOST) {
@@ -104,20 +116,20 @@ impl App {
         let expects =
             headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         *request.body_mut() = match body {
-            Unread::Whole(bytes) => {
-                // It is here already: whatever it was to be sent in does not matter any more.
+            RequestBody::Whole(bytes) => {
+                // It has been read already, whatever the client announced.
                 headers.remove(header::EXPECT);
                 headers.insert(header::CONTENT_LENGTH, bytes.len().into());
                 Payload::Whole(bytes)
             }
-            Unread::Stream(incoming) => {
+            RequestBody::Stream(incoming) => {
                 let gate = if expects { Gate::Waiting(gate(&mut request)) } else { Gate::Open };
                 Payload::Stream(Box::new(Stream {
                     incoming,
                     gate,
                     stall: self.stall,
                     timer: Box::pin(sleep(self.stall)),
-                    fate: fate.clone(),
+                    error: body_error.clone(),
                 }))
             }
         };
@@ -132,7 +144,7 @@ impl App {
 /// Between the client's body and an app that may not want it.
 enum Gate {
     Open,
-    /// Nobody reads the body before the app asks for it, so that the client is not asked either.
+    /// The body is not read before the app asks for it, so that the client is not asked either.
     Waiting(oneshot::Receiver<()>),
     /// The app has answered without asking.
     Shut,
@@ -144,7 +156,7 @@ fn gate(request: &mut Request<Payload>) -> oneshot::Receiver<()> {
     let open = Mutex::new(Some(open));
     hyper::ext::on_informational(request, move |response| {
         if response.status() == http::StatusCode::CONTINUE
-            && let Some(open) = open.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && let Some(open) = lock(&open).take()
         {
             let _ = open.send(());
         }
@@ -152,7 +164,7 @@ fn gate(request: &mut Request<Payload>) -> oneshot::Receiver<()> {
     gate
 }
 
-/// Take away what belongs to the connection it came on: before anything of ours is added, so that no client can name that.
+/// Removes the headers of the connection, before any of ours are added, so that no client can name those.
 pub fn strip(headers: &mut HeaderMap) {
     let named: HashSet<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -172,7 +184,7 @@ pub fn strip(headers: &mut HeaderMap) {
     headers.remove(SCHEME);
 }
 
-/// What frames the message, says who sends it or how it is to be read is not the connection's, whatever that says of it.
+/// Whether a header frames the message, says who sends it or how to read it. `Connection` cannot remove such a header.
 fn is_of_the_request(name: &str) -> bool {
     name.starts_with("content-")
         || name.starts_with("x-forwarded-")
@@ -191,7 +203,7 @@ fn is_of_the_request(name: &str) -> bool {
 }
 
 /// A body on its way to the app.
-pub enum Unread {
+pub enum RequestBody {
     Whole(Bytes),
     Stream(Incoming),
 }
@@ -206,7 +218,7 @@ pub struct Stream {
     gate: Gate,
     stall: Duration,
     timer: Pin<Box<Sleep>>,
-    fate: Fate,
+    error: BodyError,
 }
 
 impl Body for Payload {
@@ -243,7 +255,7 @@ impl Stream {
             self.timer.as_mut().reset(Instant::now() + self.stall);
         }
         if matches!(self.gate, Gate::Shut) {
-            // Whoever sends the answer back ends this before, as a rule.
+            // As a rule the response has ended this before.
             ready!(self.timer.as_mut().poll(context));
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
@@ -251,13 +263,13 @@ impl Stream {
             Poll::Ready(frame) => {
                 self.timer.as_mut().reset(Instant::now() + self.stall);
                 if let Some(Err(_)) = frame {
-                    self.fate.set(Unanswered::Broken);
+                    self.error.set(ForwardError::Aborted);
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
             }
             Poll::Pending => {
                 ready!(self.timer.as_mut().poll(context));
-                self.fate.set(Unanswered::Stalled);
+                self.error.set(ForwardError::Stalled);
                 Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
             }
         }
@@ -266,10 +278,10 @@ impl Stream {
 
 /// Connects to the app's socket, whatever the URI says.
 #[derive(Clone)]
-struct ToApp(PathBuf);
+struct AppConnector(PathBuf);
 
-impl tower_service::Service<Uri> for ToApp {
-    type Response = TokioIo<Line>;
+impl tower_service::Service<Uri> for AppConnector {
+    type Response = TokioIo<AppConnection>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -279,15 +291,15 @@ impl tower_service::Service<Uri> for ToApp {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let path = self.0.clone();
-        Box::pin(async move { Ok(TokioIo::new(Line(UnixStream::connect(path).await?))) })
+        Box::pin(async move { Ok(TokioIo::new(AppConnection(UnixStream::connect(path).await?))) })
     }
 }
 
-/// A connection to the app. What the app does not take any more is thrown away: it hangs up in the middle of a body that it has refused,
-/// and hyper would take the failed write for the end before it has read the refusal.
-struct Line(UnixStream);
+/// A connection to the app. Bytes that the app takes no more are discarded: it hangs up in the middle of a body that it
+/// has refused, and hyper would take the failed write for the end before it has read the refusal.
+struct AppConnection(UnixStream);
 
-impl Line {
+impl AppConnection {
     fn written(polled: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
         match polled {
             Poll::Ready(Err(error)) if has_hung_up(&error) => Poll::Ready(Ok(length)),
@@ -300,13 +312,13 @@ fn has_hung_up(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-impl Connection for Line {
+impl Connection for AppConnection {
     fn connected(&self) -> Connected {
         Connected::new()
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for AppConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -316,7 +328,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for AppConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Self::written(Pin::new(&mut self.0).poll_write(context, bytes), bytes.len())
     }

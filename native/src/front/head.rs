@@ -1,24 +1,27 @@
-//! What the front may answer by itself: the head of a request, held against a list of what is plain.
+//! Which requests the front may answer by itself: heads, held against a list of what it supports.
 //!
-//! Whatever is not plain is `Odd` and goes to the app as it came, which answers it or explains. So this reader never guesses.
+//! Anything else is unsupported and goes to the app as it came, which answers it or explains. So this reader never
+//! guesses.
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Version};
 use sha2::{Digest as _, Sha256};
 
+use crate::front::refusal::HeadRefusal;
 use crate::limits::callers::Digest;
+use crate::predict::request::AnswerShape;
 use crate::predict::routes::Selector;
 
 /// `srv_`, 43 characters of base64url, 8 hexadecimal digits of CRC-32 over what is before them (`serval.auth.keys`).
 const KEY_PREFIX: &[u8] = b"srv_";
 const KEY_LENGTH: usize = 55;
 const CHECKSUM_LENGTH: usize = 8;
-const LONGEST_TOKEN: usize = 4096;
-const LONGEST_REQUEST_ID: usize = 128;
-const LONGEST_ALIAS: usize = 50;
-/// Numbers of versions are small; longer ones are for the app to explain.
-const LONGEST_NUMBER: usize = 9;
+const MAX_TOKEN_LENGTH: usize = 4096;
+const MAX_REQUEST_ID_LENGTH: usize = 128;
+const MAX_ALIAS_LENGTH: usize = 50;
+/// Version numbers are small; the app explains longer ones.
+const MAX_VERSION_DIGITS: usize = 9;
 
 /// What a request is, by its head.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,40 +29,76 @@ pub enum Head<'a> {
     /// `GET /health/live`.
     Live,
     Predict(Predict<'a>),
-    /// A prediction by nobody: which refusal says so.
-    Nobody(&'static str),
+    /// A prediction without a credential that could be known.
+    Unauthenticated(HeadRefusal),
     /// No request of HTTP/1.1 (RFC 9112, 3.2): no Host, or two; a tunnel, which goes through no path.
     Malformed,
-    Odd,
+    Unsupported,
 }
 
-/// A prediction whose head has nothing that the data plane does not understand.
+/// A prediction whose head the data plane understands as a whole.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Predict<'a> {
     pub caller: Digest,
-    /// Which refusal says that nobody has this credential.
-    pub unknown: &'static str,
-    pub is_short: bool,
-    /// From the path: an id, a name or `owner/name`.
-    pub model: Option<&'a str>,
-    pub version: Option<u64>,
-    pub alias: Option<&'a str>,
-    pub all_probabilities: bool,
+    /// The refusal where nobody has this credential.
+    pub unknown: HeadRefusal,
+    pub target: Target<'a>,
     pub no_cache: bool,
     /// None: the body is read to its end.
     pub length: Option<u64>,
 }
 
-impl Predict<'_> {
+/// What the path and the query ask for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// From the path: an id, a name or `owner/name`. None for the short shape, which names it in the body.
+    pub model: Option<&'a str>,
+    pub version: Option<u64>,
+    pub alias: Option<&'a str>,
+    pub all_probabilities: bool,
+}
+
+impl Target<'_> {
+    pub fn shape(&self) -> AnswerShape {
+        if self.model.is_none() { AnswerShape::Short } else { AnswerShape::Full }
+    }
+
     pub fn selector(&self) -> Selector<'_> {
         Selector { version: self.version, alias: self.alias }
     }
 }
 
+/// What the header fields say.
+#[derive(Default)]
+struct Fields<'a> {
+    presented: Option<Presented<'a>>,
+    length: Option<u64>,
+    is_chunked: bool,
+    has_host: bool,
+    no_cache: bool,
+}
+
+/// A header that may hold a credential.
+enum Presented<'a> {
+    ApiKey(&'a [u8]),
+    Authorization(&'a [u8]),
+}
+
+/// What a request authenticates with.
+enum Credential {
+    /// Its form is right; `unknown` is the refusal where nobody has it.
+    Known {
+        digest: Digest,
+        unknown: HeadRefusal,
+    },
+    None(HeadRefusal),
+}
+
 pub fn read(parts: &Parts) -> Head<'_> {
-    match plain(parts) {
-        Head::Odd if is_malformed(parts) => Head::Malformed,
-        head => head,
+    match supported(parts) {
+        Some(head) => head,
+        None if is_malformed(parts) => Head::Malformed,
+        None => Head::Unsupported,
     }
 }
 
@@ -68,130 +107,122 @@ fn is_malformed(parts: &Parts) -> bool {
     hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) || parts.method == Method::CONNECT
 }
 
-fn plain(parts: &Parts) -> Head<'_> {
-    // Of an absolute URI the authority speaks against the Host header; there is no reason to send one but to a proxy.
+fn supported(parts: &Parts) -> Option<Head<'_>> {
+    // The authority of an absolute URI competes with the Host header; only a proxy has a reason to get one.
     if parts.uri.authority().is_some()
         || !matches!(parts.version, Version::HTTP_11 | Version::HTTP_10 | Version::HTTP_2)
     {
-        return Head::Odd;
+        return None;
     }
     match parts.method {
-        Method::POST => predict(parts).unwrap_or(Head::Odd),
-        Method::GET if parts.uri.path() == "/health/live" && parts.uri.query().is_none() && is_bare(parts) => {
-            Head::Live
+        Method::POST => predict(parts),
+        Method::GET if parts.uri.path() == "/health/live" && parts.uri.query().is_none() && has_no_body(parts) => {
+            Some(Head::Live)
         }
-        _ => Head::Odd,
+        _ => None,
     }
 }
 
 /// The caller's own request id, where well-formed.
 pub fn request_id(headers: &HeaderMap) -> Option<&str> {
-    let given = headers.get("x-request-id")?.to_str().ok()?;
-    let is_well_formed = (1..=LONGEST_REQUEST_ID).contains(&given.len()) && given.bytes().all(is_plain);
-    is_well_formed.then_some(given)
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let is_well_formed = (1..=MAX_REQUEST_ID_LENGTH).contains(&id.len()) && id.bytes().all(is_plain);
+    is_well_formed.then_some(id)
 }
 
 fn predict(parts: &Parts) -> Option<Head<'_>> {
-    let model = path(parts.uri.path())?;
-    let mut predict = Predict {
-        caller: [0; 32],
-        unknown: "",
-        is_short: model.is_empty(),
-        model: (!model.is_empty()).then_some(model),
-        version: None,
-        alias: None,
-        all_probabilities: false,
-        no_cache: false,
-        length: None,
-    };
-    query(parts.uri.query().unwrap_or_default(), &mut predict)?;
-    let mut credential = None;
-    let (is_hosted, is_chunked) = headers(&parts.headers, &mut predict, &mut credential)?;
-    (is_chunked != predict.length.is_some() || parts.version == Version::HTTP_2).then_some(())?;
-    (is_hosted || parts.version == Version::HTTP_10).then_some(())?;
-    Some(match caller(credential)? {
-        Ok((digest, unknown)) => {
-            (predict.caller, predict.unknown) = (digest, unknown);
-            Head::Predict(predict)
+    let target = target(parts.uri.path(), parts.uri.query().unwrap_or_default())?;
+    let fields = fields(&parts.headers)?;
+    if fields.is_chunked == fields.length.is_some() && parts.version != Version::HTTP_2 {
+        return None;
+    }
+    if !fields.has_host && parts.version != Version::HTTP_10 {
+        return None;
+    }
+    Some(match credential(fields.presented)? {
+        Credential::Known { digest, unknown } => {
+            Head::Predict(Predict { caller: digest, unknown, target, no_cache: fields.no_cache, length: fields.length })
         }
-        Err(nobody) => Head::Nobody(nobody),
+        Credential::None(refusal) => Head::Unauthenticated(refusal),
     })
 }
 
-/// The name of the model; empty for the short shape, which names it in the body.
-fn path(path: &str) -> Option<&str> {
-    if path == "/predict" {
-        return Some("");
+/// None where the path or the query is unsupported.
+fn target<'a>(path: &'a str, query: &'a str) -> Option<Target<'a>> {
+    let model = if path == "/predict" { None } else { Some(model_in_path(path)?) };
+    let mut target = Target { model, ..Target::default() };
+    if query.is_empty() {
+        return Some(target);
     }
+    if target.shape() == AnswerShape::Short {
+        return None;
+    }
+    for part in query.split('&') {
+        let (name, value) = part.split_once('=')?;
+        match name {
+            "version" if target.version.is_none() => target.version = Some(version_number(value)?),
+            "alias" if target.alias.is_none() && is_alias(value) => target.alias = Some(value),
+            "outputs" if value == "probabilities" && !target.all_probabilities => target.all_probabilities = true,
+            _ => return None,
+        }
+    }
+    Some(target)
+}
+
+/// None where the path is unsupported.
+fn model_in_path(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/api/v1/predict/").or_else(|| path.strip_prefix("/api/predict/"))?;
     let mut names = rest.split('/');
     let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_plain) && name != "." && name != "..";
-    let is_plain = names.clone().count() <= 2 && names.all(is_name) && rest != "batch" && !rest.starts_with("batch/");
-    is_plain.then_some(rest)
+    let is_model = names.clone().count() <= 2 && names.all(is_name) && rest != "batch" && !rest.starts_with("batch/");
+    is_model.then_some(rest)
 }
 
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-fn query<'a>(query: &'a str, predict: &mut Predict<'a>) -> Option<()> {
-    if query.is_empty() {
-        return Some(());
-    }
-    if predict.is_short {
-        return None;
-    }
-    for part in query.split('&') {
-        let (name, value) = part.split_once('=')?;
-        match name {
-            "version" if predict.version.is_none() => predict.version = Some(number(value)?),
-            "alias"
-                if predict.alias.is_none()
-                    && value.len() <= LONGEST_ALIAS
-                    && !value.is_empty()
-                    && value.bytes().all(is_plain) =>
-            {
-                predict.alias = Some(value);
-            }
-            "outputs" if value == "probabilities" && !predict.all_probabilities => predict.all_probabilities = true,
-            _ => return None,
-        }
-    }
-    Some(())
+fn is_alias(value: &str) -> bool {
+    (1..=MAX_ALIAS_LENGTH).contains(&value.len()) && value.bytes().all(is_plain)
 }
 
-/// A version's number, from 1 and without sign, zeros before it or anything after it.
-fn number(text: &str) -> Option<u64> {
+/// From 1, without a sign, leading zeros or anything after it.
+fn version_number(text: &str) -> Option<u64> {
     let is_number =
-        text.len() <= LONGEST_NUMBER && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+        text.len() <= MAX_VERSION_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     if is_number { text.parse().ok() } else { None }
 }
 
-/// Whether there is a host, and whether the body comes in chunks. None: there is a header that is not understood.
-fn headers<'a>(
-    headers: &'a HeaderMap,
-    predict: &mut Predict<'_>,
-    credential: &mut Option<Credential<'a>>,
-) -> Option<(bool, bool)> {
+/// None where a header is unsupported.
+fn fields(headers: &HeaderMap) -> Option<Fields<'_>> {
     if headers.len() != headers.keys_len() {
         return None;
     }
-    let (mut is_chunked, mut is_hosted) = (false, false);
+    let mut fields = Fields::default();
     for (name, value) in headers {
         let value = value.as_bytes();
         match name.as_str() {
-            "x-api-key" => put(credential, Credential::Key(value))?,
-            "authorization" => put(credential, Credential::Authorization(value))?,
-            "content-type" => is_json(value).then_some(())?,
-            "content-length" => predict.length = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
-            "transfer-encoding" => is_chunked = value.eq_ignore_ascii_case(b"chunked").then_some(true)?,
-            "connection" => {
-                (value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")).then_some(())?
-            }
-            "cache-control" => predict.no_cache = asks_no_cache(value)?,
-            "host" => is_hosted = is_host(value).then_some(true)?,
-            // What does not change the answer: who the client is, what it would like to get, where the request has been.
-            "user-agent"
+            "x-api-key" if fields.presented.is_none() => fields.presented = Some(Presented::ApiKey(value)),
+            "authorization" if fields.presented.is_none() => fields.presented = Some(Presented::Authorization(value)),
+            "content-type" if is_json(value) => {}
+            "content-length" => fields.length = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
+            "transfer-encoding" if value.eq_ignore_ascii_case(b"chunked") => fields.is_chunked = true,
+            "connection" if is_connection(value) => {}
+            "cache-control" => fields.no_cache = asks_no_cache(value)?,
+            "host" if is_host(value) => fields.has_host = true,
+            name if changes_nothing(name) => {}
+            _ => return None,
+        }
+    }
+    Some(fields)
+}
+
+/// Whether a header changes no answer: it says who the client is, what it would like to get, where the request has
+/// been.
+fn changes_nothing(name: &str) -> bool {
+    matches!(
+        name,
+        "user-agent"
             | "accept"
             | "accept-encoding"
             | "accept-language"
@@ -212,66 +243,68 @@ fn headers<'a>(
             | "x-scheme"
             | "x-original-forwarded-for"
             | "priority"
-            | "dnt" => {}
-            _ => return None,
-        }
-    }
-    Some((is_hosted, is_chunked))
-}
-
-enum Credential<'a> {
-    Key(&'a [u8]),
-    Authorization(&'a [u8]),
-}
-
-fn put<T>(place: &mut Option<T>, value: T) -> Option<()> {
-    place.replace(value).is_none().then_some(())
+            | "dnt"
+    )
 }
 
 fn is_json(value: &[u8]) -> bool {
     value == b"application/json" || value.eq_ignore_ascii_case(b"application/json; charset=utf-8")
 }
 
-/// None where a directive is written in a way that needs a closer look.
+fn is_connection(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+}
+
+/// None where a directive is written in an unsupported way.
 fn asks_no_cache(value: &[u8]) -> Option<bool> {
-    let is_plain = value.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'=' | b',' | b' '));
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'=' | b',' | b' ');
+    if !value.iter().all(is_plain) {
+        return None;
+    }
     let mut names = value.split(|&byte| byte == b',').map(|directive| {
         let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default();
         name.trim_ascii()
     });
-    is_plain.then(|| names.any(|name| name.eq_ignore_ascii_case(b"no-cache")))
+    Some(names.any(|name| name.eq_ignore_ascii_case(b"no-cache")))
 }
 
-/// The digest of the key or access token with the refusal for where it opens nothing, or that for what is neither: what
-/// `serval.auth.credentials.presented` says of it. None where that knows more letters and spaces than ASCII has.
-fn caller(credential: Option<Credential<'_>>) -> Option<Result<(Digest, &'static str), &'static str>> {
-    let (key, may_be_token) = match credential {
-        None => return Some(Err("no_key")),
-        Some(Credential::Key(key)) => (key.trim_ascii(), false),
-        Some(Credential::Authorization(value)) => {
+/// What `serval.auth.credentials.presented` says of a header. None where that knows more letters and spaces than ASCII
+/// has.
+fn credential(presented: Option<Presented<'_>>) -> Option<Credential> {
+    match presented {
+        None => Some(Credential::None(HeadRefusal::NoKey)),
+        Some(Presented::ApiKey(key)) => key_or_token(key.trim_ascii(), false),
+        Some(Presented::Authorization(value)) => {
             let (scheme, key) = value.split_at(value.iter().position(|&byte| byte == b' ').unwrap_or(value.len()));
-            if !scheme.eq_ignore_ascii_case(b"Bearer") {
-                return value.is_ascii().then_some(Err("not_bearer"));
+            if scheme.eq_ignore_ascii_case(b"Bearer") {
+                return key_or_token(key.trim_ascii(), true);
             }
-            (key.trim_ascii(), true)
+            value.is_ascii().then_some(Credential::None(HeadRefusal::NotBearer))
         }
-    };
-    let unknown = if is_key(key) {
-        Ok("unknown_key")
-    } else if may_be_token && is_token(key) {
-        Ok("unknown_token")
-    } else {
-        Err("not_a_key")
-    };
-    key.is_ascii().then(|| unknown.map(|unknown| (Sha256::digest(key).into(), unknown)))
+    }
 }
 
-/// Whether it looks like a signed JSON Web Token (RFC 7515, 7.1); what it is worth is known of its digest, or to the app.
+fn key_or_token(text: &[u8], may_be_token: bool) -> Option<Credential> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let unknown = if is_key(text) {
+        HeadRefusal::UnknownKey
+    } else if may_be_token && is_token(text) {
+        HeadRefusal::UnknownToken
+    } else {
+        return Some(Credential::None(HeadRefusal::NotAKey));
+    };
+    Some(Credential::Known { digest: Sha256::digest(text).into(), unknown })
+}
+
+/// Whether it looks like a signed JSON Web Token (RFC 7515, 7.1); whether it is valid is known of its digest, or to the
+/// app.
 fn is_token(text: &[u8]) -> bool {
     let is_part = |part: &[u8]| {
         !part.is_empty() && part.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    text.len() <= LONGEST_TOKEN
+    text.len() <= MAX_TOKEN_LENGTH
         && text.split(|&byte| byte == b'.').count() == 3
         && text.split(|&byte| byte == b'.').all(is_part)
 }
@@ -282,16 +315,16 @@ fn is_key(key: &[u8]) -> bool {
     }
     let (body, checksum) = key.split_at(KEY_LENGTH - CHECKSUM_LENGTH);
     let digit = |shift: u32| b"0123456789abcdef"[(crc32fast::hash(body) >> shift & 15) as usize];
-    checksum.iter().zip((0..8).rev()).all(|(&given, place)| given == digit(4 * place))
+    checksum.iter().zip((0..8).rev()).all(|(&given, index)| given == digit(4 * index))
 }
 
-/// Nothing follows the head, and its host is plain.
-fn is_bare(parts: &Parts) -> bool {
+/// Whether nothing follows the head, and its host is supported.
+fn has_no_body(parts: &Parts) -> bool {
     let headers = &parts.headers;
     let mut hosts = headers.get_all(HOST).iter();
-    let is_hosted = hosts.next().map_or(parts.version == Version::HTTP_10, |host| is_host(host.as_bytes()))
+    let has_host = hosts.next().map_or(parts.version == Version::HTTP_10, |host| is_host(host.as_bytes()))
         && hosts.next().is_none();
-    is_hosted && ![CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].iter().any(|name| headers.contains_key(name))
+    has_host && ![CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].iter().any(|name| headers.contains_key(name))
 }
 
 /// A name or an IPv4 address, with a port or without.
@@ -299,7 +332,7 @@ fn is_host(value: &[u8]) -> bool {
     let (name, port) = value
         .iter()
         .position(|&byte| byte == b':')
-        .map_or((value, &b""[..]), |place| (&value[..place], &value[place + 1..]));
+        .map_or((value, &b""[..]), |colon| (&value[..colon], &value[colon + 1..]));
     !name.is_empty()
         && name.iter().all(|&byte| is_plain(byte))
         && port.len() <= 5
@@ -325,7 +358,7 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn plain(uri: &str, more: &[(&str, &str)]) -> Parts {
+    fn supported_request(uri: &str, more: &[(&str, &str)]) -> Parts {
         let key = key();
         let mut headers = vec![
             ("host", "serval"),
@@ -338,25 +371,25 @@ mod tests {
     }
 
     #[test]
-    fn plain_predictions_are_read() {
-        let parts = plain("/predict", &[]);
+    fn supported_predictions_are_read() {
+        let parts = supported_request("/predict", &[]);
         let Head::Predict(predict) = read(&parts) else { panic!() };
-        assert!(predict.is_short && predict.model.is_none());
+        assert!(predict.target.shape() == AnswerShape::Short && predict.target.model.is_none());
         assert_eq!((predict.length, predict.no_cache), (Some(2), false));
         assert_eq!(predict.caller, <[u8; 32]>::from(Sha256::digest(key())));
-        let parts = plain(
+        let parts = supported_request(
             "/api/v1/predict/ada/iris?version=3&outputs=probabilities",
             &[("cache-control", "max-age=0, no-cache")],
         );
         let Head::Predict(predict) = read(&parts) else { panic!() };
         assert_eq!(
-            (predict.model, predict.version, predict.all_probabilities, predict.no_cache),
+            (predict.target.model, predict.target.version, predict.target.all_probabilities, predict.no_cache),
             (Some("ada/iris"), Some(3), true, true)
         );
     }
 
     #[test]
-    fn what_is_not_plain_is_odd() {
+    fn anything_else_is_unsupported() {
         for uri in [
             "/predict/",
             "/predict?version=1",
@@ -374,7 +407,7 @@ mod tests {
             "/api/v1/predict/iris?version",
             "http://serval/predict",
         ] {
-            assert_eq!(read(&plain(uri, &[])), Head::Odd, "{uri}");
+            assert_eq!(read(&supported_request(uri, &[])), Head::Unsupported, "{uri}");
         }
         for header in [
             ("x-api-key", "again"),
@@ -388,17 +421,17 @@ mod tests {
             ("cookie", "a=b"),
             ("cache-control", "private=\"no-cache\""),
         ] {
-            assert_eq!(read(&plain("/predict", &[header])), Head::Odd, "{header:?}");
+            assert_eq!(read(&supported_request("/predict", &[header])), Head::Unsupported, "{header:?}");
         }
     }
 
     #[test]
-    fn who_presents_no_key_is_nobody() {
+    fn a_request_without_a_key_is_unauthenticated() {
         let refused = |headers: &[(&str, &str)]| {
             let mut all = vec![("host", "serval"), ("content-length", "2")];
             all.extend_from_slice(headers);
             match read(&parts("POST", "/predict", &all)) {
-                Head::Nobody(name) => name,
+                Head::Unauthenticated(refusal) => refusal.name(),
                 head => panic!("{head:?}"),
             }
         };
@@ -410,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_is_as_good_as_a_key() {
+    fn a_key_may_be_sent_as_a_bearer() {
         let value = format!("bearer {}", key());
         let request = parts(
             "POST",
@@ -427,7 +460,7 @@ mod tests {
             let request = parts("POST", "/predict", &[("host", "serval"), ("content-length", "2"), (header, value)]);
             match read(&request) {
                 Head::Predict(predict) => Ok(predict.caller),
-                Head::Nobody(name) => Err(name),
+                Head::Unauthenticated(refusal) => Err(refusal.name()),
                 head => panic!("{head:?}"),
             }
         };
@@ -442,12 +475,12 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_of_life_has_no_body() {
+    fn the_liveness_probe_has_no_body() {
         let host = ("host", "127.0.0.1:8080");
         assert_eq!(read(&parts("GET", "/health/live", &[host])), Head::Live);
-        assert_eq!(read(&parts("GET", "/health/live?x", &[host])), Head::Odd);
-        assert_eq!(read(&parts("GET", "/health/live", &[host, ("content-length", "1")])), Head::Odd);
-        assert_eq!(read(&parts("HEAD", "/health/live", &[host])), Head::Odd);
+        assert_eq!(read(&parts("GET", "/health/live?x", &[host])), Head::Unsupported);
+        assert_eq!(read(&parts("GET", "/health/live", &[host, ("content-length", "1")])), Head::Unsupported);
+        assert_eq!(read(&parts("HEAD", "/health/live", &[host])), Head::Unsupported);
     }
 
     #[test]
@@ -461,7 +494,7 @@ mod tests {
         ] {
             assert_eq!(read(&parts(method, uri, &headers)), Head::Malformed, "{method} {uri}");
         }
-        assert_eq!(read(&parts("GET", "/health/live", &[("host", "a/b")])), Head::Odd);
+        assert_eq!(read(&parts("GET", "/health/live", &[("host", "a/b")])), Head::Unsupported);
         let mut older = parts("GET", "/health/live", &[]);
         older.version = Version::HTTP_10;
         assert_eq!(read(&older), Head::Live);
@@ -471,15 +504,15 @@ mod tests {
     fn a_body_of_http2_needs_no_length() {
         let key = key();
         let mut request = parts("POST", "/predict", &[("host", "serval"), ("x-api-key", &key)]);
-        assert_eq!(read(&request), Head::Odd);
+        assert_eq!(read(&request), Head::Unsupported);
         request.version = Version::HTTP_2;
         assert!(matches!(read(&request), Head::Predict(Predict { length: None, .. })));
     }
 
     #[test]
-    fn what_python_takes_for_a_space_is_for_python() {
-        let mut request = plain("/predict", &[]);
+    fn a_space_beyond_ascii_is_for_the_app() {
+        let mut request = supported_request("/predict", &[]);
         request.headers.insert("x-api-key", http::HeaderValue::from_bytes(b"\xa0srv_x").unwrap());
-        assert_eq!(read(&request), Head::Odd);
+        assert_eq!(read(&request), Head::Unsupported);
     }
 }

@@ -1,4 +1,5 @@
-//! A request of HTTP/2 as HTTP/1.1 would have written it: then there is one reader of heads, and the app is told what it knows.
+//! A request of HTTP/2 as HTTP/1.1 would have written it: then there is one reader of heads, and the app is told what
+//! it knows.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;

@@ -1,10 +1,10 @@
-//! The public port: connections within limits, each held to its times, all of them ended in order.
+//! The public port: accepts connections within limits, ends those that take too long, and closes in order.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,16 +14,18 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::coarse_nanoseconds;
-use crate::front::connection::{Accepted, Origin};
-use crate::front::connection_state::{Times, Watch};
+use crate::front::connection::Accepted;
+use crate::front::connection_state::{ConnectionState, StageLimits};
+use crate::front::origin::Origin;
 use crate::front::respond::Front;
 use crate::front::tls::Certificate;
 use crate::metrics::{Counter, head, label, line};
+use crate::sync::lock;
 
-/// How often connections are held to their times.
-const ROUND: Duration = Duration::from_millis(250);
+/// How often connections are checked for timeouts.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// What the kernel may need to have a descriptor again.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
+const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(50);
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
 
 #[derive(Clone)]
@@ -33,15 +35,15 @@ pub struct Limits {
     pub head_bytes: usize,
     pub head_seconds: f64,
     pub idle_seconds: f64,
-    /// How long a client may read nothing of an answer.
+    /// How long a client may read nothing of a response.
     pub write_seconds: f64,
-    /// Of proxies whose word about their clients is taken.
+    /// Proxies whose statements about their clients are believed.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Limits {
-    fn times(&self) -> Times {
-        Times {
+    fn stages(&self) -> StageLimits {
+        StageLimits {
             head: nanoseconds(self.head_seconds),
             idle: nanoseconds(self.idle_seconds),
             write: nanoseconds(self.write_seconds),
@@ -55,8 +57,8 @@ pub struct Listener {
     /// None: the port speaks plain HTTP.
     certificate: Option<ArcSwap<Certificate>>,
     connections: Mutex<Connections>,
-    next: AtomicU64,
-    /// Accept nobody any more.
+    next_number: AtomicU64,
+    /// Accept no connection any more.
     closed: Notify,
     is_closed: AtomicBool,
     pub turned_away: Counter,
@@ -66,7 +68,7 @@ pub struct Listener {
 
 #[derive(Default)]
 struct Connections {
-    open: HashMap<u64, Arc<Watch>>,
+    open: HashMap<u64, Arc<ConnectionState>>,
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -77,7 +79,7 @@ impl Listener {
             limits,
             certificate: certificate.map(ArcSwap::from_pointee),
             connections: Mutex::default(),
-            next: AtomicU64::new(0),
+            next_number: AtomicU64::new(0),
             closed: Notify::new(),
             is_closed: AtomicBool::new(false),
             turned_away: Counter::default(),
@@ -86,10 +88,10 @@ impl Listener {
         }
     }
 
-    /// Show it to those who connect from now on. Returns false on a port that speaks plain HTTP.
+    /// Uses it for connections from now on. Returns false on a port that speaks plain HTTP.
     pub fn set_certificate(&self, certificate: Certificate) -> bool {
-        let place = self.certificate.as_ref();
-        place.inspect(|place| place.store(Arc::new(certificate))).is_some()
+        let current = self.certificate.as_ref();
+        current.inspect(|current| current.store(Arc::new(certificate))).is_some()
     }
 
     pub fn front(&self) -> &Front {
@@ -97,41 +99,41 @@ impl Listener {
     }
 
     pub fn open(&self) -> usize {
-        self.locked().open.len()
+        self.connections().open.len()
     }
 
-    /// Accept until told to stop.
+    /// Accepts connections until `close`, and returns when all have ended.
     pub async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let round = tokio::spawn(self.clone().hold_to_times());
+        let checks = tokio::spawn(self.clone().check_timeouts());
         while !self.is_closed.load(Ordering::Relaxed) {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => self.admit(stream, peer),
-                    Err(error) if is_of_the_client(&error) => {}
-                    Err(_) => sleep(OUT_OF_DESCRIPTORS).await,
+                    Err(error) if is_client_error(&error) => {}
+                    Err(_) => sleep(OUT_OF_DESCRIPTORS_PAUSE).await,
                 },
                 () = self.closed.notified() => {}
             }
         }
         drop(listener);
         while self.open() > 0 {
-            sleep(ROUND / 10).await;
+            sleep(CHECK_INTERVAL / 10).await;
         }
-        round.abort();
+        checks.abort();
     }
 
-    /// Accept nobody any more and let everybody finish the request at hand.
+    /// Accepts no connection any more, and lets the open ones finish the requests in flight.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         self.closed.notify_one();
-        self.each(Watch::finish);
+        self.each(ConnectionState::finish);
     }
 
-    /// End all connections. Returns how many requests were still being answered.
+    /// Ends all connections. Returns how many requests were still in flight.
     pub fn cut_off(&self) -> usize {
-        let under_way = self.locked().open.values().map(|watch| watch.under_way()).sum();
-        self.each(Watch::end);
-        under_way
+        let in_flight = self.connections().open.values().map(|state| state.in_flight()).sum();
+        self.each(ConnectionState::end);
+        in_flight
     }
 
     /// Prometheus text of the public port.
@@ -177,16 +179,16 @@ impl Listener {
         }
     }
 
-    fn each(&self, tell: impl Fn(&Watch)) {
-        for watch in self.locked().open.values() {
-            tell(watch);
+    fn each(&self, order: impl Fn(&ConnectionState)) {
+        for state in self.connections().open.values() {
+            order(state);
         }
     }
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        // A socket of IPv6 writes the addresses of IPv4 in a way of its own.
+        // An IPv6 socket reports IPv4 addresses as mapped ones.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let Some(seat) = self.seat(peer.ip()) else {
+        let Some(permit) = self.permit(peer.ip()) else {
             self.turned_away.add(1);
             return; // the connection closes as it is dropped
         };
@@ -199,13 +201,13 @@ impl Listener {
         tokio::spawn(async move {
             let accepted = Accepted {
                 front: &listener.front,
-                watch: &seat.watch,
+                state: &permit.state,
                 origin,
                 head_bytes: listener.limits.head_bytes,
                 failed_handshakes: &listener.failed_handshakes,
             };
             accepted.serve(stream, config).await;
-            drop(seat);
+            drop(permit);
         });
     }
 
@@ -214,40 +216,40 @@ impl Listener {
         Origin { peer, is_tls: self.certificate.is_some(), is_trusted }
     }
 
-    fn seat(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
-        let mut connections = self.locked();
+    fn permit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
+        let mut connections = self.connections();
         let of_address = connections.by_address.get(&address).copied().unwrap_or_default();
         if connections.open.len() >= self.limits.connections || of_address >= self.limits.connections_by_address {
             return None;
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let watch = Arc::new(Watch::new());
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let state = Arc::new(ConnectionState::new());
         if self.is_closed.load(Ordering::Relaxed) {
-            watch.finish();
+            state.finish();
         }
-        connections.open.insert(number, watch.clone());
+        connections.open.insert(number, state.clone());
         connections.by_address.insert(address, of_address + 1);
-        Some(Seat { listener: self.clone(), number, address, watch })
+        Some(ConnectionPermit { listener: self.clone(), number, address, state })
     }
 
-    async fn hold_to_times(self: Arc<Self>) {
-        let times = self.limits.times();
+    async fn check_timeouts(self: Arc<Self>) {
+        let stages = self.limits.stages();
         loop {
-            sleep(ROUND).await;
+            sleep(CHECK_INTERVAL).await;
             let now = coarse_nanoseconds();
-            for watch in self.locked().open.values().filter(|watch| !watch.has_ended()) {
-                if watch.is_late(&times, now) {
+            for state in self.connections().open.values().filter(|state| !state.has_ended()) {
+                if state.is_late(&stages, now) {
                     self.timed_out.add(1);
-                    watch.end();
-                } else if watch.is_left(now) {
-                    watch.end();
+                    state.end();
+                } else if state.ignores_goaway(now) {
+                    state.end();
                 }
             }
         }
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        lock(&self.connections)
     }
 }
 
@@ -260,25 +262,25 @@ fn nanoseconds(seconds: f64) -> u64 {
     (seconds * NANOSECONDS_PER_SECOND) as u64
 }
 
-/// The client gave up before it was accepted: no fault of ours.
-fn is_of_the_client(error: &io::Error) -> bool {
+/// Whether the client gave up before it was accepted.
+fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
 }
 
-/// A connection's place among those that there may be.
-struct Seat {
+/// The permit of a connection, one of those that there may be.
+struct ConnectionPermit {
     listener: Arc<Listener>,
     number: u64,
     address: IpAddr,
-    watch: Arc<Watch>,
+    state: Arc<ConnectionState>,
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut connections = self.listener.locked();
+        let mut connections = self.listener.connections();
         connections.open.remove(&self.number);
         if let Some(count) = connections.by_address.get_mut(&self.address) {
             *count -= 1;

@@ -1,4 +1,4 @@
-//! What an answer tells in its headers: how long its parts took, and what is left of the caller's rate.
+//! Headers of an answer: `Server-Timing`, and what is left of the caller's rate.
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -13,16 +13,16 @@ const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// Room for a line of numbers of 20 digits each, and the words between.
+/// Room for a header of numbers of 20 digits each, and the words between.
 const TEXT_BYTES: usize = 144;
 
-/// A short text, put together without the heap and without `fmt`, which takes several times as long for a few numbers.
-struct Text {
+/// A short text, built without the heap and without `fmt`, which takes several times as long for a few numbers.
+struct TextBuffer {
     bytes: [u8; TEXT_BYTES],
     length: usize,
 }
 
-impl Text {
+impl TextBuffer {
     fn new() -> Self {
         Self { bytes: [0; TEXT_BYTES], length: 0 }
     }
@@ -33,11 +33,11 @@ impl Text {
         self.length = end;
     }
 
-    /// In decimal, with so many digits at least.
-    fn push_number(&mut self, mut number: u64, least: usize) {
+    /// Pushes a decimal number of `min_digits` at least.
+    fn push_number(&mut self, mut number: u64, min_digits: usize) {
         let mut digits = [b'0'; 20];
         let mut first = digits.len();
-        while number > 0 || digits.len() - first < least {
+        while number > 0 || digits.len() - first < min_digits {
             first -= 1;
             digits[first] += u8::try_from(number % 10).unwrap_or_default();
             number /= 10;
@@ -51,9 +51,9 @@ impl Text {
 }
 
 /// As W3C's Server Timing has it, in milliseconds with three decimals; `predictions/routes.py` writes the same.
-pub fn insert_times(headers: &mut HeaderMap, times: StageTimes) {
+pub fn insert_server_timing(headers: &mut HeaderMap, times: StageTimes) {
     let StageTimes { parse_seconds, cache_seconds, queue_seconds, infer_seconds, .. } = times;
-    let mut text = Text::new();
+    let mut text = TextBuffer::new();
     for (stage, seconds) in [
         ("parse;dur=", parse_seconds),
         (", cache;dur=", cache_seconds),
@@ -78,28 +78,28 @@ fn rounded(number: f64) -> u64 {
     number.round() as u64
 }
 
-/// As `serval.auth.rates.limit_headers` writes them. What older clients read are parts of the other two, so no text is made for it.
-pub fn insert_rate(headers: &mut HeaderMap, rate: &RateState) {
-    let RateState { account, remaining, reset_seconds } = rate;
-    let mut text = Text::new();
+/// As `serval.auth.rates.limit_headers` writes them. The headers for older clients are slices of the other two.
+pub fn insert_rate_limit(headers: &mut HeaderMap, rate: &RateState) {
+    let RateState { bucket, remaining, reset_seconds } = rate;
+    let mut text = TextBuffer::new();
     text.push(b"\"");
-    text.push(account.policy().as_bytes());
+    text.push(bucket.policy().as_bytes());
     text.push(b"\";r=");
-    let left = text.length;
+    let remaining_start = text.length;
     text.push_number(*remaining, 1);
-    let after = text.length;
+    let remaining_end = text.length;
     text.push(b";t=");
-    let reset = text.length;
+    let reset_start = text.length;
     text.push_number(*reset_seconds, 1);
     let text = Bytes::copy_from_slice(text.as_bytes());
-    insert(headers, RATE_LIMIT_POLICY, account.told.clone());
-    insert(headers, RATE_LIMIT_LIMIT, account.told_limit.clone());
-    insert(headers, RATE_LIMIT_REMAINING, text.slice(left..after));
-    insert(headers, RATE_LIMIT_RESET, text.slice(reset..));
+    insert(headers, RATE_LIMIT_POLICY, bucket.policy_header.clone());
+    insert(headers, RATE_LIMIT_LIMIT, bucket.limit_header.clone());
+    insert(headers, RATE_LIMIT_REMAINING, text.slice(remaining_start..remaining_end));
+    insert(headers, RATE_LIMIT_RESET, text.slice(reset_start..));
     insert(headers, RATE_LIMIT, text);
 }
 
-/// These are words and numbers of ours, so always values of headers.
+/// The texts are words and numbers of ours, so they are always valid header values.
 fn insert(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
     if let Ok(value) = HeaderValue::from_maybe_shared(text) {
         headers.insert(name, value);
@@ -109,9 +109,10 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, text: Bytes) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::limiter::{Rate, RateLimiter};
+    use crate::limits::limiter::RateLimiter;
+    use crate::limits::rate::Rate;
 
-    fn told(headers: &HeaderMap) -> Vec<(&str, &str)> {
+    fn text_of(headers: &HeaderMap) -> Vec<(&str, &str)> {
         headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
     }
 
@@ -125,17 +126,17 @@ mod tests {
             encode_seconds: 1.0,
         };
         let mut headers = HeaderMap::new();
-        insert_times(&mut headers, times);
+        insert_server_timing(&mut headers, times);
         let text = "parse;dur=0.004, cache;dur=0.000, queue;dur=12.346, infer;dur=61000.000";
-        assert_eq!(told(&headers), [("server-timing", text)]);
+        assert_eq!(text_of(&headers), [("server-timing", text)]);
     }
 
     #[test]
-    fn a_rate_is_told_in_two_headers_and_in_their_parts() {
-        let account = RateLimiter::default().account("key:key_1", Rate { count: 1000, seconds: 60 });
+    fn a_rate_is_written_in_two_headers_and_in_their_parts() {
+        let bucket = RateLimiter::default().bucket("key:key_1", Rate { count: 1000, seconds: 60 });
         let mut headers = HeaderMap::new();
-        insert_rate(&mut headers, &RateState { account, remaining: 999, reset_seconds: 1 });
-        let mut found = told(&headers);
+        insert_rate_limit(&mut headers, &RateState { bucket, remaining: 999, reset_seconds: 1 });
+        let mut found = text_of(&headers);
         found.sort_unstable();
         assert_eq!(
             found,

@@ -1,4 +1,5 @@
-//! The refusals that the front sends by itself: whole answers that Python has written, with gaps for what differs.
+//! The refusals that the front sends by itself: whole responses that Python has written, with placeholders for what
+//! differs.
 
 use std::collections::HashMap;
 
@@ -7,10 +8,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::error::Fault;
 
-/// The gap for the id of the request.
+/// The placeholder of the request id.
 pub const REQUEST_ID: &str = "request_id";
 
-/// A refusal as Python publishes it. `marks`: a text that stands for a gap, and the gap's name.
+/// A refusal as Python publishes it.
 pub struct Published {
     pub name: String,
     pub status: u16,
@@ -31,24 +32,25 @@ pub struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(Box<[u8]>),
-    Gap(Box<str>),
+    Placeholder(Box<str>),
 }
 
 impl Templates {
-    pub fn of(published: Vec<Published>, marks: &HashMap<String, String>) -> Result<Self, Fault> {
+    /// `placeholders`: the text that stands for a placeholder, and its name.
+    pub fn of(published: Vec<Published>, placeholders: &HashMap<String, String>) -> Result<Self, Fault> {
         let mut templates = HashMap::new();
         for refusal in published {
             let headers = refusal.headers.iter().map(|(name, value)| {
                 let name = HeaderName::try_from(name)
                     .map_err(|_| Fault::argument(format!("`{name}` is no name of a header")))?;
-                Ok((name, pieces(value.as_bytes(), marks)))
+                Ok((name, pieces(value.as_bytes(), placeholders)))
             });
             let status =
                 StatusCode::from_u16(refusal.status).map_err(|_| Fault::argument("a status has three digits"))?;
             let template = Template {
                 status,
                 headers: headers.collect::<Result<_, Fault>>()?,
-                body: pieces(&refusal.body, marks),
+                body: pieces(&refusal.body, placeholders),
             };
             templates.insert(refusal.name.into(), template);
         }
@@ -61,25 +63,25 @@ impl Templates {
 }
 
 impl Template {
-    pub fn body(&self, gaps: &[(&str, &str)]) -> Bytes {
-        filled(&self.body, gaps).into()
+    pub fn body(&self, values: &[(&str, &str)]) -> Bytes {
+        filled(&self.body, values).into()
     }
 
-    /// A header whose text is none is left out; what fills the gaps is ours or was checked.
-    pub fn headers(&self, gaps: &[(&str, &str)]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    /// Leaves out a header whose value is invalid, which does not happen: the values are ours or were checked.
+    pub fn headers(&self, values: &[(&str, &str)]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.headers
             .iter()
-            .filter_map(move |(name, value)| Some((name.clone(), HeaderValue::try_from(filled(value, gaps)).ok()?)))
+            .filter_map(move |(name, value)| Some((name.clone(), HeaderValue::try_from(filled(value, values)).ok()?)))
     }
 }
 
-fn filled(pieces: &[Piece], gaps: &[(&str, &str)]) -> Vec<u8> {
+fn filled(pieces: &[Piece], values: &[(&str, &str)]) -> Vec<u8> {
     let mut text = Vec::with_capacity(256);
     for piece in pieces {
         match piece {
             Piece::Text(part) => text.extend_from_slice(part),
-            Piece::Gap(name) => {
-                let value = gaps.iter().find(|(gap, _)| **gap == **name).map_or("", |(_, value)| value);
+            Piece::Placeholder(name) => {
+                let value = values.iter().find(|(other, _)| **other == **name).map_or("", |(_, value)| value);
                 text.extend_from_slice(value.as_bytes());
             }
         }
@@ -87,25 +89,25 @@ fn filled(pieces: &[Piece], gaps: &[(&str, &str)]) -> Vec<u8> {
     text
 }
 
-fn pieces(text: &[u8], marks: &HashMap<String, String>) -> Vec<Piece> {
-    let mut found = vec![];
+fn pieces(text: &[u8], placeholders: &HashMap<String, String>) -> Vec<Piece> {
+    let mut pieces = vec![];
     let mut rest = text;
-    while let Some((place, mark, name)) = first_mark(rest, marks) {
-        found.push(Piece::Text(rest[..place].into()));
-        found.push(Piece::Gap(name.into()));
-        rest = &rest[place + mark..];
+    while let Some((start, length, name)) = first_placeholder(rest, placeholders) {
+        pieces.push(Piece::Text(rest[..start].into()));
+        pieces.push(Piece::Placeholder(name.into()));
+        rest = &rest[start + length..];
     }
-    found.push(Piece::Text(rest.into()));
-    found
+    pieces.push(Piece::Text(rest.into()));
+    pieces
 }
 
-/// VersionRef, length and name of the mark that comes first.
-fn first_mark<'a>(text: &[u8], marks: &'a HashMap<String, String>) -> Option<(usize, usize, &'a str)> {
-    let places = marks.iter().filter_map(|(mark, name)| {
-        let place = text.windows(mark.len()).position(|window| window == mark.as_bytes())?;
-        Some((place, mark.len(), name.as_str()))
+/// Start, length and name of the placeholder that comes first.
+fn first_placeholder<'a>(text: &[u8], placeholders: &'a HashMap<String, String>) -> Option<(usize, usize, &'a str)> {
+    let found = placeholders.iter().filter_map(|(mark, name)| {
+        let start = text.windows(mark.len()).position(|window| window == mark.as_bytes())?;
+        Some((start, mark.len(), name.as_str()))
     });
-    places.min()
+    found.min()
 }
 
 #[cfg(test)]
@@ -113,8 +115,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_are_filled_where_their_marks_stood() {
-        let marks =
+    fn placeholders_are_replaced_by_their_values() {
+        let placeholders =
             HashMap::from([("7001".to_owned(), "seconds".to_owned()), ("ID".to_owned(), REQUEST_ID.to_owned())]);
         let refusal = Published {
             name: "slow".into(),
@@ -122,12 +124,12 @@ mod tests {
             headers: vec![("Retry-After".into(), "7001".into())],
             body: b"wait 7001 s, ID (7001)".to_vec(),
         };
-        let templates = Templates::of(vec![refusal], &marks).unwrap();
+        let templates = Templates::of(vec![refusal], &placeholders).unwrap();
         let template = templates.get("slow").unwrap();
-        let gaps = [("seconds", "12"), (REQUEST_ID, "req_1")];
-        assert_eq!(template.body(&gaps), "wait 12 s, req_1 (12)");
+        let values = [("seconds", "12"), (REQUEST_ID, "req_1")];
+        assert_eq!(template.body(&values), "wait 12 s, req_1 (12)");
         assert_eq!(
-            template.headers(&gaps).collect::<Vec<_>>(),
+            template.headers(&values).collect::<Vec<_>>(),
             [(http::header::RETRY_AFTER, HeaderValue::from_static("12"))]
         );
         assert!(templates.get("other").is_none());

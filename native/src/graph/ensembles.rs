@@ -1,21 +1,21 @@
 //! The nodes whose attributes point into each other: tree ensembles, support vectors, linear models.
 //!
-//! ONNX Runtime follows tree nodes without counting steps, and notices an index out of range when a run comes by, if at all:
-//! here trees must be trees, every index in range, every length as the others say, before it sees them.
+//! ONNX Runtime follows tree nodes without counting steps, and notices an index out of range when a run comes by, if at
+//! all: here trees must be trees, every index in range, every length as the others say, before it sees them.
 
 use std::collections::HashMap;
 
 use crate::error::Fault;
-use crate::graph::check::{Demand, Width};
+use crate::graph::demand::{Demand, Width};
 use crate::graph::onnx::{Node, refused};
 
-const DEEPEST_TREE: usize = 2000;
-const MOST_TARGETS: i64 = 100_000;
+const MAX_TREE_DEPTH: usize = 2000;
+const MAX_TARGETS: i64 = 100_000;
 /// One of these says how a tree node compares; the last that it is a leaf.
 const MODES: [&[u8]; 7] = [b"BRANCH_LEQ", b"BRANCH_LT", b"BRANCH_GTE", b"BRANCH_GT", b"BRANCH_EQ", b"BRANCH_NEQ", LEAF];
 const LEAF: &[u8] = b"LEAF";
 
-/// Check a node, and tell what has to be true of the width of its input.
+/// Checks a node. Returns what it demands of the width of its input.
 pub fn demand(node: &Node<'_>) -> Result<Option<Demand>, Fault> {
     let width = match node.operator {
         "TreeEnsembleClassifier" => trees(node, "class", classes(node)?)?,
@@ -27,12 +27,12 @@ pub fn demand(node: &Node<'_>) -> Result<Option<Demand>, Fault> {
         "LinearRegressor" => linear(node, targets(node, "targets")?)?,
         _ => return Ok(None),
     };
-    let input = node.inputs.first().ok_or_else(|| refused(&node.place(), "has no input"))?;
-    Ok(Some(Demand { place: node.place(), input: (*input).to_owned(), width }))
+    let input = node.inputs.first().ok_or_else(|| refused(&node.location(), "has no input"))?;
+    Ok(Some(Demand { node: node.location(), input: (*input).to_owned(), width }))
 }
 
 fn require(node: &Node<'_>, is_true: bool, rule: &str) -> Result<(), Fault> {
-    if is_true { Ok(()) } else { Err(refused(&node.place(), rule)) }
+    if is_true { Ok(()) } else { Err(refused(&node.location(), rule)) }
 }
 
 fn classes(node: &Node<'_>) -> Result<usize, Fault> {
@@ -46,7 +46,7 @@ fn classes(node: &Node<'_>) -> Result<usize, Fault> {
 
 fn targets(node: &Node<'_>, name: &str) -> Result<usize, Fault> {
     let targets = node.int(name).unwrap_or(1);
-    require(node, (1..=MOST_TARGETS).contains(&targets), "has a number of targets that can not be")?;
+    require(node, (1..=MAX_TARGETS).contains(&targets), "has a number of targets that can not be")?;
     Ok(index(targets))
 }
 
@@ -56,7 +56,7 @@ fn index(integer: i64) -> usize {
 }
 
 /// Trees by lists of their nodes' attributes (`ai.onnx.ml` 1 and 3).
-fn trees(node: &Node<'_>, weighs: &str, targets: usize) -> Result<Width, Fault> {
+fn trees(node: &Node<'_>, prefix: &str, targets: usize) -> Result<Width, Fault> {
     let count = node.ints("nodes_treeids").len();
     let integers = |name: &str| node.ints(name);
     let columns = [
@@ -82,18 +82,18 @@ fn trees(node: &Node<'_>, weighs: &str, targets: usize) -> Result<Width, Fault> 
     )?;
     let forest = Forest::of(node, &columns)?;
     forest.check(node)?;
-    check_weights(node, &forest, weighs, targets)?;
+    check_weights(node, &forest, prefix, targets)?;
     let features =
         || columns[1].iter().zip(&forest.is_leaf).filter(|(_, is_leaf)| !**is_leaf).map(|(&feature, _)| feature);
     require(node, features().all(|feature| feature >= 0), "has a tree node with a feature below zero")?;
     Ok(Width::AtLeast(features().max().map_or(0, |feature| index(feature).saturating_add(1))))
 }
 
-fn check_weights(node: &Node<'_>, forest: &Forest, weighs: &str, targets: usize) -> Result<(), Fault> {
-    let ids = node.ints(&format!("{weighs}_ids"));
-    let (trees, nodes) = (node.ints(&format!("{weighs}_treeids")), node.ints(&format!("{weighs}_nodeids")));
+fn check_weights(node: &Node<'_>, forest: &Forest, prefix: &str, targets: usize) -> Result<(), Fault> {
+    let ids = node.ints(&format!("{prefix}_ids"));
+    let (trees, nodes) = (node.ints(&format!("{prefix}_treeids")), node.ints(&format!("{prefix}_nodeids")));
     let is_even =
-        [trees.len(), nodes.len(), node.floats(&format!("{weighs}_weights"))].iter().all(|&length| length == ids.len());
+        [trees.len(), nodes.len(), node.floats(&format!("{prefix}_weights"))].iter().all(|&length| length == ids.len());
     require(node, is_even && !ids.is_empty(), "has lists of weights of different lengths, or none")?;
     require(
         node,
@@ -101,7 +101,7 @@ fn check_weights(node: &Node<'_>, forest: &Forest, weighs: &str, targets: usize)
         "has a weight for a class or target that is not there",
     )?;
     let is_leaf =
-        |(&tree, &id): (&i64, &i64)| forest.places.get(&(tree, id)).is_some_and(|&place| forest.is_leaf[place]);
+        |(&tree, &id): (&i64, &i64)| forest.indices.get(&(tree, id)).is_some_and(|&index| forest.is_leaf[index]);
     require(node, trees.iter().zip(nodes).all(is_leaf), "has a weight on a node that is no leaf of its trees")?;
     let base = node.floats("base_values");
     require(
@@ -111,9 +111,9 @@ fn check_weights(node: &Node<'_>, forest: &Forest, weighs: &str, targets: usize)
     )
 }
 
-/// Nodes of all trees, with their children as places in the list.
+/// Nodes of all trees, with their children as indices in the list.
 struct Forest {
-    places: HashMap<(i64, i64), usize>,
+    indices: HashMap<(i64, i64), usize>,
     is_leaf: Vec<bool>,
     /// Of a node that is no leaf: where it goes when true and when false.
     children: Vec<Option<[usize; 2]>>,
@@ -124,27 +124,27 @@ impl Forest {
     fn of(node: &Node<'_>, columns: &[&[i64]; 4]) -> Result<Self, Fault> {
         let trees = node.ints("nodes_treeids").to_vec();
         let [ids, _, true_ids, false_ids] = columns;
-        let places: HashMap<(i64, i64), usize> = trees.iter().copied().zip(ids.iter().copied()).zip(0..).collect();
-        require(node, places.len() == trees.len(), "has a tree node twice")?;
+        let indices: HashMap<(i64, i64), usize> = trees.iter().copied().zip(ids.iter().copied()).zip(0..).collect();
+        require(node, indices.len() == trees.len(), "has a tree node twice")?;
         let is_leaf: Vec<bool> = node.texts("nodes_modes").iter().map(|mode| *mode == LEAF).collect();
         let mut children = Vec::with_capacity(trees.len());
-        for place in 0..trees.len() {
+        for node_index in 0..trees.len() {
             let child = |id: i64| {
-                places
-                    .get(&(trees[place], id))
+                indices
+                    .get(&(trees[node_index], id))
                     .copied()
-                    .ok_or_else(|| refused(&node.place(), "has a tree node with a child that is not there"))
+                    .ok_or_else(|| refused(&node.location(), "has a tree node with a child that is not there"))
             };
-            children.push(if is_leaf[place] {
+            children.push(if is_leaf[node_index] {
                 None
             } else {
-                Some([child(true_ids[place])?, child(false_ids[place])?])
+                Some([child(true_ids[node_index])?, child(false_ids[node_index])?])
             });
         }
-        Ok(Self { places, is_leaf, children, trees })
+        Ok(Self { indices, is_leaf, children, trees })
     }
 
-    /// Every tree has one root, its first node, and every other node one parent: so no way goes round.
+    /// Every tree has one root, its first node, and every other node one parent: so there is no cycle.
     fn check(&self, node: &Node<'_>) -> Result<(), Fault> {
         let mut has_parent = vec![false; self.trees.len()];
         for child in self.children.iter().flatten().flatten() {
@@ -156,12 +156,12 @@ impl Forest {
             has_parent[*child] = true;
         }
         let mut roots: HashMap<i64, usize> = HashMap::new();
-        for (place, tree) in self.trees.iter().enumerate() {
+        for (index, tree) in self.trees.iter().enumerate() {
             let is_first = !roots.contains_key(tree);
-            roots.entry(*tree).or_insert(place);
-            require(node, is_first != has_parent[place], "has a tree whose first node is not its only root")?;
+            roots.entry(*tree).or_insert(index);
+            require(node, is_first != has_parent[index], "has a tree whose first node is not its only root")?;
         }
-        let reached = reach(node, roots.values().copied(), |place| self.children[place])?;
+        let reached = reach(node, roots.values().copied(), |index| self.children[index])?;
         require(node, reached == self.trees.len(), "has tree nodes that no root leads to: a tree goes round")
     }
 }
@@ -174,15 +174,15 @@ fn reach(
 ) -> Result<usize, Fault> {
     let mut reached = 0;
     let mut open: Vec<(usize, usize)> = roots.map(|root| (root, 0)).collect();
-    while let Some((place, depth)) = open.pop() {
-        require(node, depth <= DEEPEST_TREE, "has a tree that is too deep")?;
+    while let Some((index, depth)) = open.pop() {
+        require(node, depth <= MAX_TREE_DEPTH, "has a tree that is too deep")?;
         reached += 1;
-        open.extend(children(place).into_iter().flatten().map(|child| (child, depth + 1)));
+        open.extend(children(index).into_iter().flatten().map(|child| (child, depth + 1)));
     }
     Ok(reached)
 }
 
-/// Trees by places in flat lists (`ai.onnx.ml` 5).
+/// Trees by indices into flat lists (`ai.onnx.ml` 5).
 fn flat_trees(node: &Node<'_>) -> Result<Width, Fault> {
     let (features, modes) = (node.ints("nodes_featureids"), tensor_elements(node, "nodes_modes"));
     let count = features.len();
@@ -262,9 +262,9 @@ fn check_flat_nodes(node: &Node<'_>, count: usize) -> Result<(), Fault> {
         !roots.is_empty() && roots.iter().all(|&root| root >= 0 && index(root) < count && !has_parent[index(root)]),
         "has a root that is not there, or is a child",
     )?;
-    let child = |place: usize, side: usize| {
+    let child = |node_index: usize, side: usize| {
         let (children, are_leaves) = sides[side];
-        (node.ints(are_leaves)[place] == 0).then(|| index(node.ints(children)[place]))
+        (node.ints(are_leaves)[node_index] == 0).then(|| index(node.ints(children)[node_index]))
     };
     let reached = reach_sides(node, roots, child)?;
     require(node, reached <= count, "has a root twice")
@@ -273,10 +273,10 @@ fn check_flat_nodes(node: &Node<'_>, count: usize) -> Result<(), Fault> {
 fn reach_sides(node: &Node<'_>, roots: &[i64], child: impl Fn(usize, usize) -> Option<usize>) -> Result<usize, Fault> {
     let mut reached = 0;
     let mut open: Vec<(usize, usize)> = roots.iter().map(|&root| (index(root), 0)).collect();
-    while let Some((place, depth)) = open.pop() {
-        require(node, depth <= DEEPEST_TREE, "has a tree that is too deep")?;
+    while let Some((index, depth)) = open.pop() {
+        require(node, depth <= MAX_TREE_DEPTH, "has a tree that is too deep")?;
         reached += 1;
-        open.extend((0..2).filter_map(|side| child(place, side)).map(|child| (child, depth + 1)));
+        open.extend((0..2).filter_map(|side| child(index, side)).map(|child| (child, depth + 1)));
     }
     Ok(reached)
 }

@@ -184,25 +184,25 @@ impl<'a> Node<'a> {
                 7 => node.domain = value.text()?,
                 6 => drop(value.text()?),
                 9 => drop(value.bytes()?),
-                _ => return Err(refused(&node.place(), &format!("has the unknown field {number}"))),
+                _ => return Err(refused(&node.location(), &format!("has the unknown field {number}"))),
             }
             if matches!(number, 3 | 4 | 7) {
-                once.see(&node.place(), number)?;
+                once.see(&node.location(), number)?;
             }
         }
-        let place = node.place();
+        let location = node.location();
         node.attributes =
-            attributes.into_iter().map(|bytes| Attribute::read(&place, bytes)).collect::<Result<_, _>>()?;
+            attributes.into_iter().map(|bytes| Attribute::read(&location, bytes)).collect::<Result<_, _>>()?;
         let mut names: Vec<&str> = node.attributes.iter().map(|attribute| attribute.name).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(refused(&place, "has an attribute twice"));
+            return Err(refused(&location, "has an attribute twice"));
         }
         Ok(node)
     }
 
     /// How messages name it.
-    pub fn place(&self) -> String {
+    pub fn location(&self) -> String {
         let name = if self.name.is_empty() { self.outputs.first().copied().unwrap_or_default() } else { self.name };
         format!("node `{}` ({})", shown(name), shown(self.operator))
     }
@@ -237,28 +237,28 @@ fn shown(name: &str) -> String {
 }
 
 impl<'a> Attribute<'a> {
-    fn read(place: &str, bytes: &'a [u8]) -> Result<Self, Fault> {
+    fn read(location: &str, bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut attribute = Self::default();
         let mut once = Once::default();
         for field in Fields::of(bytes) {
             let (number, value) = field?;
             if matches!(number, 1..=6) {
-                once.see(place, number)?;
+                once.see(location, number)?;
             }
             match number {
                 1 => attribute.name = value.text()?,
                 2 => drop(value.count32()?),
                 3 => attribute.int = value.int64()?,
                 4 => attribute.text = value.bytes()?,
-                5 => attribute.tensor = Some(Tensor::read(place, value.bytes()?)?),
-                6 | 11 => return Err(refused(place, "a graph inside a node is never run")),
+                5 => attribute.tensor = Some(Tensor::read(location, value.bytes()?)?),
+                6 | 11 => return Err(refused(location, "a graph inside a node is never run")),
                 7 => attribute.floats += value.count32()?,
                 8 => value.int64s(&mut attribute.ints)?,
                 9 => attribute.texts.push(value.bytes()?),
                 13 => drop(value.text()?),
                 20 => drop(value.int64()?),
-                22 | 23 => return Err(refused(place, "sparse tensors are not read")),
-                _ => return Err(refused(place, &format!("has an attribute with the unknown field {number}"))),
+                22 | 23 => return Err(refused(location, "sparse tensors are not read")),
+                _ => return Err(refused(location, &format!("has an attribute with the unknown field {number}"))),
             }
         }
         Ok(attribute)
@@ -266,13 +266,13 @@ impl<'a> Attribute<'a> {
 }
 
 impl<'a> Tensor<'a> {
-    fn read(place: &str, bytes: &'a [u8]) -> Result<Self, Fault> {
+    fn read(location: &str, bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut tensor = Self { bytes, ..Self::default() };
         let mut once = Once::default();
         for field in Fields::of(bytes) {
             let (number, value) = field?;
             if matches!(number, 2 | 8 | 9) {
-                once.see(place, number)?;
+                once.see(location, number)?;
             }
             match number {
                 1 => value.int64s(&mut tensor.dimensions)?,
@@ -283,12 +283,12 @@ impl<'a> Tensor<'a> {
                 9 => tensor.raw = value.bytes()?,
                 12 => drop(value.text()?),
                 14 if value == Value::Varint(0) => {}
-                13 | 14 => return Err(refused(place, "a tensor may not lie in another file")),
-                _ => return Err(refused(place, &format!("has a tensor with the unknown field {number}"))),
+                13 | 14 => return Err(refused(location, "a tensor may not lie in another file")),
+                _ => return Err(refused(location, &format!("has a tensor with the unknown field {number}"))),
             }
         }
         if tensor.elements().is_none() {
-            return Err(refused(place, "has a tensor of a size that can not be"));
+            return Err(refused(location, "has a tensor of a size that cannot be"));
         }
         Ok(tensor)
     }

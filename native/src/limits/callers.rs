@@ -1,23 +1,24 @@
-//! Who may ask: key digest → caller, as Python has checked it, until it expires; and keys that open nothing.
+//! Known callers: key digest → caller, as Python has checked it, until it expires; and keys known to be invalid.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 
 use crate::error::{Code, Refusal};
-use crate::limits::limiter::Bucket;
-use crate::limits::usage::{Meter, Quota, Reserved};
+use crate::limits::bucket::Bucket;
+use crate::limits::usage::{Meter, Quota, Reservation};
+use crate::sync::lock;
 
 /// SHA-256 of a key.
 pub type Digest = [u8; 32];
 
-/// Digests are uniform, so their first byte spreads them; writing copies one shelf, reading locks none.
-const SHELVES: usize = 256;
-/// Places for keys that open nothing; a later one takes the place of an earlier one.
-const UNKNOWN_PLACES: usize = 1 << 17;
-/// How long a key that opened nothing is refused without another look.
+/// Digests are uniform, so the first byte spreads them. Writing copies one shard, reading locks none.
+const SHARDS: usize = 256;
+/// Slots for unknown keys; a later key replaces an earlier one in its slot.
+const UNKNOWN_SLOTS: usize = 1 << 17;
+/// How long an unknown key is refused without another look-up.
 const UNKNOWN_SECONDS: u64 = 5;
 
 #[derive(Debug)]
@@ -29,19 +30,19 @@ pub struct Caller {
     pub models: Option<Vec<Box<str>>>,
     pub expires_seconds: f64,
     /// What a prediction is charged to; empty: it is not limited.
-    pub accounts: Box<[Arc<Bucket>]>,
+    pub buckets: Box<[Arc<Bucket>]>,
     /// Of its key; None: its predictions are not counted.
     pub meter: Option<Arc<Meter>>,
     pub quota: Option<Quota>,
 }
 
 impl Caller {
-    /// Pay for one prediction out of the quota, or be refused.
-    pub fn reserve(&self) -> Result<Reserved, Refusal> {
-        self.meter.as_ref().map_or_else(|| Ok(Reserved::default()), |meter| meter.reserve(self.quota))
+    /// Reserves one prediction of the quota, or refuses it.
+    pub fn reserve(&self) -> Result<Reservation, Refusal> {
+        self.meter.as_ref().map_or_else(|| Ok(Reservation::default()), |meter| meter.reserve(self.quota))
     }
 
-    /// Whether the quota would refuse one prediction now; pays nothing.
+    /// Whether the quota would refuse one prediction now; reserves nothing.
     pub fn peek_quota(&self) -> Result<(), Refusal> {
         if let (Some(meter), Some(quota)) = (&self.meter, self.quota) { meter.peek(quota) } else { Ok(()) }
     }
@@ -51,7 +52,7 @@ impl Caller {
 #[derive(Debug)]
 pub enum Lookup {
     Known(Arc<Caller>),
-    /// It opened nothing a few seconds ago.
+    /// The database did not know it a few seconds ago.
     Unknown,
     NeverSeen,
 }
@@ -59,84 +60,84 @@ pub enum Lookup {
 #[derive(Default)]
 struct Shard {
     known: ArcSwap<HashMap<Digest, Arc<Caller>>>,
-    /// Revocations so far; whoever writes holds it.
+    /// Revocations so far; a writer holds it.
     revocations: Mutex<u64>,
 }
 
 impl Shard {
     fn lock(&self) -> MutexGuard<'_, u64> {
-        self.revocations.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.revocations)
     }
 }
 
 pub struct Callers {
-    shelves: Vec<Shard>,
-    unknown: Unknown,
+    shards: Vec<Shard>,
+    unknown: UnknownKeys,
 }
 
 impl Callers {
     pub fn new() -> Self {
-        Self { shelves: (0..SHELVES).map(|_| Shard::default()).collect(), unknown: Unknown::new() }
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), unknown: UnknownKeys::new() }
     }
 
-    /// The revocations so far among the keys that share a shelf with this one: to be read before the database is asked.
+    /// The revocations so far in the shard of a key; read it before the database checks the key.
     pub fn epoch(&self, digest: &Digest) -> u64 {
-        *self.shelf(digest).lock()
+        *self.shard(digest).lock()
     }
 
-    /// Install a caller checked after `epoch` was read, and forget those of its shelf whose time is over.
+    /// Installs a caller checked after `epoch` was read, and forgets the expired ones of its shard.
     ///
-    /// False: a key was revoked since, which may be this one.
+    /// Returns false if a key of the shard was revoked since, which may be this one.
     pub fn put(&self, digest: Digest, caller: &Arc<Caller>, epoch: u64, now_seconds: f64) -> bool {
-        let place = self.shelf(&digest);
-        let revocations = place.lock();
+        let shard = self.shard(&digest);
+        let revocations = shard.lock();
         if *revocations != epoch {
             return false;
         }
-        let known = place.known.load();
+        let known = shard.known.load();
         let mut copy: HashMap<_, _> = known
             .iter()
             .filter(|(_, known)| known.expires_seconds > now_seconds)
             .map(|(key, known)| (*key, known.clone()))
             .collect();
         copy.insert(digest, caller.clone());
-        place.known.store(Arc::new(copy));
+        shard.known.store(Arc::new(copy));
         self.unknown.forget(&digest);
         true
     }
 
     pub fn revoke(&self, digest: &Digest) {
-        let place = self.shelf(digest);
-        let mut revocations = place.lock();
+        let shard = self.shard(digest);
+        let mut revocations = shard.lock();
         *revocations += 1;
-        let mut copy = HashMap::clone(&place.known.load());
+        let mut copy = HashMap::clone(&shard.known.load());
         copy.remove(digest);
-        place.known.store(Arc::new(copy));
+        shard.known.store(Arc::new(copy));
     }
 
-    /// Forget every caller of a user, and let none in that was checked before.
+    /// Forgets every caller of a user, and installs none that was checked before.
     pub fn revoke_user(&self, user: &str) {
-        for place in &self.shelves {
-            let mut revocations = place.lock();
+        for shard in &self.shards {
+            let mut revocations = shard.lock();
             *revocations += 1;
-            let known = place.known.load();
+            let known = shard.known.load();
             if known.values().any(|caller| *caller.user == *user) {
                 let others = known.iter().filter(|(_, caller)| *caller.user != *user);
-                place.known.store(Arc::new(others.map(|(digest, caller)| (*digest, caller.clone())).collect()));
+                shard.known.store(Arc::new(others.map(|(digest, caller)| (*digest, caller.clone())).collect()));
             }
         }
     }
 
-    /// Forget every caller: any of them may have been revoked.
+    /// Forgets every caller: any of them may have been revoked.
     pub fn revoke_all(&self) {
-        for place in &self.shelves {
-            let mut revocations = place.lock();
+        for shard in &self.shards {
+            let mut revocations = shard.lock();
             *revocations += 1;
-            place.known.store(Arc::default());
+            shard.known.store(Arc::default());
         }
     }
 
-    /// Remember for a few seconds that a key opens nothing.
+    /// Remembers for a few seconds that a key is unknown.
     pub fn put_unknown(&self, digest: &Digest, now_seconds: f64) {
         self.unknown.put(digest, now_seconds);
     }
@@ -146,8 +147,8 @@ impl Callers {
     }
 
     /// What is known of a key; takes no lock.
-    pub fn look(&self, digest: &Digest, now_seconds: f64) -> Lookup {
-        match self.shelf(digest).known.load().get(digest) {
+    pub fn look_up(&self, digest: &Digest, now_seconds: f64) -> Lookup {
+        match self.shard(digest).known.load().get(digest) {
             Some(caller) if caller.expires_seconds > now_seconds => Lookup::Known(caller.clone()),
             _ if self.unknown.has(digest, now_seconds) => Lookup::Unknown,
             _ => Lookup::NeverSeen,
@@ -156,50 +157,50 @@ impl Callers {
 
     /// The caller, if it may predict.
     pub fn permitted(&self, digest: &[u8], now_seconds: f64) -> Result<Arc<Caller>, Refusal> {
-        match Digest::try_from(digest).map(|digest| self.look(&digest, now_seconds)) {
+        match Digest::try_from(digest).map(|digest| self.look_up(&digest, now_seconds)) {
             Ok(Lookup::Known(caller)) if caller.can_predict => Ok(caller),
             Ok(Lookup::Known(_)) => Err(Code::Forbidden.because(vec![])),
             _ => Err(Code::UnknownCaller.because(vec![])),
         }
     }
 
-    fn shelf(&self, digest: &Digest) -> &Shard {
-        &self.shelves[usize::from(digest[0])]
+    fn shard(&self, digest: &Digest) -> &Shard {
+        &self.shards[usize::from(digest[0])]
     }
 }
 
-/// Keys that open nothing, in a table of fixed size: 17 bits of a digest choose the place, 48 others and the second of expiry (modulo
-/// 2^16) stand in it, so that a place is read and written as one word.
-struct Unknown(Vec<AtomicU64>);
+/// Unknown keys, in a table of fixed size. 17 bits of a digest choose the slot, which holds 48 others and the second of
+/// expiry (modulo 2^16), so that it is read and written as one word.
+struct UnknownKeys(Vec<AtomicU64>);
 
-impl Unknown {
+impl UnknownKeys {
     fn new() -> Self {
-        Self((0..UNKNOWN_PLACES).map(|_| AtomicU64::new(0)).collect())
+        Self((0..UNKNOWN_SLOTS).map(|_| AtomicU64::new(0)).collect())
     }
 
     fn put(&self, digest: &Digest, now_seconds: f64) {
         let expires = (whole(now_seconds) + UNKNOWN_SECONDS) & 0xFFFF;
-        self.place(digest).store(Self::tag(digest) | expires, Ordering::Relaxed);
+        self.slot(digest).store(Self::tag(digest) | expires, Ordering::Relaxed);
     }
 
     fn has(&self, digest: &Digest, now_seconds: f64) -> bool {
-        let word = self.place(digest).load(Ordering::Relaxed);
+        let word = self.slot(digest).load(Ordering::Relaxed);
         let seconds_left = word.wrapping_sub(whole(now_seconds)) & 0xFFFF;
         word & !0xFFFF == Self::tag(digest) && (1..=UNKNOWN_SECONDS).contains(&seconds_left)
     }
 
     fn forget(&self, digest: &Digest) {
-        let place = self.place(digest);
-        let word = place.load(Ordering::Relaxed);
+        let slot = self.slot(digest);
+        let word = slot.load(Ordering::Relaxed);
         if word & !0xFFFF == Self::tag(digest) {
-            // Another key may have taken the place meanwhile: losing that one costs it a look, no more.
-            place.store(0, Ordering::Relaxed);
+            // Another key may have taken the slot meanwhile; losing that one costs it a look-up, no more.
+            slot.store(0, Ordering::Relaxed);
         }
     }
 
-    fn place(&self, digest: &Digest) -> &AtomicU64 {
-        let place = usize::from(digest[1]) | usize::from(digest[2]) << 8 | usize::from(digest[3] & 1) << 16;
-        &self.0[place]
+    fn slot(&self, digest: &Digest) -> &AtomicU64 {
+        let slot = usize::from(digest[1]) | usize::from(digest[2]) << 8 | usize::from(digest[3] & 1) << 16;
+        &self.0[slot]
     }
 
     fn tag(digest: &Digest) -> u64 {
@@ -221,15 +222,23 @@ mod tests {
     }
 
     fn caller_of(user: &str, can_predict: bool, expires_seconds: f64) -> Arc<Caller> {
-        let (is_admin, models, accounts, meter, quota) = Default::default();
-        Arc::new(Caller { user: user.into(), is_admin, can_predict, models, expires_seconds, accounts, meter, quota })
+        Arc::new(Caller {
+            user: user.into(),
+            is_admin: false,
+            can_predict,
+            models: None,
+            expires_seconds,
+            buckets: [].into(),
+            meter: None,
+            quota: None,
+        })
     }
 
     fn put(callers: &Callers, digest: Digest, caller: &Arc<Caller>) -> bool {
         callers.put(digest, caller, callers.epoch(&digest), 0.0)
     }
 
-    /// Another digest with the same tag and place is none; this one differs in what is compared.
+    /// Digests that share a slot and differ in their tags.
     fn digest(number: u8) -> Digest {
         let mut digest = [7; 32];
         digest[4] = number;
@@ -251,10 +260,10 @@ mod tests {
         let callers = Callers::new();
         put(&callers, [7; 32], &caller(true, 100.0));
         callers.revoke(&[7; 32]);
-        assert!(matches!(callers.look(&[7; 32], 0.0), Lookup::NeverSeen));
+        assert!(matches!(callers.look_up(&[7; 32], 0.0), Lookup::NeverSeen));
         put(&callers, [7; 32], &caller(true, 100.0));
         callers.revoke_all();
-        assert!(matches!(callers.look(&[7; 32], 0.0), Lookup::NeverSeen));
+        assert!(matches!(callers.look_up(&[7; 32], 0.0), Lookup::NeverSeen));
     }
 
     #[test]
@@ -269,7 +278,7 @@ mod tests {
         let known = |first, user: u8| {
             let mut digest = [7; 32];
             (digest[0], digest[31]) = (first, user);
-            matches!(callers.look(&digest, 0.0), Lookup::Known(_))
+            matches!(callers.look_up(&digest, 0.0), Lookup::Known(_))
         };
         assert_eq!((known(1, b'1'), known(2, b'1'), known(1, b'2')), (false, false, true));
     }
@@ -286,7 +295,7 @@ mod tests {
             let epoch = callers.epoch(&[7; 32]);
             revoke(&callers);
             assert!(!callers.put([7; 32], &caller(true, 100.0), epoch, 0.0));
-            assert!(matches!(callers.look(&[7; 32], 0.0), Lookup::NeverSeen));
+            assert!(matches!(callers.look_up(&[7; 32], 0.0), Lookup::NeverSeen));
             assert!(put(&callers, [7; 32], &caller(true, 100.0)));
         }
     }
@@ -300,7 +309,7 @@ mod tests {
                 threads.spawn(|| callers.put([7; 32], &caller(true, 100.0), epoch, 0.0));
                 threads.spawn(|| callers.revoke(&[7; 32]));
             });
-            assert!(matches!(callers.look(&[7; 32], 0.0), Lookup::NeverSeen));
+            assert!(matches!(callers.look_up(&[7; 32], 0.0), Lookup::NeverSeen));
         }
     }
 
@@ -312,36 +321,36 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_opens_nothing_is_remembered_for_five_seconds() {
+    fn an_unknown_key_is_remembered_for_five_seconds() {
         let callers = Callers::new();
         for start in [0.0, 65_534.0, 1.8e9] {
             callers.put_unknown(&digest(1), start);
-            assert!(matches!(callers.look(&digest(1), start), Lookup::Unknown));
-            assert!(matches!(callers.look(&digest(1), start + 4.9), Lookup::Unknown));
-            assert!(matches!(callers.look(&digest(1), start + 5.0), Lookup::NeverSeen));
-            assert!(matches!(callers.look(&digest(2), start), Lookup::NeverSeen));
+            assert!(matches!(callers.look_up(&digest(1), start), Lookup::Unknown));
+            assert!(matches!(callers.look_up(&digest(1), start + 4.9), Lookup::Unknown));
+            assert!(matches!(callers.look_up(&digest(1), start + 5.0), Lookup::NeverSeen));
+            assert!(matches!(callers.look_up(&digest(2), start), Lookup::NeverSeen));
         }
     }
 
     #[test]
-    fn a_key_that_opens_something_now_is_not_held_to_have_opened_nothing() {
+    fn a_key_that_becomes_known_is_no_longer_unknown() {
         let callers = Callers::new();
         callers.put_unknown(&digest(1), 0.0);
         callers.forget_unknown(&digest(1));
-        assert!(matches!(callers.look(&digest(1), 0.0), Lookup::NeverSeen));
+        assert!(matches!(callers.look_up(&digest(1), 0.0), Lookup::NeverSeen));
         callers.put_unknown(&digest(1), 0.0);
         put(&callers, digest(1), &caller(true, 1.0));
-        assert!(matches!(callers.look(&digest(1), 0.0), Lookup::Known(_)));
-        assert!(matches!(callers.look(&digest(1), 1.0), Lookup::NeverSeen));
+        assert!(matches!(callers.look_up(&digest(1), 0.0), Lookup::Known(_)));
+        assert!(matches!(callers.look_up(&digest(1), 1.0), Lookup::NeverSeen));
     }
 
     #[test]
-    fn of_two_keys_that_share_a_place_the_later_one_is_remembered() {
+    fn of_two_keys_that_share_a_slot_the_later_one_is_remembered() {
         let callers = Callers::new();
         callers.put_unknown(&digest(1), 0.0);
         callers.put_unknown(&digest(2), 0.0);
         callers.forget_unknown(&digest(1));
-        assert!(matches!(callers.look(&digest(1), 0.0), Lookup::NeverSeen));
-        assert!(matches!(callers.look(&digest(2), 0.0), Lookup::Unknown));
+        assert!(matches!(callers.look_up(&digest(1), 0.0), Lookup::NeverSeen));
+        assert!(matches!(callers.look_up(&digest(2), 0.0), Lookup::Unknown));
     }
 }

@@ -1,11 +1,12 @@
-//! What each key has used: its answered predictions, until the database is told of them, and what is left of the quota of a month.
+//! What each key has used: predictions that are not yet written to the database, and what is left of the monthly quota.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::{now_seconds, unix_seconds};
 use crate::error::{Code, Refusal};
+use crate::sync::lock;
 
 /// How many predictions a key may make in a month.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,21 +16,22 @@ pub struct Quota {
     pub ends_seconds: f64,
 }
 
-/// What one key has used, for all who hold it.
+/// What one key has used, shared by everybody who holds it.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// Predictions of this month that the database knows of, those that it has not been told of, and those under way.
+    /// Predictions of this month: those in the database, those not reported yet, and those in flight.
     used: AtomicU64,
-    untold: AtomicU64,
+    /// Answered, and not reported yet.
+    unreported: AtomicU64,
     last_nanoseconds: AtomicU64,
 }
 
-/// A prediction that a key pays for. Unless it is answered, the key gets it back.
+/// One prediction of a quota, which is given back unless it is answered.
 /// By default: of a caller whose predictions are not counted.
 #[derive(Debug, Default)]
-pub struct Reserved(Option<Arc<Meter>>);
+pub struct Reservation(Option<Arc<Meter>>);
 
-/// What a key has used since it was asked last.
+/// What a key has used since the last report.
 #[derive(Debug, PartialEq)]
 pub struct Usage {
     pub key: String,
@@ -40,28 +42,28 @@ pub struct Usage {
 
 /// The meters, by key id.
 #[derive(Default)]
-pub struct UsageMeters(Mutex<HashMap<Box<str>, Known>>);
+pub struct UsageMeters(Mutex<HashMap<Box<str>, KeyUsage>>);
 
 #[derive(Default)]
-struct Known {
+struct KeyUsage {
     meter: Arc<Meter>,
-    /// What the database has of this month, as far as it has been heard of or told.
-    told: u64,
-    /// The end of the month that `told` is of.
+    /// What the database has of this month, as far as it has been read or reported.
+    reported: u64,
+    /// The end of the month that `reported` is of.
     ends_seconds: Option<f64>,
 }
 
-impl Known {
-    /// The database has so many, and not what was taken for that.
-    fn correct(&mut self, told: u64) {
-        // The difference, which may be below zero, so that what nobody was told of stays in the sum.
-        self.meter.used.fetch_add(told.wrapping_sub(self.told), Ordering::Relaxed);
-        self.told = told;
+impl KeyUsage {
+    /// The database has `reported` predictions, whatever was assumed.
+    fn correct(&mut self, reported: u64) {
+        // The difference, which may be below zero, so that what is not reported stays in the sum.
+        self.meter.used.fetch_add(reported.wrapping_sub(self.reported), Ordering::Relaxed);
+        self.reported = reported;
     }
 }
 
 impl Quota {
-    /// Whether so many predictions are all.
+    /// Whether `used` predictions are all that are allowed.
     fn is_used_up(self, used: u64) -> bool {
         used >= self.allowed && now_seconds() < self.ends_seconds
     }
@@ -74,33 +76,33 @@ impl Quota {
 }
 
 impl Meter {
-    /// Pay for one prediction, or be refused.
-    pub fn reserve(self: &Arc<Self>, quota: Option<Quota>) -> Result<Reserved, Refusal> {
+    /// Reserves one prediction, or refuses it.
+    pub fn reserve(self: &Arc<Self>, quota: Option<Quota>) -> Result<Reservation, Refusal> {
         let one_more = |used| if quota.is_some_and(|quota| quota.is_used_up(used)) { None } else { Some(used + 1) };
         match (self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more), quota) {
             (Err(_), Some(quota)) => Err(quota.refusal(now_seconds())),
-            _ => Ok(Reserved(Some(self.clone()))),
+            _ => Ok(Reservation(Some(self.clone()))),
         }
     }
 
-    /// Whether one prediction would be refused now; pays nothing.
+    /// Whether one prediction would be refused now; reserves nothing.
     pub fn peek(&self, quota: Quota) -> Result<(), Refusal> {
         if quota.is_used_up(self.used.load(Ordering::Relaxed)) { Err(quota.refusal(now_seconds())) } else { Ok(()) }
     }
 }
 
-impl Reserved {
-    /// The prediction was answered: count it.
-    pub fn answered(mut self, unix_nanoseconds: u64) {
+impl Reservation {
+    /// Counts the prediction, which was answered.
+    pub fn commit(mut self, unix_nanoseconds: u64) {
         if let Some(meter) = self.0.take() {
             meter.last_nanoseconds.store(unix_nanoseconds, Ordering::Relaxed);
-            // Whoever takes the count reads the time as well.
-            meter.untold.fetch_add(1, Ordering::Release);
+            // A reader of the count sees the time as well.
+            meter.unreported.fetch_add(1, Ordering::Release);
         }
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(meter) = &self.0 {
             meter.used.fetch_sub(1, Ordering::Relaxed);
@@ -109,49 +111,50 @@ impl Drop for Reserved {
 }
 
 impl UsageMeters {
-    /// The meter of a key, the same for all who ask.
+    /// The meter of a key, the same for everybody.
     ///
-    /// `month`: predictions of this month by the database, and the month's end. They may have been read before the database was last
-    /// told, so within a month they only count where they are more than what is known here.
+    /// `month`: predictions of this month according to the database, and the month's end. They may have been read
+    /// before the last report was written, so within a month they only count where they are more than what is known
+    /// here.
     pub fn meter(&self, key: &str, month: Option<(u64, f64)>) -> Arc<Meter> {
         let mut meters = self.lock();
         let known = meters.entry(key.into()).or_default();
-        if let Some((told, ends_seconds)) = month {
+        if let Some((reported, ends_seconds)) = month {
             let is_of_another_month = known.ends_seconds != Some(ends_seconds);
-            if is_of_another_month || told > known.told {
-                known.correct(told);
+            if is_of_another_month || reported > known.reported {
+                known.correct(reported);
             }
             known.ends_seconds = Some(ends_seconds);
         }
         known.meter.clone()
     }
 
-    /// What the database has of a key's month, now that all has been written that was taken so far.
-    pub fn set_used(&self, key: &str, told: u64) {
+    /// What the database has of a key's month, now that everything taken so far has been written.
+    pub fn set_used(&self, key: &str, reported: u64) {
         if let Some(known) = self.lock().get_mut(key) {
-            known.correct(told);
+            known.correct(reported);
         }
     }
 
-    /// What has been used since the last call. UsageMeters that nobody holds and that have nothing to tell are dropped.
+    /// What has been used since the last call. Meters that nobody holds and that have nothing to report are dropped.
     pub fn take(&self) -> Vec<Usage> {
-        let mut uses = vec![];
+        let mut usages = vec![];
         self.lock().retain(|key, known| {
-            // In this order: what the last holder has counted is seen once it is known to be gone.
+            // In this order: what the last holder has counted is read after it is known to be gone.
             let is_held = Arc::get_mut(&mut known.meter).is_none();
-            let predictions = known.meter.untold.swap(0, Ordering::Acquire);
+            let predictions = known.meter.unreported.swap(0, Ordering::Acquire);
             if predictions > 0 {
-                known.told = known.told.wrapping_add(predictions);
+                known.reported = known.reported.wrapping_add(predictions);
                 let last_seconds = unix_seconds(known.meter.last_nanoseconds.load(Ordering::Relaxed));
-                uses.push(Usage { key: key.to_string(), last_seconds, predictions });
+                usages.push(Usage { key: key.to_string(), last_seconds, predictions });
             }
             is_held || predictions > 0
         });
-        uses
+        usages
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, KeyUsage>> {
+        lock(&self.0)
     }
 }
 
@@ -168,7 +171,10 @@ mod tests {
     /// How many of so many predictions are let through and answered.
     fn answered(meter: &Arc<Meter>, quota: impl Into<Option<Quota>>, tries: usize) -> usize {
         let quota = quota.into();
-        (0..tries).filter_map(|_| meter.reserve(quota).ok()).map(|reserved| reserved.answered(5_000_000_000)).count()
+        (0..tries)
+            .filter_map(|_| meter.reserve(quota).ok())
+            .map(|reservation| reservation.commit(5_000_000_000))
+            .count()
     }
 
     fn used(meters: &UsageMeters) -> Vec<(String, u64)> {
@@ -193,25 +199,25 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_told_when_the_month_ends() {
-        let told = |now_seconds| Quota { allowed: 5, ends_seconds: 1000.0 }.refusal(now_seconds).arguments;
-        assert_eq!(told(899.5), [("limit", "5".to_owned()), ("retry_after_seconds", "101".to_owned())]);
-        assert_eq!(told(1000.0)[1].1, "1");
+    fn a_refusal_says_when_the_month_ends() {
+        let arguments = |now_seconds| Quota { allowed: 5, ends_seconds: 1000.0 }.refusal(now_seconds).arguments;
+        assert_eq!(arguments(899.5), [("limit", "5".to_owned()), ("retry_after_seconds", "101".to_owned())]);
+        assert_eq!(arguments(1000.0)[1].1, "1");
     }
 
     #[test]
     fn what_is_not_answered_is_given_back() {
         let meters = UsageMeters::default();
         let meter = meters.meter("key_1", Some((0, FOR_EVER)));
-        let under_way = meter.reserve(Some(quota(1))).unwrap();
+        let in_flight = meter.reserve(Some(quota(1))).unwrap();
         assert!(meter.reserve(Some(quota(1))).is_err());
-        drop(under_way);
+        drop(in_flight);
         assert_eq!(meters.take(), []);
         assert_eq!(answered(&meter, quota(1), 2), 1);
     }
 
     #[test]
-    fn uses_are_told_once_and_with_the_time_of_the_last() {
+    fn usage_is_reported_once_and_with_the_time_of_the_last_prediction() {
         let meters = UsageMeters::default();
         let (one, _idle) = (meters.meter("key_1", None), meters.meter("key_2", None));
         answered(&one, None, 3);
@@ -220,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_one_meter_for_as_long_as_it_is_held_or_has_something_to_tell() {
+    fn a_key_has_one_meter_while_it_is_held_or_has_something_to_report() {
         let meters = UsageMeters::default();
         let meter = meters.meter("key_1", None);
         assert!(Arc::ptr_eq(&meter, &meters.meter("key_1", None)));
@@ -236,13 +242,13 @@ mod tests {
     fn what_other_servers_used_counts_once_the_database_has_it() {
         let meters = UsageMeters::default();
         let meter = meters.meter("key_1", Some((0, FOR_EVER)));
-        let under_way = meter.reserve(Some(quota(10))).unwrap();
+        let in_flight = meter.reserve(Some(quota(10))).unwrap();
         answered(&meter, quota(10), 2);
         meters.take();
         answered(&meter, quota(10), 1);
         meters.set_used("key_1", 6); // two of them ours
         assert_eq!(answered(&meter, quota(10), 9), 2);
-        drop(under_way);
+        drop(in_flight);
         assert_eq!(answered(&meter, quota(10), 9), 1);
         meters.set_used("key_unknown", 6);
     }
@@ -274,10 +280,10 @@ mod tests {
         let meter = meters.meter("key_1", Some((0, FOR_EVER)));
         let through: usize = std::thread::scope(|threads| {
             let workers: Vec<_> = (0..4).map(|_| threads.spawn(|| answered(&meter, quota(1000), 500))).collect();
-            let told: u64 = (0..50).flat_map(|_| meters.take()).map(|used| used.predictions).sum();
+            let reported: u64 = (0..50).flat_map(|_| meters.take()).map(|used| used.predictions).sum();
             let through = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
-            let told = told + meters.take().iter().map(|used| used.predictions).sum::<u64>();
-            assert_eq!(told, 1000);
+            let reported = reported + meters.take().iter().map(|used| used.predictions).sum::<u64>();
+            assert_eq!(reported, 1000);
             through
         });
         assert_eq!(through, 1000);

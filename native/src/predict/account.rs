@@ -15,7 +15,7 @@ impl Plane {
     pub fn peek(&self, caller: &Caller) -> Result<(), Refusal> {
         caller
             .peek_quota()
-            .and_then(|()| self.rates.peek(&caller.accounts))
+            .and_then(|()| self.rates.peek(&caller.buckets))
             .inspect_err(|refusal| self.metrics.refused(refusal))
     }
 
@@ -23,8 +23,8 @@ impl Plane {
     pub fn charge(&self, prediction: &mut Prediction) -> Result<(), Refusal> {
         if prediction.options.is_charged {
             let caller = &prediction.resolved.caller;
-            let reserved = caller.reserve()?;
-            prediction.charge = Charge { reserved, rate: self.rates.charge(&caller.accounts)? };
+            let reservation = caller.reserve()?;
+            prediction.charge = Charge { reservation, rate: self.rates.charge(&caller.buckets)? };
         }
         Ok(())
     }
@@ -32,7 +32,7 @@ impl Plane {
     /// Gives back to the rates what a prediction paid that is not answered; dropping its `Charge` gives it back to the quota.
     pub fn refund(&self, options: PredictOptions, caller: &Caller) {
         if options.is_charged {
-            self.rates.refund(&caller.accounts);
+            self.rates.refund(&caller.buckets);
         }
     }
 

@@ -90,7 +90,7 @@ impl Plane {
         let is_always_kept = prediction.resolved.published.route.levels == Levels::Two;
         let is_kept = || is_always_kept || prediction.resolved.version.seconds(1) > redis.round_trip_seconds(1);
         if redis.is_up() && is_kept() {
-            redis.put(lookup.new_rows().map(|(key, words)| redis.sealed(key, words)).collect(), seconds);
+            redis.put(lookup.new_rows().map(|(key, words)| redis.sign(key, words)).collect(), seconds);
         }
     }
 }
@@ -103,7 +103,7 @@ impl CacheTtls {
 
 impl CacheLookup {
     fn bypassed(signature: &Signature, rows: usize) -> Self {
-        let (outputs, ttls) = (Outputs::of(signature, vec![]), CacheTtls::default());
+        let (outputs, ttls) = (Outputs::with_capacity(signature, 0), CacheTtls::default());
         Self { outputs, missing: vec![], keys: vec![], ttls, level_two_hits: 0, rows }
     }
 

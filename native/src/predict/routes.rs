@@ -192,9 +192,9 @@ mod tests {
     }
 
     fn caller(owner: &str, is_admin: bool) -> Caller {
-        let (models, accounts, meter, quota) = Default::default();
+        let (models, buckets, meter, quota) = Default::default();
         let user = format!("usr_{owner}").into();
-        Caller { user, is_admin, can_predict: true, models, expires_seconds: f64::INFINITY, accounts, meter, quota }
+        Caller { user, is_admin, can_predict: true, models, expires_seconds: f64::INFINITY, buckets, meter, quota }
     }
 
     fn table() -> Routes {

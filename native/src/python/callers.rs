@@ -84,11 +84,11 @@ impl Callers {
     }
 
     fn is_unknown(&self, digest: &[u8]) -> PyResult<bool> {
-        Ok(matches!(self.0.callers.look(&sha256(digest)?, now_seconds()), Lookup::Unknown))
+        Ok(matches!(self.0.callers.look_up(&sha256(digest)?, now_seconds()), Lookup::Unknown))
     }
 
     fn user_of(&self, digest: &[u8]) -> PyResult<Option<String>> {
-        match self.0.callers.look(&sha256(digest)?, now_seconds()) {
+        match self.0.callers.look_up(&sha256(digest)?, now_seconds()) {
             Lookup::Known(caller) => Ok(Some(caller.user.to_string())),
             Lookup::Unknown | Lookup::NeverSeen => Ok(None),
         }
@@ -118,7 +118,7 @@ impl Callers {
             can_predict: caller.can_predict,
             models: caller.models.map(|models| models.into_iter().map(Into::into).collect()),
             expires_seconds: caller.expires_at.map_or(oldest_seconds, |expiry| expiry.0.min(oldest_seconds)),
-            accounts: buckets(&self.0, caller.predict_limits)?.into(),
+            buckets: buckets(&self.0, caller.predict_limits)?.into(),
             meter: caller.key_id.map(|key| self.0.meters.meter(&key, used)),
             quota: caller.quota.map(quota),
         })

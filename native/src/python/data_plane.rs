@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::compute::scheduler::Limits;
+use crate::compute::scheduler::QueueLimits;
 use crate::engine::runtime;
 use crate::engine::version::Version;
 use crate::history::ring;
@@ -69,10 +69,10 @@ impl From<PlaneSettings> for Settings {
             inline_below_seconds: settings.inline_below_seconds,
             max_rows: settings.max_rows,
             caller_age_seconds: settings.caller_age_seconds,
-            compute: Limits {
+            compute: QueueLimits {
                 threads: settings.threads,
-                waiting: settings.max_queued,
-                waiting_per_line: settings.max_queued_per_model,
+                max_waiting: settings.max_queued,
+                max_waiting_per_model: settings.max_queued_per_model,
                 timeout_seconds: settings.timeout_seconds,
             },
             history: ring::Settings {

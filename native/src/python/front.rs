@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::error::Fault;
+use crate::front::body::BodyLimits;
 use crate::front::forward::App;
 use crate::front::listener::{self, Listener};
 use crate::front::respond;
@@ -113,10 +114,12 @@ pub struct FrontSettings {
 impl FrontSettings {
     fn front(&self) -> respond::Limits {
         respond::Limits {
-            body_bytes: self.body_bytes,
-            buffered_bytes: self.buffered_bytes,
+            body: BodyLimits {
+                body_bytes: self.body_bytes,
+                buffered_bytes: self.buffered_bytes,
+                body_seconds: self.body_seconds,
+            },
             forwarded: self.forwarded,
-            body_seconds: self.body_seconds,
             stall_seconds: self.stall_seconds,
             https_only: self.https_only,
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::error::Fault;
-use crate::limits::limiter::{self, Bucket, PendingLease, Rate};
+use crate::limits::bucket::{Bucket, PendingLease};
+use crate::limits::limiter;
+use crate::limits::rate::Rate;
 use crate::plane::Plane;
 use crate::python::refusal::Refusal;
 
@@ -23,9 +25,9 @@ pub struct RateState {
 
 impl From<limiter::RateState> for RateState {
     fn from(state: limiter::RateState) -> Self {
-        let limiter::RateState { account, remaining, reset_seconds } = state;
-        let Rate { count, seconds } = account.rate;
-        Self { policy: account.policy().to_owned(), limit: count, window_seconds: seconds, remaining, reset_seconds }
+        let limiter::RateState { bucket, remaining, reset_seconds } = state;
+        let Rate { count, seconds } = bucket.rate;
+        Self { policy: bucket.policy().to_owned(), limit: count, window_seconds: seconds, remaining, reset_seconds }
     }
 }
 
@@ -74,13 +76,12 @@ impl Rates {
     }
 
     fn partition(&self) {
-        self.0.rates.divide();
+        self.0.rates.partition();
     }
 
     fn pending_leases(&self) -> Vec<(String, u64, u64, u64)> {
-        let lease =
-            |PendingLease { account, rate, tokens }| (account, rate.interval_nanoseconds(), rate.burst(), tokens);
-        self.0.rates.wanted().into_iter().map(lease).collect()
+        let lease = |PendingLease { bucket, rate, tokens }| (bucket, rate.interval_nanoseconds(), rate.burst(), tokens);
+        self.0.rates.pending_leases().into_iter().map(lease).collect()
     }
 
     fn grant_lease(&self, bucket: &str, tokens: u32, ahead_ns: u64) {
@@ -94,7 +95,7 @@ pub fn buckets(plane: &Plane, limits: Vec<RateLimit>) -> Result<Vec<Arc<Bucket>>
         if count == 0 || seconds == 0 {
             return Err(Fault::argument("the count and the seconds of a rate are above 0"));
         }
-        Ok(plane.rates.account(&subject, Rate { count, seconds }))
+        Ok(plane.rates.bucket(&subject, Rate { count, seconds }))
     };
     limits.into_iter().map(bucket).collect()
 }
