@@ -22,21 +22,26 @@ def rewritten(page: str) -> str:
 
 
 def settings() -> Iterator[str]:
-    from serval.settings import describe
+    from serval.settings.settings import describe
 
     rows = [(f"`{each.environment}`", each.accepts, each.default, each.description) for each in describe()]
     return table(("setting", "takes", "default", "what it does"), rows)
 
 
 def metrics() -> Iterator[str]:
-    return table(("metric", "what it measures"), [(f"`{name}`", f"{text.rstrip('.')}.") for name, text in known_metrics()])
+    return table(
+        ("metric", "what it measures"), [(f"`{name}`", f"{text.rstrip('.')}.") for name, text in known_metrics()]
+    )
 
 
 def known_metrics() -> list[tuple[str, str]]:
     """(name, what it says of itself) of every metric that the sources of both planes register."""
     sources = [*(ROOT / "server").rglob("*.py"), *(ROOT / "native" / "src").rglob("*.rs")]
     found = [match for source in sorted(sources) for match in METRIC.finditer(source.read_text())]
-    return sorted((name + ("_total" if is_counter else ""), text) for is_counter, name, text in (match.groups() for match in found))
+    return sorted(
+        (name + ("_total" if is_counter else ""), text)
+        for is_counter, name, text in (match.groups() for match in found)
+    )
 
 
 def routes() -> Iterator[str]:
@@ -49,11 +54,14 @@ def known_routes() -> list[tuple[str, str, str]]:
     from litestar import Router
     from litestar.handlers import HTTPRouteHandler
 
-    from serval.app import ROUTES
+    from serval.wiring import ROUTES
 
     routes = Router("/", route_handlers=ROUTES).routes
     handlers = (
-        (route.path_format, handler) for route in routes for handler in route.route_handlers if isinstance(handler, HTTPRouteHandler)
+        (route.path_format, handler)
+        for route in routes
+        for handler in route.route_handlers
+        if isinstance(handler, HTTPRouteHandler)
     )
     documented = ((path, handler) for path, handler in handlers if handler.resolve_include_in_schema())
     return sorted((path, method, handler.summary) for path, handler in documented for method in handler.http_methods)
@@ -62,7 +70,10 @@ def known_routes() -> list[tuple[str, str, str]]:
 def permissions() -> Iterator[str]:
     from serval.auth.permissions import PERMISSIONS
 
-    rows = [(*(f"`{part}`" for part in route.split(" ", 1)), permission.summary) for route, permission in PERMISSIONS.items()]
+    rows = [
+        (*(f"`{part}`" for part in route.split(" ", 1)), permission.summary)
+        for route, permission in PERMISSIONS.items()
+    ]
     return table(("method", "path", "who"), rows)
 
 
@@ -77,7 +88,12 @@ def line(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-BLOCKS: dict[str, Callable[[], Iterator[str]]] = {"settings": settings, "metrics": metrics, "routes": routes, "permissions": permissions}
+BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
+    "settings": settings,
+    "metrics": metrics,
+    "routes": routes,
+    "permissions": permissions,
+}
 
 if __name__ == "__main__":
     main()

@@ -17,8 +17,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from native import graphs
-from native.planes import KEY, ask, converted, load, new_plane, put_caller, regressor, route, signature
+from support import graphs
+from support.planes import ask, converted, load, new_plane, predict, put_caller, regressor, route, signature
 
 CONTRACT = regressor(2, targets=2, is_multi_target=True)
 MEASURED_SECONDS = 2.0
@@ -38,7 +38,7 @@ class Load:
         self._next += 1
         began = time.monotonic_ns()
         row = np.array([self._next, 1.0]).tobytes()
-        reply: Any = self._plane.predict(KEY, "full", "mdl_1", "ver_1", False, True, True, row, [], began)
+        reply: Any = predict(self._plane, row, is_list=True, no_cache=True, started_ns=began)
         reply.start(lambda answer: self._told(began, answer))
 
     def _told(self, began: int, answer: Any) -> None:
@@ -60,9 +60,9 @@ class Load:
 
 def plane_with(model: Any) -> tuple[Any, Any]:
     """A plane whose `dear` is to be kept busy and whose `cheap` is asked beside it."""
-    plane = new_plane(cheap_seconds=0.0005, threads=os.cpu_count() or 1, cache_bytes=0)
+    plane = new_plane(inline_below_seconds=0.0005, threads=os.cpu_count() or 1, cache_bytes=0)
     put_caller(plane)
-    plane.set_routes([route(name="dear"), route("mdl_2", name="cheap", versions={1: "ver_2"})])
+    plane.models.set_routes([route(name="dear"), route("mdl_2", name="cheap", versions={1: "ver_2"})])
     loaded = load(plane, model, CONTRACT, np.ones((3, 2)), "ver_1")
     load(plane, graphs.echo(2, "float32"), CONTRACT, np.ones((3, 2)), "ver_2")
     return plane, loaded
@@ -73,25 +73,34 @@ def percentiles(seconds: list[float]) -> str:
 
 
 def weighty(width: int = 1800, layers: int = 10) -> Any:
-    """Products by a matrix of its own in each layer: one row costs the way through memory, others with it little more."""
+    """Products by a matrix of its own in each layer: one row costs the way through memory, others with it little
+    more."""
     names = ["numbers", *[f"hidden{layer}" for layer in range(layers)], "values"]
     shapes = [(2, width), *[(width, width)] * (layers - 1), (width, 2)]
     random = np.random.default_rng(0)
-    weights = {f"weights{place}": (random.normal(size=shape) / width**0.5).astype("float32") for place, shape in enumerate(shapes)}
+    weights = {
+        f"weights{place}": (random.normal(size=shape) / width**0.5).astype("float32")
+        for place, shape in enumerate(shapes)
+    }
     nodes = [
-        graphs.helper.make_node("MatMul", [before, name], [after]) for (before, after), name in zip(pairwise(names), weights, strict=True)
+        graphs.helper.make_node("MatMul", [before, name], [after])
+        for (before, after), name in zip(pairwise(names), weights, strict=True)
     ]
     return graphs.model(nodes, [graphs.values([None, 2])], initializers=weights)
 
 
 def alone(name: str, model: Any) -> None:
     plane, loaded = plane_with(model)
-    print(f"{name}: fixed {loaded.fixed_seconds * 1e3:.2f} ms, row {loaded.row_seconds * 1e3:.3f} ms, tile {loaded.tile}")
+    print(
+        f"{name}: fixed {loaded.fixed_seconds * 1e3:.2f} ms, row {loaded.row_seconds * 1e3:.3f} ms, tile {loaded.tile}"
+    )
     for askers in (1, 16, 64):
         under_load = Load(plane, askers)
         time.sleep(MEASURED_SECONDS)
         under_load.stop()
-        print(f"  {askers} askers: {len(under_load.seconds) / MEASURED_SECONDS:.0f} a second, {percentiles(under_load.seconds)}")
+        print(
+            f"  {askers} askers: {len(under_load.seconds) / MEASURED_SECONDS:.0f} a second, {percentiles(under_load.seconds)}"
+        )
 
 
 def beside(name: str, model: Any) -> None:
@@ -113,13 +122,15 @@ def forests() -> None:
     classes = (rows[:, 0] + rows[:, 1] * rows[:, 2] > 0).astype(int)
     for trees in (100, 300):
         forest = RandomForestClassifier(trees, n_jobs=1, random_state=0).fit(rows, classes)
-        model = converted(forest, 30, {"label": "labels", "output_label": "labels", "output_probability": "probabilities"})
+        model = converted(
+            forest, 30, {"label": "labels", "output_label": "labels", "output_probability": "probabilities"}
+        )
         plane = new_plane()
         load(plane, model, signature(30, labels=[[0, 1]]), rows[:64])
         print(f"{trees} trees, rows: ONNX Runtime, scikit-learn (us a row)")
         for count in (1, 16, 256, 4096):
             part = rows[:count]
-            ours = best(partial(plane.run, "ver_1", part.tobytes(), []))
+            ours = best(partial(plane.models.run, "ver_1", part.tobytes(), []))
             theirs = best(partial(forest.predict_proba, part))
             print(f"  {count}: {ours / count * 1e6:.2f}, {theirs / count * 1e6:.2f}")
 

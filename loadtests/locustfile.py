@@ -1,8 +1,10 @@
 """Callers of a running Serval: `SCENARIO` chooses what they do, thresholds set the exit code.
 
-    SCENARIO=mixed SERVAL_KEY=... locust --headless --host http://127.0.0.1:8080 --users 100 --spawn-rate 50 --run-time 30s
+    SCENARIO=mixed SERVAL_KEY=... locust --headless --host http://127.0.0.1:8080 --users 100 --spawn-rate 50 --run-time
+    30s
 
-It asks the model `iris`. Locust itself tops out at some thousand requests a second: how fast Serval is, `make bench` says.
+It asks the model `iris`. Locust itself tops out at some thousand requests a second: how fast Serval is, `make bench`
+says.
 """
 
 import bisect
@@ -27,7 +29,8 @@ LEAST_HIT_RATE = 0.70
 
 
 class Repetition:
-    """Rows drawn from a Zipf distribution: the k-th of `DISTINCT` with a probability in proportion to 1 / k ** `EXPONENT`."""
+    """Rows drawn from a Zipf distribution: the k-th of `DISTINCT` with a probability in proportion to 1 / k **
+    `EXPONENT`."""
 
     def __init__(self) -> None:
         weights = [1 / rank**EXPONENT for rank in range(1, DISTINCT + 1)]
@@ -60,7 +63,9 @@ class Caller(FastHttpUser):
     wait_time = between(0.1, 0.2)
     default_headers: ClassVar = {"X-API-Key": os.environ.get("SERVAL_KEY", "")}
 
-    def ask(self, path: str, body: dict[str, object], name: str, is_right: Callable[[dict[str, object]], bool]) -> dict[str, object] | None:
+    def ask(
+        self, path: str, body: dict[str, object], name: str, is_right: Callable[[dict[str, object]], bool]
+    ) -> dict[str, object] | None:
         """Return the answer; a wrong one counts as a failure."""
         with self.client.post(path, json=body, name=name, catch_response=True) as response:
             if response.status_code != 200:
@@ -94,7 +99,12 @@ def single_in_full(caller: Caller) -> None:
 
 def batch(caller: Caller) -> None:
     rows = random.choice(BATCHES)
-    caller.ask("/api/v1/predict/iris", {"inputs": rows}, f"{len(rows)} rows", lambda answer: len(answer["predictions"]) == len(rows))
+    caller.ask(
+        "/api/v1/predict/iris",
+        {"inputs": rows},
+        f"{len(rows)} rows",
+        lambda answer: len(answer["predictions"]) == len(rows),
+    )
 
 
 def look_around(caller: Caller) -> None:
@@ -109,7 +119,14 @@ def repeated(caller: Caller) -> None:
 
 
 MIXED = {single: 6, single_in_full: 3, batch: 1, look_around: 1}
-SCENARIOS = {"single": {single: 1}, "batch": {batch: 1}, "mixed": MIXED, "soak": MIXED, "spike": {single: 1}, "repeated": {repeated: 1}}
+SCENARIOS = {
+    "single": {single: 1},
+    "batch": {batch: 1},
+    "mixed": MIXED,
+    "soak": MIXED,
+    "spike": {single: 1},
+    "repeated": {repeated: 1},
+}
 Caller.tasks = list(itertools.chain.from_iterable([task] * weight for task, weight in SCENARIOS[SCENARIO].items()))
 
 

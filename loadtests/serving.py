@@ -32,7 +32,9 @@ class Server:
         content = io.BytesIO()
         joblib.dump(model, content)
         files = {"file": ("model.joblib", content.getvalue(), "application/octet-stream")}
-        self.http.post("/api/v1/models/upload", files=files, data={"name": name}, headers={"Prefer": "wait=110"}).raise_for_status()
+        self.http.post(
+            "/api/v1/models/upload", files=files, data={"name": name}, headers={"Prefer": "wait=110"}
+        ).raise_for_status()
 
     def has(self, model: str) -> bool:
         return self.http.get(f"/api/v1/models/{model}").is_success
@@ -40,16 +42,26 @@ class Server:
 
 @contextmanager
 def serving(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
-    """Run `serval serve` on free ports until the block ends; settings by the names of their fields. Its log stays in the folder.
+    """Run `serval serve` on free ports until the block ends; settings by the names of their fields. Its log stays in
+    the folder.
 
     Raises RuntimeError when it does not start.
     """
-    given = {"data_dir": str(folder / "data"), "port": "0", "metrics_port": "0", "log_format": "json", "drain_pause_seconds": "0"}
+    given = {
+        "data_dir": str(folder / "data"),
+        "port": "0",
+        "metrics_port": "0",
+        "log_format": "json",
+        "drain_pause_seconds": "0",
+    }
     given["api_rate"] = "unlimited"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SERVAL_")}
     environ |= {f"SERVAL_{name.upper()}": value for name, value in {**given, **settings}.items()}
     path = folder / "serval.log"
-    with path.open("wb") as log, subprocess.Popen([SERVAL, "serve"], env=environ, stdout=log, stderr=log, cwd=folder) as process:
+    with (
+        path.open("wb") as log,
+        subprocess.Popen([SERVAL, "serve"], env=environ, stdout=log, stderr=log, cwd=folder) as process,
+    ):
         try:
             server = Server(process, _ready(process, path), (folder / "data" / "admin.key").read_text().strip())
             yield server

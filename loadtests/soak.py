@@ -48,7 +48,10 @@ def main() -> int:
                 reload(server, "forest")
             cycles.append(sample("cycles", min(options.cycles, cycles[-1][0] + 10), target.pid))
         target.check()
-    verdicts = {"requests": verdict("requests", requests, GROWTH), "cycles": verdict("load/unload cycles", cycles, CYCLE_GROWTH)}
+    verdicts = {
+        "requests": verdict("requests", requests, GROWTH),
+        "cycles": verdict("load/unload cycles", cycles, CYCLE_GROWTH),
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "soak.json").write_text(json.dumps({"machine": machine(), **verdicts}, indent=1))
     return 0 if all(each["is_reached"] for each in verdicts.values()) else 1

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from backends import Postgres, postgres, valkey
-from client import Client, serving
+from support.backends import Postgres, postgres, valkey
+from support.http_client import Client, serving
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("serval", deadline=None)
@@ -25,7 +25,8 @@ def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 
 @pytest.fixture(scope="module", params=["embedded", "postgres"])
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis elsewhere, without the front."""
+    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis elsewhere,
+    without the front."""
     if request.param == "embedded":
         yield {}
         return

@@ -43,7 +43,7 @@ def test_the_tree_at_the_top_of_the_errors_draws_all_of_them() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    from serval.settings import Settings
+    from serval.settings.settings import Settings
 
     page = (DOCS / "settings.md").read_text()
     assert [name for name in Settings.__struct_fields__ if f"`SERVAL_{name.upper()}`" not in page] == []

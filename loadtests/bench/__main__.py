@@ -64,7 +64,8 @@ def main() -> int:
 
 
 def measured(chosen: list[Contender], rounds: int, seconds: int, missing: list[str]) -> dict[str, dict[int, Measured]]:
-    """Medians of interleaved rounds, by contender and connections; who does not start is `missing`. Raises RuntimeError."""
+    """Medians of interleaved rounds, by contender and connections; who does not start is `missing`. Raises
+    RuntimeError."""
     seen: defaultdict[str, defaultdict[int, list[Measured]]] = defaultdict(lambda: defaultdict(list))
     for number in range(rounds):
         for contender in chosen:

@@ -19,7 +19,7 @@ from bench import models, open_loop
 from bench.contenders import KNOWN_SETTINGS, Target, asking, contenders, features, serval
 from bench.system import free_port, pinned_to, resident_bytes, serving_process, settle
 from bench.wrk import Load, Measured, beside, measure
-from serval.auth.keys import new_key
+from serval.auth.key_format import new_key
 from serving import Server, serving
 
 MEGABYTE = 1024**2
@@ -54,7 +54,9 @@ class Bench:
 
     def limit(self, connections: int) -> Measured:
         """The faster design of the limit program."""
-        both = [self.table[name][connections] for name in self.table if name in {"the limit, alone", "the limit, shared"}]
+        both = [
+            self.table[name][connections] for name in self.table if name in {"the limit, alone", "the limit, shared"}
+        ]
         return max(both, key=lambda seen: seen.requests_per_second)
 
 
@@ -105,12 +107,16 @@ def tail(bench: Bench) -> Iterator[Figure]:
         return
     seen = bench.table[bench.serval][16]
     yield Figure(
-        goal, f"{seen.p99_us / seen.p50_us:.1f} × ({seen.p99_us:.0f} against {seen.p50_us:.0f} µs)", seen.p99_us <= 4 * seen.p50_us
+        goal,
+        f"{seen.p99_us / seen.p50_us:.1f} × ({seen.p99_us:.0f} against {seen.p50_us:.0f} µs)",
+        seen.p99_us <= 4 * seen.p50_us,
     )
 
 
 @contextmanager
-def two(one: Mapping[str, str], other: Mapping[str, str], *, is_pinned: bool = False) -> Iterator[tuple[Target, Target]]:
+def two(
+    one: Mapping[str, str], other: Mapping[str, str], *, is_pinned: bool = False
+) -> Iterator[tuple[Target, Target]]:
     """Two servers that wait for each other's turn; pinned, both to core 0."""
     with ExitStack() as stack, ExitStack() as pin:
         if is_pinned:
@@ -123,14 +129,17 @@ def two(one: Mapping[str, str], other: Mapping[str, str], *, is_pinned: bool = F
 
 
 def everything_on(bench: Bench) -> Iterator[Figure]:
-    """Rows are all different, so that on means the whole path: key, rate, both look-ups, the run, remembering, history and log."""
+    """Rows are all different, so that on means the whole path: key, rate, both look-ups, the run, remembering, history
+    and log."""
     goal = "everything on against everything off: ≤ 1.2 µs a request on one core"
     off = known({"cache_ttl_seconds": "0", "history_sample": "0", "log_predictions_sample": "0"})
     with redis() as url:
         on = known({"predict_rate": "1000000/s", "cache_url": url})
         with two(on, off, is_pinned=True) as (full, bare):
             client = {"core": max(os.sched_getaffinity(0)), "distinct": "iris"}
-            runs = [[measure(target, 16, bench.seconds, **client) for target in (full, bare)] for _ in range(bench.rounds)]
+            runs = [
+                [measure(target, 16, bench.seconds, **client) for target in (full, bare)] for _ in range(bench.rounds)
+            ]
     costs = [median(pair[place].cpu_us for pair in runs) for place in (0, 1)]
     text = (
         f"{costs[0] - costs[1]:+.2f} µs of processor ({costs[0]:.2f} against {costs[1]:.2f}); "
@@ -140,12 +149,19 @@ def everything_on(bench: Bench) -> Iterator[Figure]:
 
 
 def limits_and_log(bench: Bench) -> Iterator[Figure]:
-    """One row again and again, which the first cache level answers, so that nothing else weighs; whose key it is is looked up in both."""
+    """One row again and again, which the first cache level answers, so that nothing else weighs; whose key it is is
+    looked up in both."""
     goal = "rates of user and key, quota, history and log together: ≤ 1.2 µs a request on one core"
-    with two({"predict_rate": "1000000/s"}, {"history_sample": "0", "log_predictions_sample": "0"}, is_pinned=True) as (full, bare):
+    with two({"predict_rate": "1000000/s"}, {"history_sample": "0", "log_predictions_sample": "0"}, is_pinned=True) as (
+        full,
+        bare,
+    ):
         limited = replace(full, key=limited_key(full))
         core = max(os.sched_getaffinity(0))
-        runs = [[measure(target, 16, bench.seconds, core=core) for target in (limited, bare)] for _ in range(3 * bench.rounds)]
+        runs = [
+            [measure(target, 16, bench.seconds, core=core) for target in (limited, bare)]
+            for _ in range(3 * bench.rounds)
+        ]
     more = sorted(on.cpu_us - off.cpu_us for on, off in runs)
     text = f"{median(more):+.2f} µs of processor ({more[0]:+.2f} to {more[-1]:+.2f}; {median(off.cpu_us for _, off in runs):.2f} without)"
     yield Figure(goal, text, median(more) <= 1.2)
@@ -166,7 +182,9 @@ def known(settings: Mapping[str, str]) -> dict[str, str]:
 def all_distinct(bench: Bench) -> Iterator[Figure]:
     goal = "all inputs distinct, cache on: ≥ 0.95 of cache off"
     with two({}, NO_CACHE) as (on, off):
-        pairs = [[measure(target, 16, bench.seconds, distinct="iris") for target in (on, off)] for _ in range(bench.rounds)]
+        pairs = [
+            [measure(target, 16, bench.seconds, distinct="iris") for target in (on, off)] for _ in range(bench.rounds)
+        ]
     ratio = median(on.requests_per_second / off.requests_per_second for on, off in pairs)
     work = median(on.cpu_us / off.cpu_us for on, off in pairs)
     yield Figure(goal, f"{ratio:.2f} of its requests/s, {work:.2f} of its processor time", ratio >= 0.95)
@@ -183,7 +201,9 @@ def level_one(bench: Bench) -> Iterator[Figure]:
         hit = measure(slow, 1, bench.seconds)
     ratio = miss.p50_us / hit.p50_us
     yield Figure(
-        goal, f"{ratio:.0f} × (p50 {hit.p50_us:.0f} against {miss.p50_us:.0f} µs; X-Cache: {level})", level == "l1" and ratio >= 20
+        goal,
+        f"{ratio:.0f} × (p50 {hit.p50_us:.0f} against {miss.p50_us:.0f} µs; X-Cache: {level})",
+        level == "l1" and ratio >= 20,
     )
 
 
@@ -194,7 +214,11 @@ def asked_for(target: Target, model: str) -> Target:
 def cache_of(target: Target) -> str:
     """Which level answers."""
     headers = {"X-API-Key": target.key, "Content-Type": "application/json"}
-    return str(httpx2.post(target.url + target.path, content=target.body, headers=headers).raise_for_status().headers["x-cache"])
+    return str(
+        httpx2.post(target.url + target.path, content=target.body, headers=headers)
+        .raise_for_status()
+        .headers["x-cache"]
+    )
 
 
 def level_two(bench: Bench) -> Iterator[Figure]:
@@ -216,7 +240,7 @@ def level_two(bench: Bench) -> Iterator[Figure]:
 @contextmanager
 def redis() -> Iterator[str]:
     """A Redis-compatible server of its own."""
-    from serval.valkey import binary
+    from serval.process.valkey import binary
 
     port = free_port()
     with TemporaryDirectory() as folder:
@@ -239,7 +263,9 @@ def many_rows(bench: Bench) -> Iterator[Figure]:
             response = server.http.post("/api/v1/predict/forest", content=body, headers=headers).raise_for_status()
             stages = {
                 name: float(value)
-                for name, _, value in (each.strip().partition(";dur=") for each in response.headers["server-timing"].split(","))
+                for name, _, value in (
+                    each.strip().partition(";dur=") for each in response.headers["server-timing"].split(",")
+                )
             }
             encode = response.json()["latency_ms"] - sum(stages.values())
             spent.append((stages["parse"] + max(encode, 0), stages["infer"]))
@@ -248,7 +274,8 @@ def many_rows(bench: Bench) -> Iterator[Figure]:
 
 
 def wrong_keys(bench: Bench) -> Iterator[Figure]:
-    """The flood's client needs a share of the cores too; the second figure has the same client beside a server that does nothing."""
+    """The flood's client needs a share of the cores too; the second figure has the same client beside a server that
+    does nothing."""
     goal = "wrong keys on 64 connections beside good traffic on 16: ≥ 0.8 of its requests/s"
     bystander = next(each for each in contenders(quick=True)[0] if each.name == "the limit, alone")
     with serval({}) as (_, target), bystander.start() as other, TemporaryDirectory() as folder:
@@ -321,7 +348,11 @@ def expensive_beside_cheap(bench: Bench) -> Iterator[Figure]:
         server.upload("slow", models.ten_milliseconds())
         with beside(asked_for(target, "slow"), 64, distinct="slow"):
             cheap = measure(target, 16, 2 * bench.seconds)
-    yield Figure(goal, f"p99 {cheap.p99_us / 1e3:.1f} ms, p50 {cheap.p50_us / 1e3:.2f} ms on 16 connections", cheap.p99_us <= 5000)
+    yield Figure(
+        goal,
+        f"p99 {cheap.p99_us / 1e3:.1f} ms, p50 {cheap.p50_us / 1e3:.2f} ms on 16 connections",
+        cheap.p99_us <= 5000,
+    )
 
 
 def overload(bench: Bench) -> Iterator[Figure]:
@@ -358,7 +389,9 @@ def memory(_: Bench) -> Iterator[Figure]:
         without = resident_when_asked(Path(folder), ["iris"])
         with serving(Path(folder), {}) as server:
             server.upload("forest", models.deep_forest())
-            graphs = [server.http.get(f"/api/v1/models/{name}/versions/1/download").content for name in ("iris", "forest")]
+            graphs = [
+                server.http.get(f"/api/v1/models/{name}/versions/1/download").content for name in ("iris", "forest")
+            ]
         model = resident_when_asked(Path(folder), ["iris", "forest"]) - without
     bare = bare_session_bytes(graphs)
     text = f"{model / bare:.2f} × ({model / MEGABYTE:.1f} against {bare / MEGABYTE:.1f} MB; its graph {len(graphs[1]) / MEGABYTE:.1f} MB)"
@@ -408,7 +441,9 @@ def bare_session_bytes(graphs: list[bytes]) -> int:
         paths = [Path(folder) / f"{place}.onnx" for place in range(len(graphs))]
         for path, graph in zip(paths, graphs, strict=True):
             path.write_bytes(graph)
-        return int(subprocess.run([sys.executable, "-c", BARE, *paths], check=True, capture_output=True, text=True).stdout)
+        return int(
+            subprocess.run([sys.executable, "-c", BARE, *paths], check=True, capture_output=True, text=True).stdout
+        )
 
 
 SCENARIOS: list[Callable[[Bench], Iterator[Figure]]] = [

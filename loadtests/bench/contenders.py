@@ -18,8 +18,8 @@ from sklearn.datasets import load_iris
 
 from bench import models
 from bench.system import family, free_port, serving_process, settle
-from serval.runtime import runtime_library
-from serval.settings import Settings
+from serval.data_plane.runtime import runtime_library
+from serval.settings.settings import Settings
 from serving import Server, serving
 
 HERE = Path(__file__).parent
@@ -68,7 +68,9 @@ class Target:
             for row, probabilities in zip(rows.tolist(), expected, strict=True):
                 response = http.post(self.path, json=self.row_body(row))
                 label, probability = self.read(response.raise_for_status().json())
-                right = label == probabilities.argmax() and (probability is None or abs(probability - probabilities.max()) < 1e-5)
+                right = label == probabilities.argmax() and (
+                    probability is None or abs(probability - probabilities.max()) < 1e-5
+                )
                 if not right:
                     raise RuntimeError(f"{self.url} answers {response.text} to {row}: {probabilities} is right")
 
@@ -117,17 +119,29 @@ def program(command: Callable[[Path], list[str]]) -> Iterator[Target]:
 
 
 @contextmanager
-def peer(command: Callable[[Mapping[str, str]], list[str]], target: Target, extra: Mapping[str, str]) -> Iterator[Target]:
+def peer(
+    command: Callable[[Mapping[str, str]], list[str]], target: Target, extra: Mapping[str, str]
+) -> Iterator[Target]:
     """Run a peer on a free port until it answers; it and its children are ended."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         names = {"port": str(free_port()), "free": str(free_port()), "folder": folder}
         models.write(Path(folder))
-        environ = os.environ | {"BENCH_MODELS": folder, "PYTHONPATH": str(HERE / "peers"), "BENTOML_DO_NOT_TRACK": "True"}
+        environ = os.environ | {
+            "BENCH_MODELS": folder,
+            "PYTHONPATH": str(HERE / "peers"),
+            "BENTOML_DO_NOT_TRACK": "True",
+        }
         environ |= {name: value.format_map(names) for name, value in extra.items()}
-        settings = {"name": "iris", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": f"{folder}/iris.joblib"}}
+        settings = {
+            "name": "iris",
+            "implementation": "mlserver_sklearn.SKLearnModel",
+            "parameters": {"uri": f"{folder}/iris.joblib"},
+        }
         (Path(folder) / "model-settings.json").write_text(json.dumps(settings))
         with (Path(folder) / "log").open("w+") as log:
-            process = subprocess.Popen(command(names), cwd=HERE / "peers", env=environ, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command(names), cwd=HERE / "peers", env=environ, stdout=log, stderr=log, start_new_session=True
+            )
             try:
                 running = asking(replace(target, url=f"http://127.0.0.1:{names['port']}", pid=process.pid), models.ROW)
                 _await(running, process, Path(log.name))
@@ -141,7 +155,9 @@ def _await(target: Target, process: subprocess.Popen[Any], log: Path) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx2.post(target.url + target.path, content=target.body, headers={"Content-Type": "application/json"}).is_success:
+            if httpx2.post(
+                target.url + target.path, content=target.body, headers={"Content-Type": "application/json"}
+            ).is_success:
                 return
         except httpx2.TransportError:
             pass
@@ -188,7 +204,11 @@ def contenders(*, quick: bool) -> tuple[list[Contender], list[str]]:
     else:
         missing.append("Serval with its front: this version has no setting `front`")
     here.append(Contender("Serval, front off", "serval", partial(serval_alone, without_front)))
-    here.append(Contender("Serval, front and cache off", "serval", partial(serval_alone, without_front | {"cache_ttl_seconds": "0"})))
+    here.append(
+        Contender(
+            "Serval, front and cache off", "serval", partial(serval_alone, without_front | {"cache_ttl_seconds": "0"})
+        )
+    )
     for name, arguments in {"alone": ["alone"], "shared": ["shared"], "from memory": ["alone", "memory"]}.items():
         family = "memory" if name == "from memory" else "limit"
         here.append(Contender(f"the limit, {name}", family, partial(program, partial(_limit_command, arguments))))
@@ -245,7 +265,22 @@ PYTHON = [
         },
     ),
     _python("LitServe + ONNX Runtime", PEERS / "python", "litserve_onnxruntime.py", "{port}"),
-    _python("BentoML + ONNX Runtime", PEERS / "bentoml", "serve", "bentoml_onnxruntime:Iris", "--port", "{port}", "--host", "127.0.0.1"),
-    _python("Ray Serve + ONNX Runtime", PEERS / "python", "ray_onnxruntime.py", "{port}", extra={"RAY_USAGE_STATS_ENABLED": "0"}),
+    _python(
+        "BentoML + ONNX Runtime",
+        PEERS / "bentoml",
+        "serve",
+        "bentoml_onnxruntime:Iris",
+        "--port",
+        "{port}",
+        "--host",
+        "127.0.0.1",
+    ),
+    _python(
+        "Ray Serve + ONNX Runtime",
+        PEERS / "python",
+        "ray_onnxruntime.py",
+        "{port}",
+        extra={"RAY_USAGE_STATS_ENABLED": "0"},
+    ),
 ]
 """As their documentation starts them; FastAPI and Litestar with a worker a core."""

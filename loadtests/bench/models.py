@@ -24,7 +24,8 @@ def iris() -> Any:
 
 
 def perceptron(*widths: int) -> Any:
-    """A network on the iris columns, barely trained: what it costs is what counts (its weights have to come from memory)."""
+    """A network on the iris columns, barely trained: what it costs is what counts (its weights have to come from
+    memory)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = MLPClassifier(widths, solver="sgd", max_iter=1, random_state=0).fit(*load_iris(return_X_y=True))
@@ -49,13 +50,17 @@ def forest() -> Any:
 def deep_forest() -> Any:
     """300 trees that learned noise by heart, so that what a model takes stands out from what a process takes."""
     chance = np.random.default_rng(0)
-    return RandomForestClassifier(300, random_state=0).fit(chance.normal(size=(1000, 30)), chance.integers(2, size=1000))
+    return RandomForestClassifier(300, random_state=0).fit(
+        chance.normal(size=(1000, 30)), chance.integers(2, size=1000)
+    )
 
 
 def forest_rows(count: int) -> list[list[float]]:
     rows = load_breast_cancer().data
     chance = np.random.default_rng(0)
-    drawn: list[list[float]] = (rows[chance.integers(len(rows), size=count)] * chance.uniform(0.99, 1.01, (count, 30))).round(4).tolist()
+    drawn: list[list[float]] = (
+        (rows[chance.integers(len(rows), size=count)] * chance.uniform(0.99, 1.01, (count, 30))).round(4).tolist()
+    )
     return drawn
 
 
@@ -67,4 +72,6 @@ def write(folder: Path) -> None:
     onnx = to_onnx(model, np.zeros((1, 4), np.float32), options={"zipmap": False}, target_opset=21)
     (folder / "iris.onnx").write_bytes(onnx.SerializeToString())
     joblib.dump(model, folder / "iris.joblib")
-    (folder / "iris.json").write_text(json.dumps({"coefficients": model.coef_.tolist(), "intercepts": model.intercept_.tolist()}))
+    (folder / "iris.json").write_text(
+        json.dumps({"coefficients": model.coef_.tolist(), "intercepts": model.intercept_.tolist()})
+    )

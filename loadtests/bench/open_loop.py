@@ -43,7 +43,8 @@ class Seen:
 
 
 def offer(target: Target, requests_per_second: float, seconds: float) -> Seen:
-    """Send rows of the iris columns, all different, at a steady rate. Answers that come after `seconds` count for nothing."""
+    """Send rows of the iris columns, all different, at a steady rate. Answers that come after `seconds` count for
+    nothing."""
     return asyncio.run(_offer(target, requests_per_second, seconds))
 
 
@@ -82,7 +83,11 @@ class _Client:
             self.seen.answered_ms.append((ended - began) * 1e3)
 
     async def _status(self) -> int:
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection(self._address.hostname, self._address.port)
+        reader, writer = (
+            self._free.pop()
+            if self._free
+            else await asyncio.open_connection(self._address.hostname, self._address.port)
+        )
         row = [random.uniform(0, 8) for _ in range(4)]
         body = json.dumps(features(row) | {"model_name": self._target.model}).encode()
         head = (

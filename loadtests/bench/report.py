@@ -15,10 +15,20 @@ WORDS = {True: "reached", False: "**not reached**", None: "not measured"}
 
 
 def versions() -> dict[str, str]:
-    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("[")[0].removeprefix("wrk ").strip()
+    wrk = (
+        subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
+        .stdout.split("[")[0]
+        .removeprefix("wrk ")
+        .strip()
+    )
     return {
         "versions": ", ".join(
-            [f"Serval {version('serval')}", f"ONNX Runtime {version('onnxruntime')}", f"Python {platform.python_version()}", f"wrk {wrk}"]
+            [
+                f"Serval {version('serval')}",
+                f"ONNX Runtime {version('onnxruntime')}",
+                f"Python {platform.python_version()}",
+                f"wrk {wrk}",
+            ]
         )
     }
 
@@ -45,7 +55,10 @@ def line(figure: Figure) -> str:
 
 
 def write_docs(
-    described: Mapping[str, str], missing: Sequence[str], rows: Mapping[str, Mapping[int, Measured]], budgets: Sequence[Figure]
+    described: Mapping[str, str],
+    missing: Sequence[str],
+    rows: Mapping[str, Mapping[int, Measured]],
+    budgets: Sequence[Figure],
 ) -> None:
     """Put the figures between the marks of the page."""
     on = "\n".join(f"- {name}: {value}" for name, value in described.items())
@@ -63,6 +76,9 @@ def write_docs(
     page = PAGE.read_text()
     for name, text in blocks.items():
         page = re.sub(
-            rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)", lambda mark, text=text: f"{mark[1]}{text}\n{mark[2]}", page, flags=re.DOTALL
+            rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)",
+            lambda mark, text=text: f"{mark[1]}{text}\n{mark[2]}",
+            page,
+            flags=re.DOTALL,
         )
     PAGE.write_text(page)

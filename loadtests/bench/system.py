@@ -66,7 +66,9 @@ def resident_bytes(pid: int) -> int:
 
 def serving_process(pid: int) -> int:
     """The process below `serval serve` that answers."""
-    return next(member for member in family(pid) if b"serval.child" in Path(f"/proc/{member}/cmdline").read_bytes())
+    return next(
+        member for member in family(pid) if b"serval.process.child" in Path(f"/proc/{member}/cmdline").read_bytes()
+    )
 
 
 def free_port() -> int:

@@ -19,7 +19,8 @@ _seeds = itertools.count(os.getpid())
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run of the client saw; requests a second are those with a 2xx, `cpu_us` is processor time of the server for a request."""
+    """What a run of the client saw; requests a second are those with a 2xx, `cpu_us` is processor time of the server
+    for a request."""
 
     requests_per_second: float
     p50_us: float
@@ -41,10 +42,23 @@ class Load:
         with NamedTemporaryFile(delete=False) as body:
             body.write(target.body)
         self._body = Path(body.name)
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", str(SCRIPT), target.url]
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "30s",
+            "--latency",
+            "-s",
+            str(SCRIPT),
+            target.url,
+        ]
         pinned = [] if core is None else ["taskset", "-c", str(core)]
         self._cpu_before = cpu_seconds(target.pid)
-        self._client = subprocess.Popen([*pinned, *command], env=environ | {"BENCH_BODY": body.name}, stdout=subprocess.PIPE, text=True)
+        self._client = subprocess.Popen(
+            [*pinned, *command], env=environ | {"BENCH_BODY": body.name}, stdout=subprocess.PIPE, text=True
+        )
 
     def result(self, *, may_be_refused: bool = False) -> Measured:
         """Wait for its end. Raises RuntimeError when an answer was no 2xx, or none came."""

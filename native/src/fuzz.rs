@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cache::signed;
 use crate::engine::signature::tests::signature;
 use crate::front::head::{self, Head};
+use crate::predict::request::AnswerShape;
 use crate::predict::rows::{Columns, decode, outline};
 
 const MAX_ROWS: usize = 3;
@@ -56,22 +57,22 @@ fn cases() -> u64 {
 fn mutated(text: &[u8], pieces: &[&str], random: &mut Rng) -> Vec<u8> {
     let mut text = text.to_vec();
     for _ in 0..random.usize(0..4) {
-        let place = random.usize(0..=text.len());
+        let index = random.usize(0..=text.len());
         match random.u8(0..6) {
-            0 => text.truncate(place),
-            1 => text.insert(place, random.u8(..)),
-            2 if place < text.len() => text[place] = random.u8(..),
-            3 if place < text.len() => {
-                text.remove(place);
+            0 => text.truncate(index),
+            1 => text.insert(index, random.u8(..)),
+            2 if index < text.len() => text[index] = random.u8(..),
+            3 if index < text.len() => {
+                text.remove(index);
             }
             4 => {
                 let other = random.usize(0..=text.len());
-                let part = text[place.min(other)..place.max(other)].to_vec();
-                text.splice(place..place, part);
+                let part = text[index.min(other)..index.max(other)].to_vec();
+                text.splice(index..index, part);
             }
             _ => {
                 let piece = pieces[random.usize(..pieces.len())];
-                text.splice(place..place, piece.bytes());
+                text.splice(index..index, piece.bytes());
             }
         }
     }
@@ -87,8 +88,8 @@ fn any_body_is_read_or_left_to_python() {
     for _ in 0..cases() {
         let seed = BODIES[random.usize(..BODIES.len())];
         let body = mutated(seed.as_bytes(), &PIECES, &mut random);
-        for is_short in [false, true] {
-            let Some(outline) = outline(&body, is_short) else { continue };
+        for shape in [AnswerShape::Full, AnswerShape::Short] {
+            let Some(outline) = outline(&body, shape) else { continue };
             let Some(Ok(rows)) = decode(&outline, &columns, MAX_ROWS) else { continue };
             assert!(std::str::from_utf8(&body).is_ok(), "{body:?}");
             assert!(
@@ -153,9 +154,9 @@ fn request(key: &str, random: &mut Rng) -> Option<Parts> {
     let target = if random.bool() { mutated(target, &WORDS, random) } else { target.to_vec() };
     let method = if target == b"/health/live" { Method::GET } else { Method::from_bytes(&method).ok()? };
     let mut parts = Request::builder().method(method).uri(Uri::try_from(target).ok()?).body(()).ok()?.into_parts().0;
-    for (place, (name, value)) in HEADERS.iter().enumerate() {
+    for (index, (name, value)) in HEADERS.iter().enumerate() {
         // The first are those of nearly every request, the last those of few.
-        let is_given = match place {
+        let is_given = match index {
             0 | 1 | 2 | 4 => random.u8(..16) > 0,
             _ => random.u8(..8) == 0,
         };

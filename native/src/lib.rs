@@ -14,6 +14,7 @@ mod history;
 mod ids;
 mod limits;
 mod metrics;
+mod plane;
 mod predict;
 mod python;
 mod sync;
@@ -33,10 +34,21 @@ mod _native {
     #[pymodule_export]
     use crate::graph::check::check_graph;
     #[pymodule_export]
-    use crate::history::ring::Seen;
+    use crate::history::record::PredictionRecord;
     #[pymodule_export]
-    use crate::python::data_plane::{
-        Answer, DataPlane, Front, FrontLimits, Later, Loaded, NotMine, Outputs, RateState, Refusal, Route,
-        certificate_expiry,
-    };
+    use crate::python::callers::Callers;
+    #[pymodule_export]
+    use crate::python::data_plane::DataPlane;
+    #[pymodule_export]
+    use crate::python::front::{Front, certificate_expiry};
+    #[pymodule_export]
+    use crate::python::history::History;
+    #[pymodule_export]
+    use crate::python::models::{LoadedVersion, Models, Outputs};
+    #[pymodule_export]
+    use crate::python::predictor::{Answer, Deferred, NeedsPython, Predictor};
+    #[pymodule_export]
+    use crate::python::rates::{RateState, Rates};
+    #[pymodule_export]
+    use crate::python::refusal::Refusal;
 }

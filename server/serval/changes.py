@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from serval.db.base import Table, UtcDateTime
 from serval.db.engine import Database
 from serval.log import Log
-from serval.rounds import Rounds
+from serval.periodic import PeriodicTask
 
 Kind = Literal["key", "model", "user", "signing_key"]
 
@@ -64,12 +64,15 @@ class Changes:
         self.woken = asyncio.Event()
         """Set to read now instead of at the next half second."""
         failed, away = "changes_can_not_be_read", "changes_wait_for_the_database"
-        self._rounds = Rounds(self._read, POLL_SECONDS, log, name="poll changes", failed=failed, away=away, woken=self.woken)
+        self._rounds = PeriodicTask(
+            self._read, POLL_SECONDS, log, name="poll changes", failed=failed, away=away, woken=self.woken
+        )
         self.committed = asyncio.Event()
         """Set when this process has changed something."""
 
     def on(self, kind: Kind, react: Callable[[str], None], *, reset: Callable[[], None]) -> None:
-        """Call `react` with each subject of a kind that another process has changed, `reset` when changes may have been missed.
+        """Call `react` with each subject of a kind that another process has changed, `reset` when changes may have been
+        missed.
 
         Both return at once.
         """
@@ -77,7 +80,8 @@ class Changes:
         self._resets.append(reset)
 
     def record(self, session: AsyncSession, kind: Kind, subject: str) -> None:
-        """Record a change in the transaction that makes it. Whoever makes it puts it in force in this process itself."""
+        """Record a change in the transaction that makes it. Whoever makes it puts it in force in this process
+        itself."""
         change = Change(kind=kind, subject=subject)
         session.add(change)
 
@@ -87,15 +91,15 @@ class Changes:
 
         event.listen(session.sync_session, "after_commit", on_commit, once=True)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._read_at = self._swept_at = time.monotonic()
-        self._rounds.start()
+        await self._rounds.start()
 
     async def stop(self) -> None:
         await self._rounds.stop()
 
     async def _read(self) -> None:
-        """Put in force what others changed. Raises DatabaseAway."""
+        """Put in force what others changed. Raises DatabaseUnavailable."""
         async with self._database.read() as session:
             since: datetime = (await session.execute(select(_NOW))).scalar_one() - OVERLAP
             changes = list(await session.scalars(select(Change).where(Change.at > since).order_by(Change.id)))
@@ -128,8 +132,9 @@ class Changes:
             await session.execute(delete(Change).where(Change.at < before))
 
 
-class Bell:
-    """Tells the other serving processes over Redis to read the changes now, and hears them; without Redis they read them a little later."""
+class ChangeNotifier:
+    """Tells the other serving processes over Redis to read the changes now, and hears them; without Redis they read
+    them a little later."""
 
     def __init__(self, redis: Redis, changes: Changes, failures: Counter, log: Log) -> None:
         """`failures`: calls of Redis that failed, by use."""
@@ -142,8 +147,11 @@ class Bell:
         self.replicas = 1
         """The serving processes that listen, as far as is known."""
 
-    def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._hear(), name="hear changes"), asyncio.create_task(self._ring(), name="tell changes")]
+    async def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._hear(), name="hear changes"),
+            asyncio.create_task(self._ring(), name="tell changes"),
+        ]
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -158,7 +166,7 @@ class Bell:
             except (RedisError, OSError) as error:
                 self._failures.inc()
                 if not self._is_away:
-                    self._log.warning("changes_are_only_polled", reason=str(error))
+                    self._log.warning("change_notifications_unavailable", reason=str(error))
                 self._is_away = True
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -166,7 +174,7 @@ class Bell:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as messages:
             await messages.subscribe(CHANNEL)
             if self._is_away:
-                self._log.info("changes_are_told_again")
+                self._log.info("change_notifications_restored")
             self._is_away = False
             self._changes.woken.set()  # something may have been told before
             while True:

@@ -1,15 +1,15 @@
 """Every error that Serval raises on purpose: its code, its HTTP status, its sentence.
 
 ServalError
-├── BadRequest 400
-│   ├── UnreadableBody            unreadable_body
-│   └── WrongFeatures             wrong_features
+├── BadRequest 400                bad_request
+│   ├── MalformedBody             malformed_body
+│   └── InvalidFeatures           invalid_features
 ├── NotAuthenticated 401          not_authenticated
 ├── NotPermitted 403              not_permitted
 │   └── HttpsRequired             https_required
 ├── NotFound 404                  not_found
 ├── MethodNotAllowed 405          method_not_allowed
-├── TooSlow 408                   too_slow
+├── RequestTimeout 408            request_timeout
 ├── Conflict 409                  conflict
 │   ├── NameTaken                 name_taken
 │   └── SchemaChanged             schema_changed
@@ -17,15 +17,15 @@ ServalError
 ├── UnsupportedContent 415        unsupported_content
 ├── Unprocessable 422             unprocessable
 │   ├── NotAModel                 not_a_model
-│   ├── UnsupportedKind           unsupported_kind
+│   ├── NotAPredictor             not_a_predictor
 │   ├── NotConvertible            not_convertible
 │   ├── NotVerified               not_verified
-│   └── Confined                  confined
-├── TooMany 429                   too_many
+│   └── SandboxViolation          sandbox_violation
+├── RateLimited 429               rate_limited
 ├── Unavailable 503               unavailable
-│   ├── DatabaseAway              database_away
+│   ├── DatabaseUnavailable       database_unavailable
 │   └── Quarantined               quarantined
-├── OutOfTime 504                 out_of_time
+├── DeadlineExceeded 504          deadline_exceeded
 └── CannotStart                   cannot_start      (never on the wire: the process ends)
 """
 
@@ -51,7 +51,8 @@ class ServalError(Exception):
         retry_after_seconds: int | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """`errors`: (JSON path, message) of each part of the request that is wrong. `extra`: further members of the problem.
+        """`errors`: (JSON path, message) of each part of the request that is wrong. `extra`: further members of the
+        problem.
 
         `headers`: of the answer, in lower case.
         """
@@ -67,12 +68,12 @@ class BadRequest(ServalError):
     code, status, title = "bad_request", 400, "Bad request"
 
 
-class UnreadableBody(BadRequest):
-    code, title = "unreadable_body", "The body can not be read"
+class MalformedBody(BadRequest):
+    code, title = "malformed_body", "The body cannot be read"
 
 
-class WrongFeatures(BadRequest):
-    code, title = "wrong_features", "The features do not fit the model"
+class InvalidFeatures(BadRequest):
+    code, title = "invalid_features", "The features do not fit the model"
 
 
 class NotAuthenticated(ServalError):
@@ -95,8 +96,8 @@ class MethodNotAllowed(ServalError):
     code, status, title = "method_not_allowed", 405, "Method not allowed"
 
 
-class TooSlow(ServalError):
-    code, status, title = "too_slow", 408, "Too slow"
+class RequestTimeout(ServalError):
+    code, status, title = "request_timeout", 408, "Request timeout"
 
 
 class Conflict(ServalError):
@@ -120,31 +121,31 @@ class UnsupportedContent(ServalError):
 
 
 class Unprocessable(ServalError):
-    code, status, title = "unprocessable", 422, "Can not be processed"
+    code, status, title = "unprocessable", 422, "Cannot be processed"
 
 
 class NotAModel(Unprocessable):
     code, title = "not_a_model", "Not a model"
 
 
-class UnsupportedKind(Unprocessable):
-    code, title = "unsupported_kind", "Not a predictor"
+class NotAPredictor(Unprocessable):
+    code, title = "not_a_predictor", "Not a predictor"
 
 
 class NotConvertible(Unprocessable):
-    code, title = "not_convertible", "Can not be converted"
+    code, title = "not_convertible", "Cannot be converted"
 
 
 class NotVerified(Unprocessable):
     code, title = "not_verified", "The converted model answers differently"
 
 
-class Confined(Unprocessable):
-    code, title = "confined", "The file tried what an upload may not do"
+class SandboxViolation(Unprocessable):
+    code, title = "sandbox_violation", "The file tried what an upload may not do"
 
 
-class TooMany(ServalError):
-    code, status, title = "too_many", 429, "Too many requests"
+class RateLimited(ServalError):
+    code, status, title = "rate_limited", 429, "Too many requests"
     retry_after_seconds = 1
 
 
@@ -153,8 +154,8 @@ class Unavailable(ServalError):
     retry_after_seconds: int | None = 1
 
 
-class DatabaseAway(Unavailable):
-    code, title = "database_away", "The database is out of reach"
+class DatabaseUnavailable(Unavailable):
+    code, title = "database_unavailable", "The database is unavailable"
 
 
 class Quarantined(Unavailable):
@@ -162,14 +163,14 @@ class Quarantined(Unavailable):
     retry_after_seconds = None
 
 
-class OutOfTime(ServalError):
-    code, status, title = "out_of_time", 504, "Out of time"
+class DeadlineExceeded(ServalError):
+    code, status, title = "deadline_exceeded", 504, "Deadline exceeded"
 
 
 class CannotStart(ServalError):
-    """A command can not do its work: one sentence for stderr, and an exit code that is not 0."""
+    """A command cannot do its work: one sentence for stderr, and an exit code that is not 0."""
 
-    code, title = "cannot_start", "Can not start"
+    code, title = "cannot_start", "Cannot start"
 
 
 def error_class(code: str) -> type[ServalError]:

@@ -8,7 +8,8 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_id(prefix: str) -> str:
-    """Return `prefix_` and a fresh ULID: 48 bits of Unix milliseconds and 80 random bits (https://github.com/ulid/spec)."""
+    """Return `prefix_` and a fresh ULID: 48 bits of Unix milliseconds and 80 random bits
+    (https://github.com/ulid/spec)."""
     return _id(prefix, (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80))
 
 

@@ -77,7 +77,9 @@ class Log:
 
     __slots__ = ("_bound", "_encode", "_level", "_writer")
 
-    def __init__(self, writer: Writer, *, level: Level = "info", as_text: bool = False, bound: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, writer: Writer, *, level: Level = "info", as_text: bool = False, bound: dict[str, Any] | None = None
+    ) -> None:
         self._writer = writer
         self._level = LEVELS[level]
         self._encode = encode_text if as_text else encode_json
@@ -141,7 +143,13 @@ class RequestLog:
 
         `more`: such as `code` of a refusal.
         """
-        fields: dict[str, Any] = {"request_id": request_id, "client": client, "user": user, "endpoint": endpoint, "method": method}
+        fields: dict[str, Any] = {
+            "request_id": request_id,
+            "client": client,
+            "user": user,
+            "endpoint": endpoint,
+            "method": method,
+        }
         fields |= {"status": status, "ms": round(ms, 3)}
         if model is not None:
             fields["model"], fields["version"] = model, version
@@ -201,7 +209,9 @@ def encode_json(level: str, event: str, fields: dict[str, Any]) -> bytes:
 def encode_text(level: str, event: str, fields: dict[str, Any]) -> bytes:
     """`21:40:03 info  model live  model=iris version=2`, a traceback below it."""
     shown = "  ".join(
-        f"\x1b[2m{name}=\x1b[0m{one_line(value)}" for name, value in fields.items() if name != "exception" and value is not None
+        f"\x1b[2m{name}=\x1b[0m{one_line(value)}"
+        for name, value in fields.items()
+        if name != "exception" and value is not None
     )
     below = plain(fields["exception"]) if "exception" in fields else ""
     return f"\x1b[2m{datetime.now():%H:%M:%S}\x1b[0m \x1b[{COLOURS[level]}m{level:<7}\x1b[0m {one_line(event)}  {shown}\n{below}".encode()  # noqa: DTZ005

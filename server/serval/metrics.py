@@ -11,7 +11,26 @@ from prometheus_client.registry import Collector
 
 from serval import __version__
 
-SECONDS_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SECONDS_BUCKETS = (
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+)
 BYTES_BUCKETS = (128, 512, 2048, 8192, 32768, 131072, 1 << 20, 8 << 20, 64 << 20, 512 << 20)
 
 
@@ -31,8 +50,12 @@ class HttpMetrics:
         self._received = Histogram(
             "serval_http_request_bytes", "Size of request bodies", ("route",), buckets=BYTES_BUCKETS, registry=registry
         )
-        self._sent = Histogram("serval_http_response_bytes", "Size of answer bodies", ("route",), buckets=BYTES_BUCKETS, registry=registry)
-        self._in_progress = Gauge("serval_http_requests_in_progress", "HTTP requests being answered now", registry=registry)
+        self._sent = Histogram(
+            "serval_http_response_bytes", "Size of answer bodies", ("route",), buckets=BYTES_BUCKETS, registry=registry
+        )
+        self._in_progress = Gauge(
+            "serval_http_requests_in_progress", "HTTP requests being answered now", registry=registry
+        )
 
     def in_progress(self) -> AbstractContextManager[None]:
         """Count a request as being answered for as long as the block lasts."""
@@ -51,7 +74,10 @@ class ConversionMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.ended = Counter(
-            "serval_conversions", "Conversions that ended, by outcome: `ready` or the code of the error", ("outcome",), registry=registry
+            "serval_conversions",
+            "Conversions that ended, by outcome: `ready` or the code of the error",
+            ("outcome",),
+            registry=registry,
         )
         self.seconds = Histogram(
             "serval_conversion_seconds",
@@ -67,7 +93,9 @@ class HistoryMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.written = Counter("serval_history_written", "Predictions written to the database", registry=registry)
         self.lost = Counter(
-            "serval_history_lost", "Predictions not written, because the database was away too long or refused them", registry=registry
+            "serval_history_lost",
+            "Predictions not written, because the database was away too long or refused them",
+            registry=registry,
         )
 
 
@@ -94,10 +122,16 @@ class Metrics:
         self.conversions = ConversionMetrics(self._registry)
         self.history = HistoryMetrics(self._registry)
         self.changes = Counter(
-            "serval_changes", "Changes of other serving processes put in force, by kind", ("kind",), registry=self._registry
+            "serval_changes",
+            "Changes of other serving processes put in force, by kind",
+            ("kind",),
+            registry=self._registry,
         )
         self.redis_failures = Counter(
-            "serval_redis_failures", "Calls of Redis that failed, by what they were for", ("use",), registry=self._registry
+            "serval_redis_failures",
+            "Calls of Redis that failed, by what they were for",
+            ("use",),
+            registry=self._registry,
         )
         self.audit_entries = Counter(
             "serval_audit_entries",
@@ -108,7 +142,9 @@ class Metrics:
         self.gauges = Gauges()
         self._registry.register(self.gauges)
         started = time.monotonic()
-        self.gauges.add("serval_uptime_seconds", "Time since the serving process started", lambda: time.monotonic() - started)
+        self.gauges.add(
+            "serval_uptime_seconds", "Time since the serving process started", lambda: time.monotonic() - started
+        )
         build = Gauge("serval_build_info", "The version that is running", ("version",), registry=self._registry)
         build.labels(__version__).set(1)
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from native import graphs
-from native.planes import load, new_plane, put_caller, regressor, route
 from serval._native import DataPlane
+from support import graphs
+from support.planes import load, new_plane, put_caller, regressor, route
 
 hypothesis.settings.register_profile("native", deadline=None)
 hypothesis.settings.load_profile("native")
@@ -20,7 +20,7 @@ hypothesis.settings.load_profile("native")
 def plane() -> DataPlane:
     plane = new_plane()
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     return plane
 
 
@@ -39,9 +39,13 @@ def echoing(dtype: str, columns: int, **settings: Any) -> DataPlane:
     """A plane whose model answers with the row it was given."""
     plane = new_plane(**settings)
     put_caller(plane)
-    plane.set_routes([route()])
-    takes_missing = [{"name": f"x{place}", "kind": "number", "dtype": dtype, "missing": "nan"} for place in range(columns)]
-    contract = regressor(columns, targets=columns, is_multi_target=True, numbers_dtype=dtype, scores_dtype=dtype, columns=takes_missing)
+    plane.models.set_routes([route()])
+    takes_missing = [
+        {"name": f"x{place}", "kind": "number", "dtype": dtype, "missing": "nan"} for place in range(columns)
+    ]
+    contract = regressor(
+        columns, targets=columns, is_multi_target=True, numbers_dtype=dtype, scores_dtype=dtype, columns=takes_missing
+    )
     load(plane, graphs.echo(columns, dtype), contract, np.ones((3, columns)))
     return plane
 

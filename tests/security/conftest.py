@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from security.laboratory import Laboratory
+from support.sandbox_lab import Laboratory
 
 
 @pytest.fixture

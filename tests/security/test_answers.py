@@ -5,9 +5,9 @@ import pickle
 import msgspec
 import pytest
 
-from security.laboratory import Laboratory
-from serval.conversion.child import Done, Failed
-from serval.errors import Confined, NotAModel, ServalError, UnsupportedKind
+from serval.conversion.sandbox.child import Done, Failed
+from serval.errors import NotAModel, NotAPredictor, SandboxViolation, ServalError
+from support.sandbox_lab import Laboratory
 
 
 def writing(content: bytes, then: str = "os._exit(0)") -> str:
@@ -42,7 +42,10 @@ def test_an_answer_that_is_not_one_well_formed_message_is_refused(laboratory: La
 
 def test_an_answer_before_the_answer_spoils_both(laboratory: Laboratory) -> None:
     forged = msgspec.msgpack.encode(Done(b"forged"))
-    assert laboratory.refusal(writing(forged, then="loot = 1")).message == "The file ended its process without one well-formed answer"
+    assert (
+        laboratory.refusal(writing(forged, then="loot = 1")).message
+        == "The file ended its process without one well-formed answer"
+    )
 
 
 def test_garbage_on_every_descriptor_is_refused(laboratory: Laboratory) -> None:
@@ -62,7 +65,7 @@ def test_a_forged_answer_has_no_more_power_than_a_returned_one(laboratory: Labor
 @pytest.mark.parametrize("code", ["internal_error", "not_authenticated", "not_found", "unavailable", "", "x" * 10000])
 def test_a_report_that_no_task_makes_is_not_believed(laboratory: Laboratory, code: str) -> None:
     error = laboratory.refusal(writing(msgspec.msgpack.encode(Failed(code, "believe me"))))
-    assert type(error) is Confined
+    assert type(error) is SandboxViolation
     assert "believe me" not in error.message
 
 
@@ -75,7 +78,10 @@ def test_a_forged_report_is_one_short_printable_line(laboratory: Laboratory) -> 
 
 
 def test_an_end_without_an_answer_is_told(laboratory: Laboratory) -> None:
-    assert laboratory.refusal("import os; os._exit(0)").message == "The file ended its process without one well-formed answer"
+    assert (
+        laboratory.refusal("import os; os._exit(0)").message
+        == "The file ended its process without one well-formed answer"
+    )
 
 
 def test_an_end_with_a_status_is_told(laboratory: Laboratory) -> None:
@@ -83,7 +89,8 @@ def test_an_end_with_a_status_is_told(laboratory: Laboratory) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["SystemExit(0)", "KeyboardInterrupt()", "GeneratorExit()", "RecursionError('deep')", "ValueError('\x00\x1b')"]
+    "name",
+    ["SystemExit(0)", "KeyboardInterrupt()", "GeneratorExit()", "RecursionError('deep')", "ValueError('\x00\x1b')"],
 )
 def test_whatever_is_raised_is_a_4xx(laboratory: Laboratory, name: str) -> None:
     error = laboratory.refusal(f"raise {name}")
@@ -103,7 +110,7 @@ raise Liar()
 
 POISON = """
 import builtins, json, msgspec, os, pickle, sys
-import serval.conversion.child as child, serval.errors
+import serval.conversion.sandbox.child as child, serval.errors
 child.Done = child.outcome_of = child.write_all = None
 pickle.loads = pickle.load = lambda *a, **k: "poisoned"
 builtins.open = builtins.repr = lambda *a, **k: "poisoned"
@@ -126,6 +133,6 @@ def test_what_is_registered_for_the_end_does_not_run(laboratory: Laboratory) -> 
 
 
 def test_the_report_of_a_task_arrives_as_its_error(laboratory: Laboratory) -> None:
-    with pytest.raises(UnsupportedKind) as caught:
+    with pytest.raises(NotAPredictor) as caught:
         laboratory.run("refuse")
     assert caught.value.message == "`KMeans` is a clusterer: [31m Serval serves  predictors"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from security.laboratory import Laboratory
+from support.sandbox_lab import Laboratory
 
 SECRET = "the administrator's key"
 

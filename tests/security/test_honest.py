@@ -15,9 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from security.laboratory import LIMITS, Laboratory
+from support import honest_tasks
+from support.sandbox_lab import LIMITS, Laboratory
 
-TASKS = Path(__file__).parent / "honest_tasks.py"
+TASKS = Path(honest_tasks.__file__)
 GENEROUS = LIMITS.__class__(memory_bytes=1 << 30, cpu_seconds=60, wall_seconds=120.0, output_bytes=64 << 20, threads=32)
 
 
@@ -45,14 +46,18 @@ def models(rows: np.ndarray) -> list[object]:
         return [model.fit(rows, target) for model in models]
 
 
-def test_models_with_parallel_jobs_predict_as_outside(laboratory: Laboratory, models: list[object], rows: np.ndarray) -> None:
+def test_models_with_parallel_jobs_predict_as_outside(
+    laboratory: Laboratory, models: list[object], rows: np.ndarray
+) -> None:
     laboratory.sandbox = laboratory.make(GENEROUS, tasks=TASKS)
     answer = pickle.loads(laboratory.run("predict", pickle.dumps((models, rows))))
     for model, predicted in zip(models, answer, strict=True):
         np.testing.assert_array_equal(predicted, model.predict(rows))  # type: ignore[attr-defined]
 
 
-def test_a_conversion_and_a_run_of_its_onnx_agree_with_the_original(laboratory: Laboratory, models: list[object], rows: np.ndarray) -> None:
+def test_a_conversion_and_a_run_of_its_onnx_agree_with_the_original(
+    laboratory: Laboratory, models: list[object], rows: np.ndarray
+) -> None:
     laboratory.sandbox = laboratory.make(GENEROUS, tasks=TASKS)
     floats = rows.astype(np.float32)
     onnx = laboratory.run("convert", pickle.dumps((models[0], floats)))

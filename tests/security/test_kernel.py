@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from security.laboratory import Laboratory
+from support.sandbox_lab import Laboratory
 
 NUMBERS = {  # x86_64, aarch64
     "clone as fork": (56, 220, "17, 0, 0, 0, 0"),

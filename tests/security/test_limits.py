@@ -10,8 +10,8 @@ import zlib
 import msgspec
 import pytest
 
-from security.laboratory import LIMITS, Laboratory, Payload
-from serval.errors import Confined, ServalError
+from serval.errors import SandboxViolation, ServalError
+from support.sandbox_lab import LIMITS, Laboratory, Payload
 
 ZEROS = 400 << 20
 GREEDY = {
@@ -29,7 +29,7 @@ def test_memory_is_bounded(laboratory: Laboratory, source: str) -> None:
 
 
 def test_memory_is_bounded_also_where_the_task_translates_errors(laboratory: Laboratory) -> None:
-    with pytest.raises(Confined, match="used more than 256 MiB of memory"):
+    with pytest.raises(SandboxViolation, match="used more than 256 MiB of memory"):
         laboratory.run("translate", pickle.dumps(Payload("bytes(100 << 30)")))
 
 
@@ -128,9 +128,11 @@ def bombs_of_every_kind() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zlib", "lzma", "zip"])
-def test_a_compressed_bomb_ends_at_the_limit_of_memory(laboratory: Laboratory, bombs: dict[str, bytes], kind: str) -> None:
+def test_a_compressed_bomb_ends_at_the_limit_of_memory(
+    laboratory: Laboratory, bombs: dict[str, bytes], kind: str
+) -> None:
     assert len(bombs[kind]) < 4 << 20
-    with pytest.raises(Confined, match="used more than 256 MiB of memory"):
+    with pytest.raises(SandboxViolation, match="used more than 256 MiB of memory"):
         laboratory.run("inflate", bombs[kind], kind.encode())
 
 

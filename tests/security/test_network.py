@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from security.laboratory import Laboratory
+from support.sandbox_lab import Laboratory
 
 
 def listener(family: socket.AddressFamily, kind: socket.SocketKind, address: object) -> socket.socket:

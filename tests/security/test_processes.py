@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from security.laboratory import Laboratory
+from support.sandbox_lab import Laboratory
 
 STARTING = {
     "system": "import os; os.system('touch {mark}')",
@@ -74,7 +74,9 @@ SIGNALS = {
 
 
 @pytest.mark.parametrize("source", SIGNALS.values(), ids=SIGNALS)
-def test_an_upload_can_not_signal_another_process(laboratory: Laboratory, bystander: subprocess.Popen[bytes], source: str) -> None:
+def test_an_upload_can_not_signal_another_process(
+    laboratory: Laboratory, bystander: subprocess.Popen[bytes], source: str
+) -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _frame: heard.append(number))
     error = laboratory.refusal(source.format(bystander=bystander.pid))

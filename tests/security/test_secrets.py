@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from security.laboratory import Laboratory
+from support.sandbox_lab import Laboratory
 
 SPYING = {
     "environment of the parent": "import os; loot = open(f'/proc/{os.getppid()}/environ').read()",
@@ -53,25 +53,33 @@ def told(source: str, secret: ctypes.Array[ctypes.c_char]) -> str:
 
 
 @pytest.mark.parametrize("source", SPYING.values(), ids=SPYING)
-def test_an_upload_can_not_open_what_the_server_knows(laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char], source: str) -> None:
+def test_an_upload_can_not_open_what_the_server_knows(
+    laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char], source: str
+) -> None:
     reached = laboratory.reach(told(source, secret))
     assert "reached for what an upload may not touch" in reached
     assert secret.value.decode() not in reached
 
 
 @pytest.mark.parametrize("source", PEEKING.values(), ids=PEEKING)
-def test_an_upload_can_not_reach_into_the_server(laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char], source: str) -> None:
+def test_an_upload_can_not_reach_into_the_server(
+    laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char], source: str
+) -> None:
     before = secret.value
     error = laboratory.refusal(told(source, secret))
     assert error.message == "The file tried to look into another process"
     assert secret.value == before
 
 
-def test_the_same_code_reads_the_memory_where_it_is_free(free: Callable[[str], str], secret: ctypes.Array[ctypes.c_char]) -> None:
+def test_the_same_code_reads_the_memory_where_it_is_free(
+    free: Callable[[str], str], secret: ctypes.Array[ctypes.c_char]
+) -> None:
     assert secret.value.decode() in free(told(PEEKING["read"], secret))
 
 
-def test_the_environment_holds_nothing_of_the_server(laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char]) -> None:
+def test_the_environment_holds_nothing_of_the_server(
+    laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char]
+) -> None:
     environment = eval(laboratory.attack("import os; loot = dict(os.environ)"))
     assert "SERVAL_SECRET" not in environment
     assert set(environment) <= {
@@ -87,9 +95,13 @@ def test_the_environment_holds_nothing_of_the_server(laboratory: Laboratory, sec
     }
 
 
-def test_the_memory_of_the_child_holds_nothing_of_the_server(laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char]) -> None:
+def test_the_memory_of_the_child_holds_nothing_of_the_server(
+    laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char]
+) -> None:
     """A fresh interpreter by exec: not a page comes from the server."""
-    source = "import gc; loot = [x for x in gc.get_objects() if 'SERVAL_SECRET' in repr(x)[:10000] and x is not globals()]"
+    source = (
+        "import gc; loot = [x for x in gc.get_objects() if 'SERVAL_SECRET' in repr(x)[:10000] and x is not globals()]"
+    )
     assert secret.value.decode() not in laboratory.reach(source)
 
 

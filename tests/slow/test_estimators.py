@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from client import Client, serving
-from estimators import NAMES, Case, Rows, margins, pipeline, plain, probabilities, steps_of
+from support.estimators import NAMES, Case, Rows, margins, pipeline, plain, probabilities, steps_of
+from support.http_client import Client, serving
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,8 @@ ADVICE = re.compile(r"\b(use|fit|scale|send|compute|encode|drop|flatten|calibrat
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an upload. `precision`: of the graph; `problem`: why it was refused, or what it answered wrongly."""
+    """What became of an upload. `precision`: of the graph; `problem`: why it was refused, or what it answered
+    wrongly."""
 
     name: str
     title: str
@@ -89,7 +90,8 @@ def outcome(client: Client, label: str, case: Case) -> Outcome:
 
 
 def answered_wrongly(client: Client, model: str, case: Case) -> str:
-    """What is wrong with the answers for unseen rows; a few that lie outside the signature's range may be refused, which is no answer."""
+    """What is wrong with the answers for unseen rows; a few that lie outside the signature's range may be refused,
+    which is no answer."""
     refused: set[int] = set()
     while len(refused) <= MOST_REFUSED * len(case.held_out):
         kept = np.setdiff1d(np.arange(len(case.held_out)), list(refused))
@@ -97,7 +99,7 @@ def answered_wrongly(client: Client, model: str, case: Case) -> str:
         told = client.predict(model, {"inputs": rows_of(rows)}, outputs="probabilities")
         if told.status_code == 200:
             return disagreement(replace(case, held_out=rows), told.json())
-        if told.json()["code"] != "wrong_features":
+        if told.json()["code"] != "invalid_features":
             return f"it fails: {told.text[:300]}"
         refused |= {int(kept[int(re.findall(r"\d+", error["path"])[0])]) for error in told.json()["errors"]}
     return f"it refuses {len(refused)} of {len(case.held_out)} rows"
@@ -142,7 +144,11 @@ def wrong(outcomes: list[Outcome]) -> list[Outcome]:
 def unexplained(outcomes: list[Outcome]) -> list[Outcome]:
     """Refusals that name no estimator of the upload, or do not say what to do."""
     refused = [each for each in outcomes if each.is_refused]
-    return [each for each in refused if not (named_in(each.title) & named_in(each.problem)) or not ADVICE.search(each.problem)]
+    return [
+        each
+        for each in refused
+        if not (named_in(each.title) & named_in(each.problem)) or not ADVICE.search(each.problem)
+    ]
 
 
 def named_in(text: str) -> set[str]:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from client import Client
+from support.http_client import Client
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +36,23 @@ def seeded(server: Client) -> Client:
 
 
 def test_the_server_keeps_the_contract_that_it_shows(seeded: Client) -> None:
-    command = [SCHEMATHESIS, "--config-file", "schemathesis.toml", "run", f"{seeded.url}/openapi.json", "-H", f"X-API-Key: {seeded.key}"]
-    told = subprocess.run(command, cwd=HERE, env=os.environ | {"PYTHONPATH": str(HERE)}, capture_output=True, text=True, check=False)
+    command = [
+        SCHEMATHESIS,
+        "--config-file",
+        "schemathesis.toml",
+        "run",
+        f"{seeded.url}/openapi.json",
+        "-H",
+        f"X-API-Key: {seeded.key}",
+    ]
+    told = subprocess.run(
+        command,
+        cwd=HERE,
+        env=os.environ | {"PYTHONPATH": str(HERE.parent / "support")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert told.returncode == 0, told.stdout + told.stderr
     paths = seeded.http.get("/openapi.json").json()["paths"]
     assert f"Tested: {sum(map(len, paths.values()))}\n" in told.stdout, told.stdout

@@ -14,10 +14,10 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from backends import Postgres, Redis, free_port, valkey
-from client import Client, serving
-from kills import children
-from steady import Row, Steady
+from support.backends import Postgres, Redis, free_port, valkey
+from support.crashes import children
+from support.http_client import Client, serving
+from support.steady_load import Row, Steady
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def promote(client: Client, number: int) -> None:
 
 def serving_process(client: Client) -> int:
     parent = client.process.popen.pid
-    (found,) = [pid for pid in children(parent) if b"serval.child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    (found,) = [pid for pid in children(parent) if b"serval.process.child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return found
 
 

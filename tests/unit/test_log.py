@@ -175,7 +175,18 @@ def test_a_request_is_one_line_whose_level_tells_slow_and_failed(
     log.close()
     (line,) = lines(pipe[1]())
     assert (line["level"], line["event"]) == (level, event)
-    assert {"timestamp", "request_id", "client", "user", "endpoint", "method", "status", "ms", "model", "version"} < set(line)
+    assert {
+        "timestamp",
+        "request_id",
+        "client",
+        "user",
+        "endpoint",
+        "method",
+        "status",
+        "ms",
+        "model",
+        "version",
+    } < set(line)
 
 
 def test_a_line_costs_less_than_twenty_microseconds() -> None:

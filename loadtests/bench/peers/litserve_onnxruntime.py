@@ -21,4 +21,6 @@ class Iris(LitAPI):
 
 
 if __name__ == "__main__":
-    LitServer(Iris(), accelerator="cpu").run(port=int(sys.argv[1]), host="127.0.0.1", generate_client_file=False, log_level="warning")
+    LitServer(Iris(), accelerator="cpu").run(
+        port=int(sys.argv[1]), host="127.0.0.1", generate_client_file=False, log_level="warning"
+    )

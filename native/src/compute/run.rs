@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::cache::memory::Key;
 use crate::compute::scheduler::Cost;
-use crate::engine::version::{Batch, Version};
+use crate::engine::batch::{Batch, Outputs};
+use crate::engine::version::Version;
 use crate::error::Fault;
 
 /// Rows of one version that have to be run.
@@ -77,5 +78,6 @@ impl Run {
 pub fn execute(version: &Version, numbers: &[f64], strings: &[Box<str>]) -> Result<Vec<u64>, Fault> {
     let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
     let batch = Batch::of(&version.signature, numbers, &strings)?;
-    catch_unwind(AssertUnwindSafe(|| version.run(batch))).unwrap_or_else(|_| Err(Fault::load("a run has panicked")))
+    let outputs = catch_unwind(AssertUnwindSafe(|| version.run(batch)));
+    outputs.unwrap_or_else(|_| Err(Fault::load("a run has panicked"))).map(Outputs::into_words)
 }

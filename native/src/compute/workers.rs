@@ -12,7 +12,8 @@ use crate::compute::run::Run;
 use crate::compute::scheduler::{Cost, QueueLimits, Rejection, Scheduler};
 use crate::compute::single_flight::Flights;
 use crate::compute::watchdog::{Overdue, RunningJobs};
-use crate::engine::version::{BLOCK_ROWS, Version};
+use crate::engine::session::BLOCK_ROWS;
+use crate::engine::version::Version;
 use crate::error::{Code, Fault, Refusal};
 use crate::metrics::ComputeCounters;
 use crate::sync::lock;
@@ -243,7 +244,7 @@ impl State {
             let Some(Overdue { jobs, runaway, was_replaced }) = overdue else { continue };
             let Run { model, version, .. } = &jobs[0].run;
             if let Some(runaway) = runaway
-                && version.set_aside(runaway)
+                && version.quarantine(runaway)
             {
                 self.runaways.push(version.clone());
                 shared.counters.runaways.add(1);

@@ -1,4 +1,4 @@
-//! How much of the C allocator's memory is in use, so that what a session holds can be told.
+//! How much of the C allocator's memory is in use, to measure what a session holds.
 
 /// Bytes that the process holds from `malloc`, over all arenas; ONNX Runtime allocates there, Rust does not.
 pub fn allocated_bytes() -> u64 {

@@ -1,6 +1,6 @@
 //! ONNX Runtime: open the library once, load a graph from bytes, run it from any thread.
 //!
-//! The only place that calls its C interface.
+//! The only index that calls its C interface.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
@@ -32,8 +32,7 @@ pub fn open(path: &Path) -> Result<(), Fault> {
         Some(opened) if opened.path == path => Ok(()),
         Some(opened) => Err(Fault::load(format!("ONNX Runtime is already open: `{}`", opened.path.display()))),
         None => {
-            let cannot =
-                |error: &dyn std::fmt::Display| Fault::load(format!("ONNX Runtime can not be opened: {error}"));
+            let cannot = |error: &dyn std::fmt::Display| Fault::load(format!("ONNX Runtime cannot be opened: {error}"));
             turn_telemetry_off();
             let environment = ort::init_from(path)
                 .map_err(|error| cannot(&error))?
@@ -136,7 +135,7 @@ impl Session {
     ) -> Result<Vec<T>, Fault> {
         let values = inputs.iter().map(|input| Value::of(rows, input)).collect::<Result<Vec<_>, _>>()?;
         let outputs = self.run_values(&values)?;
-        outputs.iter().enumerate().map(|(place, output)| output.read(|shape, data| read(place, shape, data))).collect()
+        outputs.iter().enumerate().map(|(index, output)| output.read(|shape, data| read(index, shape, data))).collect()
     }
 
     /// Shapes of the outputs of one run.
@@ -260,18 +259,18 @@ impl Value {
             (ort::api().CreateTensorAsOrtValue)(allocator, shape.as_ptr(), shape.len(), dtype, &raw mut value)
         };
         let value = Self::owned(status, value)?;
-        strings.iter().enumerate().try_for_each(|(place, string)| value.fill(place, string))?;
+        strings.iter().enumerate().try_for_each(|(index, string)| value.fill(index, string))?;
         Ok(value)
     }
 
     /// By length, not by a closing zero: two strings that differ after one stay different.
-    fn fill(&self, place: usize, string: &str) -> Result<(), Fault> {
+    fn fill(&self, index: usize, string: &str) -> Result<(), Fault> {
         let mut buffer = ptr::null_mut();
-        // SAFETY: `place` is within the tensor's shape; ONNX Runtime gives a buffer of the length asked for.
+        // SAFETY: `index` is within the tensor's shape; ONNX Runtime gives a buffer of the length asked for.
         unsafe {
             checked((ort::api().GetResizedStringTensorElementBuffer)(
                 self.0.as_ptr(),
-                place,
+                index,
                 string.len(),
                 &raw mut buffer,
             ))?;
@@ -342,7 +341,7 @@ fn shape(rows: usize, count: usize) -> Result<[i64; 2], Fault> {
     let width = count.checked_div(rows).unwrap_or_default();
     match (i64::try_from(rows), i64::try_from(width)) {
         (Ok(rows), Ok(width)) => Ok([rows, width]),
-        _ => Err(Fault::load("a tensor of that size can not be")),
+        _ => Err(Fault::load("a tensor of that size cannot be")),
     }
 }
 

@@ -79,7 +79,7 @@ pub struct Signature {
     pub has_probabilities: bool,
     pub numbers_dtype: Float,
     pub scores_dtype: Float,
-    /// Two labels have the same text (`1` and `"1"`), so probabilities can not be a map.
+    /// Two labels have the same text (`1` and `"1"`), so probabilities cannot be a map.
     pub labels_collide: bool,
     pub digest: [u8; 32],
 }
@@ -87,7 +87,7 @@ pub struct Signature {
 impl Signature {
     pub fn parse(json: &[u8]) -> Result<Self, Fault> {
         let written: Written = serde_json::from_slice(json)
-            .map_err(|error| Fault::load(format!("the signature can not be read: {error}")))?;
+            .map_err(|error| Fault::load(format!("the signature cannot be read: {error}")))?;
         let labels: Vec<Vec<Label>> =
             written.labels.iter().map(|target| target.iter().map(|label| printed(label)).collect()).collect();
         let signature = Self {

@@ -20,11 +20,13 @@ use crate::front::origin::Origin;
 use crate::front::refusal::FrontRefusal;
 use crate::front::response_headers::{insert_rate_limit, insert_server_timing};
 use crate::front::templates::{REQUEST_ID, Templates};
-use crate::history::ring::EntryPoint;
 use crate::ids::new_id;
 use crate::limits::callers::Lookup;
 use crate::metrics::Counter;
-use crate::predict::path::{Answer, DeferredRequest, Plane, PredictError, PredictOptions, PredictRequest};
+use crate::plane::Plane;
+use crate::predict::answer::Answer;
+use crate::predict::path::PredictError;
+use crate::predict::request::{AnswerShape, EntryPoint, LongBodyRequest, PredictOptions, PredictRequest};
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
@@ -195,21 +197,22 @@ impl Front {
         body: &Bytes,
         started_nanoseconds: u64,
     ) -> Result<Answer, PredictError> {
-        let asked = PredictOptions {
-            is_short: predict.target.is_short(),
-            all_probabilities: predict.target.all_probabilities,
+        let target = &predict.target;
+        let options = PredictOptions {
+            shape: if target.is_short() { AnswerShape::Short } else { AnswerShape::Full },
+            all_probabilities: target.all_probabilities,
             no_cache: predict.no_cache,
+            is_charged: true,
             started_nanoseconds,
-            door: EntryPoint::Front,
+            entry_point: EntryPoint::Front,
         };
-        let ask = PredictRequest { caller: &predict.caller, asked, may_read: false };
-        match self.plane.answer(ask, predict.target.model, predict.target.selector(), body) {
-            Err(PredictError::Long) => {
-                self.plane
-                    .read(DeferredRequest::of(ask, predict.target.model, predict.target.selector(), body.clone()))
-                    .await
+        let request = PredictRequest { caller: &predict.caller, options, may_read_long_body: false };
+        match self.plane.answer(request, target.model, target.selector(), body) {
+            Err(PredictError::BodyTooLong) => {
+                let long = LongBodyRequest::of(request, target.model, target.selector(), body.clone());
+                self.plane.answer_long_body(long).await
             }
-            Err(PredictError::Later(pending)) => self.plane.finish(*pending).await,
+            Err(PredictError::Deferred(deferred)) => self.plane.finish(*deferred).await,
             result => result,
         }
     }
@@ -221,7 +224,7 @@ impl Front {
         headers.reserve(if answer.rate.is_some() { 13 } else { 8 });
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(MODEL_VERSION, answer.target.number.into());
-        headers.insert(CACHE, HeaderValue::from_static(answer.cache));
+        headers.insert(CACHE, HeaderValue::from_static(answer.cache.as_str()));
         insert_server_timing(headers, answer.times);
         if let Some(rate) = &answer.rate {
             insert_rate_limit(headers, rate);

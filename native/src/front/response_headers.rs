@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::limits::limiter::RateState;
-use crate::predict::path::Times;
+use crate::predict::request::StageTimes;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -51,8 +51,8 @@ impl TextBuffer {
 }
 
 /// As W3C's Server Timing has it, in milliseconds with three decimals; `predictions/routes.py` writes the same.
-pub fn insert_server_timing(headers: &mut HeaderMap, times: Times) {
-    let Times { parse_seconds, cache_seconds, queue_seconds, infer_seconds, .. } = times;
+pub fn insert_server_timing(headers: &mut HeaderMap, times: StageTimes) {
+    let StageTimes { parse_seconds, cache_seconds, queue_seconds, infer_seconds, .. } = times;
     let mut text = TextBuffer::new();
     for (stage, seconds) in [
         ("parse;dur=", parse_seconds),
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn times_are_milliseconds_with_three_decimals() {
-        let times = Times {
+        let times = StageTimes {
             parse_seconds: 4.4e-6,
             cache_seconds: 0.0,
             queue_seconds: 0.012_345_6,

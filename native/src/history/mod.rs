@@ -1,3 +1,4 @@
-//! What was predicted, until Python takes it.
+//! What was predicted, for Python to record.
 
+pub mod record;
 pub mod ring;

@@ -3,15 +3,17 @@
 //! Floats print in the shortest form that reads back as the same number of the model's output dtype, laid out as Python's
 //! `repr` does (`0.1`, `1e-05`, `1e+16`, `1.0`), so `json.dumps` of the same number gives the same bytes; NaN and infinities are `null`.
 
+use crate::engine::batch::Outputs;
 use crate::engine::signature::{Float, Kind, Signature};
+use crate::predict::request::AnswerShape;
 
-/// A map of probabilities comes unasked up to this many classes.
+/// An answer includes a map of probabilities by default up to this many classes.
 pub const MAPPED_CLASSES: usize = 20;
 
-/// What an answer says beside its predictions.
+/// The members of an answer beside its predictions.
 pub struct Frame<'a> {
     pub signature: &'a Signature,
-    pub is_short: bool,
+    pub shape: AnswerShape,
     pub is_list: bool,
     pub all_probabilities: bool,
     /// The model's name as JSON text.
@@ -22,23 +24,23 @@ pub struct Frame<'a> {
     pub rows: usize,
 }
 
-/// Encode rows of raw outputs: each row is its labels (int64 bits), then its scores (float64 bits).
+/// Encodes raw outputs.
 ///
-/// `latency_seconds` is asked for when all else is written. `unix_nanoseconds`: when the answer was made.
+/// `latency_seconds` is called when all else is written. `unix_nanoseconds`: when the answer was made.
 pub fn encode(
     frame: &Frame<'_>,
-    words: &[u64],
+    outputs: &Outputs,
     unix_nanoseconds: u64,
     latency_seconds: impl FnOnce() -> f64,
 ) -> Vec<u8> {
-    let mut json = Json(Vec::with_capacity(256 + words.len() * 12));
+    let mut json = Json(Vec::with_capacity(256 + outputs.words().len() * 12));
     json.raw("{");
     if frame.is_list {
-        many(&mut json, frame, words);
+        many(&mut json, frame, outputs);
     } else {
-        one(&mut json, frame, words);
+        one(&mut json, frame, outputs.row(0));
     }
-    if frame.is_short && !frame.is_list {
+    if frame.shape == AnswerShape::Short && !frame.is_list {
         json.raw(",\"latency_ms\":");
         json.milliseconds(latency_seconds());
         cache_hit(&mut json, frame);
@@ -81,11 +83,11 @@ fn one(json: &mut Json, frame: &Frame<'_>, words: &[u64]) {
     if let Some(probability) = probability(signature, words) {
         json.raw(",\"probability\":");
         json.float(probability, signature.scores_dtype);
-    } else if frame.is_short {
+    } else if frame.shape == AnswerShape::Short {
         json.raw(",\"probability\":null");
     }
-    let is_mapped = frame.all_probabilities || (!frame.is_short && score_count(signature) <= MAPPED_CLASSES);
-    if signature.has_probabilities && is_mapped && !frame.is_short {
+    let is_mapped = frame.all_probabilities || score_count(signature) <= MAPPED_CLASSES;
+    if signature.has_probabilities && is_mapped && frame.shape == AnswerShape::Full {
         probabilities(json, signature, words);
     }
 }
@@ -98,8 +100,8 @@ fn probabilities(json: &mut Json, signature: &Signature, words: &[u64]) {
         return json.list(scores(signature, words), |json, &score| json.float(score, signature.scores_dtype));
     }
     json.raw(",\"probabilities\":{");
-    for (place, (label, &score)) in signature.labels[0].iter().zip(scores(signature, words)).enumerate() {
-        json.raw(if place == 0 { "" } else { "," });
+    for (index, (label, &score)) in signature.labels[0].iter().zip(scores(signature, words)).enumerate() {
+        json.raw(if index == 0 { "" } else { "," });
         json.raw(&label.key);
         json.raw(":");
         json.float(score, signature.scores_dtype);
@@ -107,14 +109,14 @@ fn probabilities(json: &mut Json, signature: &Signature, words: &[u64]) {
     json.raw("}");
 }
 
-fn many(json: &mut Json, frame: &Frame<'_>, words: &[u64]) {
+fn many(json: &mut Json, frame: &Frame<'_>, outputs: &Outputs) {
     let signature = frame.signature;
     json.raw("\"predictions\":");
-    json.list(words.chunks_exact(signature.width()), |json, row| prediction(json, signature, row));
+    json.list(outputs.iter(), |json, row| prediction(json, signature, row));
     if signature.has_probabilities && frame.all_probabilities {
         classes(json, signature);
         json.raw(",\"probabilities\":");
-        json.list(words.chunks_exact(signature.width()), |json, row| {
+        json.list(outputs.iter(), |json, row| {
             json.list(scores(signature, row), |json, &score| json.float(score, signature.scores_dtype));
         });
     }
@@ -206,8 +208,8 @@ impl Json {
 
     fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
         self.raw("[");
-        for (place, item) in items.into_iter().enumerate() {
-            self.raw(if place == 0 { "" } else { "," });
+        for (index, item) in items.into_iter().enumerate() {
+            self.raw(if index == 0 { "" } else { "," });
             write(self, item);
         }
         self.raw("]");
@@ -340,6 +342,10 @@ mod tests {
     use super::*;
     use crate::engine::signature::tests::signature;
 
+    fn outputs(signature: &Signature) -> Outputs {
+        Outputs::of(signature, vec![1, 0.25_f64.to_bits(), 0.75_f64.to_bits()])
+    }
+
     fn printed(number: f64, dtype: Float) -> String {
         let mut json = Json(Vec::new());
         json.float(number.to_bits(), dtype);
@@ -383,7 +389,7 @@ mod tests {
         let signature = signature("[0, 1]");
         let frame = Frame {
             signature: &signature,
-            is_short: true,
+            shape: AnswerShape::Short,
             is_list: false,
             all_probabilities: false,
             model_json: "\"m\"",
@@ -392,7 +398,7 @@ mod tests {
             cache_hits: 0,
             rows: 1,
         };
-        let body = encode(&frame, &[1, 0.25_f64.to_bits(), 0.75_f64.to_bits()], 0, || 0.000_031);
+        let body = encode(&frame, &outputs(&signature), 0, || 0.000_031);
         assert_eq!(
             String::from_utf8(body).unwrap(),
             r#"{"prediction":1,"probability":0.75,"latency_ms":0.031,"cache_hit":false}"#
@@ -404,7 +410,7 @@ mod tests {
         let signature = signature(r#"[1, "1"]"#);
         let frame = Frame {
             signature: &signature,
-            is_short: false,
+            shape: AnswerShape::Full,
             is_list: false,
             all_probabilities: false,
             model_json: "\"m\"",
@@ -413,7 +419,7 @@ mod tests {
             cache_hits: 1,
             rows: 1,
         };
-        let body = encode(&frame, &[1, 0.25_f64.to_bits(), 0.75_f64.to_bits()], 0, || 0.0);
+        let body = encode(&frame, &outputs(&signature), 0, || 0.0);
         assert!(
             String::from_utf8(body)
                 .unwrap()

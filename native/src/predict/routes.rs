@@ -52,6 +52,18 @@ pub enum Levels {
     Auto,
 }
 
+impl Levels {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "off" => Some(Self::None),
+            "l1" => Some(Self::One),
+            "l2" => Some(Self::Two),
+            "auto" => Some(Self::Auto),
+            _ => None,
+        }
+    }
+}
+
 /// A version that a request asks, with what its answer needs.
 #[derive(Debug)]
 pub struct Target {

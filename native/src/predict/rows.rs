@@ -1,13 +1,14 @@
 //! JSON features → numbers: the accepting fast path, exact to its grammar, iterative and bounded.
 //!
-//! What is not plainly right is `None`, "not mine": Python holds the full grammar and explains.
-//! Strings with escapes are not mine either, so every key that is accepted was compared byte by byte.
+//! What is not plainly right is `None`: Python has the full grammar and explains.
+//! Strings with escapes are left to Python too, so every key that is accepted was compared byte by byte.
 
 use std::collections::HashMap;
 
 use crate::engine::signature::{ColumnKind, Signature};
+use crate::predict::request::AnswerShape;
 
-/// Beyond it a float64 can not hold every integer.
+/// Beyond it a float64 cannot hold every integer.
 const EXACT_INTEGER: u64 = 1 << 53;
 /// Powers of ten that a float64 holds exactly, so one multiplication or division rounds correctly (Clinger 1990).
 const EXACT_POWERS: [f64; 23] = [
@@ -15,14 +16,14 @@ const EXACT_POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 /// A list of rows is the deepest value there is.
-const DEEPEST: usize = 2;
-/// Marks a place of a named row that is not filled yet: a NaN that no JSON text and no cast makes.
+const MAX_DEPTH: usize = 2;
+/// Marks a cell of a named row that is not filled yet: a NaN that no JSON text and no cast makes.
 const UNSET: u64 = 0x7ff8_5e7a_1000_0001;
 
 /// What the columns of a model accept.
 pub struct Columns {
     names: Vec<Box<[u8]>>,
-    places: HashMap<Box<[u8]>, usize>,
+    indexes: HashMap<Box<[u8]>, usize>,
     rules: Vec<Rule>,
     has_names: bool,
 }
@@ -57,9 +58,9 @@ pub struct Outline<'a> {
 impl Columns {
     /// None where a column needs Python: a string, a boolean, or a closed list of categories.
     pub fn of(signature: &Signature) -> Option<Self> {
-        let is_plain =
+        let is_supported =
             signature.columns.iter().all(|column| column.kind == ColumnKind::Number && column.categories.is_none());
-        if !is_plain {
+        if !is_supported {
             return None;
         }
         let names: Vec<Box<[u8]>> = signature.columns.iter().map(|column| column.name.as_bytes().into()).collect();
@@ -69,24 +70,25 @@ impl Columns {
             maximum: column.maximum.unwrap_or(f64::INFINITY),
         });
         Some(Self {
-            places: names.iter().cloned().enumerate().map(|(place, name)| (name, place)).collect(),
+            indexes: names.iter().cloned().enumerate().map(|(index, name)| (name, index)).collect(),
             rules: rules.collect(),
             names,
             has_names: signature.has_names,
         })
     }
 
-    /// The place of a column, tried first where the last one suggests it.
-    fn place(&self, name: &[u8], guess: usize) -> Option<usize> {
-        match self.names.get(guess) {
-            Some(guessed) if **guessed == *name => Some(guess),
-            _ => self.places.get(name).copied(),
+    /// The index of a column; `expected` is tried first.
+    fn index(&self, name: &[u8], expected: usize) -> Option<usize> {
+        match self.names.get(expected) {
+            Some(guess) if **guess == *name => Some(expected),
+            _ => self.indexes.get(name).copied(),
         }
     }
 }
 
-/// Find the parts of a body. `is_short`: the body of `POST /predict`, which names its model.
-pub fn outline(body: &[u8], is_short: bool) -> Option<Outline<'_>> {
+/// Finds the parts of a body; that of `POST /predict`, which asks for the short shape, names its model.
+pub fn outline(body: &[u8], shape: AnswerShape) -> Option<Outline<'_>> {
+    let is_short = shape == AnswerShape::Short;
     let mut cursor = Cursor { bytes: body, at: 0 };
     let (mut model, mut rows) = (None, None);
     cursor.take(b'{')?;
@@ -96,7 +98,7 @@ pub fn outline(body: &[u8], is_short: bool) -> Option<Outline<'_>> {
         match key {
             b"model_name" if is_short && model.is_none() => model = Some(str::from_utf8(cursor.text()?).ok()?),
             b"input" | b"data" | b"features" | b"inputs" if rows.is_none() => {
-                rows = Some((cursor.nested()?, key == b"inputs"))
+                rows = Some((cursor.nested()?, key == b"inputs"));
             }
             _ => return None,
         }
@@ -149,9 +151,9 @@ impl Rows {
     fn by_position(&mut self, cursor: &mut Cursor<'_>, columns: &Columns) -> Option<()> {
         cursor.take(b'[')?;
         let last = columns.rules.len() - 1;
-        for (place, rule) in columns.rules.iter().enumerate() {
+        for (index, rule) in columns.rules.iter().enumerate() {
             self.numbers.push(cursor.value(rule)?);
-            if cursor.closes(b']')? != (place == last) {
+            if cursor.closes(b']')? != (index == last) {
                 return None;
             }
         }
@@ -163,17 +165,17 @@ impl Rows {
         let start = self.numbers.len();
         self.numbers.resize(start + columns.rules.len(), f64::from_bits(UNSET));
         let mut filled = 0;
-        let mut guess = 0;
+        let mut expected = 0;
         loop {
-            let place = columns.place(cursor.text()?, guess)?;
+            let index = columns.index(cursor.text()?, expected)?;
             cursor.take(b':')?;
-            let number = &mut self.numbers[start + place];
+            let number = &mut self.numbers[start + index];
             if number.to_bits() != UNSET {
                 return None;
             }
-            *number = cursor.value(&columns.rules[place])?;
+            *number = cursor.value(&columns.rules[index])?;
             filled += 1;
-            guess = place + 1;
+            expected = index + 1;
             if cursor.closes(b'}')? {
                 break;
             }
@@ -244,7 +246,7 @@ impl<'a> Cursor<'a> {
                     self.text()?;
                     continue;
                 }
-                b'[' | b'{' if depth == DEEPEST => return None,
+                b'[' | b'{' if depth == MAX_DEPTH => return None,
                 b'[' | b'{' => depth += 1,
                 b']' | b'}' => depth -= 1,
                 _ => {}
@@ -313,7 +315,7 @@ impl<'a> Cursor<'a> {
         is_there
     }
 
-    /// Digits, at least one, appended to `mantissa`, which wraps; the count tells.
+    /// Digits, at least one, appended to `mantissa`, which wraps; returns how many.
     fn digits(&mut self, mantissa: &mut u64) -> Option<usize> {
         let start = self.at;
         while let Some(digit @ b'0'..=b'9') = self.byte() {
@@ -342,7 +344,7 @@ mod tests {
 
     fn read(body: &str) -> Option<Vec<f64>> {
         let columns = Columns::of(&signature("[0,1]")).unwrap();
-        let outline = outline(body.as_bytes(), false)?;
+        let outline = outline(body.as_bytes(), AnswerShape::Full)?;
         decode(&outline, &columns, 3)?.ok().map(|rows| rows.numbers)
     }
 
@@ -412,14 +414,17 @@ mod tests {
     #[test]
     fn too_many_rows_are_refused() {
         let columns = Columns::of(&signature("[0,1]")).unwrap();
-        let outline = outline(br#"{"inputs":[[1,2],[1,2],[1,2],[1,2]]}"#, false).unwrap();
+        let outline = outline(br#"{"inputs":[[1,2],[1,2],[1,2],[1,2]]}"#, AnswerShape::Full).unwrap();
         assert_eq!(decode(&outline, &columns, 3), Some(Err(TooMany)));
     }
 
     #[test]
     fn a_short_body_names_its_model() {
-        assert_eq!(outline(br#"{"features":[1],"model_name":"iris"}"#, true).unwrap().model, Some("iris"));
-        assert_eq!(outline(br#"{"features":[1]}"#, true), None);
-        assert_eq!(outline(br#"{"features":[1],"model_name":"iris"}"#, false), None);
+        assert_eq!(
+            outline(br#"{"features":[1],"model_name":"iris"}"#, AnswerShape::Short).unwrap().model,
+            Some("iris")
+        );
+        assert_eq!(outline(br#"{"features":[1]}"#, AnswerShape::Short), None);
+        assert_eq!(outline(br#"{"features":[1],"model_name":"iris"}"#, AnswerShape::Full), None);
     }
 }

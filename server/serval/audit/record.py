@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, UOWTransaction, sessionmaker
 
 from serval.audit.tables import AuditEntry, Outcome
-from serval.auth.caller import Caller, Origin
+from serval.auth.caller import Caller, ClientInfo
 from serval.db.base import now
 from serval.ids import new_id
 
@@ -37,19 +37,36 @@ class Subject(NamedTuple):
 
 def record(session: AsyncSession, caller: Caller, action: Action, subject: Subject, **details: Any) -> None:
     """Record an act that succeeds with the transaction of `session`. `details`: what JSON can hold, and no secret."""
-    _add(session, caller.origin, action, subject, "success", caller.user_id, caller.username, caller.credential_id, details)
+    _add(
+        session,
+        caller.origin,
+        action,
+        subject,
+        "success",
+        caller.user_id,
+        caller.username,
+        caller.credential_id,
+        details,
+    )
 
 
 def record_unknown(
-    session: AsyncSession, origin: Origin, action: Action, subject: Subject, outcome: Outcome, actor: str, **details: Any
+    session: AsyncSession,
+    origin: ClientInfo,
+    action: Action,
+    subject: Subject,
+    outcome: Outcome,
+    actor: str,
+    **details: Any,
 ) -> None:
-    """Record an act of somebody who presented no credential: a login, a registration. `actor`: what they said they were."""
+    """Record an act of somebody who presented no credential: a login, a registration. `actor`: what they said they
+    were."""
     _add(session, origin, action, subject, outcome, subject.id if outcome == "success" else None, actor, None, details)
 
 
 def _add(
     session: AsyncSession,
-    origin: Origin,
+    origin: ClientInfo,
     action: Action,
     subject: Subject,
     outcome: Outcome,

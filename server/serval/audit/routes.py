@@ -10,10 +10,10 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from serval.audit.schemas import AuditEntryList, AuditEntryView, csv_header, csv_rows
-from serval.audit.service import AuditTrail, Wanted, actions_of
+from serval.audit.service import AuditFilter, AuditTrail, actions_of
 from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller
-from serval.http.contract import JsonSchema, operation
+from serval.http.openapi import JsonSchema, operation
 from serval.http.pagination import Limit, Since, Until, cursor_of
 from serval.http.problems import keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest
@@ -26,19 +26,31 @@ CSV_ANSWER: JsonSchema = {
 
 ByActor = Annotated[
     str | None,
-    QueryParameter(name="actor", pattern=PLAIN_TEXT, max_length=254, required=False, description="Who did it: username or user id"),
+    QueryParameter(
+        name="actor", pattern=PLAIN_TEXT, max_length=254, required=False, description="Who did it: username or user id"
+    ),
 ]
 OfAction = Annotated[
     str | None,
-    QueryParameter(name="action", pattern=PLAIN_TEXT, max_length=40, required=False, description="What was done, or a prefix as `key.`"),
+    QueryParameter(
+        name="action",
+        pattern=PLAIN_TEXT,
+        max_length=40,
+        required=False,
+        description="What was done, or a prefix as `key.`",
+    ),
 ]
 OnSubject = Annotated[
-    str | None, QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the thing")
+    str | None,
+    QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the thing"),
 ]
-OfOutcome = Annotated[Outcome | None, QueryParameter(name="outcome", required=False, description="Whether it was done or refused")]
+OfOutcome = Annotated[
+    Outcome | None, QueryParameter(name="outcome", required=False, description="Whether it was done or refused")
+]
 Cursor = Annotated[str | None, cursor_of("aud")]
 Format = Annotated[
-    Literal["json", "csv"] | None, QueryParameter(name="format", required=False, description="Stands above the header `Accept`")
+    Literal["json", "csv"] | None,
+    QueryParameter(name="format", required=False, description="Stands above the header `Accept`"),
 ]
 
 
@@ -47,7 +59,9 @@ Format = Annotated[
     summary="List who did what, newest first; as CSV all of it",
     tags=["Audit"],
     responses={200: ResponseSpec(AuditEntryList, generate_examples=False, description="A page."), **keyed_responses()},
-    operation_class=operation(headers={"Content-Disposition": "With CSV, the name of the file."}, also={CSV: CSV_ANSWER}),
+    operation_class=operation(
+        headers={"Content-Disposition": "With CSV, the name of the file."}, also={CSV: CSV_ANSWER}
+    ),
 )
 async def list_audit(
     request: HttpRequest,
@@ -65,7 +79,7 @@ async def list_audit(
 ) -> Response[Any]:
     """The caller's own acts and whatever was done to their own things; administrators see all."""
     request.check_query("actor", "action", "subject", "outcome", "since", "until", "cursor", "limit", "format")
-    wanted = Wanted(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
+    wanted = AuditFilter(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
     if _is_csv(request, chosen):
         return await _export(caller, audit, wanted)
     found = await audit.list_entries(caller, wanted)
@@ -79,8 +93,9 @@ def _is_csv(request: HttpRequest, chosen: Literal["json", "csv"] | None) -> bool
     return request.accept.best_match(["application/json", CSV]) == CSV
 
 
-async def _export(caller: Caller, audit: AuditTrail, wanted: Wanted) -> Response[Any]:
-    """Begin an export when its first part is read: a database that is away is then still a problem, later a broken connection."""
+async def _export(caller: Caller, audit: AuditTrail, wanted: AuditFilter) -> Response[Any]:
+    """Begin an export when its first part is read: a database that is away is then still a problem, later a broken
+    connection."""
     parts = audit.all_entries(caller, wanted)
     first = await anext(parts)
     return Stream(
@@ -90,7 +105,9 @@ async def _export(caller: Caller, audit: AuditTrail, wanted: Wanted) -> Response
     )
 
 
-async def _lines(caller: Caller, first: list[AuditEntry], parts: AsyncIterator[list[AuditEntry]]) -> AsyncIterator[bytes]:
+async def _lines(
+    caller: Caller, first: list[AuditEntry], parts: AsyncIterator[list[AuditEntry]]
+) -> AsyncIterator[bytes]:
     yield csv_header() + csv_rows(AuditEntryView.of(row, caller) for row in first)
     async for rows in parts:
         yield csv_rows(AuditEntryView.of(row, caller) for row in rows)

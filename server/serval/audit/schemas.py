@@ -12,7 +12,8 @@ from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""With what a cell begins that a spreadsheet may run: OWASP ASVS 5.0, 1.2.10, and the full-width forms of the same signs."""
+"""With what a cell begins that a spreadsheet may run: OWASP ASVS 5.0, 1.2.10, and the full-width forms of the same
+signs."""
 
 
 class AuditEntryView(msgspec.Struct):

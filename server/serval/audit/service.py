@@ -23,7 +23,7 @@ Conditions = list[ColumnElement[bool]]
 USER_ID = re.compile("usr_[0-9A-Z]{26}")
 
 
-class Wanted(NamedTuple):
+class AuditFilter(NamedTuple):
     """Which entries are asked for."""
 
     actor: str | None
@@ -57,13 +57,13 @@ class AuditTrail:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def list_entries(self, caller: Caller, wanted: Wanted) -> list[AuditEntry]:
-        """Return what a caller may see of what is asked for, newest first. Raises DatabaseAway."""
+    async def list_entries(self, caller: Caller, wanted: AuditFilter) -> list[AuditEntry]:
+        """Return what a caller may see of what is asked for, newest first. Raises DatabaseUnavailable."""
         async with self._database.read() as session:
             return list(await session.scalars(query_of(caller, wanted)))
 
-    async def all_entries(self, caller: Caller, wanted: Wanted) -> AsyncIterator[list[AuditEntry]]:
-        """Yield the same in parts, past the limit: at least one, which may be empty. Raises DatabaseAway."""
+    async def all_entries(self, caller: Caller, wanted: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
+        """Yield the same in parts, past the limit: at least one, which may be empty. Raises DatabaseUnavailable."""
         wanted = wanted._replace(limit=EXPORT_ROWS)
         while True:
             entries = await self.list_entries(caller, wanted)
@@ -73,14 +73,14 @@ class AuditTrail:
             wanted = wanted._replace(before=entries[-1].id)
 
 
-def query_of(caller: Caller, wanted: Wanted) -> Select[AuditEntry]:
+def query_of(caller: Caller, wanted: AuditFilter) -> Select[AuditEntry]:
     """The query of a page: the newest of each branch, and of these the newest."""
     branches = [_newest(branch, wanted).subquery() for branch in _branches(caller, wanted)]
     ids = union(*(select(branch.c.id) for branch in branches))
     return select(AuditEntry).where(AuditEntry.id.in_(ids)).order_by(AuditEntry.id.desc()).limit(wanted.limit)
 
 
-def _newest(branch: Conditions, wanted: Wanted) -> Select[str]:
+def _newest(branch: Conditions, wanted: AuditFilter) -> Select[str]:
     query = select(AuditEntry.id).where(*branch).order_by(AuditEntry.id.desc()).limit(wanted.limit)
     if wanted.since is not None:
         query = query.where(AuditEntry.id >= first_id("aud", in_utc(wanted.since)))
@@ -91,7 +91,7 @@ def _newest(branch: Conditions, wanted: Wanted) -> Select[str]:
     return query
 
 
-def _branches(caller: Caller, wanted: Wanted) -> list[Conditions]:
+def _branches(caller: Caller, wanted: AuditFilter) -> list[Conditions]:
     """What together is all that is asked for. Of each branch an index has the entries in the order of the answer."""
     who: Conditions = [] if wanted.actor is None else [_read(_named(wanted.actor)) == wanted.actor]
     what: Conditions = [_read(AuditEntry.action).in_(wanted.actions)] if wanted.actions else []
@@ -99,7 +99,10 @@ def _branches(caller: Caller, wanted: Wanted) -> list[Conditions]:
     if wanted.subject is not None:
         return [[AuditEntry.subject_id == wanted.subject, *_visible(caller), *who, *what]]
     if not caller.is_admin:
-        return [[AuditEntry.owner_id == caller.user_id, *who, *what], [AuditEntry.actor_id == caller.user_id, *who, *what]]
+        return [
+            [AuditEntry.owner_id == caller.user_id, *who, *what],
+            [AuditEntry.actor_id == caller.user_id, *who, *what],
+        ]
     if wanted.actor is not None:
         return [[_named(wanted.actor) == wanted.actor, *what]]
     if not what:
@@ -118,7 +121,8 @@ def _visible(caller: Caller) -> Conditions:
 
 
 def _read(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
-    """A column so written that its own index does not apply: SQLite, which has no statistics, would take any that does."""
+    """A column so written that its own index does not apply: SQLite, which has no statistics, would take any that
+    does."""
     return column.concat("")
 
 

@@ -5,8 +5,8 @@ from typing import Literal, Protocol, get_args
 
 import msgspec
 
-from serval.auth.credentials import Presented
-from serval.plans import Rate
+from serval.auth.credentials import Credential
+from serval.settings.plans import Rate
 
 Role = Literal["admin", "user"]
 
@@ -16,14 +16,14 @@ Scope = Literal["predict", "models:read", "models:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
-class Origin(msgspec.Struct, frozen=True):
+class ClientInfo(msgspec.Struct, frozen=True):
     """Where a request came from, for the audit trail."""
 
     address: str
     request_id: str
 
 
-HERE = Origin("", "")
+HERE = ClientInfo("", "")
 """Of acts of the server itself."""
 
 
@@ -54,12 +54,17 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     predict_limits: tuple[tuple[str, Rate], ...]
     """(`kind:id`, rate) of each account that a prediction is charged to."""
     quota: Quota | None
-    origin: Origin = HERE
+    origin: ClientInfo = HERE
 
     @property
     def is_admin(self) -> bool:
-        """Whether everybody's things are open to the caller: an administrator's key without the scope opens their own alone."""
+        """Whether everybody's things are open to the caller: an administrator's key without the scope opens their own
+        alone."""
         return self.role == "admin" and "admin" in self.scopes
+
+    @property
+    def can_predict(self) -> bool:
+        return "predict" in self.scopes
 
     @property
     def credential_id(self) -> str:
@@ -77,4 +82,4 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 class FindCaller(Protocol):
     """Looks up who presents a credential. Raises NotAuthenticated when it opens nothing."""
 
-    async def __call__(self, presented: Presented, origin: Origin) -> Caller: ...
+    async def __call__(self, presented: Credential, origin: ClientInfo) -> Caller: ...

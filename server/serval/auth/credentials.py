@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from serval.auth.keys import digest, is_key
+from serval.auth.key_format import digest, is_key
 from serval.errors import BadRequest, NotAuthenticated
 
 SECURE_PREFIX = "__Host-"
@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _LONGEST_TOKEN = 4096
 
 
-class Presented(msgspec.Struct, frozen=True):
+class Credential(msgspec.Struct, frozen=True):
     """A credential that has the right form; whether it opens anything is to be looked up."""
 
     kind: Literal["key", "token"]
@@ -33,10 +33,12 @@ class Presented(msgspec.Struct, frozen=True):
         return digest(self.text)
 
 
-def presented(headers: Iterable[tuple[bytes, bytes]]) -> Presented:
-    """Return what a request presents in `X-API-Key`, `Authorization: Bearer` or else in a cookie; names of headers are in lower case.
+def presented(headers: Iterable[tuple[bytes, bytes]]) -> Credential:
+    """Return what a request presents in `X-API-Key`, `Authorization: Bearer` or else in a cookie; names of headers are
+    in lower case.
 
-    Raises BadRequest when there is more than one, NotAuthenticated when there is none or it can be neither key nor token.
+    Raises BadRequest when there is more than one, NotAuthenticated when there is none or it can be neither key nor
+    token.
     """
     headers = list(headers)
     given = [(name, value.decode("latin-1")) for name, value in headers if name in _CREDENTIALS]
@@ -51,9 +53,9 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> Presented:
             raise NotAuthenticated("`Authorization` must be `Bearer <key or token>`.")
     text = header.strip()
     if is_key(text):
-        return Presented("key", text)
+        return Credential("key", text)
     if name == b"authorization" and _is_token(text):
-        return Presented("token", text)
+        return Credential("token", text)
     raise NotAuthenticated("This is not an API key of Serval, or it was cut: copy it again.")
 
 
@@ -75,13 +77,15 @@ def cookie(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
     return found.get(SECURE_PREFIX + name, found.get(name))
 
 
-def _in_cookie(headers: list[tuple[bytes, bytes]]) -> Presented:
+def _in_cookie(headers: list[tuple[bytes, bytes]]) -> Credential:
     token = cookie(headers, ACCESS_COOKIE)
     if token is None:
-        raise NotAuthenticated("An API key or a login is needed: send `X-API-Key: <key>` or `Authorization: Bearer <key or access token>`.")
+        raise NotAuthenticated(
+            "An API key or a login is needed: send `X-API-Key: <key>` or `Authorization: Bearer <key or access token>`."
+        )
     if not _is_token(token):
         raise NotAuthenticated("The cookie of the login is damaged: log in again.")
-    return Presented("token", token, is_cookie=True)
+    return Credential("token", token, is_cookie=True)
 
 
 def _is_token(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Protection of logins in cookies against requests that other sites make a browser send.
 
-A token bound to the session, which only pages of this origin can read and send in a header (OWASP's signed double-submit cookie).
+A token bound to the session, which only pages of this origin can read and send in a header (OWASP's signed
+double-submit cookie).
 """
 
 import hashlib
@@ -37,7 +38,10 @@ class Csrf:
             )
 
     def check_origin(self, own_origin: str, headers: Mapping[str, str]) -> None:
-        """Raises NotPermitted where a page of another site asks. `own_origin`: `https://host`. Programs send no `Origin`."""
+        """Raises NotPermitted where a page of another site asks. `own_origin`: `https://host`. Programs send no
+        `Origin`."""
         origin = headers.get("origin")
         if origin is not None and origin != own_origin and origin not in self._trusted_origins:
-            raise NotPermitted("This page is of another origin: logins in cookies are for pages that Serval serves (`cors_origins`).")
+            raise NotPermitted(
+                "This page is of another origin: logins in cookies are for pages that Serval serves (`cors_origins`)."
+            )

@@ -24,7 +24,8 @@ THREADS = 2
 """A hash takes 64 MiB for a twentieth of a second or more, so that few are made at a time."""
 MAX_WAITING = 32
 FAILURE_SECONDS = 0.5
-"""A login that fails is answered at the next multiple: what was verified, and whether anything was, does not show in the time."""
+"""A login that fails is answered at the next multiple: what was verified, and whether anything was, does not show in
+the time."""
 _BCRYPT_BYTES = 72
 
 
@@ -47,7 +48,8 @@ class Passwords:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def check(self, password: str, about: Iterable[str]) -> str:
-        """Return a password that may be set, as it is hashed. `about`: what others know of its owner. Raises BadRequest."""
+        """Return a password that may be set, as it is hashed. `about`: what others know of its owner. Raises
+        BadRequest."""
         text = _normal(password)
         reason = self._weakness(text, {word.casefold() for word in about if word})
         if reason is not None:
@@ -62,7 +64,11 @@ class Passwords:
             return f"use at most {MAX_LENGTH} characters"
         if folded in _common() or len(set(folded)) < 3:
             return "it is among those that are tried first; choose another"
-        if folded in known or folded.removesuffix("serval") in known or (folded.startswith("serval") and folded[6:].isdigit()):
+        if (
+            folded in known
+            or folded.removesuffix("serval") in known
+            or (folded.startswith("serval") and folded[6:].isdigit())
+        ):
             return "it can be guessed from the account; choose another"
         return None
 

@@ -10,7 +10,8 @@ from serval.errors import NotPermitted
 
 
 class Permission(msgspec.Struct, frozen=True):
-    """What a route asks of its caller; whether the thing that it names exists for the caller is the service's to say."""
+    """What a route asks of its caller; whether the thing that it names exists for the caller is the service's to
+    say."""
 
     summary: str
     scope: Scope | None = None
@@ -102,5 +103,6 @@ PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
 
 
 def permission_of(method: str, path: str) -> Permission:
-    """Return what a route asks of its caller. Raises KeyError for a route that states nothing, which is a fault of ours."""
+    """Return what a route asks of its caller. Raises KeyError for a route that states nothing, which is a fault of
+    ours."""
     return PERMISSIONS[f"{method} {path}"]

@@ -7,14 +7,16 @@ import rich_click as click
 
 if TYPE_CHECKING:
     from serval.conversion.freeze import FreezeRequest
-    from serval.settings import Settings
+    from serval.settings.settings import Settings
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--columns", help="Column names, separated by commas, for a model that was fitted on plain arrays.")
 @click.option(
-    "--sample", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Rows to verify with: CSV with a header, or JSON."
+    "--sample",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Rows to verify with: CSV with a header, or JSON.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file; serval.toml in this folder by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -29,7 +31,7 @@ def check(file: Path, columns: str | None, sample: Path | None, config: Path | N
     import msgspec
 
     from serval.models.samples import freeze_request
-    from serval.settings import surroundings, typed
+    from serval.settings.settings import surroundings, typed
 
     settings = typed(surroundings({}, config))
     names = [column.strip() for column in columns.split(",")] if columns else None
@@ -51,16 +53,22 @@ async def examine(file: Path, request: "FreezeRequest", settings: "Settings") ->
     import msgspec
 
     from serval.conversion.freeze import freeze, inspect
-    from serval.conversion.sandbox import Limits, Sandbox
+    from serval.conversion.sandbox.sandbox import Limits, Sandbox
     from serval.errors import Unavailable, Unprocessable
 
     limits = Limits(
-        memory_bytes=settings.convert_memory_bytes, cpu_seconds=settings.convert_cpu_seconds, wall_seconds=settings.convert_wall_seconds
+        memory_bytes=settings.convert_memory_bytes,
+        cpu_seconds=settings.convert_cpu_seconds,
+        wall_seconds=settings.convert_wall_seconds,
     )
     found: dict[str, Any] = {"file": str(file), "inspection": None, "converts": False, "report": None, "reason": None}
     with tempfile.TemporaryDirectory(prefix="serval-check-") as folder:
         sandbox = Sandbox(
-            python=sys.executable, root=Path(folder), limits=limits, allow_unconfined=settings.allow_unconfined_conversion, max_children=1
+            python=sys.executable,
+            root=Path(folder),
+            limits=limits,
+            allow_unconfined=settings.allow_unconfined_conversion,
+            max_children=1,
         )
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(sandbox.close)
@@ -96,7 +104,10 @@ def inspection_lines(inspection: dict[str, Any]) -> list[str]:
     """What is in the file, a fact a line."""
     steps = f" ({' → '.join(inspection['steps'])})" if inspection["steps"] else ""
     packed = f", compressed with {inspection['compression']}" if inspection["compression"] else ""
-    there, here = inspection["scikit_learn_there"] or inspection["scikit_learn_here"], inspection["scikit_learn_here"]
+    there, here = (
+        inspection["scikit_learn_saved_with"] or inspection["scikit_learn_verified_with"],
+        inspection["scikit_learn_verified_with"],
+    )
     lines = [
         f"{inspection['format']}{packed}: {inspection['estimator']}{steps}, {inspection['kind'] or 'no predictor'}",
         f"saved by scikit-learn {there}, read here by {here}",

@@ -11,6 +11,6 @@ def demo() -> None:
 
     On a terminal the server stays until Ctrl-C; else the exit code tells whether every answer was right.
     """
-    from serval.demo import run_demo
+    from serval.commands.demonstration import run_demo
 
     sys.exit(run_demo())

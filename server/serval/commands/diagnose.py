@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from serval.cores import compute_threads, cores_by_quota
+from serval.data_plane.cores import compute_threads, cores_by_quota
 
 PACKAGES = (
     "litestar",
@@ -29,7 +29,8 @@ PACKAGES = (
 @click.option("--data-dir", help="Data folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def diagnose(config: Path | None, data_dir: str | None, as_json: bool) -> None:
-    """Show the settings in force and where they come from, cores, versions, and whether uploads can be confined here."""
+    """Show the settings in force and where they come from, cores, versions, and whether uploads can be confined
+    here."""
     import msgspec
 
     found: dict[str, Mapping[str, object]] = {
@@ -49,8 +50,8 @@ def diagnose(config: Path | None, data_dir: str | None, as_json: bool) -> None:
 
 def settings_in_force(config: Path | None, data_dir: str | None) -> dict[str, dict[str, str]]:
     """Each setting, without passwords, and its source."""
-    from serval.settings import describe, surroundings, typed
-    from serval.settings_text import shown
+    from serval.settings.settings import describe, surroundings, typed
+    from serval.settings.text import shown
 
     given = surroundings({"data_dir": data_dir}, config)
     settings = typed(given)
@@ -93,7 +94,7 @@ def versions() -> dict[str, str]:
 
 def confinement() -> dict[str, str]:
     """Whether the running kernel can confine an upload, or what it lacks."""
-    from serval.conversion.sandbox import kernel_gap
+    from serval.conversion.sandbox.sandbox import kernel_gap
 
     missing = kernel_gap()
     return {"uploads are confined": "yes" if missing is None else f"no: {missing}"}

@@ -36,13 +36,30 @@ def key() -> None:
     multiple=True,
     help="What it is for: predict, models:read, models:write or admin; all but admin by default. Repeat it.",
 )
-@click.option("--model", "models", multiple=True, help="Id, name or owner/name of a model that it is for; all by default. Repeat it.")
-@click.option("--expires-in-days", "--days", "days", type=click.IntRange(1, 36500), help="Days until it expires; never by default.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="Id, name or owner/name of a model that it is for; all by default. Repeat it.",
+)
+@click.option(
+    "--expires-in-days",
+    "--days",
+    "days",
+    type=click.IntRange(1, 36500),
+    help="Days until it expires; never by default.",
+)
 @click.option("--rate", help="Predictions that it may make: 100/min, 5/s. As many as its user by default.")
 @click.option("--quota", type=click.IntRange(min=0), help="Predictions that it may make in a calendar month (UTC).")
 @remote
 def create(
-    here: Remote, name: str, scopes: tuple[str, ...], models: tuple[str, ...], days: int | None, rate: str | None, quota: int | None
+    here: Remote,
+    name: str,
+    scopes: tuple[str, ...],
+    models: tuple[str, ...],
+    days: int | None,
+    rate: str | None,
+    quota: int | None,
 ) -> None:
     """Make a key called NAME. It is shown this once."""
     asked = {
@@ -85,7 +102,9 @@ def as_row(found: dict[str, Any]) -> dict[str, Any]:
 
 @key.command()
 @click.argument("key_id")
-@click.option("--overlap", type=click.IntRange(min=0), help="Seconds that the old key goes on opening things; a day by default.")
+@click.option(
+    "--overlap", type=click.IntRange(min=0), help="Seconds that the old key goes on opening things; a day by default."
+)
 @remote
 def rotate(here: Remote, key_id: str, overlap: int | None) -> None:
     """Make the key that takes over from KEY_ID. It is shown this once."""

@@ -16,13 +16,17 @@ def migrate(data_dir: str | None, database_url: str | None, config: Path | None)
     """
     import asyncio
 
-    from serval.claims import claim_folder
     from serval.db import engine
     from serval.db.migrate import migrate as bring_up_to_date
-    from serval.settings import surroundings, typed
+    from serval.process.locks import claim_folder
+    from serval.settings.settings import surroundings, typed
 
     settings = typed(surroundings({"data_dir": data_dir, "database_url": database_url}, config))
     if settings.database_url is None:
         claim_folder(settings.data_dir)
     before, now = asyncio.run(bring_up_to_date(engine.database_url(settings.database_url, settings.data_dir)))
-    click.echo(f"the tables are up to date ({now})" if before == now else f"the tables went from {before or 'nothing'} to {now}")
+    click.echo(
+        f"the tables are up to date ({now})"
+        if before == now
+        else f"the tables went from {before or 'nothing'} to {now}"
+    )

@@ -19,10 +19,16 @@ def model() -> None:
 @click.option("--description", help="What it is.")
 @click.option("--columns", help="Column names, separated by commas, for a model that was fitted on plain arrays.")
 @click.option(
-    "--sample", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Rows to verify with: CSV with a header, or JSON."
+    "--sample",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Rows to verify with: CSV with a header, or JSON.",
 )
-@click.option("--as-it-is", is_flag=True, help="Do not load the file here to compute the answers expected of it.")
-@click.option("--allow-schema-change", is_flag=True, help="Go live also where the columns differ from those of the live version.")
+@click.option(
+    "--no-expected-answers", is_flag=True, help="Do not load the file here to compute the answers expected of it."
+)
+@click.option(
+    "--allow-schema-change", is_flag=True, help="Go live also where the columns differ from those of the live version."
+)
 @click.option("--watch", is_flag=True, help="Stay, and upload again whenever the file changes.")
 @remote
 def push(here: Remote, /, **given: Any) -> None:
@@ -46,7 +52,13 @@ def push(here: Remote, /, **given: Any) -> None:
 def list_models(here: Remote) -> None:
     """List your models."""
     found = here.api.get("/api/v1/models")
-    columns = {"name": "name", "live_version": "live version", "owner": "owner", "created_at": "made", "description": "description"}
+    columns = {
+        "name": "name",
+        "live_version": "live version",
+        "owner": "owner",
+        "created_at": "made",
+        "description": "description",
+    }
     here.show(found, lambda: here.table(found["items"], columns))
 
 
@@ -75,7 +87,9 @@ def show(here: Remote, name: str) -> None:
 
 @model.command()
 @click.argument("name")
-@click.option("--version", type=click.IntRange(min=1), help="Number of the version; the live one, or else the newest, by default.")
+@click.option(
+    "--version", type=click.IntRange(min=1), help="Number of the version; the live one, or else the newest, by default."
+)
 @remote
 def report(here: Remote, name: str, version: int | None) -> None:
     """Show how truly a converted model answers."""

@@ -22,7 +22,9 @@ from serval.errors import CannotStart
 )
 @click.option("--version", type=click.IntRange(min=1), help="Number of a version; the live one by default.")
 @remote
-def predict(here: Remote, model: str, values: tuple[str, ...], body: str | None, csv_file: str | None, version: int | None) -> None:
+def predict(
+    here: Remote, model: str, values: tuple[str, ...], body: str | None, csv_file: str | None, version: int | None
+) -> None:
     """Predict with MODEL.
 
     The VALUES of one row in the order of its columns, or --input, or --csv.

@@ -30,7 +30,7 @@ class Upload:
     description: str | None = None
     columns: str | None = None
     sample: Path | None = None
-    as_it_is: bool = False
+    no_expected_answers: bool = False
     allow_schema_change: bool = False
 
 
@@ -74,9 +74,9 @@ def fields_of(upload: Upload) -> dict[str, str]:
 
 def sample_of(upload: Upload) -> str | None:
     """Rows with the answers that the file gives in this environment, or the given rows as they are."""
-    if upload.as_it_is:
+    if upload.no_expected_answers:
         return upload.sample.read_text(encoding="utf-8") if upload.sample else None
-    from serval.commands.expected import expected_sample
+    from serval.commands.expected_answers import expected_sample
 
     return expected_sample(upload.file, upload.sample)
 
@@ -88,7 +88,9 @@ def name_from(file: Path) -> str:
 
 
 def print_version(version: dict[str, Any]) -> None:
-    click.echo(f"{version['model']} version {version['version']} is {'live' if version['is_live'] else version['status']}")
+    click.echo(
+        f"{version['model']} version {version['version']} is {'live' if version['is_live'] else version['status']}"
+    )
     print_report(version)
     if version["curl"]:
         click.echo(version["curl"])

@@ -44,7 +44,9 @@ class Api:
     def delete(self, path: str) -> None:
         self._ask("DELETE", path)
 
-    def upload(self, path: str, fields: Mapping[str, str], files: Mapping[str, tuple[str, IO[bytes] | bytes]], *, prefer: str) -> Any:
+    def upload(
+        self, path: str, fields: Mapping[str, str], files: Mapping[str, tuple[str, IO[bytes] | bytes]], *, prefer: str
+    ) -> Any:
         return self._ask("POST", path, data=fields, files=files, headers={"Prefer": prefer})
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
@@ -102,14 +104,27 @@ class Remote:
 def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
     """Adds `--url`, `--key`, `--data-dir` and `--json`; the command gets a `Remote` as its first argument."""
 
-    @click.option("--url", envvar="SERVAL_URL", default=DEFAULT_URL, show_default=True, show_envvar=True, help="Address of the server.")
     @click.option(
-        "--key", "api_key", envvar="SERVAL_KEY", show_envvar=True, help="API key; by default the administrator's, from the data folder."
+        "--url",
+        envvar="SERVAL_URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        show_envvar=True,
+        help="Address of the server.",
+    )
+    @click.option(
+        "--key",
+        "api_key",
+        envvar="SERVAL_KEY",
+        show_envvar=True,
+        help="API key; by default the administrator's, from the data folder.",
     )
     @click.option("--data-dir", help="Data folder with admin.key.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @functools.wraps(function)
-    def with_remote(url: str, api_key: str | None, data_dir: str | None, as_json: bool, *args: P.args, **kwargs: P.kwargs) -> R:
+    def with_remote(
+        url: str, api_key: str | None, data_dir: str | None, as_json: bool, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         return function(Remote(Api(url, api_key or key_in(data_dir)), as_json=as_json), *args, **kwargs)
 
     return with_remote
@@ -117,11 +132,13 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
 
 def key_in(data_dir: str | None) -> str:
     """The administrator's key. Raises CannotStart where it can not be read."""
-    from serval.settings import surroundings, typed
+    from serval.settings.settings import surroundings, typed
 
     path: Path = typed(surroundings({"data_dir": data_dir})).admin_key_file
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
-        raise CannotStart(f"no API key: `{path}` can not be read ({reason}); give one with `--key` or `SERVAL_KEY`") from error
+        raise CannotStart(
+            f"no API key: `{path}` can not be read ({reason}); give one with `--key` or `SERVAL_KEY`"
+        ) from error

@@ -22,10 +22,12 @@ def lines_of(report: dict[str, Any]) -> list[str]:
     lines = [
         f"{report['estimator']}, converted in {report['form']} in {report['seconds']:.1f} s",
         f"{report['rows']} rows verified: {agreement(report)}, largest difference {largest:.3g}, mean {mean:.3g}",
-        f"scikit-learn {report['scikit_learn_there'] or 'unknown'} there, {report['scikit_learn_here']} here",
+        f"scikit-learn {report['scikit_learn_saved_with'] or 'unknown'} there, {report['scikit_learn_verified_with']} here",
     ]
     if report["expected_rows"]:
-        lines.append(f"{report['expected_rows']} rows came with the answer expected: {report['expected_agreement']:.2%} agree")
+        lines.append(
+            f"{report['expected_rows']} rows came with the answer expected: {report['expected_agreement']:.2%} agree"
+        )
     return lines + [f"note: {note}" for note in report["notes"]]
 
 

@@ -8,14 +8,14 @@ import rich_click as click
 
 if TYPE_CHECKING:
     from serval.log import Log
-    from serval.settings import Settings
+    from serval.settings.settings import Settings
 
 
 class ServeCommand(click.RichCommand):
     """Knows an option for each setting, made only when this command runs or explains itself."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        from serval.settings import describe
+        from serval.settings.settings import describe
 
         own = super().get_params(ctx)
         return [*own[:-1], *(setting_option(setting.name, setting.description) for setting in describe()), own[-1]]
@@ -37,7 +37,7 @@ def serve(model_file: Path | None, config: Path | None, reload: bool, **given: s
     import asyncio
 
     from serval.log import open_log
-    from serval.settings import surroundings, typed
+    from serval.settings.settings import surroundings, typed
 
     if model_file is not None:
         sys.exit(serve_file(model_file, given, config))
@@ -51,7 +51,7 @@ def serve(model_file: Path | None, config: Path | None, reload: bool, **given: s
 
 async def run(settings: "Settings", log: "Log", *, reload: bool = False, model_file: Path | None = None) -> int:
     """Serve until a signal; the exit code. Raises CannotStart."""
-    from serval.supervisor import Supervisor
+    from serval.process.supervisor import Supervisor
 
     companion = None if model_file is None else push_command(model_file)
     return await Supervisor(settings, log, companion=companion).run(Path(__file__).parents[1] if reload else None)
@@ -64,11 +64,13 @@ def serve_file(model_file: Path, given: dict[str, str | None], config: Path | No
 
     from serval.errors import CannotStart
     from serval.log import open_log
-    from serval.settings import surroundings, typed
+    from serval.settings.settings import surroundings, typed
 
     with tempfile.TemporaryDirectory(prefix="serval-") as folder:
         chosen: dict[str, Any] = {"host": "127.0.0.1", "metrics_port": 0, "drain_pause_seconds": 0, "data_dir": folder}
-        settings = typed(surroundings(chosen | {name: value for name, value in given.items() if value is not None}, config))
+        settings = typed(
+            surroundings(chosen | {name: value for name, value in given.items() if value is not None}, config)
+        )
         if settings.tls_cert_file is not None:
             raise CannotStart(
                 "one file is served on this machine only, without TLS: leave `tls_cert_file` out, or start `serval serve` alone"
@@ -82,4 +84,13 @@ def serve_file(model_file: Path, given: dict[str, str | None], config: Path | No
 
 def push_command(model_file: Path) -> list[str]:
     """Uploads the file as it is, now and after each change; the server's URL and key come in the environment."""
-    return [sys.executable, "-m", "serval.cli", "model", "push", str(model_file), "--watch", "--as-it-is"]
+    return [
+        sys.executable,
+        "-m",
+        "serval.commands.cli",
+        "model",
+        "push",
+        str(model_file),
+        "--watch",
+        "--no-expected-answers",
+    ]

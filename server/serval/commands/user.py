@@ -29,11 +29,21 @@ def user() -> None:
 @click.option("--username", help="What the user is called; derived from the address by default.")
 @click.option("--name", "full_name", default="", help="Full name.")
 @click.option("--admin", is_flag=True, help="Make an administrator.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input; by default one is generated and shown.")
+@click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from standard input; by default one is generated and shown.",
+)
 @click.option("--password-hash", help="Argon2 or bcrypt hash of an account from elsewhere.")
 @remote
 def create(
-    here: Remote, email: str, username: str | None, full_name: str, admin: bool, password_stdin: bool, password_hash: str | None
+    here: Remote,
+    email: str,
+    username: str | None,
+    full_name: str,
+    admin: bool,
+    password_stdin: bool,
+    password_hash: str | None,
 ) -> None:
     """Make an account for EMAIL and show its password this once."""
     if password_stdin and password_hash:
@@ -99,7 +109,11 @@ def set_plan(here: Remote, who: str, tier: str) -> None:
 
 @user.command("reset-password")
 @click.argument("who")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input; by default one is generated and shown.")
+@click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from standard input; by default one is generated and shown.",
+)
 @remote
 def reset_password(here: Remote, who: str, password_stdin: bool) -> None:
     """Give WHO another password and end their logins."""

@@ -10,13 +10,13 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import numpy as np
 
-from serval.conversion import wire
-from serval.conversion.answers import Answers, Rows
-from serval.conversion.plain import plain
+from serval.conversion import messages as wire
+from serval.conversion.plain_text import plain
 from serval.conversion.report import FormTried, Parity, Report, WorstRow
+from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import MISSING_STRING, Label, Signature
-from serval.conversion.verify import TOLERANCE, compare
-from serval.errors import Confined, NotVerified
+from serval.conversion.verify.verify import TOLERANCE, compare
+from serval.errors import NotVerified, SandboxViolation
 
 T = TypeVar("T")
 LIMIT_BYTES = 2 << 30
@@ -32,8 +32,10 @@ class Sandbox(Protocol):
 class FreezeRequest(msgspec.Struct, frozen=True):
     """What came with an upload.
 
-    `columns`: names for a model without its own. `sample`: rows by position or by name, without answers; `is_text`: its cells are CSV text.
-    `expected`: for each row of the sample the answer (for several targets a list) that the owner's own environment gives.
+    `columns`: names for a model without its own. `sample`: rows by position or by name, without answers; `is_text`: its
+    cells are CSV text.
+    `expected`: for each row of the sample the answer (for several targets a list) that the owner's own environment
+    gives.
     """
 
     columns: list[str] | None = None
@@ -55,7 +57,7 @@ class Frozen(msgspec.Struct, frozen=True):
 
 
 async def inspect(sandbox: Sandbox, upload: Path, limit_bytes: int = LIMIT_BYTES) -> wire.Inspection:
-    """What is in a file. Raises NotAModel, Confined."""
+    """What is in a file. Raises NotAModel, SandboxViolation."""
     told = await sandbox.run("inspect", upload, wire.encode(wire.InspectRequest(limit_bytes)))
     found = _decoded(told, wire.Inspection)
     return msgspec.structs.replace(
@@ -66,17 +68,20 @@ async def inspect(sandbox: Sandbox, upload: Path, limit_bytes: int = LIMIT_BYTES
         steps=[plain(step, 100) for step in found.steps],
         columns=[plain(name, wire.MAX_TEXT) for name in found.columns],
         labels=[plain(label, wire.MAX_TEXT) if isinstance(label, str) else label for label in found.labels],
-        scikit_learn_there=found.scikit_learn_there and plain(found.scikit_learn_there, 40),
-        scikit_learn_here=plain(found.scikit_learn_here, 40),
+        scikit_learn_saved_with=found.scikit_learn_saved_with and plain(found.scikit_learn_saved_with, 40),
+        scikit_learn_verified_with=plain(found.scikit_learn_verified_with, 40),
         notes=[plain(note, 300) for note in found.notes],
         problem=found.problem and plain(found.problem, 1000),
     )
 
 
-async def freeze(sandbox: Sandbox, upload: Path, request: FreezeRequest, on_stage: Callable[[str], Awaitable[None]]) -> Frozen:
+async def freeze(
+    sandbox: Sandbox, upload: Path, request: FreezeRequest, on_stage: Callable[[str], Awaitable[None]]
+) -> Frozen:
     """Convert an upload, and prove the result on rows that its maker did not choose.
 
-    `on_stage` is told `converting` and `verifying`. Raises NotAModel, UnsupportedKind, NotConvertible, WrongFeatures, Confined,
+    `on_stage` is told `converting` and `verifying`. Raises NotAModel, NotAPredictor, NotConvertible, InvalidFeatures,
+    SandboxViolation,
     and NotVerified with the report in `extra`.
     """
     started = time.monotonic()
@@ -102,12 +107,18 @@ async def _convert(sandbox: Sandbox, upload: Path, request: FreezeRequest) -> wi
 
 
 async def _run(sandbox: Sandbox, conversion: wire.Conversion, request: FreezeRequest) -> tuple[Rows, Answers]:
-    orders = wire.EngineRequest(conversion.onnx, conversion.signature, conversion.hints, request.sample, request.is_text)
-    told = _decoded(await sandbox.run("engine", None, wire.encode(orders)), wire.Engined)
+    orders = wire.EngineRequest(
+        conversion.onnx, conversion.signature, conversion.hints, request.sample, request.is_text
+    )
+    told = _decoded(await sandbox.run("engine", None, wire.encode(orders)), wire.EngineResult)
     try:
-        return wire.rows_in(told.rows, conversion.signature), wire.answers_in(told.answers, conversion.signature, told.rows.rows)
+        return wire.rows_in(told.rows, conversion.signature), wire.answers_in(
+            told.answers, conversion.signature, told.rows.rows
+        )
     except ValueError as error:
-        raise Confined("The file made the engine answer in another shape than the model's signature says.") from error
+        raise SandboxViolation(
+            "The file made the engine answer in another shape than the model's signature says."
+        ) from error
 
 
 async def _ask(sandbox: Sandbox, upload: Path, signature: Signature, rows: Rows, request: FreezeRequest) -> Answers:
@@ -116,14 +127,14 @@ async def _ask(sandbox: Sandbox, upload: Path, signature: Signature, rows: Rows,
     try:
         return wire.answers_in(told, signature, len(rows))
     except ValueError as error:
-        raise Confined("The file answered in another shape than its signature says.") from error
+        raise SandboxViolation("The file answered in another shape than its signature says.") from error
 
 
 def _decoded(answer: bytes, kind: type[T]) -> T:
     try:
         return msgspec.msgpack.decode(answer, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Confined("The file answered with something else than a conversion.") from error
+        raise SandboxViolation("The file answered with something else than a conversion.") from error
 
 
 def _sentence(conversion: wire.Conversion, parity: Parity) -> str:
@@ -134,36 +145,52 @@ def _sentence(conversion: wire.Conversion, parity: Parity) -> str:
 
 
 def _report(
-    conversion: wire.Conversion, parity: Parity, rows: Rows, original: Answers, converted: Answers, request: FreezeRequest, seconds: float
+    conversion: wire.Conversion,
+    parity: Parity,
+    rows: Rows,
+    original: Answers,
+    converted: Answers,
+    request: FreezeRequest,
+    seconds: float,
 ) -> Report:
-    there, here = conversion.scikit_learn_there and plain(conversion.scikit_learn_there, 40), plain(conversion.scikit_learn_here, 40)
+    there, here = (
+        conversion.scikit_learn_saved_with and plain(conversion.scikit_learn_saved_with, 40),
+        plain(conversion.scikit_learn_verified_with, 40),
+    )
     expected_rows, agreement = expected_agreement(conversion.signature, converted, request.expected)
     notes = [plain(note, 300) for note in conversion.notes]
     if parity.refused:
-        notes.append(f"The original refuses {parity.refused} of the rows that were tried; the service answers such rows.")
+        notes.append(
+            f"The original refuses {parity.refused} of the rows that were tried; the service answers such rows."
+        )
     return Report(
         form=plain(conversion.form, 40),
-        forms_tried=[FormTried(plain(form.name, 40), form.reason and plain(form.reason, 500)) for form in conversion.tried],
+        forms_tried=[
+            FormTried(plain(form.name, 40), form.reason and plain(form.reason, 500)) for form in conversion.tried
+        ],
         rows=parity.rows,
         rows_refused_by_original=parity.refused,
         ties=parity.ties,
         agreement=parity.agreement,
         largest_difference=parity.largest_difference,
         mean_difference=parity.mean_difference,
-        worst_row=None if parity.worst is None else worst_row(conversion.signature, rows, original, converted, parity.worst),
+        worst_row=None
+        if parity.worst is None
+        else worst_row(conversion.signature, rows, original, converted, parity.worst),
         estimator=plain(conversion.estimator, 100),
-        scikit_learn_there=there,
-        scikit_learn_here=here,
+        scikit_learn_saved_with=there,
+        scikit_learn_verified_with=here,
         expected_rows=expected_rows,
         expected_agreement=agreement,
-        held=held_because(there, here, agreement),
+        hold_reason=hold_reason(there, here, agreement),
         notes=notes,
         seconds=round(seconds, 3),
     )
 
 
-def held_because(there: str | None, here: str, agreement: float | None) -> str | None:
-    """Why a version must wait for its owner: parity with an object loaded by another scikit-learn proves nothing about the saved one."""
+def hold_reason(there: str | None, here: str, agreement: float | None) -> str | None:
+    """Why a version must wait for its owner: parity with an object loaded by another scikit-learn proves nothing about
+    the saved one."""
     if there is None or _minor(there) == _minor(here) or agreement == 1.0:
         return None
     if agreement is not None:
@@ -195,18 +222,28 @@ def _comes_out(signature: Signature, converted: Answers, at: int, wanted: Label 
         return False
     if signature.kind == "classifier":
         told = [
-            labels[place] for labels, place in zip(signature.labels, converted.labels[at].tolist(), strict=True) if 0 <= place < len(labels)
+            labels[place]
+            for labels, place in zip(signature.labels, converted.labels[at].tolist(), strict=True)
+            if 0 <= place < len(labels)
         ]
-        return len(told) == len(targets) and all(_is_same(label, target) for label, target in zip(told, targets, strict=True))
+        return len(told) == len(targets) and all(
+            _is_same(label, target) for label, target in zip(told, targets, strict=True)
+        )
     if not all(isinstance(target, int | float) for target in targets):
         return False
-    return bool(np.allclose(converted.scores[at], np.asarray(targets, dtype=np.float64), rtol=TOLERANCE, atol=0.0, equal_nan=True))
+    return bool(
+        np.allclose(
+            converted.scores[at], np.asarray(targets, dtype=np.float64), rtol=TOLERANCE, atol=0.0, equal_nan=True
+        )
+    )
 
 
 def _is_same(label: Label, wanted: Label) -> bool:
     """Equal labels; from CSV everything may be text."""
     if isinstance(wanted, str) and not isinstance(label, str):
-        return str(label).lower() == wanted.lower() or (isinstance(label, int | float) and _as_number(wanted) == float(label))
+        return str(label).lower() == wanted.lower() or (
+            isinstance(label, int | float) and _as_number(wanted) == float(label)
+        )
     return isinstance(label, str) == isinstance(wanted, str) and label == wanted
 
 

@@ -12,14 +12,17 @@ import numpy as np
 import onnx
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from serval.conversion import columns, engines, probing, samples
-from serval.conversion.answers import Answers, Rows
-from serval.conversion.hints import Hints
-from serval.conversion.original import ask
-from serval.conversion.predictors import Written, numbers_dtype, write
+from serval.conversion import samples
+from serval.conversion.export import columns
+from serval.conversion.export.hints import Hints
+from serval.conversion.export.original import ask
+from serval.conversion.export.predictors import Written, numbers_dtype, write
 from serval.conversion.report import FormTried
+from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Signature
-from serval.conversion.verify import compare
+from serval.conversion.verify import onnxruntime_engine as engines
+from serval.conversion.verify import probing
+from serval.conversion.verify.verify import compare
 from serval.errors import NotConvertible
 
 FORMS = {"float32 trees": True, "float64 trees": False}
@@ -36,10 +39,13 @@ class Converted:
     tried: list[FormTried]
 
 
-def convert(estimator: Any, column_names: Sequence[str] | None = None, sample: samples.Sample = (), *, is_text: bool = False) -> Converted:
+def convert(
+    estimator: Any, column_names: Sequence[str] | None = None, sample: samples.Sample = (), *, is_text: bool = False
+) -> Converted:
     """The first form that answers as the estimator does on rows around everything it decides by.
 
-    `sample`: rows by position or by name; `is_text`: its cells are text. Raises UnsupportedKind, NotConvertible, WrongFeatures.
+    `sample`: rows by position or by name; `is_text`: its cells are text. Raises NotAPredictor, NotConvertible,
+    InvalidFeatures.
     """
     with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -86,7 +92,9 @@ def _last_step(estimator: Any) -> str:
 def precision(model: onnx.ModelProto) -> str:
     """`float32`, `mixed` or `float64`: what the graph's numbers are computed in."""
     casts = {attribute.i for node in model.graph.node if node.op_type == "Cast" for attribute in node.attribute}
-    has_wide_trees = any(attribute.name == "nodes_values_as_tensor" for node in model.graph.node for attribute in node.attribute)
+    has_wide_trees = any(
+        attribute.name == "nodes_values_as_tensor" for node in model.graph.node for attribute in node.attribute
+    )
     if numbers_dtype(model) == "float32":
         return "mixed" if has_wide_trees else "float32"
     return "mixed" if onnx.TensorProto.FLOAT in casts else "float64"

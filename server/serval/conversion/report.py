@@ -61,13 +61,13 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mean_difference: float
     worst_row: WorstRow | None
     estimator: str
-    scikit_learn_there: str | None
+    scikit_learn_saved_with: str | None
     """The version that saved the file, where the file says it."""
-    scikit_learn_here: str
+    scikit_learn_verified_with: str
     expected_rows: int
     """Rows of the sample that came with the answer expected."""
     expected_agreement: float | None
-    held: str | None
+    hold_reason: str | None
     """Why the version must not go live by itself; None where it may."""
     notes: list[str]
     seconds: float

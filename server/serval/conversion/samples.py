@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from serval.conversion.answers import Rows
+from serval.conversion.rows import Rows
 from serval.conversion.signature import MISSING_STRING, Column, Label, Signature
-from serval.errors import WrongFeatures
+from serval.errors import InvalidFeatures
 
 Cell = Label | None
 Row = list[Cell] | dict[str, Cell]
@@ -16,7 +16,7 @@ TRUTHS = {"true": True, "false": False, "True": True, "False": False}
 
 
 def by_position(sample: Sample, names: Sequence[str]) -> list[list[Cell]]:
-    """Rows in the order of the columns. Raises WrongFeatures for a row that does not have exactly them."""
+    """Rows in the order of the columns. Raises InvalidFeatures for a row that does not have exactly them."""
     return [_row(row, names, at) for at, row in enumerate(sample)]
 
 
@@ -25,17 +25,22 @@ def _row(row: Row, names: Sequence[str], at: int) -> list[Cell]:
         absent = [name for name in names if name not in row]
         unknown = [name for name in row if name not in set(names)]
         if absent or unknown:
-            what = f"lacks the column `{absent[0]}`" if absent else f"has a column `{unknown[0]}` that the model does not take"
-            raise WrongFeatures(f"Row {at + 1} of the sample {what}.", errors=[(f"sample[{at}]", what)])
+            what = (
+                f"lacks the column `{absent[0]}`"
+                if absent
+                else f"has a column `{unknown[0]}` that the model does not take"
+            )
+            raise InvalidFeatures(f"Row {at + 1} of the sample {what}.", errors=[(f"sample[{at}]", what)])
         return [row[name] for name in names]
     if len(row) != len(names):
         what = f"has {len(row)} values, but the model takes {len(names)} columns"
-        raise WrongFeatures(f"Row {at + 1} of the sample {what}.", errors=[(f"sample[{at}]", what)])
+        raise InvalidFeatures(f"Row {at + 1} of the sample {what}.", errors=[(f"sample[{at}]", what)])
     return list(row)
 
 
 def guessed(rows: list[list[Cell]]) -> list[list[Cell]]:
-    """Cells of text read as what their whole column looks like: booleans, numbers, else text; an empty cell is missing."""
+    """Cells of text read as what their whole column looks like: booleans, numbers, else text; an empty cell is
+    missing."""
     columns = [_guessed_column([str(row[index]) for row in rows]) for index in range(len(rows[0]))] if rows else []
     return [[column[at] for column in columns] for at in range(len(rows))]
 
@@ -58,9 +63,12 @@ def _is_number(cell: str) -> bool:
 
 
 def fitting(sample: Sample, columns: Sequence[Column], *, is_text: bool) -> list[list[Cell]]:
-    """The sample by position, each cell as its column takes it. Raises WrongFeatures."""
+    """The sample by position, each cell as its column takes it. Raises InvalidFeatures."""
     rows = by_position(sample, [column.name for column in columns])
-    return [[_fitting_cell(cell, column, at, is_text) for cell, column in zip(row, columns, strict=True)] for at, row in enumerate(rows)]
+    return [
+        [_fitting_cell(cell, column, at, is_text) for cell, column in zip(row, columns, strict=True)]
+        for at, row in enumerate(rows)
+    ]
 
 
 def _fitting_cell(cell: Cell, column: Column, at: int, is_text: bool) -> Cell:
@@ -80,9 +88,10 @@ def _fitting_cell(cell: Cell, column: Column, at: int, is_text: bool) -> Cell:
     return cell
 
 
-def _unfit(column: Column, at: int, wanted: str) -> WrongFeatures:
-    return WrongFeatures(
-        f"Row {at + 1} of the sample: `{column.name}` must be {wanted}.", errors=[(f"sample[{at}].{column.name}", f"expected {wanted}")]
+def _unfit(column: Column, at: int, wanted: str) -> InvalidFeatures:
+    return InvalidFeatures(
+        f"Row {at + 1} of the sample: `{column.name}` must be {wanted}.",
+        errors=[(f"sample[{at}].{column.name}", f"expected {wanted}")],
     )
 
 
@@ -90,7 +99,9 @@ def rows_of(signature: Signature, cells: Sequence[Sequence[Any]]) -> Rows:
     """Rows of plain values as a graph gets them; None is missing."""
     text = [index for index, column in enumerate(signature.columns) if column.kind == "string"]
     plain = [index for index, column in enumerate(signature.columns) if column.kind != "string"]
-    numbers = np.array([[np.nan if row[index] is None else float(row[index]) for index in plain] for row in cells], dtype=np.float64)
+    numbers = np.array(
+        [[np.nan if row[index] is None else float(row[index]) for index in plain] for row in cells], dtype=np.float64
+    )
     strings = np.empty((len(cells), len(text)), dtype=object)
     for at, row in enumerate(cells):
         strings[at] = [MISSING_STRING if row[index] is None else str(row[index]) for index in text]

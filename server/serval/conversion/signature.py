@@ -13,14 +13,16 @@ MISSING_STRING = "\x1a"
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One input column.
 
-    `number` and `boolean` columns go, in column order, into the graph's input `numbers` (`[rows, n]`, a missing value is NaN);
+    `number` and `boolean` columns go, in column order, into the graph's input `numbers` (`[rows, n]`, a missing value
+    is NaN);
     `string` columns go, in column order, into its input `strings` (`[rows, m]`, a missing value is `MISSING_STRING`).
     """
 
     name: str
     kind: Literal["number", "boolean", "string"]
     dtype: str
-    """The pandas or numpy dtype that the original is given in this column: `float64`, `int64`, `bool`, `object`, `str`, ..."""
+    """The pandas or numpy dtype that the original is given in this column: `float64`, `int64`, `bool`, `object`, `str`,
+    ..."""
     missing: Literal["nan", "none"] | None = None
     """The marker of a missing value that the model was fitted with; None where missing values are refused."""
     minimum: float | None = None
@@ -33,8 +35,10 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contract between a frozen graph, the engine that runs it and the doors that feed it.
 
-    Graph inputs: `numbers` (`numbers_dtype`, `[rows, n]`) if any column is a number or boolean, `strings` (`[rows, m]`) if any is a string.
-    Graph outputs of a classifier: `labels` (int64 indices into `labels`, `[rows]`, or `[rows, targets]` where `is_multi_target`) and,
+    Graph inputs: `numbers` (`numbers_dtype`, `[rows, n]`) if any column is a number or boolean, `strings` (`[rows, m]`)
+    if any is a string.
+    Graph outputs of a classifier: `labels` (int64 indices into `labels`, `[rows]`, or `[rows, targets]` where
+    `is_multi_target`) and,
     where `has_probabilities`, `probabilities` (`scores_dtype`, `[rows, classes]`, one target only).
     Graph output of a regressor: `values` (`scores_dtype`, `[rows]`, or `[rows, targets]` where `is_multi_target`).
     """

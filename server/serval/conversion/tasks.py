@@ -11,13 +11,18 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from serval.conversion import wire
-from serval.errors import NotConvertible, UnsupportedKind
+from serval.conversion import messages as wire
+from serval.errors import NotAPredictor, NotConvertible
 
 Task = Callable[[bytes, bytes], bytes]
 LIBRARIES = (
-    *("serval.conversion.loading", "serval.conversion.columns", "serval.conversion.from_sklearn", "serval.conversion.original"),
-    *("serval.conversion.native_engine", "serval.conversion.probing", "serval.conversion.samples"),
+    *(
+        "serval.conversion.sandbox.loading",
+        "serval.conversion.export.columns",
+        "serval.conversion.from_sklearn",
+        "serval.conversion.export.original",
+    ),
+    *("serval.conversion.verify.data_plane_engine", "serval.conversion.verify.probing", "serval.conversion.samples"),
     *("numpy.ma", "numpy.random", "pandas"),
 )
 """What one task or another needs."""
@@ -30,7 +35,9 @@ PICKLED = (
 """Where scikit-learn keeps what a pickle may name."""
 
 
-NEVER_IMPORTED = frozenset({"antigravity", "ensurepip", "idlelib", "lib2to3", "this", "tkinter", "turtle", "turtledemo", "venv"})
+NEVER_IMPORTED = frozenset(
+    {"antigravity", "ensurepip", "idlelib", "lib2to3", "this", "tkinter", "turtle", "turtledemo", "venv"}
+)
 """Parts of the standard library that do something on import, or are programs."""
 
 
@@ -42,10 +49,14 @@ def preload() -> None:
 
 
 def preload_standard_library() -> None:
-    """Import all of it, in a quarter of a second: libraries import parts late, when a child of another user may read them no more."""
+    """Import all of it, in a quarter of a second: libraries import parts late, when a child of another user may read
+    them no more."""
     for name in sorted(sys.stdlib_module_names - NEVER_IMPORTED):
         if not name.startswith("_"):
-            with contextlib.suppress(ImportError), warnings.catch_warnings(action="ignore"):  # other platforms have other parts
+            with (
+                contextlib.suppress(ImportError),
+                warnings.catch_warnings(action="ignore"),
+            ):  # other platforms have other parts
                 importlib.import_module(name)
 
 
@@ -53,8 +64,8 @@ def inspect(upload: bytes, request: bytes) -> bytes:
     """What is in the file. Raises NotAModel."""
     import sklearn
 
-    from serval.conversion import columns
-    from serval.conversion.loading import load, predictor
+    from serval.conversion.export import columns
+    from serval.conversion.sandbox.loading import load, predictor
 
     orders = msgspec.msgpack.decode(request, type=wire.InspectRequest)
     loaded = load(upload, orders.limit_bytes)
@@ -62,7 +73,7 @@ def inspect(upload: bytes, request: bytes) -> bytes:
     kind, problem = None, None
     try:
         kind = columns.predictor_kind(estimator)
-    except UnsupportedKind as error:
+    except NotAPredictor as error:
         problem = error.message
     return wire.encode(
         wire.Inspection(
@@ -71,8 +82,8 @@ def inspect(upload: bytes, request: bytes) -> bytes:
             estimator=type(estimator).__name__,
             kind=kind,
             steps=[type(step).__name__ for _, step in getattr(estimator, "steps", [])][:100],
-            scikit_learn_there=loaded.saved_by or sklearn.__version__,
-            scikit_learn_here=sklearn.__version__,
+            scikit_learn_saved_with=loaded.saved_by or sklearn.__version__,
+            scikit_learn_verified_with=sklearn.__version__,
             columns=[str(name) for name in getattr(estimator, "feature_names_in_", [])],
             labels=_labels(estimator) if kind == "classifier" else [],
             notes=loaded.notes,
@@ -87,11 +98,12 @@ def _labels(estimator: object) -> list[bool | int | float | str]:
 
 
 def convert(upload: bytes, request: bytes) -> bytes:
-    """The upload's predictor as a graph, with signature and hints. Raises NotAModel, UnsupportedKind, NotConvertible."""
+    """The upload's predictor as a graph, with signature and hints. Raises NotAModel, NotAPredictor,
+    NotConvertible."""
     import sklearn
 
     from serval.conversion import from_sklearn
-    from serval.conversion.loading import load, predictor
+    from serval.conversion.sandbox.loading import load, predictor
 
     orders = msgspec.msgpack.decode(request, type=wire.ConvertRequest)
     loaded = load(upload, orders.limit_bytes)
@@ -105,22 +117,24 @@ def convert(upload: bytes, request: bytes) -> bytes:
             form=converted.form,
             tried=converted.tried,
             estimator=type(estimator).__name__,
-            scikit_learn_there=loaded.saved_by or sklearn.__version__,
-            scikit_learn_here=sklearn.__version__,
+            scikit_learn_saved_with=loaded.saved_by or sklearn.__version__,
+            scikit_learn_verified_with=sklearn.__version__,
             notes=loaded.notes,
         )
     )
 
 
 def engine(_: bytes, request: bytes) -> bytes:
-    """The rows on which graph and original must agree, and what the data plane answers for them. Raises NotConvertible."""
-    from serval.conversion.native_engine import NativeEngine
+    """The rows on which graph and original must agree, and what the data plane answers for them. Raises
+    NotConvertible."""
+    from serval.conversion.verify.data_plane_engine import NativeEngine
 
     return run_engine(request, NativeEngine())
 
 
 def run_engine(request: bytes, runner: wire.Engine) -> bytes:
-    from serval.conversion import probing, samples
+    from serval.conversion import samples
+    from serval.conversion.verify import probing
 
     orders = msgspec.msgpack.decode(request, type=wire.EngineRequest)
     wire.check_signature(orders.signature)
@@ -130,17 +144,19 @@ def run_engine(request: bytes, runner: wire.Engine) -> bytes:
     given = samples.rows_of(orders.signature, cells) if cells else None
     rows = probing.choose(orders.signature, probing.widened(orders.onnx, orders.signature, orders.hints), given)
     answers = runner.run(orders.onnx, orders.signature, rows)
-    return wire.encode(wire.Engined(wire.packed_rows(rows), wire.packed_answers(answers)))
+    return wire.encode(wire.EngineResult(wire.packed_rows(rows), wire.packed_answers(answers)))
 
 
 def reference(upload: bytes, request: bytes) -> bytes:
     """What the original answers for rows chosen elsewhere. Raises NotAModel."""
-    from serval.conversion.loading import load, predictor
-    from serval.conversion.original import ask
+    from serval.conversion.export.original import ask
+    from serval.conversion.sandbox.loading import load, predictor
 
     orders = msgspec.msgpack.decode(request, type=wire.ReferenceRequest)
     estimator = predictor(load(upload, orders.limit_bytes).content)
-    return wire.encode(wire.packed_answers(ask(estimator, orders.signature, wire.rows_in(orders.rows, orders.signature))))
+    return wire.encode(
+        wire.packed_answers(ask(estimator, orders.signature, wire.rows_in(orders.rows, orders.signature)))
+    )
 
 
 TASKS: dict[str, Task] = {"inspect": inspect, "convert": convert, "engine": engine, "reference": reference}

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 
-from serval.errors import BadRequest, CannotStart, DatabaseAway
+from serval.errors import BadRequest, CannotStart, DatabaseUnavailable
 
 SQLITE_BUSY_MILLISECONDS = 10_000
 CONNECT_SECONDS = 5.0
@@ -22,7 +22,8 @@ COMMAND_SECONDS = 20.0
 """A query of PostgreSQL that takes longer is given up: the server hangs, for each of ours takes milliseconds."""
 
 _AWAY = ("08", "28", "3D", "40", "53", "55", "57", "58")
-"""Classes of SQLSTATE by which PostgreSQL says that it can not serve us now: no connection, no access, no database, conflict of
+"""Classes of SQLSTATE by which PostgreSQL says that it can not serve us now: no connection, no access, no database,
+conflict of
 transactions, no resources, not in this state, operator intervention, system error."""
 _SQLITE_AWAY = frozenset(
     {
@@ -41,7 +42,9 @@ def database_url(configured: str | None, data_dir: Path) -> URL:
     try:
         url = make_url(configured)
     except ArgumentError:
-        raise CannotStart("SERVAL_DATABASE_URL: not a database URL; write postgresql://user:password@host/database") from None
+        raise CannotStart(
+            "SERVAL_DATABASE_URL: not a database URL; write postgresql://user:password@host/database"
+        ) from None
     drivers = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
     backend = url.drivername.partition("+")[0]
     if backend not in drivers:
@@ -53,7 +56,9 @@ def open_engine(url: URL) -> AsyncEngine:
     """Return an engine; nothing connects before its first use."""
     if url.get_backend_name() != "sqlite":
         connect = partial(_connect_postgres, url.set(drivername="postgresql").render_as_string(hide_password=False))
-        return create_async_engine(url, async_creator=connect, pool_size=10, max_overflow=10, pool_timeout=10, pool_pre_ping=True)
+        return create_async_engine(
+            url, async_creator=connect, pool_size=10, max_overflow=10, pool_timeout=10, pool_pre_ping=True
+        )
     engine = create_async_engine(url, connect_args={"timeout": SQLITE_BUSY_MILLISECONDS / 1000})
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_immediate)
@@ -61,7 +66,8 @@ def open_engine(url: URL) -> AsyncEngine:
 
 
 async def _connect_postgres(url: str) -> Any:
-    """Connect by the URL as libpq reads it: sockets, several hosts, `sslmode`, certificates, which SQLAlchemy would not pass on."""
+    """Connect by the URL as libpq reads it: sockets, several hosts, `sslmode`, certificates, which SQLAlchemy would not
+    pass on."""
     import asyncpg
 
     return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS)
@@ -71,13 +77,19 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     # synchronous=FULL: an upload that was accepted and a key that was revoked are so after a power failure too.
-    for pragma in (f"busy_timeout={SQLITE_BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (
+        f"busy_timeout={SQLITE_BUSY_MILLISECONDS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_immediate(connection: Any) -> None:
-    """Take the write lock at the start: a read that turns into a write would fail at once instead of waiting its turn."""
+    """Take the write lock at the start: a read that turns into a write would fail at once instead of waiting its
+    turn."""
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes", True) else "BEGIN")
 
 
@@ -93,14 +105,15 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """Yield a session for queries. Raises DatabaseAway."""
+        """Yield a session for queries. Raises DatabaseUnavailable."""
         with _explained():
             async with self._readers() as session:
                 yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """Yield a session that is committed at the end, or rolled back when an exception leaves the block. Raises DatabaseAway."""
+        """Yield a session that is committed at the end, or rolled back when an exception leaves the block. Raises
+        DatabaseUnavailable."""
         with _explained():
             async with self._writers.begin() as session:
                 yield session
@@ -116,7 +129,7 @@ def _explained() -> Iterator[None]:
         yield
     except (DBAPIError, NoConnectionFree, OSError) as error:
         if _is_away(error):
-            raise DatabaseAway("The database is out of reach: try again in a moment.") from error
+            raise DatabaseUnavailable("The database is out of reach: try again in a moment.") from error
         if isinstance(error, DBAPIError) and _state(error) in _NO_CHARACTER:
             raise BadRequest("A text holds the character U+0000, which the database can not keep.") from error
         raise

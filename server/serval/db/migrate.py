@@ -36,7 +36,8 @@ def _upgrade(connection: Connection) -> tuple[str | None, str | None]:
 
 
 async def migrate(url: URL) -> tuple[str | None, str | None]:
-    """Upgrade to the newest revision and return (revision before, revision now). Raises Unavailable when the database is out of reach."""
+    """Upgrade to the newest revision and return (revision before, revision now). Raises Unavailable when the database
+    is out of reach."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     engine = open_engine(url)
     try:
@@ -49,7 +50,8 @@ async def migrate(url: URL) -> tuple[str | None, str | None]:
 
 
 async def current_revision(url: URL) -> str | None:
-    """Return the revision of the database, None before the first migration. Raises Unavailable when it is out of reach."""
+    """Return the revision of the database, None before the first migration. Raises Unavailable when it is out of
+    reach."""
     engine = open_engine(url)
     try:
         async with engine.connect() as connection:

@@ -6,16 +6,16 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serval.auth.caller import Caller, Origin
-from serval.auth.credentials import Presented, presented
+from serval.auth.caller import Caller, ClientInfo
+from serval.auth.credentials import Credential, presented
 from serval.auth.csrf import SAFE_METHODS, Csrf
-from serval.auth.gate import Gate
 from serval.auth.permissions import Permission, permission_of
-from serval.auth.rates import rate_headers
-from serval.data_plane import RateState
+from serval.auth.rate_headers import rate_headers
+from serval.auth.request_limiter import RequestLimiter
+from serval.data_plane.plane import RateState
 from serval.http.asgi import AsgiSend, Headers, with_headers
-from serval.http.observe import note
 from serval.http.problems import request_id_of
+from serval.http.request_logging import note
 
 
 class Authenticate(ASGIMiddleware):
@@ -26,7 +26,7 @@ class Authenticate(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, gate: Gate, csrf: Csrf) -> None:
+    def __init__(self, gate: RequestLimiter, csrf: Csrf) -> None:
         self._gate = gate
         self._csrf = csrf
 
@@ -34,10 +34,12 @@ class Authenticate(ASGIMiddleware):
         method = str(scope.get("method"))
         permission = permission_of(method, scope["path_template"])
         rate = await self._admit(scope, method, permission)
-        await next_app(scope, receive, send if rate is None else cast(Send, with_headers(cast(AsgiSend, send), _told(rate))))
+        await next_app(
+            scope, receive, send if rate is None else cast(Send, with_headers(cast(AsgiSend, send), _told(rate)))
+        )
 
     async def _admit(self, scope: Scope, method: str, permission: Permission) -> RateState | None:
-        """Raises NotAuthenticated, NotPermitted, TooMany."""
+        """Raises NotAuthenticated, NotPermitted, RateLimited."""
         if permission.is_public:
             return self._gate.admit_anybody(origin_of(scope)) if permission.is_charged else None
         credential = presented(scope["headers"])
@@ -50,7 +52,7 @@ class Authenticate(ASGIMiddleware):
         permission.check(caller)
         return self._gate.admit(caller) if permission.is_charged else None
 
-    def _check_csrf(self, scope: Scope, method: str, credential: Presented, caller: Caller) -> None:
+    def _check_csrf(self, scope: Scope, method: str, credential: Credential, caller: Caller) -> None:
         if credential.is_cookie and method not in SAFE_METHODS:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             self._csrf.check(caller.session_id or "", f"{scope['scheme']}://{headers.get('host', '')}", headers)
@@ -61,10 +63,10 @@ def _told(rate: RateState) -> Headers:
     return [(name.encode(), value.encode()) for name, value in rate_headers(rate).items()]
 
 
-def origin_of(scope: Scope) -> Origin:
+def origin_of(scope: Scope) -> ClientInfo:
     """Where a request came from."""
     client = scope["client"]
-    return Origin(client[0] if client else "", request_id_of(scope))
+    return ClientInfo(client[0] if client else "", request_id_of(scope))
 
 
 def provide_caller(scope: Scope) -> Caller:

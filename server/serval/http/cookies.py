@@ -7,7 +7,9 @@ from serval.auth.credentials import ACCESS_COOKIE, REFRESH_COOKIE, SECURE_PREFIX
 from serval.auth.csrf import CSRF_COOKIE
 
 
-def login_cookies(scope: Scope, *, access: str, access_seconds: int, refresh: str, refresh_seconds: int, csrf: str) -> list[Cookie]:
+def login_cookies(
+    scope: Scope, *, access: str, access_seconds: int, refresh: str, refresh_seconds: int, csrf: str
+) -> list[Cookie]:
     """Return the cookies that hold a login. The token against forgery is for scripts of this origin to read."""
     return [
         _cookie(scope, ACCESS_COOKIE, access, access_seconds),

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from serval.addresses import ANY_ORIGIN
-from serval.auth.rates import LIMIT_HEADERS
+from serval.auth.rate_headers import LIMIT_HEADERS
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend, Headers, with_headers
+from serval.settings.addresses import ANY_ORIGIN
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 SENT = "Authorization, Content-Type, Idempotency-Key, Prefer, X-API-Key, X-CSRF-Token, X-Request-Id"
@@ -20,7 +20,8 @@ REMEMBERED_SECONDS = 600
 class CrossOrigin:
     """Tells browsers that pages of these origins may ask, and says nothing to any other.
 
-    Never with credentials: the cookie of a login is for pages of this server alone, and a key is a header that a page sends itself.
+    Never with credentials: the cookie of a login is for pages of this server alone, and a key is a header that a page
+    sends itself.
     """
 
     def __init__(self, app: AsgiApp, origins: Collection[str]) -> None:

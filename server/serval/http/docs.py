@@ -48,7 +48,9 @@ def openapi_config() -> OpenAPIConfig:
 
 
 def pages() -> list[ControllerRouterHandler]:
-    files = create_static_files_router(ASSETS_PATH, directories=[ASSETS], cache_control=CacheControlHeader(max_age=3600, public=True))
+    files = create_static_files_router(
+        ASSETS_PATH, directories=[ASSETS], cache_control=CacheControlHeader(max_age=3600, public=True)
+    )
     return [show_swagger, show_redoc, show_errors, files]
 
 
@@ -60,7 +62,8 @@ def error_classes(root: type[ServalError] = ServalError) -> Iterator[type[Serval
 
 
 class _SchemaRouter(Router):
-    """Litestar's router for the schema, without its HTML page for any unknown path, which would hide the 404 problems."""
+    """Litestar's router for the schema, without its HTML page for any unknown path, which would hide the 404
+    problems."""
 
     def register(self, value: ControllerRouterHandler) -> list[BaseRoute]:
         is_catch_all = "/{path:str}" in getattr(value, "paths", ())

@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
 from serval import __version__
-from serval.http.contract import PUBLIC
+from serval.http.openapi import PUBLIC
 
 Check = Callable[[], Awaitable[None]]
 """Raises whatever is wrong."""
@@ -24,14 +24,16 @@ class Health(msgspec.Struct):
     status: Literal["ok", "degraded", "stopping"]
     version: str
     uptime_seconds: float
-    model_loaded: bool
+    version_loaded: bool
     checks: dict[str, str]
 
 
 class Probes:
     """What the probes answer from."""
 
-    def __init__(self, checks: Mapping[str, Check], is_ready: Callable[[], bool], loaded_models: Callable[[], int]) -> None:
+    def __init__(
+        self, checks: Mapping[str, Check], is_ready: Callable[[], bool], loaded_models: Callable[[], int]
+    ) -> None:
         self._checks = checks
         self._is_ready = is_ready
         self._loaded_models = loaded_models
@@ -49,10 +51,14 @@ class Probes:
     async def health(self) -> Health:
         """Ask everything the service stands on; a warm prediction needs none of it."""
         checks = {name: await _outcome(check) for name, check in self._checks.items()}
-        status: Literal["ok", "degraded", "stopping"] = "ok" if all(text == "ok" for text in checks.values()) else "degraded"
+        status: Literal["ok", "degraded", "stopping"] = (
+            "ok" if all(text == "ok" for text in checks.values()) else "degraded"
+        )
         if self._stopping:
             status = "stopping"
-        return Health(status, __version__, round(time.monotonic() - self._started, 3), self._loaded_models() > 0, checks)
+        return Health(
+            status, __version__, round(time.monotonic() - self._started, 3), self._loaded_models() > 0, checks
+        )
 
 
 async def _outcome(check: Check) -> str:
@@ -80,24 +86,36 @@ class Info(msgspec.Struct):
     docs: str
 
 
-_NOT_READY = {503: ResponseSpec(Status, generate_examples=False, description="The process is starting or about to stop.")}
+_NOT_READY = {
+    503: ResponseSpec(Status, generate_examples=False, description="The process is starting or about to stop.")
+}
 
 
-@get("/health", summary="How the service and what it stands on are", tags=["Seeing"], operation_class=PUBLIC)
+@get("/health", summary="How the service and what it stands on are", tags=["Observability"], operation_class=PUBLIC)
 async def health(probes: NamedDependency[Probes]) -> Health:
     return await probes.health()
 
 
-@get("/health/live", summary="The process is alive", tags=["Seeing"], operation_class=PUBLIC)
+@get("/health/live", summary="The process is alive", tags=["Observability"], operation_class=PUBLIC)
 async def live() -> Status:
     return LIVE
 
 
-@get("/health/ready", summary="The process may be sent requests", tags=["Seeing"], responses=_NOT_READY, operation_class=PUBLIC)
+@get(
+    "/health/ready",
+    summary="The process may be sent requests",
+    tags=["Observability"],
+    responses=_NOT_READY,
+    operation_class=PUBLIC,
+)
 async def ready(probes: NamedDependency[Probes]) -> Response[Status]:
-    return Response(Status("ready"), status_code=200) if probes.is_ready else Response(Status("not ready"), status_code=503)
+    return (
+        Response(Status("ready"), status_code=200)
+        if probes.is_ready
+        else Response(Status("not ready"), status_code=503)
+    )
 
 
-@get("/info", summary="What is running", tags=["Seeing"], operation_class=PUBLIC)
+@get("/info", summary="What is running", tags=["Observability"], operation_class=PUBLIC)
 async def info() -> Info:
     return Info("serval", __version__, ".".join(map(str, sys.version_info[:3])), len(os.sched_getaffinity(0)), "/docs")

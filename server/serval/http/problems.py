@@ -14,21 +14,21 @@ from litestar.types import Scope
 from serval.errors import (
     BadRequest,
     Conflict,
+    DeadlineExceeded,
+    MalformedBody,
     MethodNotAllowed,
     NotAuthenticated,
     NotFound,
     NotPermitted,
-    OutOfTime,
+    RateLimited,
     ServalError,
     TooLarge,
-    TooMany,
     Unavailable,
     Unprocessable,
-    UnreadableBody,
     UnsupportedContent,
 )
 from serval.http.asgi import AsgiMap, AsgiSend
-from serval.http.options import allowed
+from serval.http.options_handler import allowed
 from serval.ids import new_id
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -45,7 +45,7 @@ _ERROR_OF_STATUS: Mapping[int, type[ServalError]] = {
     error.status: error
     for error in (
         BadRequest, NotAuthenticated, NotPermitted, NotFound, MethodNotAllowed, Conflict, TooLarge,
-        UnsupportedContent, Unprocessable, TooMany, Unavailable, OutOfTime,
+        UnsupportedContent, Unprocessable, RateLimited, Unavailable, DeadlineExceeded,
     )
 }  # fmt: skip
 
@@ -99,7 +99,7 @@ def problem_headers(error: ServalError) -> dict[str, str]:
     """Headers that belong to an error: its own, `Retry-After`, `WWW-Authenticate`."""
     headers = dict(error.headers)
     if error.retry_after_seconds is not None:
-        headers["retry-after"] = str(error.retry_after_seconds)
+        headers.setdefault("retry-after", str(error.retry_after_seconds))
     if error.status == NotAuthenticated.status:
         headers["www-authenticate"] = 'Bearer realm="serval"'
     return headers
@@ -133,7 +133,7 @@ def _allowed(error: HTTPException) -> str:
 
 def _answer_other(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     if type(error) in _UNREADABLE and _came_from_reading_the_body(error):
-        return _response(request, UnreadableBody("The body is not UTF-8 in its own encoding, or is nested too deeply."))
+        return _response(request, MalformedBody("The body is not UTF-8 in its own encoding, or is nested too deeply."))
     return _response(request, ServalError("A fault of Serval's own."))
 
 
@@ -141,7 +141,9 @@ def _came_from_reading_the_body(error: Exception) -> bool:
     return any(frame.f_globals.get("__name__") in _READERS for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
-def _response(request: Request[Any, Any, Any], error: ServalError, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+def _response(
+    request: Request[Any, Any, Any], error: ServalError, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
     return Response(
         problem_body(error, request_id_of(request.scope)),
         status_code=error.status,
@@ -172,7 +174,7 @@ def _as_serval_error(error: HTTPException) -> ServalError:
     if error.detail == "client disconnected prematurely":
         return BadRequest("The body ended before it was whole.")
     if isinstance(error.__cause__, SerializationException):
-        return UnreadableBody(f"The body is not JSON: {error.detail.rstrip('.')}.")
+        return MalformedBody(f"The body is not JSON: {error.detail.rstrip('.')}.")
     kind = _ERROR_OF_STATUS.get(error.status_code) or (BadRequest if error.status_code < 500 else ServalError)
     return kind(_sentence(error), errors=_parts(error.extra))
 
@@ -192,7 +194,9 @@ def _parts(extra: object) -> list[tuple[str, str]]:
     if not isinstance(extra, list):
         return []
     return [
-        _part(str(found.get("key", "body")), str(found["message"])) for found in extra if isinstance(found, dict) and "message" in found
+        _part(str(found.get("key", "body")), str(found["message"]))
+        for found in extra
+        if isinstance(found, dict) and "message" in found
     ]
 
 
@@ -214,10 +218,11 @@ def _problem_response(errors: list[type[ServalError]]) -> ResponseSpec:
     return ResponseSpec(Problem, generate_examples=False, description=f"{told}.", media_type=PROBLEM_MEDIA_TYPE)
 
 
-JSON_ERRORS = (UnreadableBody, TooLarge, UnsupportedContent)
+JSON_ERRORS = (MalformedBody, TooLarge, UnsupportedContent)
 """What a route answers too that takes a JSON body."""
 
 
 def keyed_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
-    """`problem_responses` of a route that needs a credential: looking it up can fail too, and it may be used too often."""
-    return problem_responses(BadRequest, NotAuthenticated, NotPermitted, *errors, TooMany, Unavailable)
+    """`problem_responses` of a route that needs a credential: looking it up can fail too, and it may be used too
+    often."""
+    return problem_responses(BadRequest, NotAuthenticated, NotPermitted, *errors, RateLimited, Unavailable)

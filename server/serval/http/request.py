@@ -11,7 +11,7 @@ from litestar.params import PathParameter
 
 from serval.auth.caller import Caller
 from serval.errors import BadRequest, UnsupportedContent
-from serval.plans import RATE
+from serval.settings.plans import RATE
 
 
 class HttpRequest(Request[Caller | None, Any, State]):
@@ -35,19 +35,23 @@ class HttpRequest(Request[Caller | None, Any, State]):
         return body if taken is None else _typed(body, taken.annotation)
 
     def check_query(self, *single: str) -> None:
-        """Refuse parameters that are given more than once: which of them is meant would be a guess. Raises BadRequest."""
+        """Refuse parameters that are given more than once: which of them is meant would be a guess. Raises
+        BadRequest."""
         for name in single:
             if len(self.query_params.getall(name, [])) > 1:
                 raise BadRequest(f"`{name}`: given twice; send it once.")
 
 
 def _typed(body: object, kind: Any) -> Any:
-    """The framework would read `"5"` as a number, and takes a wrong member with the name of a dependency for a fault of ours."""
+    """The framework would read `"5"` as a number, and takes a wrong member with the name of a dependency for a fault of
+    ours."""
     try:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at ")
-        message = next((f"Expected {text}" for pattern, text in MATCHING.items() if message.endswith(repr(pattern))), message)
+        message = next(
+            (f"Expected {text}" for pattern, text in MATCHING.items() if message.endswith(repr(pattern))), message
+        )
         path = re.sub(r"^`\$\.?|`$", "", where) or "body"
         raise BadRequest(f"{path}: {message}.", errors=[(path, message)]) from error
 

@@ -7,7 +7,8 @@ from serval.auth.caller import Caller
 from serval.errors import NotPermitted
 
 Permission = Literal["predict", "manage"]
-"""What a share gives. `predict`: ask the model and see what it is; `manage`: also its versions and settings, but not whose it is."""
+"""What a share gives. `predict`: ask the model and see what it is; `manage`: also its versions and settings, but not
+whose it is."""
 Access = Literal["predict", "manage", "own"]
 """What somebody may do with a model that they see, each with all that is before it."""
 
@@ -36,7 +37,8 @@ RESTORE = Act("restore it", "own")
 
 
 def access_of(caller: Caller, owner_id: str, shared: Iterable[Permission]) -> Access | None:
-    """Return what a caller may do with a model of `owner_id` that is `shared` with them; None: it does not exist for them."""
+    """Return what a caller may do with a model of `owner_id` that is `shared` with them; None: it does not exist for
+    them."""
     if caller.may_see(owner_id):
         return "own"
     return max(shared, key=_RANKS.__getitem__, default=None)
@@ -51,8 +53,12 @@ def check_access(name: str, access: Access, act: Act) -> None:
     if allows(access, act):
         return
     if act.needs == "own":
-        raise NotPermitted(f"`{name}` is shared with you for `{access}`: only its owner and administrators may {act.phrase}.")
-    raise NotPermitted(f"`{name}` is shared with you for `{access}`: to {act.phrase} takes `{act.needs}`, which its owner can give.")
+        raise NotPermitted(
+            f"`{name}` is shared with you for `{access}`: only its owner and administrators may {act.phrase}."
+        )
+    raise NotPermitted(
+        f"`{name}` is shared with you for `{access}`: to {act.phrase} takes `{act.needs}`, which its owner can give."
+    )
 
 
 def check_key(caller: Caller, model_id: str, name: str) -> None:

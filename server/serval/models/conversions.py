@@ -13,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.changes import Changes
 from serval.conversion.freeze import Frozen, freeze, inspect
+from serval.conversion.messages import Inspection
 from serval.conversion.report import Report
-from serval.conversion.sandbox import Sandbox
-from serval.conversion.wire import Inspection
-from serval.data_plane import GraphError, LoadError
+from serval.conversion.sandbox.sandbox import Sandbox
+from serval.data_plane.plane import GraphError, LoadError
 from serval.db.base import now
 from serval.db.engine import Database
-from serval.errors import DatabaseAway, NotConvertible, SchemaChanged, ServalError, Unprocessable
+from serval.errors import DatabaseUnavailable, NotConvertible, SchemaChanged, ServalError, Unprocessable
 from serval.log import Log
 from serval.metrics import ConversionMetrics
 from serval.models.lifecycle import UNDER_WAY, Status, advance
@@ -28,7 +28,7 @@ from serval.models.samples import example_body, freeze_request
 from serval.models.schemas import Examination, Reason
 from serval.models.service import changes_schema, make_live, onnx_key, schema_changed, source_key
 from serval.models.tables import Model, Version
-from serval.settings import Settings
+from serval.settings.settings import Settings
 from serval.storage.disk import DiskStorage
 
 T = TypeVar("T")
@@ -66,7 +66,9 @@ class Conversions:
         """Sweep files that belong to no version and take up interrupted conversions."""
         async with self._database.read() as session:
             known = set(await session.scalars(select(Version.id)))
-            interrupted = list(await session.scalars(select(Version.id).where(Version.status.in_(UNDER_WAY)).order_by(Version.id)))
+            interrupted = list(
+                await session.scalars(select(Version.id).where(Version.status.in_(UNDER_WAY)).order_by(Version.id))
+            )
         for folder in set(self._storage.folders()) - known:
             self._storage.delete(folder)
         for version_id in interrupted:
@@ -85,7 +87,8 @@ class Conversions:
             await asyncio.wait([task], timeout=seconds)
 
     async def examine(self, upload: Path, columns: list[str] | None, sample: str | None) -> Examination:
-        """Say what a file is and whether it would be served, when its turn comes; nothing of it is kept. Raises BadRequest."""
+        """Say what a file is and whether it would be served, when its turn comes; nothing of it is kept. Raises
+        BadRequest."""
         request = freeze_request(columns, sample, self._limit_bytes)
         async with self._turns:
             inspection: Inspection | None = None
@@ -120,7 +123,11 @@ class Conversions:
             return error.code
         except Exception as error:  # noqa: BLE001 - whatever it is, the version must not stay `converting` for ever
             self._log.error("conversion_crashed", version=version_id, exception=error)
-            await self._fail(version_id, ServalError.code, "Serval failed while converting; the log has the cause. Upload the file again.")
+            await self._fail(
+                version_id,
+                ServalError.code,
+                "Serval failed while converting; the log has the cause. Upload the file again.",
+            )
             return ServalError.code
         return "ready"
 
@@ -161,15 +168,17 @@ class Conversions:
         while True:
             try:
                 return await write()
-            except DatabaseAway:
-                self._log.warning("conversion_waits_for_the_database")
+            except DatabaseUnavailable:
+                self._log.warning("conversion_waiting_for_database")
                 await asyncio.sleep(DATABASE_SECONDS)
 
     async def _begin(self, version_id: str) -> Version:
         async with self._database.write() as session:
             version = await session.get_one(Version, version_id)
             if version.attempts >= MAX_ATTEMPTS:
-                raise NotConvertible(f"The server died {version.attempts} times while converting this file. Upload it again.")
+                raise NotConvertible(
+                    f"The server died {version.attempts} times while converting this file. Upload it again."
+                )
             version.attempts += 1
             version.status = "converting"
             return version
@@ -205,7 +214,9 @@ class Conversions:
             version.example = example_body(frozen.signature, frozen.numbers, frozen.strings)
             version.onnx_bytes = len(frozen.onnx)
             version.onnx_sha256 = sha256
-            model = await session.get_one(Model, version.model_id, with_for_update={"of": Model}, populate_existing=True)
+            model = await session.get_one(
+                Model, version.model_id, with_for_update={"of": Model}, populate_existing=True
+            )
             version.held = await _reason_to_hold(session, model, version, frozen)
             if version.held is None:
                 make_live(model, version)
@@ -228,11 +239,16 @@ async def _no_stage(_: str) -> None:
     """An examination has no version whose stage could be told."""
 
 
-async def _reason_to_hold(session: AsyncSession, model: Model, version: Version, frozen: Frozen) -> dict[str, str] | None:
-    if frozen.report.held is not None:
-        return {"code": "unproven", "message": frozen.report.held}
+async def _reason_to_hold(
+    session: AsyncSession, model: Model, version: Version, frozen: Frozen
+) -> dict[str, str] | None:
+    if frozen.report.hold_reason is not None:
+        return {"code": "unproven", "message": frozen.report.hold_reason}
     if model.live is not None and model.live > version.number:
-        return {"code": "superseded", "message": f"Version {model.live}, which was uploaded later, was live before this one was ready."}
+        return {
+            "code": "superseded",
+            "message": f"Version {model.live}, which was uploaded later, was live before this one was ready.",
+        }
     if not version.request["allow_schema_change"] and await changes_schema(session, model, version):
         return {"code": SchemaChanged.code, "message": schema_changed(version).message}
     return None

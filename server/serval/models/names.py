@@ -6,7 +6,9 @@ from serval.errors import BadRequest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,48}[a-z0-9]")
 _ID_PREFIXES = ("mdl_", "ver_", "usr_", "key_", "job_", "dep_", "prd_", "req_")
-_RESERVED = frozenset({"batch", "upload", "versions", "promote", "rollback", "restore", "test", "report", "download", "predict", "models"})
+_RESERVED = frozenset(
+    {"batch", "upload", "versions", "promote", "rollback", "restore", "test", "report", "download", "predict", "models"}
+)
 
 
 def check_name(name: str) -> str:

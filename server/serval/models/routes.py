@@ -12,27 +12,27 @@ from litestar.params import HeaderParameter, JSONBody
 from serval.auth.caller import Caller
 from serval.errors import (
     BadRequest,
-    Confined,
     Conflict,
     NameTaken,
     NotAModel,
+    NotAPredictor,
     NotConvertible,
     NotFound,
     NotVerified,
+    RateLimited,
+    SandboxViolation,
     SchemaChanged,
     TooLarge,
-    TooMany,
     UnsupportedContent,
-    UnsupportedKind,
     error_class,
 )
-from serval.http.contract import KEYED, operation
-from serval.http.observe import note
+from serval.http.openapi import KEYED, operation
 from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import HttpRequest, Name, VersionNumber
+from serval.http.request_logging import note
 from serval.models.access import DOWNLOAD
 from serval.models.conversions import Conversions
-from serval.models.finding import SeenVersion
+from serval.models.queries import VisibleVersion
 from serval.models.schemas import (
     EXAMINED_BODY,
     UPLOAD_BODY,
@@ -49,17 +49,19 @@ from serval.models.schemas import (
 )
 from serval.models.service import ModelService
 from serval.models.upload import EXAMINED_FIELDS, check_length, read_upload
-from serval.settings import Settings
+from serval.settings.settings import Settings
 from serval.storage.disk import DiskStorage
 
 DEFAULT_WAIT_SECONDS = 30.0
 MAX_WAIT_SECONDS = 300.0
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
-_UPLOAD_ERRORS = (TooLarge, TooMany, UnsupportedContent)
-_FILE_ERRORS = (NotAModel, UnsupportedKind, NotConvertible, NotVerified, Confined)
+_UPLOAD_ERRORS = (TooLarge, RateLimited, UnsupportedContent)
+_FILE_ERRORS = (NotAModel, NotAPredictor, NotConvertible, NotVerified, SandboxViolation)
 _STILL_CONVERTING = ResponseSpec(
-    VersionView, generate_examples=False, description="The file is stored; its conversion has not ended yet, `Location` tells when it has."
+    VersionView,
+    generate_examples=False,
+    description="The file is stored; its conversion has not ended yet, `Location` tells when it has.",
 )
 
 
@@ -106,7 +108,9 @@ class ModelController(Controller):
         return ModelList([ModelView.of(row) for row in await models.list_models(caller)])
 
     @get("/{model:str}", summary="Show a model", responses=keyed_responses(NotFound), operation_class=KEYED)
-    async def get_model(self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ModelView:
+    async def get_model(
+        self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+    ) -> ModelView:
         return ModelView.of(await models.get_model(caller, model))
 
     @patch(
@@ -116,13 +120,24 @@ class ModelController(Controller):
         operation_class=KEYED,
     )
     async def change_model(
-        self, model: Name, data: JSONBody[ModelChange], caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+        self,
+        model: Name,
+        data: JSONBody[ModelChange],
+        caller: NamedDependency[Caller],
+        models: NamedDependency[ModelService],
     ) -> ModelView:
         changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
         return ModelView.of(await models.change_model(caller, model, changes))
 
-    @delete("/{model:str}", summary="Delete a model; it can be restored", responses=keyed_responses(NotFound), operation_class=KEYED)
-    async def delete_model(self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> None:
+    @delete(
+        "/{model:str}",
+        summary="Delete a model; it can be restored",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
+    async def delete_model(
+        self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+    ) -> None:
         await models.delete_model(caller, model)
 
     @post(
@@ -132,7 +147,9 @@ class ModelController(Controller):
         responses=keyed_responses(NotFound, NameTaken),
         operation_class=KEYED,
     )
-    async def restore_model(self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ModelView:
+    async def restore_model(
+        self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
+    ) -> ModelView:
         return ModelView.of(await models.restore_model(caller, model))
 
     @post(
@@ -159,7 +176,12 @@ class ModelController(Controller):
         versions = await models.list_versions(caller, model)
         return VersionList([VersionView.of(seen, caller, _base_url(request)) for seen in versions])
 
-    @get("/{model:str}/versions/{number:int}", summary="Show a version", responses=keyed_responses(NotFound), operation_class=KEYED)
+    @get(
+        "/{model:str}/versions/{number:int}",
+        summary="Show a version",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
     async def get_version(
         self,
         request: HttpRequest,
@@ -193,7 +215,9 @@ class ModelController(Controller):
     ) -> Response[bytes]:
         version, _ = await models.get_version(caller, model, number, DOWNLOAD)
         disposition = f'attachment; filename="{version.model.name}-{version.number}.onnx"'
-        return Response(models.onnx(version), media_type="application/octet-stream", headers={"Content-Disposition": disposition})
+        return Response(
+            models.onnx(version), media_type="application/octet-stream", headers={"Content-Disposition": disposition}
+        )
 
     @post(
         "/{model:str}/versions/{number:int}/promote",
@@ -278,14 +302,21 @@ async def validate(
             incoming.drop()
 
 
-@get("/models", summary="The short list of what you may ask", tags=["Models"], responses=keyed_responses(), operation_class=KEYED)
+@get(
+    "/models",
+    summary="The short list of what you may ask",
+    tags=["Models"],
+    responses=keyed_responses(),
+    operation_class=KEYED,
+)
 async def short_list(caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ShortModelList:
     rows = await models.list_models(caller)
     return ShortModelList([ShortModel(row.name, row.owner.username, row.live) for row, _ in rows])
 
 
 def _wait_seconds(prefer: str | None) -> float:
-    """Read RFC 7240's `wait` and `respond-async`, in seconds; preferences of other names are ignored, as it asks. Raises BadRequest."""
+    """Read RFC 7240's `wait` and `respond-async`, in seconds; preferences of other names are ignored, as it asks.
+    Raises BadRequest."""
     given = [part.partition(";")[0].partition("=") for part in (prefer or "").split(",")]
     preferences = {name.strip().lower(): value.strip() for name, _, value in reversed(given)}
     if "wait" not in preferences:
@@ -299,7 +330,7 @@ def _base_url(request: HttpRequest) -> str:
     return str(request.base_url).rstrip("/")
 
 
-def _uploaded(seen: SeenVersion, caller: Caller, base_url: str) -> Response[VersionView]:
+def _uploaded(seen: VisibleVersion, caller: Caller, base_url: str) -> Response[VersionView]:
     """Answer 201 when the version is ready, 202 when it is not yet. Raises what made it fail, or SchemaChanged."""
     version, view = seen.version, VersionView.of(seen, caller, base_url)
     location = f"{base_url}/api/v1/models/{version.model_id}/versions/{version.number}"

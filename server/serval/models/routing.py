@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.data_plane import Route
+from serval.data_plane.route import Route
 from serval.models.lifecycle import Status
 from serval.models.tables import Cache, Model, Share, Version
 from serval.users.tables import User
 
 
 class Routed(NamedTuple):
-    """A version that may be asked, and its model. Not the rows themselves: all of them are read whenever one changes."""
+    """A version that may be asked, and its model. Not the rows themselves: all of them are read whenever one
+    changes."""
 
     id: str
     number: int
@@ -41,7 +42,7 @@ class Audience:
 
     def __init__(self) -> None:
         self.is_public = False
-        self.users: list[str] = []
+        self.users: set[str] = set()
         """User ids."""
 
     def add(self, user_id: str | None) -> None:
@@ -49,7 +50,7 @@ class Audience:
         if user_id is None:
             self.is_public = True
         else:
-            self.users.append(user_id)
+            self.users.add(user_id)
 
 
 Versions = dict[int, Routed]
@@ -57,7 +58,8 @@ Versions = dict[int, Routed]
 
 
 async def find_routed(session: AsyncSession) -> dict[str, Versions]:
-    """Return by model what was ready once: what is in quarantine keeps its route, so that whoever asks it is told so."""
+    """Return by model what was ready once: what is in quarantine keeps its route, so that whoever asks it is told
+    so."""
     query = (
         select(
             Version.id, Version.number, Version.status, Version.failure,
@@ -78,7 +80,9 @@ async def find_routed(session: AsyncSession) -> dict[str, Versions]:
 async def find_audiences(session: AsyncSession) -> defaultdict[str, Audience]:
     """Return by model who else may ask it."""
     audiences: defaultdict[str, Audience] = defaultdict(Audience)
-    for model_id, user_id in await session.execute(select(Share.model_id, Share.user_id).join(Model).where(Model.deleted_at.is_(None))):
+    for model_id, user_id in await session.execute(
+        select(Share.model_id, Share.user_id).join(Model).where(Model.deleted_at.is_(None))
+    ):
         audiences[model_id].add(user_id)
     return audiences
 

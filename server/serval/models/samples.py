@@ -20,7 +20,8 @@ JsonRow = dict[str, Cell | list[Cell]] | list[Cell]
 
 
 def freeze_request(columns: list[str] | None, sample: str | None, limit_bytes: int) -> FreezeRequest:
-    """Return what a conversion is asked, from the fields of an upload: `sample` is CSV with a header, or JSON rows. Raises BadRequest."""
+    """Return what a conversion is asked, from the fields of an upload: `sample` is CSV with a header, or JSON rows.
+    Raises BadRequest."""
     if sample is None or not sample.strip():
         return FreezeRequest(columns=columns, limit_bytes=limit_bytes)
     is_json = sample.lstrip().startswith("[")
@@ -30,7 +31,13 @@ def freeze_request(columns: list[str] | None, sample: str | None, limit_bytes: i
         raise BadRequest(
             f"`sample`: {len(answers)} of {len(rows)} rows have `{ANSWER}`: give the answer expected for each row, or for none."
         )
-    asked = {"columns": columns, "sample": rows, "is_text": not is_json, "expected": answers or None, "limit_bytes": limit_bytes}
+    asked = {
+        "columns": columns,
+        "sample": rows,
+        "is_text": not is_json,
+        "expected": answers or None,
+        "limit_bytes": limit_bytes,
+    }
     try:
         request = msgspec.convert(asked, FreezeRequest)
     except msgspec.ValidationError as error:
@@ -46,7 +53,9 @@ def _check_cells(request: FreezeRequest) -> None:
             if isinstance(cell, str) and ("\0" in cell or MISSING_STRING in cell):
                 raise BadRequest(f"`sample`: row {number} has a string with U+0000 or U+001A in it.")
             if isinstance(cell, int) and abs(cell) > 2**53:
-                raise BadRequest(f"`sample`: row {number} has the integer {str(cell)[:40]}, beyond the 2^53 that float64 holds exactly.")
+                raise BadRequest(
+                    f"`sample`: row {number} has the integer {str(cell)[:40]}, beyond the 2^53 that float64 holds exactly."
+                )
 
 
 def _json_rows(text: str) -> list[JsonRow]:
@@ -74,7 +83,8 @@ def example_body(signature: Signature, numbers: bytes, strings: list[str]) -> di
     number_cells = iter(np.frombuffer(numbers, dtype=np.float64).tolist())
     string_cells = iter(strings)
     cells = {
-        column.name: _cell(next(string_cells if column.kind == "string" else number_cells), column.kind) for column in signature.columns
+        column.name: _cell(next(string_cells if column.kind == "string" else number_cells), column.kind)
+        for column in signature.columns
     }
     return {"input": cells if signature.has_names else list(cells.values())}
 

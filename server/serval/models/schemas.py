@@ -7,15 +7,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from serval.auth.caller import Caller
+from serval.conversion.messages import Inspection
 from serval.conversion.report import Report
 from serval.conversion.signature import Signature
-from serval.conversion.wire import Inspection
 from serval.errors import BadRequest
-from serval.http.contract import JsonSchema, body
+from serval.http.openapi import JsonSchema, body
 from serval.http.request import PLAIN_TEXT
 from serval.models.access import DOWNLOAD, Access, Permission, allows
-from serval.models.finding import SeenModel, SeenVersion, full_name
 from serval.models.lifecycle import Lifecycle, Status
+from serval.models.queries import VisibleModel, VisibleVersion, full_name
 from serval.models.tables import Cache, Share
 from serval.models.upload import MODEL_TYPES
 
@@ -28,7 +28,8 @@ class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
 
     description: Annotated[str, msgspec.Meta(max_length=10_000, pattern=PLAIN_TEXT)] | UnsetType = UNSET
     cache: Cache | UnsetType = UNSET
-    """`l1`: answers are kept in the process, `l2`: in Redis too, `auto`: in Redis where a run costs more than asking it, `off`: nowhere."""
+    """`l1`: answers are kept in the process, `l2`: in Redis too, `auto`: in Redis where a run costs more than asking
+    it, `off`: nowhere."""
     cache_ttl_seconds: Ttl | UnsetType | None = UNSET
     """How long the process keeps an answer; null: as the setting says; 0: not at all."""
     cache_l2_ttl_seconds: Ttl | UnsetType | None = UNSET
@@ -75,7 +76,7 @@ class VersionView(msgspec.Struct):
     curl: str | None
 
     @classmethod
-    def of(cls, seen: SeenVersion, caller: Caller, base_url: str) -> "VersionView":
+    def of(cls, seen: VisibleVersion, caller: Caller, base_url: str) -> "VersionView":
         version, model = seen.version, seen.version.model
         name = model.name if model.owner_id == caller.user_id else full_name(model)
         predict_url = f"{base_url}/api/v1/predict/{name}"
@@ -125,7 +126,7 @@ class ModelView(msgspec.Struct):
     deleted_at: datetime | None
 
     @classmethod
-    def of(cls, seen: SeenModel) -> "ModelView":
+    def of(cls, seen: VisibleModel) -> "ModelView":
         model = seen.model
         return cls(
             id=model.id,
@@ -159,7 +160,7 @@ class StoredReport(msgspec.Struct):
     report: Report | None
 
     @classmethod
-    def of(cls, seen: SeenVersion) -> "StoredReport":
+    def of(cls, seen: VisibleVersion) -> "StoredReport":
         version = seen.version
         report = msgspec.convert(version.report, Report | None)
         return cls(version.status, _failure(seen), _reason(version.held), report)
@@ -228,7 +229,7 @@ class ShortModelList(msgspec.Struct):
     models: list[ShortModel]
 
 
-def _failure(seen: SeenVersion) -> Reason | None:
+def _failure(seen: VisibleVersion) -> Reason | None:
     """Why a version failed. The text may quote the upload, so it is for those who may download what came of it."""
     failure = _reason(seen.version.failure)
     if failure is None or allows(seen.access, DOWNLOAD):
@@ -246,7 +247,11 @@ def _curl(predict_url: str, example: dict[str, Any]) -> str:
 
 
 _UPLOAD_FIELDS: dict[str, JsonSchema] = {
-    "file": {"type": "string", "format": "binary", "description": "The fitted model: pickle, joblib or skops, also compressed."},
+    "file": {
+        "type": "string",
+        "format": "binary",
+        "description": "The fitted model: pickle, joblib or skops, also compressed.",
+    },
     "name": {
         "type": "string",
         "pattern": "^([^/\\x00]+/)?[a-z0-9][a-z0-9._-]{1,48}[a-z0-9]$",
@@ -254,12 +259,19 @@ _UPLOAD_FIELDS: dict[str, JsonSchema] = {
     },
     "model_type": {"type": "string", "enum": list(MODEL_TYPES), "description": "What made the file; `auto` finds out."},
     "description": {"type": "string", "maxLength": 10_000, "description": "A text for people."},
-    "columns": {"type": "string", "description": "Names for the columns of a model without: a JSON list, or names parted by commas."},
+    "columns": {
+        "type": "string",
+        "description": "Names for the columns of a model without: a JSON list, or names parted by commas.",
+    },
     "sample": {
         "type": "string",
         "description": "Rows to verify with: CSV with a header, or a JSON list; a column `prediction` holds the answers expected.",
     },
-    "allow_schema_change": {"type": "string", "enum": ["true", "false"], "description": "Go live although the columns differ."},
+    "allow_schema_change": {
+        "type": "string",
+        "enum": ["true", "false"],
+        "description": "Go live although the columns differ.",
+    },
 }
 
 
@@ -268,7 +280,9 @@ def _form(*fields: str, required: list[str]) -> JsonSchema:
     return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
 
 
-UPLOAD_BODY = body("A model file and what is said of it.", {"multipart/form-data": _form(*_UPLOAD_FIELDS, required=["file", "name"])})
+UPLOAD_BODY = body(
+    "A model file and what is said of it.", {"multipart/form-data": _form(*_UPLOAD_FIELDS, required=["file", "name"])}
+)
 
 EXAMINED_BODY = body(
     "A model file, and what an upload would say of its columns.",

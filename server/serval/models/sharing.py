@@ -13,8 +13,8 @@ from serval.db.engine import Database
 from serval.errors import BadRequest, NotFound
 from serval.ids import new_id
 from serval.models.access import SEE_SHARES, SHARE, Permission
-from serval.models.finding import find_model, full_name, subject_of
 from serval.models.live import LiveModels
+from serval.models.queries import find_model, full_name, subject_of
 from serval.models.tables import Model, Share
 from serval.users.tables import User
 
@@ -41,12 +41,15 @@ class SharingService:
             return list(await session.scalars(select(Share).where(Share.model_id == row.id).order_by(Share.id)))
 
     async def share(self, caller: Caller, model: str, user: str | None, permission: Permission) -> Shared:
-        """Let a user (name or id; None: everybody who is known) use a model; who has a share already gets another permission.
+        """Let a user (name or id; None: everybody who is known) use a model; who has a share already gets another
+        permission.
 
         Raises NotFound, NotPermitted, BadRequest.
         """
         if user is None and permission != "predict":
-            raise BadRequest("`permission`: everybody may be given `predict`; share with each user who is to `manage` the model.")
+            raise BadRequest(
+                "`permission`: everybody may be given `predict`; share with each user who is to `manage` the model."
+            )
         async with self._database.write() as session:
             row, _ = await find_model(session, caller, model, SHARE, to_change=True)
             receiver = None if user is None else await _find_receiver(session, row, user)
@@ -68,7 +71,9 @@ class SharingService:
         await self._live.refresh()
 
     def _record(self, session: AsyncSession, caller: Caller, action: Action, share: Share) -> None:
-        to: dict[str, Any] = {"everybody": True} if share.user is None else {"user": share.user.username, "user_id": share.user.id}
+        to: dict[str, Any] = (
+            {"everybody": True} if share.user is None else {"user": share.user.username, "user_id": share.user.id}
+        )
         record(session, caller, action, subject_of(share.model), permission=share.permission, **to)
         self._changes.record(session, "model", share.model_id)
 
@@ -77,13 +82,17 @@ async def _find_receiver(session: AsyncSession, model: Model, user: str) -> User
     """Return who a model is to be shared with, by name or id. Raises NotFound, BadRequest."""
     found = await session.scalar(select(User).where(User.called(user)))
     if found is None:
-        raise NotFound(f"There is no user `{user[:100]}` to share with; the name is the one before the `/` of their models.")
+        raise NotFound(
+            f"There is no user `{user[:100]}` to share with; the name is the one before the `/` of their models."
+        )
     if found.id == model.owner_id:
         raise BadRequest(f"`user`: `{full_name(model)}` is `{found.username}`'s own, who needs no share.")
     return found
 
 
-async def _find_or_add_share(session: AsyncSession, model: Model, receiver: User | None, permission: Permission) -> Shared:
+async def _find_or_add_share(
+    session: AsyncSession, model: Model, receiver: User | None, permission: Permission
+) -> Shared:
     to = Share.user_id.is_(None) if receiver is None else Share.user_id == receiver.id
     share = await session.scalar(select(Share).where(Share.model_id == model.id, to))
     if share is not None:

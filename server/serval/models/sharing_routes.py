@@ -6,14 +6,16 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
 from serval.auth.caller import Caller
-from serval.errors import NotFound, TooLarge, UnreadableBody, UnsupportedContent
-from serval.http.contract import KEYED
+from serval.errors import MalformedBody, NotFound, TooLarge, UnsupportedContent
+from serval.http.openapi import KEYED
 from serval.http.problems import keyed_responses
 from serval.http.request import Name
 from serval.models.schemas import ShareList, ShareRequest, ShareView
 from serval.models.sharing import SharingService
 
-_CHANGED = ResponseSpec(ShareView, generate_examples=False, description="There was such a share already; this is its permission now.")
+_CHANGED = ResponseSpec(
+    ShareView, generate_examples=False, description="There was such a share already; this is its permission now."
+)
 
 
 class ShareController(Controller):
@@ -23,7 +25,9 @@ class ShareController(Controller):
     tags = ("Models",)
 
     @get(summary="List with whom a model is shared", responses=keyed_responses(NotFound), operation_class=KEYED)
-    async def list_shares(self, model: Name, caller: NamedDependency[Caller], sharing: NamedDependency[SharingService]) -> ShareList:
+    async def list_shares(
+        self, model: Name, caller: NamedDependency[Caller], sharing: NamedDependency[SharingService]
+    ) -> ShareList:
         return ShareList([ShareView.of(share) for share in await sharing.list_shares(caller, model)])
 
     @put(
@@ -31,16 +35,22 @@ class ShareController(Controller):
         status_code=201,
         responses={
             200: _CHANGED,
-            **keyed_responses(NotFound, TooLarge, UnreadableBody, UnsupportedContent),
+            **keyed_responses(NotFound, TooLarge, MalformedBody, UnsupportedContent),
         },
         operation_class=KEYED,
     )
     async def share(
-        self, model: Name, data: JSONBody[ShareRequest], caller: NamedDependency[Caller], sharing: NamedDependency[SharingService]
+        self,
+        model: Name,
+        data: JSONBody[ShareRequest],
+        caller: NamedDependency[Caller],
+        sharing: NamedDependency[SharingService],
     ) -> Response[ShareView]:
         share, is_new = await sharing.share(caller, model, data.receiver(), data.permission)
         return Response(ShareView.of(share), status_code=201 if is_new else 200)
 
     @delete("/{share_id:str}", summary="End a share", responses=keyed_responses(NotFound), operation_class=KEYED)
-    async def unshare(self, model: Name, share_id: Name, caller: NamedDependency[Caller], sharing: NamedDependency[SharingService]) -> None:
+    async def unshare(
+        self, model: Name, share_id: Name, caller: NamedDependency[Caller], sharing: NamedDependency[SharingService]
+    ) -> None:
         await sharing.unshare(caller, model, share_id)

@@ -20,7 +20,9 @@ class Model(Table):
     """A name that answers predictions; `live` is the number of the version that does."""
 
     __tablename__ = "models"
-    __table_args__ = (Index(None, "owner_id", "name", unique=True, sqlite_where=_NOT_DELETED, postgresql_where=_NOT_DELETED),)
+    __table_args__ = (
+        Index(None, "owner_id", "name", unique=True, sqlite_where=_NOT_DELETED, postgresql_where=_NOT_DELETED),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
@@ -43,7 +45,13 @@ class Share(Table):
     __tablename__ = "shares"
     __table_args__ = (
         UniqueConstraint("model_id", "user_id"),
-        Index("uq_shares_model_id_everybody", "model_id", unique=True, sqlite_where=_EVERYBODY, postgresql_where=_EVERYBODY),
+        Index(
+            "uq_shares_model_id_everybody",
+            "model_id",
+            unique=True,
+            sqlite_where=_EVERYBODY,
+            postgresql_where=_EVERYBODY,
+        ),
         Index(None, "user_id"),
     )
 
@@ -78,7 +86,8 @@ class Version(Table):
     request: Mapped[dict[str, Any]] = mapped_column(Json)
     """What the upload said besides the file: columns, sample, options."""
     attempts: Mapped[int]
-    """Conversions or loads begun and not ended: past three, a version that takes the process down with it is set aside."""
+    """Conversions or loads begun and not ended: past three, a version that takes the process down with it is set
+    aside."""
     signature: Mapped[dict[str, Any] | None] = mapped_column(Json)
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)
     example: Mapped[dict[str, Any] | None] = mapped_column(Json)

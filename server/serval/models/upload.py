@@ -75,13 +75,17 @@ def _boundary(content_type: str | None) -> str:
     return boundary
 
 
-def _open_segment(segment: MultipartSegment, fields: dict[str, bytearray], filename: str | None, known: Sequence[str]) -> str | None:
+def _open_segment(
+    segment: MultipartSegment, fields: dict[str, bytearray], filename: str | None, known: Sequence[str]
+) -> str | None:
     if segment.name == "file":
         if filename is not None:
             raise BadRequest("`file`: an upload has one file; send the others one by one.")
         return _without_nul("file", segment.filename or "model.pkl")[-255:]
     if segment.name not in known:
-        raise BadRequest(f"`{segment.name[:60]}`: unknown field; this takes `file`, {', '.join(f'`{name}`' for name in known)}.")
+        raise BadRequest(
+            f"`{segment.name[:60]}`: unknown field; this takes `file`, {', '.join(f'`{name}`' for name in known)}."
+        )
     if segment.name in fields:
         raise BadRequest(f"`{segment.name}`: given twice.")
     fields[segment.name] = bytearray()
@@ -100,7 +104,9 @@ def _write(name: str, chunk: bytes | bytearray, fields: dict[str, bytearray], in
 def _form(filename: str, fields: dict[str, bytes]) -> UploadForm:
     values: dict[str, Any] = {name: _text(name, value) for name, value in fields.items()}
     if values.get("model_type", "auto") not in MODEL_TYPES:
-        raise BadRequest(f"`model_type`: `{values['model_type'][:40]}` is unknown; use one of {', '.join(MODEL_TYPES)}.")
+        raise BadRequest(
+            f"`model_type`: `{values['model_type'][:40]}` is unknown; use one of {', '.join(MODEL_TYPES)}."
+        )
     if len(values.get("description", "")) > MAX_DESCRIPTION:
         raise BadRequest(f"`description`: longer than {MAX_DESCRIPTION} characters.")
     if "columns" in values:

@@ -9,10 +9,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from serval.conversion.signature import Column, Signature
-from serval.errors import TooLarge, UnreadableBody, UnsupportedContent
+from serval.errors import MalformedBody, TooLarge, UnsupportedContent
 from serval.predictions.decoding import did_you_mean
 from serval.predictions.exact_json import LARGEST_EXACT_INTEGER, InexactInteger, shown
-from serval.predictions.values import MAX_ERRORS, SKIPPED, Decoded, Wrong, tensors, wrong_features
+from serval.predictions.values import MAX_ERRORS, SKIPPED, Decoded, Wrong, invalid_features, tensors
 
 NA_WORDS = frozenset({
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
@@ -22,7 +22,16 @@ NA_WORDS = frozenset({
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?0*([0-9]+)")
-_BOOLEANS = {"true": True, "True": True, "TRUE": True, "1": True, "false": False, "False": False, "FALSE": False, "0": False}
+_BOOLEANS = {
+    "true": True,
+    "True": True,
+    "TRUE": True,
+    "1": True,
+    "false": False,
+    "False": False,
+    "FALSE": False,
+    "0": False,
+}
 
 
 class Record(NamedTuple):
@@ -35,8 +44,9 @@ class Record(NamedTuple):
 def decode_csv(body: bytes, signature: Signature, *, parameters: Mapping[str, str], max_rows: int) -> Decoded:
     """Rows of a CSV body (RFC 4180, UTF-8) as tensors of the signature's columns.
 
-    `parameters`: those of the Content-Type: `header=absent` (default `present`), `delimiter` (one character or `tab`), `charset=utf-8`.
-    Raises UnsupportedContent for other parameters, UnreadableBody, WrongFeatures with lines, TooLarge past `max_rows`.
+    `parameters`: those of the Content-Type: `header=absent` (default `present`), `delimiter` (one character or `tab`),
+    `charset=utf-8`.
+    Raises UnsupportedContent for other parameters, MalformedBody, InvalidFeatures with lines, TooLarge past `max_rows`.
     """
     has_header, delimiter = _dialect(parameters)
     records = _records(_text(body), delimiter)
@@ -80,9 +90,11 @@ def _text(body: bytes) -> str:
         text = str(body, "utf-8-sig")
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
-        raise UnreadableBody(f"The body is not UTF-8: line {line} can not be decoded.", errors=[(f"line {line}", "not UTF-8")]) from None
+        raise MalformedBody(
+            f"The body is not UTF-8: line {line} can not be decoded.", errors=[(f"line {line}", "not UTF-8")]
+        ) from None
     if not text.strip("\r\n"):
-        raise UnreadableBody("The body is empty; send a header line and a line for each row.")
+        raise MalformedBody("The body is empty; send a header line and a line for each row.")
     return text.rstrip("\r\n") + "\n"
 
 
@@ -94,7 +106,9 @@ def _records(text: str, delimiter: str) -> Iterator[Record]:
             yield Record(start, fields)
             start = reader.line_num + 1
     except csv.Error as error:
-        raise UnreadableBody(f"line {start}: not CSV: {error}", errors=[(f"line {start}", f"not CSV: {error}")]) from None
+        raise MalformedBody(
+            f"line {start}: not CSV: {error}", errors=[(f"line {start}", f"not CSV: {error}")]
+        ) from None
 
 
 def _order(header: Record | None, names: list[str]) -> list[int]:
@@ -104,9 +118,11 @@ def _order(header: Record | None, names: list[str]) -> list[int]:
     absent = [f"column {shown(name)} is absent" for name in names if name not in places]
     wrong = [*_duplicates(fields), *_unknown(fields, names), *absent]
     if len(absent) == len(names):
-        wrong = ["none of the model's columns is in the header line; without one, send `Content-Type: text/csv; header=absent`"]
+        wrong = [
+            "none of the model's columns is in the header line; without one, send `Content-Type: text/csv; header=absent`"
+        ]
     if wrong:
-        raise wrong_features(Wrong(0, index, "line 1", message) for index, message in enumerate(wrong))
+        raise invalid_features(Wrong(0, index, "line 1", message) for index, message in enumerate(wrong))
     return [places[name] for name in names]
 
 
@@ -122,7 +138,7 @@ def _unknown(fields: list[str], names: list[str]) -> Iterator[str]:
 
 def _check_count(rows: list[Record], max_rows: int) -> None:
     if not rows:
-        raise wrong_features([Wrong(0, 0, "line 2", "there is no row after the header line")])
+        raise invalid_features([Wrong(0, 0, "line 2", "there is no row after the header line")])
     if len(rows) > max_rows:
         raise TooLarge(
             f"The body has more than the {max_rows} rows that this server takes in one request. Send them in parts.",
@@ -144,7 +160,8 @@ def _cells(fields: list[str], order: list[int], columns: tuple[Column, ...]) -> 
 
 
 def _value(field: str, column: Column) -> object:
-    """The field as JSON would have said it; a field that is no value of its column stays a string, for the column to refuse."""
+    """The field as JSON would have said it; a field that is no value of its column stays a string, for the column to
+    refuse."""
     if not field:
         return None
     match column.kind:

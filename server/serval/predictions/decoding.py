@@ -9,9 +9,9 @@ from typing import Literal
 import msgspec
 
 from serval.conversion.signature import Signature
-from serval.errors import TooLarge, WrongFeatures
+from serval.errors import InvalidFeatures, TooLarge
 from serval.predictions.exact_json import parse, shown
-from serval.predictions.values import MAX_ERRORS, SKIPPED, Decoded, Wrong, tensors, wrong_features
+from serval.predictions.values import MAX_ERRORS, SKIPPED, Decoded, Wrong, invalid_features, tensors
 
 ROW_KEYS = ("input", "data", "features")
 """Each holds one row, as an object by column name or a list by position."""
@@ -23,23 +23,24 @@ Shape = Literal["short", "full"]
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _MAX_NAMES_COMPARED = 500
 
-_NO_NAMES = (
-    "the model was fitted without column names, so it takes rows by position; give `columns` when you upload it to send rows by name"
-)
+_NO_NAMES = "the model was fitted without column names, so it takes rows by position; give `columns` when you upload it to send rows by name"
 
 
 def decode_json(body: bytes, signature: Signature, *, max_rows: int, shape: Shape) -> Decoded:
     """Rows of a JSON body as tensors of the signature's columns.
 
-    `shape`: `short` is `POST /predict`, whose body names the model too. Raises UnreadableBody where it is not exact JSON,
-    WrongFeatures with up to ten paths where it does not fit the model, TooLarge past `max_rows`.
+    `shape`: `short` is `POST /predict`, whose body names the model too. Raises MalformedBody where it is not exact
+    JSON,
+    InvalidFeatures with up to ten paths where it does not fit the model, TooLarge past `max_rows`.
     """
     document = _document(parse(body), shape)
     key = _rows_key(document)
     rows = _rows(document[key], key, max_rows)
     wrong: list[Wrong] = []
     cells = list(_cells_of_rows(rows, key, signature, wrong))
-    numbers, strings = tensors(signature, cells, lambda row, column: _path(key, row, rows[row], column, signature), wrong)
+    numbers, strings = tensors(
+        signature, cells, lambda row, column: _path(key, row, rows[row], column, signature), wrong
+    )
     name = _name(document) if shape == "short" else None
     return Decoded(is_list=key == LIST_KEY, rows=len(rows), numbers=numbers, strings=strings, model_name=name)
 
@@ -47,7 +48,7 @@ def decode_json(body: bytes, signature: Signature, *, max_rows: int, shape: Shap
 def model_name(body: bytes) -> str:
     """The model that a `POST /predict` body asks for; the rest of the body is not judged unless this fails.
 
-    Raises UnreadableBody, WrongFeatures.
+    Raises MalformedBody, InvalidFeatures.
     """
     try:
         return _PEEK.decode(body).model_name
@@ -69,8 +70,9 @@ def _document(document: object, shape: Shape) -> dict[str, object]:
     known = {*ROW_KEYS, LIST_KEY, *(["model_name"] if shape == "short" else [])}
     unknown = list(islice((key for key in document if key not in known), MAX_ERRORS))
     if unknown:
-        raise wrong_features(
-            Wrong(0, place, _member(key).removeprefix("."), _about_unknown_key(key, known)) for place, key in enumerate(unknown)
+        raise invalid_features(
+            Wrong(0, place, _member(key).removeprefix("."), _about_unknown_key(key, known))
+            for place, key in enumerate(unknown)
         )
     if shape == "short":
         _name(document)
@@ -117,8 +119,11 @@ def _rows(value: object, key: str, max_rows: int) -> list[object]:
     return value
 
 
-def _cells_of_rows(rows: Sequence[object], key: str, signature: Signature, wrong: list[Wrong]) -> Iterator[Sequence[object]]:
-    """Cells of each row in column order; what is wrong with a row as a whole goes into `wrong`, and enough of that ends the reading."""
+def _cells_of_rows(
+    rows: Sequence[object], key: str, signature: Signature, wrong: list[Wrong]
+) -> Iterator[Sequence[object]]:
+    """Cells of each row in column order; what is wrong with a row as a whole goes into `wrong`, and enough of that ends
+    the reading."""
     for index, row in enumerate(rows):
         if isinstance(row, dict) and signature.has_names:
             yield _cells_by_name(row, index, key, signature, wrong)
@@ -136,7 +141,9 @@ def _cells_by_position(row: object, index: int, key: str, signature: Signature, 
     return [SKIPPED] * len(signature.columns)
 
 
-def _cells_by_name(row: dict[str, object], index: int, key: str, signature: Signature, wrong: list[Wrong]) -> Sequence[object]:
+def _cells_by_name(
+    row: dict[str, object], index: int, key: str, signature: Signature, wrong: list[Wrong]
+) -> Sequence[object]:
     cells = [row.get(column.name, SKIPPED) for column in signature.columns]
     if len(row) > len(cells) or SKIPPED in cells:
         wrong += islice(_unknown_columns(row, index, key, signature), MAX_ERRORS)
@@ -155,7 +162,12 @@ def _absent_columns(cells: Sequence[object], index: int, key: str, signature: Si
     for place, (cell, column) in enumerate(zip(cells, signature.columns, strict=True)):
         if cell is SKIPPED:
             instead = "; null where it has no value" if column.missing else ""
-            yield Wrong(index, place, _place(key, index) + _member(column.name), f"absent; a row gives every column of the model{instead}")
+            yield Wrong(
+                index,
+                place,
+                _place(key, index) + _member(column.name),
+                f"absent; a row gives every column of the model{instead}",
+            )
 
 
 def _holds_rows(row: list[object], key: str) -> bool:
@@ -166,14 +178,16 @@ def _about_row(row: object, key: str, signature: Signature) -> str:
     if isinstance(row, dict):
         return _NO_NAMES
     if not isinstance(row, list):
-        return f"expected a row (a list or an object), got {shown(row)}" + ("; one row goes under `input`" if key == LIST_KEY else "")
+        return f"expected a row (a list or an object), got {shown(row)}" + (
+            "; one row goes under `input`" if key == LIST_KEY else ""
+        )
     if _holds_rows(row, key):
         return "expected one row, got rows; many rows go under `inputs`"
     return f"expected {len(signature.columns)} values, got {len(row)}"
 
 
-def _refused(path: str, message: str) -> WrongFeatures:
-    return wrong_features([Wrong(0, 0, path, message)])
+def _refused(path: str, message: str) -> InvalidFeatures:
+    return invalid_features([Wrong(0, 0, path, message)])
 
 
 def _place(key: str, row: int) -> str:

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 
-from serval.errors import UnreadableBody
+from serval.errors import MalformedBody
 
 LARGEST_EXACT_INTEGER = 2**53
 _DIGITS_ALWAYS_EXACT = 15
@@ -18,9 +18,10 @@ class InexactInteger(str):
 
 
 def parse(body: bytes) -> object:
-    """The document in `body`: dicts, lists, str, bool, None; every number is a float (so `-0` stays negative) or an InexactInteger.
+    """The document in `body`: dicts, lists, str, bool, None; every number is a float (so `-0` stays negative) or an
+    InexactInteger.
 
-    Raises UnreadableBody.
+    Raises MalformedBody.
     """
     text = _decoded(body)
     try:
@@ -28,23 +29,25 @@ def parse(body: bytes) -> object:
         if _MAY_BE_LONE_SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise UnreadableBody(f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+        raise MalformedBody(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from None
     except RecursionError:
-        raise UnreadableBody("The body is nested too deeply.") from None
+        raise MalformedBody("The body is nested too deeply.") from None
     except UnicodeEncodeError:
-        raise UnreadableBody("A string of the body holds half of a surrogate pair, which is no character.") from None
+        raise MalformedBody("A string of the body holds half of a surrogate pair, which is no character.") from None
     return document
 
 
 def _decoded(body: bytes) -> str:
     if not body:
-        raise UnreadableBody('The body is empty; send JSON such as {"input": [5.1, 3.5, 1.4, 0.2]}.')
+        raise MalformedBody('The body is empty; send JSON such as {"input": [5.1, 3.5, 1.4, 0.2]}.')
     if body.startswith(b"\xef\xbb\xbf"):
-        raise UnreadableBody("The body starts with a byte order mark; send JSON in UTF-8 without one.")
+        raise MalformedBody("The body starts with a byte order mark; send JSON in UTF-8 without one.")
     try:
         return str(body, "utf-8")
     except UnicodeDecodeError as error:
-        raise UnreadableBody(f"The body is not UTF-8: byte {error.start} can not be decoded.") from None
+        raise MalformedBody(f"The body is not UTF-8: byte {error.start} can not be decoded.") from None
 
 
 def _integer(digits: str) -> float | InexactInteger:
@@ -60,7 +63,7 @@ def _is_exact(digits: str) -> bool:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise UnreadableBody(f"The key {shown(_duplicate(pairs))} is there twice in one object.")
+        raise MalformedBody(f"The key {shown(_duplicate(pairs))} is there twice in one object.")
     return members
 
 
@@ -70,7 +73,7 @@ def _duplicate(pairs: list[tuple[str, object]]) -> str:
 
 
 def _constant(name: str) -> object:
-    raise UnreadableBody(f"{name} is not JSON; a missing value is null.")
+    raise MalformedBody(f"{name} is not JSON; a missing value is null.")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant)

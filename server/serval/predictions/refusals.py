@@ -3,8 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from serval.auth.rates import limit_headers, too_often
-from serval.errors import BadRequest, NotAuthenticated, NotFound, NotPermitted, OutOfTime, ServalError, TooLarge, TooMany, Unavailable
+from serval.auth.rate_headers import limit_headers, too_often
+from serval.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    RateLimited,
+    ServalError,
+    TooLarge,
+    Unavailable,
+)
 from serval.predictions.exact_json import shown
 
 Arguments = Mapping[str, str]
@@ -26,7 +36,9 @@ def refusal_error(refusal: Refused) -> ServalError:
 
 
 def _unknown_caller(_: Arguments) -> ServalError:
-    return NotAuthenticated("The API key is unknown, expired or revoked; send a valid one as `X-API-Key` or `Authorization: Bearer`.")
+    return NotAuthenticated(
+        "The API key is unknown, expired or revoked; send a valid one as `X-API-Key` or `Authorization: Bearer`."
+    )
 
 
 def _forbidden(arguments: Arguments) -> ServalError:
@@ -36,14 +48,18 @@ def _forbidden(arguments: Arguments) -> ServalError:
 
 
 def _unknown_model(arguments: Arguments) -> ServalError:
-    return NotFound(f"There is no model{_quoted(arguments, 'model')} that you may ask; GET /models lists those there are.")
+    return NotFound(
+        f"There is no model{_quoted(arguments, 'model')} that you may ask; GET /models lists those there are."
+    )
 
 
 def _unknown_version(arguments: Arguments) -> ServalError:
     model = _quoted(arguments, "model")
     if arguments.get("version") == "live":
         return NotFound(f"The model{model} has no live version; promote one, or ask for one with `?version=`.")
-    return NotFound(f"The model{model} has no version or alias{_quoted(arguments, 'version')} that answers; see its /versions.")
+    return NotFound(
+        f"The model{model} has no version or alias{_quoted(arguments, 'version')} that answers; see its /versions."
+    )
 
 
 def _ambiguous_selector(_: Arguments) -> ServalError:
@@ -59,18 +75,20 @@ def _queue_full(_: Arguments) -> ServalError:
 
 
 def _out_of_time(arguments: Arguments) -> ServalError:
-    return OutOfTime(
+    return DeadlineExceeded(
         f"The prediction would take about {arguments['seconds']} s after about {arguments['waiting']} s in the queue, and "
         f"{arguments['limit']} s is the limit (`predict_timeout_seconds`): send fewer rows at a time."
     )
 
 
 def _too_late(arguments: Arguments) -> ServalError:
-    return OutOfTime(f"The prediction did not end within {arguments['limit']} s (`predict_timeout_seconds`).")
+    return DeadlineExceeded(f"The prediction did not end within {arguments['limit']} s (`predict_timeout_seconds`).")
 
 
 def _ran_away(_: Arguments) -> ServalError:
-    return OutOfTime("The prediction did not end in time and used far more than was measured, so the version was taken out of service.")
+    return DeadlineExceeded(
+        "The prediction did not end in time and used far more than was measured, so the version was taken out of service."
+    )
 
 
 def _too_many_rows(arguments: Arguments) -> ServalError:
@@ -82,11 +100,13 @@ def _too_many_rows(arguments: Arguments) -> ServalError:
 
 
 def _quota_exceeded(arguments: Arguments) -> ServalError:
-    limit, wait = arguments["limit"], int(arguments["retry_after_seconds"])
-    return TooMany(
+    limit, wait = arguments["limit"], arguments["retry_after_seconds"]
+    return RateLimited(
         f"The quota of {limit} predictions a month of this key is used up: it begins anew in {wait} s.",
-        retry_after_seconds=wait,
-        headers=limit_headers("quota", int(limit), window_seconds=wait, remaining=0, reset_seconds=wait),
+        headers={
+            "retry-after": wait,
+            **limit_headers("quota", limit, window_seconds=wait, remaining=0, reset_seconds=wait),
+        },
     )
 
 

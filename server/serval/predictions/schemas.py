@@ -1,4 +1,4 @@
-"""What the routes of predictions take and give, as `/openapi.json` tells it; Rust writes the answers, `decoding` reads the rows."""
+"""The shapes of prediction requests and answers as `/openapi.json` shows them; Rust writes them, `decoding` reads rows."""
 
 from datetime import datetime
 from typing import Any
@@ -6,17 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from serval.auth.rates import LIMIT_HEADERS
-from serval.http.contract import JsonSchema, body
-from serval.predictions import tables
-
-Label = bool | float | str | None
-"""A label or a value; null for NaN and infinities."""
-
-Prediction = Label | list[Label]
-"""A list where the model has several targets."""
-
-Probability = float | None
+from serval.auth.rate_headers import LIMIT_HEADERS
+from serval.history.schemas import Label, Prediction, Probability
+from serval.http.openapi import JsonSchema, body
 
 
 class ShortAnswer(msgspec.Struct):
@@ -64,54 +56,6 @@ class TestedVersion(msgspec.Struct):
     answer: RowAnswer
 
 
-class PastPrediction(msgspec.Struct):
-    """A prediction that was answered. Of many rows the history keeps the first."""
-
-    id: str
-    created_at: datetime
-    model: str
-    model_id: str
-    version: int
-    version_id: str
-    user: str
-    """Id of the user who asked."""
-    rows: int
-    digest: str
-    """Of the inputs: equal rows have equal digests."""
-    inputs: list[list[Label]] | None
-    """The first rows in the order of the columns, where the server keeps them."""
-    predictions: list[Prediction]
-    probabilities: list[Probability] | None
-    cache: str
-    latency_ms: float
-
-    @classmethod
-    def of(cls, row: tables.Prediction, model_name: str) -> "PastPrediction":
-        return cls(
-            id=row.id,
-            created_at=row.created_at,
-            model=model_name,
-            model_id=row.model_id,
-            version=row.version_number,
-            version_id=row.version_id,
-            user=row.user_id,
-            rows=row.rows,
-            digest=row.digest,
-            inputs=msgspec.json.decode(row.inputs) if row.inputs else None,
-            predictions=msgspec.json.decode(row.predictions),
-            probabilities=msgspec.json.decode(row.probabilities) if row.probabilities else None,
-            cache=row.cache,
-            latency_ms=row.latency_ms,
-        )
-
-
-class PastPredictionList(msgspec.Struct):
-    """A page; `next` is the cursor of the page after it."""
-
-    items: list[PastPrediction]
-    next: str | None
-
-
 _CELL: JsonSchema = {"type": ["number", "string", "boolean", "null"]}
 _NAMED: JsonSchema = {"type": "object", "additionalProperties": _CELL}
 _PLACED: JsonSchema = {"type": "array", "items": _CELL}
@@ -127,7 +71,12 @@ _MEANINGS: dict[str, JsonSchema] = {
 def _rows(**more: JsonSchema) -> JsonSchema:
     """A body with exactly one key of rows: the key says how many there are."""
     forms = [
-        {"type": "object", "required": [key, *more], "properties": {key: meaning, **more}, "additionalProperties": False}
+        {
+            "type": "object",
+            "required": [key, *more],
+            "properties": {key: meaning, **more},
+            "additionalProperties": False,
+        }
         for key, meaning in _MEANINGS.items()
     ]
     return {"oneOf": forms}
@@ -140,7 +89,10 @@ ROWS_BODY = body(
     "Rows as JSON or CSV. The key says how many there are, never the shape: `input`, `data` and `features` are one, `inputs` are many.",
     {
         "application/json": _rows(),
-        "text/csv": {"type": "string", "description": "RFC 4180 in UTF-8; a header line unless `text/csv; header=absent`."},
+        "text/csv": {
+            "type": "string",
+            "description": "RFC 4180 in UTF-8; a header line unless `text/csv; header=absent`.",
+        },
     },
     {
         "application/json": {
@@ -148,7 +100,9 @@ ROWS_BODY = body(
             "one row by position": {"features": _PLACED_ROW},
             "many rows": {"inputs": [_PLACED_ROW, [6.7, 3.0, 5.2, 2.3]]},
         },
-        "text/csv": {"two rows": "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"},
+        "text/csv": {
+            "two rows": "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"
+        },
     },
 )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serval.conversion.signature import MISSING_STRING, Column, Signature
-from serval.errors import WrongFeatures
+from serval.errors import InvalidFeatures
 from serval.predictions.exact_json import LARGEST_EXACT_INTEGER, InexactInteger, shown
 
 MAX_ERRORS = 10
@@ -65,7 +65,9 @@ def tensors(
 ) -> tuple[bytes, list[str]]:
     """The graph's inputs (`numbers`, `strings`: see Decoded) for rows whose cells are in column order.
 
-    `path(row, column)` names a cell; `wrong` is what the caller found already. Raises WrongFeatures with the first ten problems.
+    `path(row, column)` names a cell; `wrong` is what the caller found already. Raises InvalidFeatures with the first
+    ten
+    problems.
     """
     numbers: list[NDArray[np.float64]] = []
     strings: list[Sequence[str]] = []
@@ -78,17 +80,17 @@ def tensors(
             numbers.append(_numbers(column, cells, unfit))
         problems += [Wrong(row, index, path(row, index), message) for row, message in unfit]
     if problems:
-        raise wrong_features(problems)
+        raise invalid_features(problems)
     flat = np.stack(numbers, axis=1).tobytes() if numbers else b""
     return flat, [text for row in zip(*strings, strict=True) for text in row]
 
 
-def wrong_features(problems: Iterable[Wrong]) -> WrongFeatures:
+def invalid_features(problems: Iterable[Wrong]) -> InvalidFeatures:
     """One error for all problems: the first in its sentence, up to ten in its list."""
     named = sorted(problems)[:MAX_ERRORS]
     first = f"{named[0].path}: {named[0].message}"
     more = f" (and {len(named) - 1} more, see `errors`)" if len(named) > 1 else ""
-    return WrongFeatures(first + more, errors=[(problem.path, problem.message) for problem in named])
+    return InvalidFeatures(first + more, errors=[(problem.path, problem.message) for problem in named])
 
 
 def _numbers(column: Column, cells: Sequence[object], unfit: list[tuple[int, str]]) -> NDArray[np.float64]:
@@ -114,7 +116,11 @@ def _strings(column: Column, cells: Sequence[object], unfit: list[tuple[int, str
 
 
 def _each(
-    column: Column, cells: Sequence[object], read: Callable[[Column, object], Read], missing: Read, unfit: list[tuple[int, str]]
+    column: Column,
+    cells: Sequence[object],
+    read: Callable[[Column, object], Read],
+    missing: Read,
+    unfit: list[tuple[int, str]],
 ) -> list[Read]:
     """Every cell through `read`, `missing` for null; collects into `unfit` and stops at the tenth problem."""
     values: list[Read] = []

@@ -43,7 +43,10 @@ class Incoming:
         self._file.close()
         target.parent.mkdir(parents=True, exist_ok=True)
         self._path.replace(target)
-        for folder in (target.parent, target.parent.parent):  # the second holds the entry of the first, which may be new
+        for folder in (
+            target.parent,
+            target.parent.parent,
+        ):  # the second holds the entry of the first, which may be new
             _sync_folder(folder)
 
     def drop(self) -> None:
@@ -66,7 +69,9 @@ class DiskStorage:
         """Open a file for an upload. Raises Unavailable when the disk is nearly full."""
         free_bytes = shutil.disk_usage(self._root).free
         if free_bytes < self._floor_bytes:
-            raise Unavailable(f"The disk has {free_bytes} bytes left, less than the floor of {self._floor_bytes} (`disk_floor_bytes`).")
+            raise Unavailable(
+                f"The disk has {free_bytes} bytes left, less than the floor of {self._floor_bytes} (`min_free_disk_bytes`)."
+            )
         descriptor, name = tempfile.mkstemp(dir=self._incoming)
         return Incoming(os.fdopen(descriptor, "wb"), Path(name), min(limit_bytes, free_bytes - self._floor_bytes + 1))
 

@@ -8,17 +8,21 @@ from litestar.params import JSONBody, QueryParameter
 
 from serval.auth.caller import Caller
 from serval.errors import Conflict, NotFound
-from serval.http.contract import KEYED, operation
+from serval.http.openapi import KEYED, operation
 from serval.http.pagination import Limit, cursor_of
 from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest, Name
+from serval.users.key_schemas import OVERLAP_SECONDS, CreatedKey, KeyList, KeyView, NewKey, Rotation
 from serval.users.keys import KeyService
-from serval.users.schemas import OVERLAP_SECONDS, CreatedKey, KeyList, KeyView, NewKey, Rotation
 
 OfUser = Annotated[
     str | None,
     QueryParameter(
-        name="user", pattern=PLAIN_TEXT, max_length=100, required=False, description="For administrators: id or username of somebody else"
+        name="user",
+        pattern=PLAIN_TEXT,
+        max_length=100,
+        required=False,
+        description="For administrators: id or username of somebody else",
     ),
 ]
 Cursor = Annotated[str | None, cursor_of("key")]
@@ -50,7 +54,9 @@ class ApiKeyController(Controller):
         return KeyList(items, items[-1].id if len(found) > limit else None)
 
     @get("/{key_id:str}", summary="Show a key", responses=keyed_responses(NotFound), operation_class=KEYED)
-    async def get_key(self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> KeyView:
+    async def get_key(
+        self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
+    ) -> KeyView:
         return KeyView.of(*await keys.get_key(caller, key_id))
 
     @post(
@@ -58,7 +64,9 @@ class ApiKeyController(Controller):
         responses=keyed_responses(NotFound, *JSON_ERRORS),
         operation_class=KEYED,
     )
-    async def create_key(self, data: JSONBody[NewKey], caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> CreatedKey:
+    async def create_key(
+        self, data: JSONBody[NewKey], caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
+    ) -> CreatedKey:
         return CreatedKey.of(*await keys.create_key(caller, data))
 
     @post(
@@ -74,8 +82,12 @@ class ApiKeyController(Controller):
         keys: NamedDependency[KeyService],
         data: JSONBody[Rotation | None] = None,
     ) -> CreatedKey:
-        return CreatedKey.of(*await keys.rotate_key(caller, key_id, OVERLAP_SECONDS if data is None else data.overlap_seconds))
+        return CreatedKey.of(
+            *await keys.rotate_key(caller, key_id, OVERLAP_SECONDS if data is None else data.overlap_seconds)
+        )
 
     @delete("/{key_id:str}", summary="Revoke a key", responses=keyed_responses(NotFound), operation_class=KEYED)
-    async def revoke_key(self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]) -> None:
+    async def revoke_key(
+        self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
+    ) -> None:
         await keys.revoke_key(caller, key_id)

@@ -8,21 +8,22 @@ from sqlalchemy import Select, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.audit.record import Subject, record
-from serval.auth import keys
-from serval.auth.caller import Caller, Origin, Quota, Scope
-from serval.auth.credentials import Presented
+from serval.auth import key_format as keys
+from serval.auth.caller import Caller, ClientInfo, Quota, Scope
+from serval.auth.credentials import Credential
 from serval.changes import Changes
-from serval.data_plane import Publisher
+from serval.data_plane.plane import Callers
 from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import Conflict, NotAuthenticated, NotFound, NotPermitted
 from serval.ids import new_id
+from serval.users.callers import caller_of
 from serval.users.grants import check_models, check_scopes, expiry_of, expiry_of_next, name_of, scopes_of
+from serval.users.key_schemas import NewKey
 from serval.users.limits import UserLimits
 from serval.users.months import end_of_month, month_of
-from serval.users.schemas import NewKey
 from serval.users.tables import ApiKey, KeyUsage, User
-from serval.users.uses import USED, Uses, counted_in
+from serval.users.usage import USED, UsageRecorder, counted_in
 
 FindModel = Callable[[Caller, str], Awaitable[str]]
 """Returns the id of a model that a caller names by id, name or `owner/name`. Raises NotFound."""
@@ -51,54 +52,48 @@ class KeyService:
     """Reads and writes API keys."""
 
     def __init__(
-        self, database: Database, publisher: Publisher, changes: Changes, limits: UserLimits, uses: Uses, find_model: FindModel
+        self,
+        database: Database,
+        callers: Callers,
+        changes: Changes,
+        limits: UserLimits,
+        uses: UsageRecorder,
+        find_model: FindModel,
     ) -> None:
         self._database = database
-        self._publisher = publisher
+        self._callers = callers
         self._changes = changes
         self._limits = limits
         self._uses = uses
         self._find_model = find_model
-        changes.on("key", lambda digest: publisher.forget_caller(bytes.fromhex(digest)), reset=publisher.forget_callers)
+        changes.on("key", lambda digest: callers.revoke(bytes.fromhex(digest)), reset=callers.revoke_all)
 
-    async def find_caller(self, presented: Presented, origin: Origin) -> Caller:
+    async def find_caller(self, presented: Credential, origin: ClientInfo) -> Caller:
         """Return who presents a key. Raises NotAuthenticated."""
         at = now()
-        found = None if self._publisher.is_unknown(presented.digest) else await self._look_up(presented, at)
+        found = None if self._callers.is_unknown(presented.digest) else await self._look_up(presented, at)
         if found is None:
             raise unknown_key()
-        key, tier = found.row, found.row.user.subscription_tier
-        allowed = self._limits.monthly_quota(tier, key.monthly_quota)
+        key = found.row
+        allowed = self._limits.monthly_quota(key.user.subscription_tier, key.monthly_quota)
         self._uses.note(key.id, has_quota=allowed is not None)
-        return Caller(
-            user_id=key.user_id,
-            username=key.user.username,
-            role=key.user.role,
-            scopes=frozenset(key.scopes),
-            models=None if key.models is None else frozenset(key.models),
-            key_id=key.id,
-            session_id=None,
-            digest=key.digest,
-            expires_at=key.expires_at,
-            api_rate=self._limits.api_rate(tier),
-            predict_limits=self._limits.predict_limits(key.user_id, tier, key.id, key.predict_rate),
-            quota=None if allowed is None else Quota(found.used, allowed, end_of_month(at)),
-            origin=origin,
-        )
+        quota = None if allowed is None else Quota(found.used, allowed, end_of_month(at))
+        return caller_of(key.user, self._limits, presented, origin, expires_at=key.expires_at, key=key, quota=quota)
 
-    async def _look_up(self, presented: Presented, at: datetime) -> CountedKey | None:
+    async def _look_up(self, presented: Credential, at: datetime) -> CountedKey | None:
         async with self._database.read() as session:
             found = await _one(session, _keys(at).where(ApiKey.digest == presented.digest))
         if found is not None and found.row.is_valid(at):
             return found
         if found is None or found.row.user.disabled_at is None:  # whoever is let in again has waited long enough
-            self._publisher.put_unknown(presented.digest)
+            self._callers.put_unknown(presented.digest)
         return None
 
     async def list_keys(self, caller: Caller, *, user: str | None, before: str | None, limit: int) -> list[CountedKey]:
         """Return keys of the caller, newest first, expired and revoked ones too.
 
-        `user`: id or username of whose keys an administrator wants to see. `before`: the id of a key, only older ones. Raises NotPermitted,
+        `user`: id or username of whose keys an administrator wants to see. `before`: the id of a key, only older ones.
+        Raises NotPermitted,
         NotFound.
         """
         async with self._database.read() as session:
@@ -113,7 +108,8 @@ class KeyService:
             return _visible(caller, await _one(session, _keys(now()).where(ApiKey.id == key_id)), key_id)
 
     async def create_key(self, caller: Caller, asked: NewKey) -> MadeKey:
-        """Make a key of the caller, for no more than what the caller presents is for. Raises BadRequest, NotPermitted, NotFound."""
+        """Make a key of the caller, for no more than what the caller presents is for. Raises BadRequest, NotPermitted,
+        NotFound."""
         at, secret = now(), keys.new_key()
         row = new_row(
             caller.user_id,
@@ -130,7 +126,7 @@ class KeyService:
             await self._check_quota(session, caller, asked.monthly_quota)
             session.add(row)
             record(session, caller, "key.create", _subject(row), **_details(row))
-        self._publisher.forget_unknown(row.digest)
+        self._callers.forget_unknown(row.digest)
         return MadeKey(row, secret)
 
     async def _models_of(self, caller: Caller, asked: Sequence[str] | None) -> list[str] | None:
@@ -148,12 +144,15 @@ class KeyService:
         user = await session.get_one(User, caller.user_id)
         allowed = self._limits.monthly_quota(user.subscription_tier, None)
         if allowed is not None and wanted > allowed:
-            raise NotPermitted(f"`monthly_quota`: the plan `{user.subscription_tier}` lets a key predict {allowed} times a month at most.")
+            raise NotPermitted(
+                f"`monthly_quota`: the plan `{user.subscription_tier}` lets a key predict {allowed} times a month at most."
+            )
 
     async def rotate_key(self, caller: Caller, key_id: str, overlap_seconds: int) -> MadeKey:
         """Make the key that takes over from one of the caller's, which goes on opening things for a while.
 
-        Here the old one stops in time to the second, elsewhere within a second. Raises NotFound, NotPermitted, Conflict.
+        Here the old one stops in time to the second, elsewhere within a second. Raises NotFound, NotPermitted,
+        Conflict.
         """
         at, secret = now(), keys.new_key()
         async with self._database.write() as session:
@@ -178,13 +177,22 @@ class KeyService:
                 row.replaced_by = new.id
             await session.execute(update(KeyUsage).where(KeyUsage.key_id == old.id).values(key_id=new.id))
             self._changes.record(session, "key", old.digest.hex())
-            record(session, caller, "key.rotate", _subject(old), replaced_by=new.id, overlap_seconds=overlap_seconds, **_details(new))
-        self._publisher.forget_caller(old.digest)
-        self._publisher.forget_unknown(new.digest)
+            record(
+                session,
+                caller,
+                "key.rotate",
+                _subject(old),
+                replaced_by=new.id,
+                overlap_seconds=overlap_seconds,
+                **_details(new),
+            )
+        self._callers.revoke(old.digest)
+        self._callers.forget_unknown(new.digest)
         return MadeKey(new, secret)
 
     async def revoke_key(self, caller: Caller, key_id: str) -> None:
-        """Revoke a key of the caller (an administrator: of anybody): here at once, on other replicas within a second. Raises NotFound."""
+        """Revoke a key of the caller (an administrator: of anybody): here at once, on other replicas within a second.
+        Raises NotFound."""
         async with self._database.write() as session:
             found = await session.get(ApiKey, key_id, with_for_update={"of": ApiKey})
             row = _visible(caller, None if found is None else CountedKey(found, 0), key_id).row
@@ -192,7 +200,7 @@ class KeyService:
                 row.revoked_at = now()
                 self._changes.record(session, "key", row.digest.hex())
                 record(session, caller, "key.revoke", _subject(row), **_details(row))
-        self._publisher.forget_caller(row.digest)
+        self._callers.revoke(row.digest)
 
 
 def new_row(
@@ -255,17 +263,26 @@ def _visible(caller: Caller, found: CountedKey | None, key_id: str) -> CountedKe
 
 
 async def _locked_family(session: AsyncSession, caller: Caller, key_id: str) -> Sequence[ApiKey]:
-    """A key of the caller and those that it has replaced, locked in the order of their ids. Raises NotFound, NotPermitted."""
+    """A key of the caller and those that it has replaced, locked in the order of their ids. Raises NotFound,
+    NotPermitted."""
     row = await session.get(ApiKey, key_id)
     owner_id = _visible(caller, None if row is None else CountedKey(row, 0), key_id).row.user_id
     if owner_id != caller.user_id:
         raise NotPermitted("Only whom a key belongs to may see the one that takes over: revoke it instead.")
-    query = select(ApiKey).where(ApiKey.user_id == owner_id, or_(ApiKey.id == key_id, ApiKey.replaced_by == key_id)).order_by(ApiKey.id)
+    query = (
+        select(ApiKey)
+        .where(ApiKey.user_id == owner_id, or_(ApiKey.id == key_id, ApiKey.replaced_by == key_id))
+        .order_by(ApiKey.id)
+    )
     return (await session.scalars(query.with_for_update(of=ApiKey).execution_options(populate_existing=True))).all()
 
 
 def _check_rotatable(caller: Caller, row: ApiKey, at: datetime) -> None:
-    if row.revoked_at is not None or row.replaced_by is not None or (row.expires_at is not None and row.expires_at <= at):
+    if (
+        row.revoked_at is not None
+        or row.replaced_by is not None
+        or (row.expires_at is not None and row.expires_at <= at)
+    ):
         state = "revoked" if row.revoked_at else "rotated already" if row.replaced_by else "expired"
         raise Conflict(f"The key `{row.id}` is {state}: make a new one.")
     check_scopes(caller, frozenset(row.scopes))

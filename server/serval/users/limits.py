@@ -1,7 +1,7 @@
 """How much a user and a key may do: the key's own limits, those of the user's plan, those of the settings."""
 
-from serval.plans import Plan, Rate, rate_of
-from serval.settings import Settings
+from serval.settings.plans import Plan, Rate, rate_of
+from serval.settings.settings import Settings
 
 
 class UserLimits:
@@ -18,7 +18,10 @@ class UserLimits:
         self, user_id: str, tier: str, key_id: str | None = None, key_rate: str | None = None
     ) -> tuple[tuple[str, Rate], ...]:
         """Return the accounts that a prediction is charged to, with their rates: the user's, and the key's own."""
-        rates = ((f"user:{user_id}", self._plan(tier).predict_rate or self._settings.predict_rate), (f"key:{key_id}", key_rate))
+        rates = (
+            (f"user:{user_id}", self._plan(tier).predict_rate or self._settings.predict_rate),
+            (f"key:{key_id}", key_rate),
+        )
         return tuple((subject, rate) for subject, text in rates if (rate := rate_of(text)) is not None)
 
     def monthly_quota(self, tier: str, of_key: int | None) -> int | None:

@@ -1,125 +1,163 @@
-"""What the routes of keys take and give."""
+"""What the routes of accounts and logins take and give."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from serval.auth.caller import SCOPES, Scope
+from serval.auth.caller import Role
 from serval.http.request import PLAIN_TEXT
-from serval.plans import RateText
-from serval.users.tables import ApiKey
+from serval.users.tables import User
 
-OVERLAP_SECONDS = 86_400
-"""How long a rotated key goes on opening things, unless the rotation says otherwise."""
-_MOST_OVERLAP_SECONDS = 30 * 86_400
-
-ScopeText = Annotated[str, Meta(max_length=100, pattern=PLAIN_TEXT, extra_json_schema={"examples": list(SCOPES)})]
-"""Read as text, so that an unknown one is refused with the names of those there are."""
-ModelName = Annotated[str, Meta(min_length=1, max_length=200, pattern=PLAIN_TEXT)]
-"""Id, name or `owner/name`."""
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=PLAIN_TEXT)]
+Username = Annotated[str, Meta(min_length=3, max_length=50, pattern=PLAIN_TEXT)]
+FullName = Annotated[str, Meta(max_length=100, pattern=PLAIN_TEXT)]
+Password = Annotated[str, Meta(max_length=1024)]
+Account = Annotated[str, Meta(min_length=1, max_length=254, pattern=PLAIN_TEXT)]
+Tier = Annotated[str, Meta(min_length=1, max_length=40, pattern=PLAIN_TEXT)]
 
 
-class NewKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A key to be made. Made with another key, it is for what that one is for unless this says less."""
+class Registration(msgspec.Struct, forbid_unknown_fields=True):
+    """An account to be made."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=PLAIN_TEXT)]
-    scopes: Annotated[list[ScopeText], Meta(max_length=20)] | None = None
-    """`predict`, `models:read`, `models:write`, which are the default, and `admin`."""
-    models: Annotated[list[ModelName], Meta(min_length=1, max_length=100)] | None = None
-    """Ids, names or `owner/name` of the models that it is for; absent: all that you may see."""
-    expires_in_days: Annotated[int, Meta(ge=1, le=36500)] | None = None
-    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
-    """Neither: it does not expire."""
-    predict_rate: RateText | None = None
-    """Predictions of this key, beside the rate of its user: `100/min`, `5/s`."""
-    monthly_quota: Annotated[int, Meta(ge=0, le=2**53)] | None = None
-    """Predictions of this key in a calendar month (UTC)."""
+    email: Email
+    password: Password
+    full_name: FullName = ""
+    username: Username | None = None
+    """Derived from the address where it is absent."""
 
 
-class Rotation(msgspec.Struct, forbid_unknown_fields=True):
-    """How a key is replaced."""
+class NewUser(msgspec.Struct, forbid_unknown_fields=True):
+    """An account that an administrator makes."""
 
-    overlap_seconds: Annotated[int, Meta(ge=0, le=_MOST_OVERLAP_SECONDS)] = OVERLAP_SECONDS
-    """How long the old one goes on opening things; 0: it stops at once."""
+    email: Email
+    password: Password | None = None
+    password_hash: Annotated[str, Meta(max_length=500)] | None = None
+    """Argon2 or bcrypt, of an account from elsewhere."""
+    full_name: FullName = ""
+    username: Username | None = None
+    role: Role = "user"
+
+    def __post_init__(self) -> None:
+        if self.password is not None and self.password_hash is not None:
+            raise ValueError("`password` and `password_hash` are both there")
 
 
-class KeyView(msgspec.Struct):
-    """A key as it is listed: never the key itself."""
+class Login(msgspec.Struct, forbid_unknown_fields=True):
+    """An account and its password."""
+
+    password: Password
+    email: Account | None = None
+    username: Account | None = None
+    cookies: bool = False
+    """Keep the login in cookies, which no script can read, instead of answering its tokens."""
+
+    def __post_init__(self) -> None:
+        if (self.email is None) == (self.username is None):
+            raise ValueError("give one of `email` and `username`")
+
+    @property
+    def account(self) -> str:
+        return self.email or self.username or ""
+
+
+class Refresh(msgspec.Struct, forbid_unknown_fields=True):
+    refresh_token: Annotated[str, Meta(max_length=200)] | None = None
+    """Absent: the one in the cookie."""
+
+
+class Tokens(msgspec.Struct):
+    """A login for programs: the access token goes into `Authorization: Bearer`."""
+
+    access_token: str
+    refresh_token: str
+    """Good for one refresh."""
+    expires_in: int
+    """Seconds that the access token is valid."""
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 the name of a scheme
+
+
+class CookieLogin(msgspec.Struct):
+    """A login in cookies; `csrf_token` goes into `X-CSRF-Token` of every request that changes something."""
+
+    csrf_token: str
+    expires_in: int
+    token_type: Literal["cookie"] = "cookie"  # noqa: S105 the name of a scheme
+
+
+class UserView(msgspec.Struct):
+    """A user as they and administrators see them."""
 
     id: str
-    name: str
-    user: str
-    """Username of whom it belongs to."""
-    prefix: str
-    scopes: list[Scope]
-    models: list[str] | None
-    """Ids of the models that it is for; null: all that its user may see."""
-    predict_rate: str | None
-    monthly_quota: int | None
-    used_this_month: int
-    """Predictions, those of the keys that it replaced or that replaced it among them; a few seconds late."""
+    username: str
+    email: str | None
+    full_name: str
+    role: Role
+    subscription_tier: str
+    is_disabled: bool
     created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-    """A few seconds late."""
-    replaced_by: str | None
-    """The id of the newest key that took over from it."""
+    last_login_at: datetime | None
 
     @classmethod
-    def of(cls, row: ApiKey, used: int) -> "KeyView":
+    def of(cls, user: User) -> "UserView":
         return cls(
-            id=row.id,
-            name=row.name,
-            user=row.user.username,
-            prefix=row.prefix,
-            scopes=row.scopes,
-            models=row.models,
-            predict_rate=row.predict_rate,
-            monthly_quota=row.monthly_quota,
-            used_this_month=used,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            revoked_at=row.revoked_at,
-            last_used_at=row.last_used_at,
-            replaced_by=row.replaced_by,
+            id=user.id,
+            username=user.username,
+            email=user.email,
+            full_name=user.full_name,
+            role=user.role,
+            subscription_tier=user.subscription_tier,
+            is_disabled=user.disabled_at is not None,
+            created_at=user.created_at,
+            last_login_at=user.last_login_at,
         )
 
 
-class CreatedKey(msgspec.Struct):
-    """A key just made; `key` is shown this once."""
-
-    id: str
-    name: str
-    key: str
-    prefix: str
-    scopes: list[Scope]
-    models: list[str] | None
-    predict_rate: str | None
-    monthly_quota: int | None
-    created_at: datetime
-    expires_at: datetime | None
-
-    @classmethod
-    def of(cls, row: ApiKey, secret: str) -> "CreatedKey":
-        return cls(
-            id=row.id,
-            name=row.name,
-            key=secret,
-            prefix=row.prefix,
-            scopes=row.scopes,
-            models=row.models,
-            predict_rate=row.predict_rate,
-            monthly_quota=row.monthly_quota,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-        )
-
-
-class KeyList(msgspec.Struct):
-    """A page; `next` is the cursor of the page after it."""
-
-    items: list[KeyView]
+class UserList(msgspec.Struct):
+    items: list[UserView]
     next: str | None
+    """`cursor` of the next page."""
+
+
+class Profile(msgspec.Struct, forbid_unknown_fields=True):
+    """What a user may change of themselves."""
+
+    full_name: FullName | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+
+
+class UserChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What an administrator may change of a user."""
+
+    role: Role | UnsetType = UNSET
+    subscription_tier: Tier | UnsetType = UNSET
+    full_name: FullName | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+
+
+class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
+    current_password: Password
+    new_password: Password
+
+
+class PasswordReset(msgspec.Struct, forbid_unknown_fields=True):
+    password: Password | None = None
+    """Absent: one is generated."""
+
+
+class NewPassword(msgspec.Struct):
+    """A password just set; shown this once."""
+
+    username: str
+    password: str
+
+
+class KeyRotation(msgspec.Struct, forbid_unknown_fields=True):
+    revoke_issued_tokens: bool = False
+    """Tokens signed so far are not valid any more: for a signing key that has leaked."""
+
+
+class SigningKeyView(msgspec.Struct):
+    id: str
+    """The `kid` of the tokens that it signs."""

@@ -1,50 +1,284 @@
-"""The first administrator."""
+"""Accounts: how they begin, how one logs in, what their owners and administrators change."""
 
-import os
-from pathlib import Path
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.auth import keys
-from serval.auth.caller import SCOPES
+from serval.audit.record import Subject, record, record_unknown
+from serval.auth.caller import Caller, ClientInfo
+from serval.auth.passwords import Passwords, generated, until_failures_are_told
+from serval.auth.request_limiter import RequestLimiter
+from serval.changes import Changes
 from serval.db.base import now
 from serval.db.engine import Database
+from serval.errors import BadRequest, Conflict, NameTaken, NotAuthenticated, NotFound
 from serval.ids import new_id
-from serval.users.keys import new_row
-from serval.users.tables import ApiKey, User
+from serval.settings.addresses import subject_of
+from serval.settings.plans import Rate
+from serval.users.names import check_email, check_username, username_from
+from serval.users.sessions import LoggedIn, SessionService
+from serval.users.tables import User
 
-ADMIN_KEY_FILE = "admin.key"
+LOGIN_RATE = Rate(10, 60)
+"""LoadAttempts to log in to one account from one address: who guesses there slows nobody else's logins down."""
+TRIES = 20
+"""Usernames that are tried when an address suggests one that is taken."""
 
 
-class UserService:
-    """Makes the user without whom nobody could do anything."""
+class AccountService:
+    """Reads and changes users."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, changes: Changes, passwords: Passwords, sessions: SessionService, gate: RequestLimiter
+    ) -> None:
         self._database = database
+        self._changes = changes
+        self._passwords = passwords
+        self._sessions = sessions
+        self._gate = gate
 
-    async def ensure_administrator(self, data_dir: Path) -> Path | None:
-        """Make the first administrator and write its key to `admin.key` (mode 0600); return that file when it was written."""
-        async with self._database.read() as session:
-            admin_id = await session.scalar(select(User.id).where(User.role == "admin").order_by(User.id).limit(1))
-            has_key = admin_id and await session.scalar(select(ApiKey.id).where(ApiKey.user_id == admin_id).limit(1))
-        if has_key:
-            return None
-        if admin_id is None:
-            admin_id = new_id("usr")
-            async with self._database.write() as session:
-                session.add(User(id=admin_id, username="admin", role="admin", created_at=now()))
-        # The file comes first: a crash in between leaves a key that opens nothing, and the next start makes another.
-        path, secret = data_dir / ADMIN_KEY_FILE, keys.new_key()
-        _write_private(path, secret + "\n")
+    async def register(
+        self, origin: ClientInfo, *, email: str, password: str, full_name: str, username: str | None
+    ) -> User:
+        """Make an account for whoever asks. Raises BadRequest, NameTaken."""
+        user = await self._new_user(email, password, full_name, username)
         async with self._database.write() as session:
-            session.add(new_row(admin_id, "first key", secret, now(), scopes=SCOPES))
-        return path
+            await _insert(session, user, is_named=username is not None)
+            record_unknown(session, origin, "user.register", _subject(user), "success", user.username)
+        return user
+
+    async def create(
+        self,
+        caller: Caller,
+        *,
+        email: str,
+        password: str | None,
+        password_hash: str | None,
+        full_name: str,
+        username: str | None,
+        role: Any,
+    ) -> User:
+        """Make an account for somebody else; without a password they can not log in. Raises BadRequest, NameTaken."""
+        user = await self._new_user(email, password, full_name, username)
+        if password_hash is not None:
+            if not self._passwords.understands(password_hash):
+                raise BadRequest(
+                    "`password_hash`: neither Argon2 nor bcrypt.", errors=[("password_hash", "unknown kind")]
+                )
+            user.password_hash = password_hash
+        user.role = role
+        async with self._database.write() as session:
+            await _insert(session, user, is_named=username is not None)
+            record(session, caller, "user.create", _subject(user), role=user.role)
+        return user
+
+    async def _new_user(self, email: str, password: str | None, full_name: str, username: str | None) -> User:
+        email = check_email(email)
+        name = username_from(email) if username is None else check_username(username)
+        hashed = (
+            None
+            if password is None
+            else await self._passwords.hash(self._passwords.check(password, (email, name, full_name)))
+        )
+        return User(
+            id=new_id("usr"), username=name, email=email, full_name=full_name.strip(), role="user", subscription_tier="default",
+            password_hash=hashed, created_at=now(),
+        )  # fmt: skip
+
+    async def login(self, origin: ClientInfo, account: str, password: str) -> LoggedIn:
+        """Log in by address or username. Raises NotAuthenticated, by word and time the same for whatever was wrong;
+        RateLimited."""
+        started = time.monotonic()
+        account = account.strip().lower()
+        attempts = f"login:{hashlib.sha256(account.encode()).hexdigest()[:32]}:{subject_of(origin.address)}"
+        self._gate.charge(attempts, LOGIN_RATE)
+        async with self._database.read() as session:
+            user = await session.scalar(
+                select(User).where((User.email == account) if "@" in account else (User.username == account))
+            )
+        is_right, newer = await self._passwords.verify(password, None if user is None else user.password_hash)
+        if user is None or not is_right or user.disabled_at is not None:
+            await self._note_failure(origin, account, user)
+            await until_failures_are_told(started)
+            raise NotAuthenticated("The account or the password is wrong.")
+        self._gate.refund(attempts, LOGIN_RATE)
+        async with self._database.write() as session:
+            row = await _locked(session, user.id)
+            row.last_login_at = now()
+            row.password_hash = newer or row.password_hash
+            opened = await self._sessions.open(session, row, origin)
+            record_unknown(session, origin, "login", _subject(row), "success", row.username, login=opened.session_id)
+        return await self._sessions.grant(opened)
+
+    async def _note_failure(self, origin: ClientInfo, account: str, user: User | None) -> None:
+        subject = Subject(None, account, None) if user is None else _subject(user)
+        async with self._database.write() as session:
+            record_unknown(session, origin, "login", subject, "failure", account)
+
+    async def logout(self, origin: ClientInfo, session_id: str) -> None:
+        """End a login; nothing happens where it has ended."""
+        login = await self._sessions.end(session_id)
+        if login is not None:
+            async with self._database.write() as session:
+                record_unknown(
+                    session, origin, "logout", _subject(login.user), "success", login.user.username, login=session_id
+                )
+
+    async def get(self, user_id: str) -> User:
+        """Return a user by id. Raises NotFound."""
+        async with self._database.read() as session:
+            return _found(await session.get(User, user_id), user_id)
+
+    async def find(self, reference: str) -> User:
+        """Return a user by id, username or address. Raises NotFound."""
+        async with self._database.read() as session:
+            return await _find(session, reference)
+
+    async def list(self, *, search: str | None, after: str | None, limit: int) -> list[User]:
+        """Return users in the order in which they came. `search`: part of a name or address; `after`: id of the last
+        one of a page."""
+        query = select(User).order_by(User.id).limit(limit)
+        if after is not None:
+            query = query.where(User.id > after)
+        if search is not None:
+            part = f"%{search.lower().translate(_LITERAL)}%"
+            query = query.where(User.username.like(part, escape="\\") | User.email.like(part, escape="\\"))
+        async with self._database.read() as session:
+            return list(await session.scalars(query))
+
+    async def change_profile(self, caller: Caller, changes: Mapping[str, Any]) -> User:
+        """Change what a user says of themselves: `full_name`, `email`. Raises BadRequest, NameTaken."""
+        async with self._database.write() as session:
+            user = await _locked(session, caller.user_id)
+            await _apply(session, user, changes)
+            record(session, caller, "user.change", _subject(user), fields=sorted(changes))
+        return user
+
+    async def change(self, caller: Caller, reference: str, changes: Mapping[str, Any]) -> User:
+        """Change a user as an administrator: also `role` and `subscription_tier`. Raises NotFound, Conflict,
+        BadRequest, NameTaken."""
+        async with self._database.write() as session:
+            user = await _find(session, reference, to_change=True)
+            if changes.get("role", user.role) != "admin":
+                await _leave_an_administrator(session, user)
+            await _apply(session, user, changes)
+            self._changes.record(session, "user", user.id)
+            record(session, caller, "user.change", _subject(user), **{name: changes[name] for name in sorted(changes)})
+        self._sessions.forget_user(user.id)
+        return user
+
+    async def disable(self, caller: Caller, reference: str) -> User:
+        """End a user's logins and close their keys, here at once, elsewhere within a second. Raises NotFound,
+        Conflict."""
+        async with self._database.write() as session:
+            user = await _find(session, reference, to_change=True)
+            await _leave_an_administrator(session, user)
+            user.disabled_at = user.disabled_at or now()
+            await self._sessions.end_all(session, user.id)
+            record(session, caller, "user.disable", _subject(user))
+        self._sessions.forget_user(user.id)
+        return user
+
+    async def enable(self, caller: Caller, reference: str) -> User:
+        """Let a user log in again; their keys open what they opened. Raises NotFound."""
+        async with self._database.write() as session:
+            user = await _find(session, reference, to_change=True)
+            user.disabled_at = None
+            self._changes.record(session, "user", user.id)
+            record(session, caller, "user.enable", _subject(user))
+        self._sessions.forget_user(user.id)
+        return user
+
+    async def change_password(self, caller: Caller, current: str, new: str) -> None:
+        """Change one's own password and end one's other logins. Raises NotPermitted, BadRequest, RateLimited."""
+        user = await self.get(caller.user_id)
+        attempts = f"login:{user.id}:{subject_of(caller.origin.address)}"
+        self._gate.charge(attempts, LOGIN_RATE)
+        is_right, _ = await self._passwords.verify(current, user.password_hash)
+        if not is_right:
+            raise BadRequest("`current_password`: it is not this.", errors=[("current_password", "wrong")])
+        await self._set_password(caller, user, new)
+
+    async def reset_password(self, caller: Caller, reference: str, new: str | None) -> tuple[User, str]:
+        """Give a user a password, a generated one where none is given, and end their logins; return both. Raises
+        NotFound, BadRequest."""
+        user = await self.find(reference)
+        password = new or generated()
+        await self._set_password(caller, user, password)
+        return user, password
+
+    async def _set_password(self, caller: Caller, user: User, password: str) -> None:
+        text = self._passwords.check(password, (user.email or "", user.username, user.full_name))
+        hashed = await self._passwords.hash(text)
+        async with self._database.write() as session:
+            row = await _locked(session, user.id)
+            row.password_hash = hashed
+            await self._sessions.end_all(session, row.id, but=caller.session_id)
+            record(session, caller, "user.password", _subject(row))
+        self._sessions.forget_user(user.id)
 
 
-def _write_private(path: Path, content: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+_LITERAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
+
+
+def _subject(user: User) -> Subject:
+    return Subject(user.id, user.username, user.id)
+
+
+async def _locked(session: AsyncSession, user_id: str) -> User:
+    return _found(await session.get(User, user_id, with_for_update=True), user_id)
+
+
+def _found(user: User | None, reference: str) -> User:
+    if user is None:
+        raise NotFound(f"There is no user `{reference[:100]}`.")
+    return user
+
+
+async def _find(session: AsyncSession, reference: str, *, to_change: bool = False) -> User:
+    query = select(User).where(User.email == reference.lower() if "@" in reference else User.called(reference))
+    return _found(await session.scalar(query.with_for_update() if to_change else query), reference)
+
+
+async def _insert(session: AsyncSession, user: User, *, is_named: bool) -> None:
+    """Add a user; a username that was only suggested is followed by a number where it is taken. Raises NameTaken."""
+    if await session.scalar(select(User.id).where(User.email == user.email)) is not None:
+        raise NameTaken(f"`email`: `{user.email}` has an account already.")
+    suggested = user.username
+    for number in range(2, TRIES + 2):
+        if await session.scalar(select(User.id).where(User.username == user.username)) is None:
+            break
+        if is_named:
+            raise NameTaken(f"`username`: `{suggested}` is taken.")
+        user.username = f"{suggested}-{number if number < TRIES else user.id[-8:].lower()}"
+    session.add(user)
+    await _flushed(session)
+
+
+async def _apply(session: AsyncSession, user: User, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(user, name, check_email(value) if name == "email" else value)
+    await _flushed(session)
+
+
+async def _flushed(session: AsyncSession) -> None:
+    try:
+        await session.flush()
+    except IntegrityError:  # somebody else was quicker
+        raise NameTaken("Another account has this address or username.") from None
+
+
+async def _leave_an_administrator(session: AsyncSession, user: User) -> None:
+    """Refuse to take the last one away. Raises Conflict."""
+    others = (
+        select(func.count())
+        .select_from(User)
+        .where(User.role == "admin", User.disabled_at.is_(None), User.id != user.id)
+    )
+    if user.role == "admin" and user.disabled_at is None and not await session.scalar(others):
+        raise Conflict(f"`{user.username}` is the last administrator: make somebody else one first.")

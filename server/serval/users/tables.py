@@ -50,7 +50,7 @@ class ApiKey(Table):
     models: Mapped[list[str] | None] = mapped_column(Json)
     """Ids of the models that it is for; None: all that its user may see."""
     predict_rate: Mapped[str | None] = mapped_column(String(20))
-    """As `serval.plans.RateText`."""
+    """As `serval.settings.plans.RateText`."""
     monthly_quota: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[Moment | None]
@@ -62,7 +62,11 @@ class ApiKey(Table):
 
     def is_valid(self, at: datetime) -> bool:
         """Whether the key opens anything at a moment."""
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > at) and self.user.disabled_at is None
+        return (
+            self.revoked_at is None
+            and (self.expires_at is None or self.expires_at > at)
+            and self.user.disabled_at is None
+        )
 
 
 class KeyUsage(Table):

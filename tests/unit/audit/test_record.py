@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from serval.audit.record import ACTIONS, Subject, count_entries
 from serval.db.engine import Database
 from serval.db.migrate import migrate
-from trail import Act, Store, caller
+from support.audit_trail import Act, Store, caller
 
 ADA = caller("usr_1", "ada")
 

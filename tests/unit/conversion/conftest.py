@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.base import is_classifier
 
-from estimators import Case, Rows, margins, probabilities
-from serval.conversion.graph import Features, Graph, Slot, Table, Tensor
-from serval.conversion.predictors import emitter
+from serval.conversion.export.graph import Features, Graph, Slot, Table, Tensor
+from serval.conversion.export.predictors import emitter
 from serval.conversion.signature import MISSING_STRING
+from support.estimators import Case, Rows, margins, probabilities
 
 Answers = dict[str, np.ndarray]
 
@@ -29,7 +29,8 @@ def is_text(column: pd.Series) -> bool:
 
 
 def fed(rows: Rows, graph: Graph) -> tuple[Features, dict[str, np.ndarray]]:
-    """The features of a graph and what to feed it: `numbers` float64, `strings` with `MISSING_STRING` for what is missing."""
+    """The features of a graph and what to feed it: `numbers` float64, `strings` with `MISSING_STRING` for what is
+    missing."""
     if isinstance(rows, np.ndarray):
         return graph.input("numbers", "float64", range(rows.shape[1])), {"numbers": np.asarray(rows, dtype=np.float64)}
     is_string = [is_text(rows[name]) for name in rows]
@@ -40,8 +41,12 @@ def fed(rows: Rows, graph: Graph) -> tuple[Features, dict[str, np.ndarray]]:
     text = rows.loc[:, is_string].astype(object)
     feed["strings"] = text.where(text.notna(), MISSING_STRING).to_numpy()
     strings = graph.input("strings", "string", np.flatnonzero(is_string).tolist())
-    places = [sum(is_string[:index]) if is_one else index - sum(is_string[:index]) for index, is_one in enumerate(is_string)]
-    return Table(tuple(Slot(strings if is_one else numbers, at) for is_one, at in zip(is_string, places, strict=True))), feed
+    places = [
+        sum(is_string[:index]) if is_one else index - sum(is_string[:index]) for index, is_one in enumerate(is_string)
+    ]
+    return Table(
+        tuple(Slot(strings if is_one else numbers, at) for is_one, at in zip(is_string, places, strict=True))
+    ), feed
 
 
 def written(make: Callable[[Features], dict[str, Tensor]], rows: Rows) -> Answers:
@@ -70,7 +75,8 @@ def indices(model: Any, predicted: np.ndarray) -> np.ndarray:
 
 
 def compare(model: Any, rows: Rows) -> None:
-    """Labels equal where the lead exceeds 1e-9, probabilities within 1e-5, values within 1e-5 relatively or 1e-7 of the largest."""
+    """Labels equal where the lead exceeds 1e-9, probabilities within 1e-5, values within 1e-5 relatively or 1e-7 of the
+    largest."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = np.asarray(model.predict(rows))
@@ -78,7 +84,9 @@ def compare(model: Any, rows: Rows) -> None:
         found = written(lambda x: answered(model, x, has_probabilities=chances is not None), rows)
         if "values" in found:
             assert found["values"].shape == expected.shape
-            np.testing.assert_allclose(found["values"], expected, rtol=1e-5, atol=1e-7 * np.nanmax(np.abs(expected), initial=0))
+            np.testing.assert_allclose(
+                found["values"], expected, rtol=1e-5, atol=1e-7 * np.nanmax(np.abs(expected), initial=0)
+            )
             return
         assert found["labels"].shape == expected.shape
         assert not ((found["labels"] != indices(model, expected)) & (margins(model, rows, chances) > 1e-9)).any()
@@ -88,7 +96,8 @@ def compare(model: Any, rows: Rows) -> None:
 
 @pytest.fixture
 def agrees() -> Callable[[Case], None]:
-    """Asserts that a case's model and what Serval writes for it answer alike on its held-out rows and on those it was fitted on."""
+    """Asserts that a case's model and what Serval writes for it answer alike on its held-out rows and on those it was
+    fitted on."""
 
     def check(case: Case) -> None:
         compare(case.model, case.held_out)

@@ -15,13 +15,13 @@ import sklearn
 from onnx import numpy_helper
 from sklearn.linear_model import LogisticRegression
 
-from direct import Direct
-from serval.conversion import wire
+from serval.conversion import messages as wire
+from serval.conversion.export.hints import ColumnHints
 from serval.conversion.freeze import FreezeRequest, Frozen, freeze, inspect
-from serval.conversion.hints import ColumnHints
 from serval.conversion.signature import MISSING_STRING, Column
-from serval.errors import Confined, NotAModel, NotConvertible, NotVerified, ServalError, WrongFeatures
-from zoo import SPECIMENS, customers, iris, specimen
+from serval.errors import InvalidFeatures, NotAModel, NotConvertible, NotVerified, SandboxViolation, ServalError
+from support.in_process import Direct
+from support.sample_models import SPECIMENS, customers, iris, specimen
 
 
 @pytest.fixture
@@ -34,7 +34,9 @@ def saved(tmp_path: Path) -> Callable[[Any], Path]:
     return save
 
 
-def frozen(path: Path, request: FreezeRequest | None = None, sandbox: Direct | None = None, stages: list[str] | None = None) -> Frozen:
+def frozen(
+    path: Path, request: FreezeRequest | None = None, sandbox: Direct | None = None, stages: list[str] | None = None
+) -> Frozen:
 
     async def note(stage: str) -> None:
         if stages is not None:
@@ -48,7 +50,7 @@ def test_every_specimen_freezes(name: str, saved: Callable[[Any], Path]) -> None
     report = frozen(saved(specimen(name).model)).report
     assert report.agreement == 1.0
     assert report.rows > 300
-    assert report.held is None
+    assert report.hold_reason is None
 
 
 def test_the_stages_are_told_in_order(saved: Callable[[Any], Path]) -> None:
@@ -60,7 +62,10 @@ def test_the_stages_are_told_in_order(saved: Callable[[Any], Path]) -> None:
 def test_the_report_names_versions_form_and_worst_row(saved: Callable[[Any], Path]) -> None:
     report = frozen(saved(specimen("scaler, forest").model)).report
     assert (report.estimator, report.form) == ("Pipeline", "mixed")
-    assert (report.scikit_learn_there, report.scikit_learn_here) == (sklearn.__version__, sklearn.__version__)
+    assert (report.scikit_learn_saved_with, report.scikit_learn_verified_with) == (
+        sklearn.__version__,
+        sklearn.__version__,
+    )
     assert report.worst_row is not None
     assert len(report.worst_row.row) == 4
 
@@ -72,7 +77,9 @@ def test_probe_rows_fit_the_signature(saved: Callable[[Any], Path]) -> None:
 
 def test_answers_expected_are_compared(saved: Callable[[Any], Path]) -> None:
     rows, labels = iris()[0][:5].tolist(), specimen("string labels").model.predict(iris()[0][:5]).tolist()
-    report = frozen(saved(specimen("string labels").model), FreezeRequest(sample=rows, expected=[*labels[:4], "tulip"])).report
+    report = frozen(
+        saved(specimen("string labels").model), FreezeRequest(sample=rows, expected=[*labels[:4], "tulip"])
+    ).report
     assert (report.expected_rows, report.expected_agreement) == (5, 0.8)
 
 
@@ -85,13 +92,15 @@ def test_values_expected_are_compared(saved: Callable[[Any], Path]) -> None:
 
 def test_a_sample_by_name_and_as_text_is_taken(saved: Callable[[Any], Path]) -> None:
     sample = [{"age": "", "city": "Rome", "member": "true", "income": "30000"}]
-    signature = frozen(saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample, is_text=True)).signature
+    signature = frozen(
+        saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample, is_text=True)
+    ).signature
     assert [column.kind for column in signature.columns] == ["number", "string", "boolean", "number"]
 
 
 @pytest.mark.parametrize("row", [[1.0, 2.0], {"x0": 1.0}, {"x0": 1.0, "x1": 1.0, "x2": 1.0, "x3": 1.0, "x4": 1.0}])
 def test_a_sample_of_other_columns_is_refused(row: Any, saved: Callable[[Any], Path]) -> None:
-    with pytest.raises(WrongFeatures, match="Row 1 of the sample"):
+    with pytest.raises(InvalidFeatures, match="Row 1 of the sample"):
         frozen(saved(specimen("iris logistic").model), FreezeRequest(sample=[row]))
 
 
@@ -106,20 +115,20 @@ def other_version(path: Path) -> Path:
 
 def test_a_model_of_another_scikit_learn_is_held(tmp_path: Path) -> None:
     report = frozen(other_version(tmp_path / "old.pkl")).report
-    assert report.scikit_learn_there == "1.8.0"
-    assert report.held is not None
-    assert "1.8.0" in report.held
+    assert report.scikit_learn_saved_with == "1.8.0"
+    assert report.hold_reason is not None
+    assert "1.8.0" in report.hold_reason
 
 
 def test_answers_expected_free_a_model_of_another_scikit_learn(tmp_path: Path) -> None:
     rows = iris()[0][:10]
     request = FreezeRequest(sample=rows.tolist(), expected=specimen("iris logistic").model.predict(rows).tolist())
-    assert frozen(other_version(tmp_path / "old.pkl"), request).report.held is None
+    assert frozen(other_version(tmp_path / "old.pkl"), request).report.hold_reason is None
 
 
 def test_answers_that_do_not_come_out_keep_it_held(tmp_path: Path) -> None:
     request = FreezeRequest(sample=iris()[0][:2].tolist(), expected=[2, 2])
-    held = frozen(other_version(tmp_path / "old.pkl"), request).report.held
+    held = frozen(other_version(tmp_path / "old.pkl"), request).report.hold_reason
     assert held is not None
     assert "0.0%" in held
 
@@ -135,7 +144,9 @@ def wrong_weights(conversion: wire.Conversion) -> wire.Conversion:
     graph = onnx.load_model_from_string(conversion.onnx)
     weights = numpy_helper.to_array(graph.graph.initializer[0]) * 1.01
     graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, graph.graph.initializer[0].name))
-    return msgspec.structs.replace(conversion, onnx=graph.SerializeToString(), hints=[ColumnHints() for _ in conversion.hints])
+    return msgspec.structs.replace(
+        conversion, onnx=graph.SerializeToString(), hints=[ColumnHints() for _ in conversion.hints]
+    )
 
 
 def test_a_child_that_hands_over_another_graph_is_found_out(saved: Callable[[Any], Path]) -> None:
@@ -158,25 +169,33 @@ def test_a_child_that_hands_over_another_graph_is_found_out(saved: Callable[[Any
 def test_columns_that_a_child_made_up_are_refused(column: Column, saved: Callable[[Any], Path]) -> None:
     def change(conversion: wire.Conversion) -> wire.Conversion:
         columns = (column, *conversion.signature.columns[1:])
-        return msgspec.structs.replace(conversion, signature=msgspec.structs.replace(conversion.signature, columns=columns))
+        return msgspec.structs.replace(
+            conversion, signature=msgspec.structs.replace(conversion.signature, columns=columns)
+        )
 
     with pytest.raises(NotConvertible, match="out of bounds"):
         frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))
 
 
-@pytest.mark.parametrize("labels", [((),), (("a\u202e", "b", "c"),), (("a",) * 10_001,), (("a", "b"), ("c",)), (("a" * 201, "b", "c"),)])
+@pytest.mark.parametrize(
+    "labels", [((),), (("a\u202e", "b", "c"),), (("a",) * 10_001,), (("a", "b"), ("c",)), (("a" * 201, "b", "c"),)]
+)
 def test_labels_that_a_child_made_up_are_refused(labels: Any, saved: Callable[[Any], Path]) -> None:
     def change(conversion: wire.Conversion) -> wire.Conversion:
-        return msgspec.structs.replace(conversion, signature=msgspec.structs.replace(conversion.signature, labels=labels))
+        return msgspec.structs.replace(
+            conversion, signature=msgspec.structs.replace(conversion.signature, labels=labels)
+        )
 
     with pytest.raises(NotConvertible, match="out of bounds: the labels"):
         frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))
 
 
 @pytest.mark.parametrize("task", ["convert", "engine", "reference"])
-@pytest.mark.parametrize("answer", [b"", b"\xc1", b"\x80", msgspec.msgpack.encode({"rows": -1}), msgspec.msgpack.encode([1] * 1000)])
+@pytest.mark.parametrize(
+    "answer", [b"", b"\xc1", b"\x80", msgspec.msgpack.encode({"rows": -1}), msgspec.msgpack.encode([1] * 1000)]
+)
 def test_an_answer_of_another_shape_is_refused(task: str, answer: bytes, saved: Callable[[Any], Path]) -> None:
-    with pytest.raises(Confined):
+    with pytest.raises(SandboxViolation):
         frozen(saved(specimen("iris logistic").model), sandbox=Direct({task: lambda _: answer}))
 
 
@@ -185,7 +204,7 @@ def test_answers_for_too_few_rows_are_refused(saved: Callable[[Any], Path]) -> N
         told = msgspec.msgpack.decode(answer, type=wire.Told)
         return wire.encode(msgspec.structs.replace(told, answered=told.answered[:-1]))
 
-    with pytest.raises(Confined, match="another shape"):
+    with pytest.raises(SandboxViolation, match="another shape"):
         frozen(saved(specimen("iris logistic").model), sandbox=Direct({"reference": shorten}))
 
 
@@ -231,6 +250,9 @@ def test_every_refusal_is_an_error_of_serval(tmp_path: Path) -> None:
 
 def test_missing_values_of_customers_reach_the_original(saved: Callable[[Any], Path]) -> None:
     sample = [
-        {"age": None, "city": None, "member": bool(row.member), "income": float(row.income)} for row in customers()[0].head(3).itertuples()
+        {"age": None, "city": None, "member": bool(row.member), "income": float(row.income)}
+        for row in customers()[0].head(3).itertuples()
     ]
-    assert frozen(saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample)).report.agreement == 1.0
+    assert (
+        frozen(saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample)).report.agreement == 1.0
+    )

@@ -5,19 +5,24 @@ import onnx
 import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
-from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from serval.conversion import engines
-from serval.conversion.answers import Rows
+from serval.conversion.export.original import ask
 from serval.conversion.from_sklearn import Converted, convert
-from serval.conversion.original import ask
+from serval.conversion.rows import Rows
 from serval.conversion.samples import rows_of
-from serval.conversion.verify import compare
-from serval.errors import NotConvertible, UnsupportedKind
-from zoo import SPECIMENS, customers, iris, specimen
+from serval.conversion.verify import onnxruntime_engine as engines
+from serval.conversion.verify.verify import compare
+from serval.errors import NotAPredictor, NotConvertible
+from support.sample_models import SPECIMENS, customers, iris, specimen
 
 
 def rows_from(converted: Converted, features: object) -> Rows:
@@ -31,7 +36,9 @@ def test_a_converted_model_agrees_on_held_out_rows(name: str) -> None:
     converted = convert(found.model)
     rows = rows_from(converted, found.held_out)
     parity = compare(
-        converted.signature, ask(found.model, converted.signature, rows), engines.run(converted.onnx, converted.signature, rows)
+        converted.signature,
+        ask(found.model, converted.signature, rows),
+        engines.run(converted.onnx, converted.signature, rows),
     )
     assert parity.reason is None
     assert parity.rows == len(rows)
@@ -71,12 +78,12 @@ def test_labels_keep_their_own_type() -> None:
 
 @pytest.mark.parametrize("model", [KMeans(2, n_init=1), IsolationForest(n_estimators=5), StandardScaler()])
 def test_what_is_no_predictor_is_refused_by_name(model: object) -> None:
-    with pytest.raises(UnsupportedKind, match=type(model).__name__):
+    with pytest.raises(NotAPredictor, match=type(model).__name__):
         convert(model.fit(iris()[0]))
 
 
 def test_an_unfitted_model_is_refused() -> None:
-    with pytest.raises(UnsupportedKind, match="`LogisticRegression` is not fitted"):
+    with pytest.raises(NotAPredictor, match="`LogisticRegression` is not fitted"):
         convert(LogisticRegression())
 
 

@@ -11,12 +11,16 @@ from sqlalchemy.exc import DBAPIError
 
 from serval.db import engine
 from serval.db.engine import Database, database_url, open_engine
-from serval.errors import CannotStart, DatabaseAway
+from serval.errors import CannotStart, DatabaseUnavailable
 
 
 @pytest.mark.parametrize(
     ("configured", "driver"),
-    [("postgresql://u:p@h/d", "postgresql+asyncpg"), ("postgres://u@h/d", "postgresql+asyncpg"), ("sqlite:////x", "sqlite+aiosqlite")],
+    [
+        ("postgresql://u:p@h/d", "postgresql+asyncpg"),
+        ("postgres://u@h/d", "postgresql+asyncpg"),
+        ("sqlite:////x", "sqlite+aiosqlite"),
+    ],
 )
 def test_a_url_gets_the_asynchronous_driver(configured: str, driver: str) -> None:
     assert database_url(configured, Path("/data")).drivername == driver
@@ -32,13 +36,17 @@ def test_another_url_is_refused_without_being_shown(configured: str) -> None:
         database_url(configured, Path("/data"))
 
 
-@pytest.mark.parametrize("url", ["postgresql://u@127.0.0.1:1/x", "postgresql://u@/x?host=/nowhere", "postgresql://u@h/x?sslmode=odd"])
+@pytest.mark.parametrize(
+    "url", ["postgresql://u@127.0.0.1:1/x", "postgresql://u@/x?host=/nowhere", "postgresql://u@h/x?sslmode=odd"]
+)
 def test_a_database_out_of_reach_is_told_from_a_fault(url: str) -> None:
-    assert raised_by(Database(open_engine(database_url(url, Path()))), "SELECT 1") is DatabaseAway
+    assert raised_by(Database(open_engine(database_url(url, Path()))), "SELECT 1") is DatabaseUnavailable
 
 
 def test_a_wrong_query_is_a_fault(tmp_path: Path) -> None:
-    assert issubclass(raised_by(Database(open_engine(database_url(None, tmp_path))), "INSERT INTO nothing VALUES (1)"), DBAPIError)
+    assert issubclass(
+        raised_by(Database(open_engine(database_url(None, tmp_path))), "INSERT INTO nothing VALUES (1)"), DBAPIError
+    )
 
 
 def test_a_database_that_stays_locked_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +55,7 @@ def test_a_database_that_stays_locked_is_away(tmp_path: Path, monkeypatch: pytes
     assert raised_by(database, "CREATE TABLE things (id INTEGER)") is None
     with closing(sqlite3.connect(tmp_path / "serval.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert raised_by(database, "INSERT INTO things VALUES (1)") is DatabaseAway
+        assert raised_by(database, "INSERT INTO things VALUES (1)") is DatabaseUnavailable
 
 
 def raised_by(database: Database, query: str) -> type[Exception] | None:

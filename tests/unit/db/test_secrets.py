@@ -5,7 +5,7 @@ from pathlib import Path
 
 from serval.db.engine import Database, database_url, open_engine
 from serval.db.migrate import migrate
-from serval.db.secrets import shared_secret
+from serval.db.shared_secrets import shared_secret
 
 
 def test_a_secret_is_made_once_for_all_who_ask(tmp_path: Path) -> None:

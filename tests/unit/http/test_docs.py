@@ -23,7 +23,9 @@ async def things() -> list[str]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient[Litestar]]:
-    app = Litestar([things], exception_handlers=problem_handlers(), openapi_config=openapi_config(), logging_config=None)
+    app = Litestar(
+        [things], exception_handlers=problem_handlers(), openapi_config=openapi_config(), logging_config=None
+    )
     with TestClient(app) as client:
         yield client
 
@@ -63,7 +65,9 @@ def test_every_error_has_the_anchor_that_its_problems_point_to(client: TestClien
     assert [code for code in (error.code for error in error_classes()) if f'id="{code}"' not in text] == []
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/docs/nowhere", "/docs/assets/nowhere.js", "/docs/assets/%2e%2e/docs.py"])
+@pytest.mark.parametrize(
+    "path", ["/", "/nowhere", "/docs/nowhere", "/docs/assets/nowhere.js", "/docs/assets/%2e%2e/docs.py"]
+)
 def test_a_path_beside_them_is_a_problem(client: TestClient[Litestar], path: str) -> None:
     response = client.get(path)
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")

@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.params import Body, FromPath, FromQuery, JSONBody
 from litestar.testing import TestClient
 
-from serval.errors import NotAuthenticated, NotVerified, TooMany, Unavailable, UnreadableBody, WrongFeatures
+from serval.errors import InvalidFeatures, MalformedBody, NotAuthenticated, NotVerified, RateLimited, Unavailable
 from serval.http.docs import error_classes
 from serval.http.problems import problem_handlers, request_id_of
 
@@ -27,7 +27,11 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     items: list[Item]
 
 
-RAISED = {error.code: error for error in error_classes()} | {"fault": RuntimeError, "teapot": HTTPException, "key": KeyError}
+RAISED = {error.code: error for error in error_classes()} | {
+    "fault": RuntimeError,
+    "teapot": HTTPException,
+    "key": KeyError,
+}
 
 
 @get("/raise/{code:str}")
@@ -37,12 +41,12 @@ async def fail(code: FromPath[str]) -> None:
             raise HTTPException("short and stout", status_code=418)
         case "other_methods":
             raise MethodNotAllowedException(headers={"allow": "POST, OPTIONS, GET"})
-        case "wrong_features":
-            raise WrongFeatures("input.x: no", errors=[("input.x", "no")])
+        case "invalid_features":
+            raise InvalidFeatures("input.x: no", errors=[("input.x", "no")])
         case "not_verified":
             raise NotVerified("It answers differently.", extra={"report": {"rows": 3}, "status": 200})
         case "slow_down":
-            raise TooMany("100 requests a minute are over.", retry_after_seconds=30)
+            raise RateLimited("100 requests a minute are over.", retry_after_seconds=30)
     raise RAISED[code]("a secret of the server" if code == "fault" else f"{code} it is.")
 
 
@@ -63,7 +67,9 @@ async def upload(data: Annotated[dict[str, UploadFile], Body(media_type=RequestE
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient[Litestar]]:
-    app = Litestar([fail, counted, order, upload], exception_handlers=problem_handlers(), openapi_config=None, logging_config=None)
+    app = Litestar(
+        [fail, counted, order, upload], exception_handlers=problem_handlers(), openapi_config=None, logging_config=None
+    )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -77,13 +83,15 @@ def problem_of(response: Any, status: int, code: str) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize("error", [error for error in error_classes() if error.status != 500], ids=lambda error: error.code)
+@pytest.mark.parametrize(
+    "error", [error for error in error_classes() if error.status != 500], ids=lambda error: error.code
+)
 def test_every_error_is_a_problem_with_its_code_and_status(client: TestClient[Litestar], error: Any) -> None:
     assert problem_of(client.get(f"/raise/{error.code}"), error.status, error.code)["title"] == error.title
 
 
 def test_wrong_parts_of_a_request_are_listed_with_their_paths(client: TestClient[Litestar]) -> None:
-    body = problem_of(client.get("/raise/wrong_features"), 400, "wrong_features")
+    body = problem_of(client.get("/raise/invalid_features"), 400, "invalid_features")
     assert body["errors"] == [{"path": "input.x", "message": "no"}]
 
 
@@ -145,7 +153,9 @@ def test_a_status_without_an_error_of_its_own_is_a_bad_request(client: TestClien
         ({"name": "a", "items": [], "colour": 1}, "body", "Object contains unknown field `colour`"),
     ],
 )
-def test_a_body_that_fails_its_schema_names_the_path(client: TestClient[Litestar], body: object, path: str, message: str) -> None:
+def test_a_body_that_fails_its_schema_names_the_path(
+    client: TestClient[Litestar], body: object, path: str, message: str
+) -> None:
     answer = problem_of(client.post("/order", json=body), 400, "bad_request")
     assert answer["errors"] == [{"path": path, "message": message}]
     assert answer["detail"] == f"{path}: {message}"
@@ -162,7 +172,7 @@ def test_a_wrong_parameter_is_named(client: TestClient[Litestar], query: str) ->
 
 @pytest.mark.parametrize("body", [b"{", b"[" * 100_000 + b"]" * 100_000, b'{"name": "\xff"}', b"nothing"])
 def test_a_body_that_is_no_json_is_unreadable(client: TestClient[Litestar], body: bytes) -> None:
-    problem_of(client.post("/order", content=body), 400, UnreadableBody.code)
+    problem_of(client.post("/order", content=body), 400, MalformedBody.code)
 
 
 def multipart(part: bytes) -> dict[str, Any]:
@@ -173,10 +183,10 @@ def multipart(part: bytes) -> dict[str, Any]:
     ("part", "code"),
     [
         (b"no boundary at all", "bad_request"),
-        (b'--edge\r\nContent-Disposition: form-data; name="f"\r\n\r\n\xff\r\n--edge--\r\n', "unreadable_body"),
+        (b'--edge\r\nContent-Disposition: form-data; name="f"\r\n\r\n\xff\r\n--edge--\r\n', "malformed_body"),
         (
             b'--edge\r\nContent-Disposition: form-data; name="f"\r\nContent-Type: a; charset=no\r\n\r\nx\r\n--edge--\r\n',
-            "unreadable_body",
+            "malformed_body",
         ),
     ],
     ids=["no boundary", "not UTF-8", "unknown charset"],

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serval.addresses import Networks, address_of
-from serval.http.proxies import asker
+from serval.http.proxy_headers import asker
+from serval.settings.addresses import Networks, address_of
 
 PROXIES = ["10.0.0.0/8", "2001:db8:ffff::/48"]
 PROXY, OTHER_PROXY, CLIENT, LIAR = "10.0.0.1", "10.0.0.2", "203.0.113.7", "198.51.100.66"
@@ -49,19 +49,39 @@ def test_a_trusted_proxy_that_says_nothing_is_who_asks() -> None:
     [
         [("Forwarded", f"for={CLIENT};proto=https;host=api.example.com")],
         [("Forwarded", f'For="{CLIENT}:4711"; Proto=HTTPS; Host="api.example.com"; by=_edge')],
-        [("Forwarded", f"for={LIAR};proto=http;host=evil.example"), ("Forwarded", f"for={CLIENT};proto=https;host=api.example.com")],
-        [("Forwarded", f"for={LIAR}, for={CLIENT};proto=https;host=api.example.com, for={OTHER_PROXY};proto=http;host=inner")],
+        [
+            ("Forwarded", f"for={LIAR};proto=http;host=evil.example"),
+            ("Forwarded", f"for={CLIENT};proto=https;host=api.example.com"),
+        ],
+        [
+            (
+                "Forwarded",
+                f"for={LIAR}, for={CLIENT};proto=https;host=api.example.com, for={OTHER_PROXY};proto=http;host=inner",
+            )
+        ],
         [("Forwarded", f'for="a, for=b\\"", for={CLIENT};proto=https;host=api.example.com')],
         [("X-Forwarded-For", CLIENT), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "api.example.com")],
-        [("X-Forwarded-For", f"{CLIENT}:4711"), ("X-Forwarded-Proto", "HTTPS"), ("X-Forwarded-Host", "api.example.com")],
-        [("X-Forwarded-For", f"::ffff:{CLIENT}"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "api.example.com")],
+        [
+            ("X-Forwarded-For", f"{CLIENT}:4711"),
+            ("X-Forwarded-Proto", "HTTPS"),
+            ("X-Forwarded-Host", "api.example.com"),
+        ],
+        [
+            ("X-Forwarded-For", f"::ffff:{CLIENT}"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "api.example.com"),
+        ],
         [
             ("X-Forwarded-For", f"{LIAR}, {CLIENT}"),
             ("X-Forwarded-For", OTHER_PROXY),
             ("X-Forwarded-Proto", "http, https, http"),
             ("X-Forwarded-Host", "evil.example, api.example.com, inner"),
         ],
-        [("X-Forwarded-For", f"{LIAR}, {CLIENT}, {OTHER_PROXY}"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "api.example.com")],
+        [
+            ("X-Forwarded-For", f"{LIAR}, {CLIENT}, {OTHER_PROXY}"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "api.example.com"),
+        ],
         [
             ("Forwarded", f"for={CLIENT};proto=https"),
             ("X-Forwarded-For", CLIENT),
@@ -92,7 +112,9 @@ def test_where_all_are_proxies_the_outermost_asks() -> None:
     assert told([("Forwarded", f"for=10.9.9.9, for={OTHER_PROXY}")])[0] == "10.9.9.9"
 
 
-@pytest.mark.parametrize("node", ["unknown", "_hidden", "", "1.2.3", "1.2.3.4.5", '"[::1"', '"[::1]x"', "2001:db8::7", "a b", "=", '"é"'])
+@pytest.mark.parametrize(
+    "node", ["unknown", "_hidden", "", "1.2.3", "1.2.3.4.5", '"[::1"', '"[::1]x"', "2001:db8::7", "a b", "=", '"é"']
+)
 def test_an_entry_that_can_not_be_read_ends_the_walk_at_the_last_good_one(node: str) -> None:
     assert told([("Forwarded", f"for={LIAR}, for={node}, for={OTHER_PROXY}")])[0] == OTHER_PROXY
 
@@ -116,7 +138,9 @@ def test_a_scheme_that_is_none_is_not_told(proto: str) -> None:
     assert told([("X-Forwarded-For", CLIENT), ("X-Forwarded-Proto", proto)]) == (CLIENT, None, None)
 
 
-@pytest.mark.parametrize("host", ["a b", "a/b", "user@host", "a:b", "a:123456", "[::1", "a\r\nX: y", 'a"', "<a>", "%0d"])
+@pytest.mark.parametrize(
+    "host", ["a b", "a/b", "user@host", "a:b", "a:123456", "[::1", "a\r\nX: y", 'a"', "<a>", "%0d"]
+)
 def test_a_host_that_is_none_is_not_told(host: str) -> None:
     assert told([("X-Forwarded-For", CLIENT), ("X-Forwarded-Host", host)]) == (CLIENT, None, None)
 
@@ -171,7 +195,15 @@ def test_of_a_chain_without_end_the_last_hops_are_followed() -> None:
 
 
 def test_the_longest_head_is_read_in_no_time() -> None:
-    for value in ('"' * 65_536, '"\\' * 32_768, "for=" * 16_384, ";" * 65_536, "a=b;" * 16_384, "," * 65_536, "for=10.0.0.1," * 5_000):
+    for value in (
+        '"' * 65_536,
+        '"\\' * 32_768,
+        "for=" * 16_384,
+        ";" * 65_536,
+        "a=b;" * 16_384,
+        "," * 65_536,
+        "for=10.0.0.1," * 5_000,
+    ):
         began = process_time()
         told([("Forwarded", value), ("X-Forwarded-For", value)])
         assert process_time() - began < 0.2

@@ -5,8 +5,19 @@ import pytest
 
 from serval.auth.caller import Caller
 from serval.errors import NotPermitted
-from serval.models.access import DELETE, PROMOTE, SEE, SHARE, Access, Act, Permission, access_of, check_access, check_key
-from unit.models.registry import CALLER
+from serval.models.access import (
+    DELETE,
+    PROMOTE,
+    SEE,
+    SHARE,
+    Access,
+    Act,
+    Permission,
+    access_of,
+    check_access,
+    check_key,
+)
+from support.registry import CALLER
 
 ADMIN = msgspec.structs.replace(CALLER, user_id="usr_9", role="admin")
 NARROW_ADMIN = msgspec.structs.replace(ADMIN, scopes=frozenset({"models:write"}))
@@ -27,7 +38,9 @@ NARROW_ADMIN = msgspec.structs.replace(ADMIN, scopes=frozenset({"models:write"})
         (NARROW_ADMIN, "usr_2", ["predict"], "predict"),
     ],
 )
-def test_access_is_the_most_that_anything_gives(caller: Caller, owner: str, shared: list[Permission], access: Access | None) -> None:
+def test_access_is_the_most_that_anything_gives(
+    caller: Caller, owner: str, shared: list[Permission], access: Access | None
+) -> None:
     assert access_of(caller, owner, shared) == access
 
 

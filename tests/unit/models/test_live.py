@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from native.planes import put_caller
-from serval.data_plane import Refusal
+from serval.data_plane.plane import Refusal
 from serval.errors import Quarantined, Unavailable
 from serval.models.live import MAX_ATTEMPTS
 from serval.models.tables import Version
-from unit.models.registry import KEY, Registry, add_version, echo, registry
+from support.planes import put_caller
+from support.registry import KEY, Registry, add_version, echo, registry
 
 
 def in_registry(folder: Path, check: Callable[[Registry], Awaitable[None]]) -> None:
@@ -88,7 +88,7 @@ def test_a_file_that_is_away_is_read_again_when_it_is_back(tmp_path: Path) -> No
 
 def answering(parts: Registry) -> str:
     put_caller(parts.plane, KEY)
-    found = parts.plane.find(KEY, "echo", None, None)
+    found = parts.plane.predictor.find(KEY, "echo", None, None)
     assert not isinstance(found, Refusal)
     return found[1]
 
@@ -115,7 +115,9 @@ def test_a_version_that_went_live_elsewhere_is_loaded_before_anybody_is_led_to_i
     in_registry(tmp_path, check)
 
 
-def test_while_the_files_of_the_live_version_are_away_the_one_before_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_files_of_the_live_version_are_away_the_one_before_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def check(parts: Registry) -> None:
         monkeypatch.setattr("serval.models.live.RELOAD_SECONDS", 0.01)
         await parts.live.start()
@@ -162,7 +164,7 @@ def test_routes_that_could_not_be_published_are_when_they_can_be(
         await renumber(parts, -1)
         told = ""
         async with asyncio.timeout(20):
-            while "routes_can_not_be_published" not in told:
+            while "route_publication_failed" not in told:
                 await asyncio.sleep(0)
                 told += capfd.readouterr().out
         assert answering(parts) == "ver_1"

@@ -3,7 +3,7 @@
 import pytest
 
 from serval.conversion.signature import Column, Signature
-from unit.predictions.signatures import signature_of
+from support.signatures import signature_of
 
 
 @pytest.fixture

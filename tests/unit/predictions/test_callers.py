@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from serval.auth.caller import Caller, Quota
-from serval.errors import NotAuthenticated, NotPermitted, ServalError, TooMany, Unavailable
-from serval.plans import Rate
-from serval.predictions.service import CHECKS, PredictionService
-from unit.models.registry import CALLER, KEY, Registry, registry
-from unit.predictions.questions import question
+from serval.errors import NotAuthenticated, NotPermitted, RateLimited, ServalError, Unavailable
+from serval.predictions.service import MAX_LOOKUPS, PredictionService
+from serval.settings.plans import Rate
+from support.prediction_requests import prediction_request
+from support.registry import CALLER, KEY, Registry, registry
 
 BODY = b'{"input": [1.0, 2.0]}'
 
@@ -25,8 +25,10 @@ def asked_with(folder: Path, find_caller: Callable[[Registry], Awaitable[Caller]
     async def run() -> bytes:
         async with registry(folder) as parts:
             await parts.live.start()
-            service = PredictionService(parts.plane, parts.publisher, lambda *_: find_caller(parts), parts.live, 1000)
-            return (await service.answer(question(), BODY)).body
+            service = PredictionService(
+                parts.plane.predictor, parts.plane.callers, lambda *_: find_caller(parts), parts.live, 1000
+            )
+            return (await service.answer(prediction_request(), BODY)).body
 
     return asyncio.run(run())
 
@@ -38,7 +40,7 @@ def test_a_key_revoked_while_it_was_looked_up_is_looked_up_again(tmp_path: Path)
         looked.append(1)
         if len(looked) > 1:
             raise NotAuthenticated("The API key is unknown, revoked or expired.")
-        parts.publisher.forget_caller(KEY)
+        parts.plane.callers.revoke(KEY)
         return CALLER
 
     with pytest.raises(NotAuthenticated):
@@ -52,7 +54,7 @@ def test_another_key_revoked_meanwhile_does_not_keep_a_good_one_out(tmp_path: Pa
     async def find_caller(parts: Registry) -> Caller:
         looked.append(1)
         if len(looked) == 1:
-            parts.publisher.forget_callers()
+            parts.plane.callers.revoke_all()
         return CALLER
 
     assert b'"prediction"' in asked_with(tmp_path, find_caller)
@@ -64,12 +66,12 @@ def test_revocations_without_end_are_not_waited_out(tmp_path: Path) -> None:
 
     async def find_caller(parts: Registry) -> Caller:
         looked.append(1)
-        parts.publisher.forget_caller(KEY)
+        parts.plane.callers.revoke(KEY)
         return CALLER
 
     with pytest.raises(Unavailable, match="revoked faster"):
         asked_with(tmp_path, find_caller)
-    assert len(looked) == CHECKS
+    assert len(looked) == MAX_LOOKUPS
 
 
 IN_A_YEAR = datetime.now(UTC) + timedelta(days=365)
@@ -80,21 +82,23 @@ IN_A_YEAR = datetime.now(UTC) + timedelta(days=365)
     [
         ({"scopes": frozenset({"models:read"})}, NotPermitted),
         ({"models": frozenset({"mdl_other"})}, NotPermitted),
-        ({"predict_limits": (("user:usr_1", Rate(1, 3600)),)}, TooMany),
-        ({"quota": Quota(used=8, allowed=9, resets_at=IN_A_YEAR)}, TooMany),
+        ({"predict_limits": (("user:usr_1", Rate(1, 3600)),)}, RateLimited),
+        ({"quota": Quota(used=8, allowed=9, resets_at=IN_A_YEAR)}, RateLimited),
     ],
 )
-def test_what_a_caller_may_not_do_is_refused(tmp_path: Path, changes: dict[str, Any], refusal: type[ServalError]) -> None:
+def test_what_a_caller_may_not_do_is_refused(
+    tmp_path: Path, changes: dict[str, Any], refusal: type[ServalError]
+) -> None:
     async def find_caller(*_: object) -> Caller:
         return msgspec.structs.replace(CALLER, **changes)
 
     async def run() -> None:
         async with registry(tmp_path) as parts:
             await parts.live.start()
-            service = PredictionService(parts.plane, parts.publisher, find_caller, parts.live, 1000)
-            if refusal is TooMany:
-                assert (await service.answer(question(), BODY)).rows == 1
+            service = PredictionService(parts.plane.predictor, parts.plane.callers, find_caller, parts.live, 1000)
+            if refusal is RateLimited:
+                assert (await service.answer(prediction_request(), BODY)).rows == 1
             with pytest.raises(refusal):
-                await service.answer(question(), BODY)
+                await service.answer(prediction_request(), BODY)
 
     asyncio.run(run())

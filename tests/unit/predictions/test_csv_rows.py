@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 
 from serval.conversion.signature import MISSING_STRING, Column, Signature
-from serval.errors import TooLarge, UnreadableBody, UnsupportedContent, WrongFeatures
+from serval.errors import InvalidFeatures, MalformedBody, TooLarge, UnsupportedContent
 from serval.predictions.csv_rows import NA_WORDS, decode_csv
 from serval.predictions.values import Decoded
-from unit.predictions.signatures import signature_of
+from support.signatures import signature_of
 
 HEADER = "island,bill_length,is_adult,sex\n"
 
 
 def decode(signature: Signature, body: str | bytes, max_rows: int = 100, **parameters: str) -> Decoded:
-    return decode_csv(body if isinstance(body, bytes) else body.encode(), signature, parameters=parameters, max_rows=max_rows)
+    return decode_csv(
+        body if isinstance(body, bytes) else body.encode(), signature, parameters=parameters, max_rows=max_rows
+    )
 
 
 def numbers(decoded: Decoded) -> list[list[float]]:
@@ -23,7 +25,7 @@ def numbers(decoded: Decoded) -> list[list[float]]:
 
 
 def errors(signature: Signature, body: str, **parameters: str) -> list[tuple[str, str]]:
-    with pytest.raises(WrongFeatures) as caught:
+    with pytest.raises(InvalidFeatures) as caught:
         decode(signature, body, **parameters)
     return caught.value.errors
 
@@ -66,7 +68,15 @@ def test_the_delimiter_can_be_told(unnamed: Signature, delimiter: str, character
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"delimiter": ",,"}, {"delimiter": ""}, {"delimiter": '"'}, {"header": "no"}, {"charset": "latin-1"}, {"quote": "'"}]
+    "parameters",
+    [
+        {"delimiter": ",,"},
+        {"delimiter": ""},
+        {"delimiter": '"'},
+        {"header": "no"},
+        {"charset": "latin-1"},
+        {"quote": "'"},
+    ],
 )
 def test_other_parameters_are_unsupported_content(unnamed: Signature, parameters: dict[str, str]) -> None:
     with pytest.raises(UnsupportedContent, match=next(iter(parameters))):
@@ -92,13 +102,17 @@ def test_missing_is_refused_where_the_model_takes_none(penguins: Signature) -> N
     assert "takes no missing values" in message_at(penguins, HEADER + "a,1,,male", "line 2, is_adult")
 
 
-@pytest.mark.parametrize(("field", "value"), [("5", 5), (" 5.0 ", 5), ("+5e0", 5), ("05", 5), (".5", 0.5), ("5.", 5), ("-0", -0.0)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("5", 5), (" 5.0 ", 5), ("+5e0", 5), ("05", 5), (".5", 0.5), ("5.", 5), ("-0", -0.0)]
+)
 def test_numbers_are_read_as_pandas_reads_them(unnamed: Signature, field: str, value: float) -> None:
     read = numbers(decode(unnamed, f"{field},1,1", header="absent"))[0][0]
     assert (read, math.copysign(1, read)) == (value, math.copysign(1, value))
 
 
-@pytest.mark.parametrize("field", ["x", "1_000", "inf", "-Infinity", "0x10", "1e", "٣", "1 2", "true", "9007199254740993", "1e400", "1,5"])
+@pytest.mark.parametrize(
+    "field", ["x", "1_000", "inf", "-Infinity", "0x10", "1e", "٣", "1 2", "true", "9007199254740993", "1e400", "1,5"]
+)
 def test_what_is_no_number_is_refused_with_line_and_column(unnamed: Signature, field: str) -> None:
     assert [place for place, _ in errors(unnamed, f'x0,x1,x2\n1,2,3\n1,"{field}",3')] == ["line 3, x1"]
 
@@ -131,7 +145,9 @@ def test_duplicate_unknown_and_absent_columns_are_named_at_the_header(penguins: 
     found = errors(penguins, "island,island,bil_length,sex\na,a,1,male\n")
     assert {place for place, _ in found} == {"line 1"}
     told = " ".join(message for _, message in found)
-    assert all(part in told for part in ('"island" is there twice', 'did you mean "bill_length"?', '"is_adult" is absent'))
+    assert all(
+        part in told for part in ('"island" is there twice', 'did you mean "bill_length"?', '"is_adult" is absent')
+    )
 
 
 def test_a_body_without_its_header_is_told_how_to_say_so(penguins: Signature) -> None:
@@ -150,7 +166,7 @@ def test_a_body_without_its_header_is_told_how_to_say_so(penguins: Signature) ->
     ],
 )
 def test_what_is_not_csv_is_unreadable_with_the_line(unnamed: Signature, body: bytes, reason: str) -> None:
-    with pytest.raises(UnreadableBody, match=reason):
+    with pytest.raises(MalformedBody, match=reason):
         decode(unnamed, body)
 
 

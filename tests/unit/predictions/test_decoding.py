@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from serval.conversion.signature import MISSING_STRING, Column, Signature
-from serval.errors import ServalError, TooLarge, UnreadableBody, WrongFeatures
+from serval.errors import InvalidFeatures, MalformedBody, ServalError, TooLarge
 from serval.predictions.decoding import decode_json, model_name
 from serval.predictions.values import Decoded
-from unit.predictions.signatures import signature_of
+from support.signatures import signature_of
 
 
 def decode(signature: Signature, body: object, shape: str = "full", max_rows: int = 100) -> Decoded:
@@ -25,7 +25,7 @@ def numbers(decoded: Decoded) -> list[list[float]]:
 
 
 def errors(signature: Signature, body: object, shape: str = "full") -> dict[str, str]:
-    with pytest.raises(WrongFeatures) as caught:
+    with pytest.raises(InvalidFeatures) as caught:
         decode(signature, body, shape)
     first_path, first_message = caught.value.errors[0]
     assert caught.value.message.startswith(f"{first_path}: {first_message}")
@@ -53,7 +53,9 @@ def test_a_list_of_one_row_is_a_list(iris: Signature) -> None:
 
 
 def test_columns_of_each_kind_go_to_their_tensor(penguins: Signature) -> None:
-    decoded = decode(penguins, {"inputs": [["Biscoe", 39.1, True, "male"], [None, None, 0, "female"], ["", 1, False, "male"]]})
+    decoded = decode(
+        penguins, {"inputs": [["Biscoe", 39.1, True, "male"], [None, None, 0, "female"], ["", 1, False, "male"]]}
+    )
     assert decoded.strings == ["Biscoe", "male", MISSING_STRING, "female", "", "male"]
     np.testing.assert_array_equal(numbers(decoded), [[39.1, 1], [math.nan, 0], [1, 0]])
 
@@ -102,7 +104,7 @@ def test_the_short_shape_needs_a_model_name(iris: Signature, name: dict[str, obj
 
 
 def test_a_duplicate_key_is_unreadable(iris: Signature) -> None:
-    with pytest.raises(UnreadableBody, match=r'"input" is there twice'):
+    with pytest.raises(MalformedBody, match=r'"input" is there twice'):
         decode(iris, b'{"input": [1,2,3,4], "input": [1,2,3,4]}')
 
 
@@ -191,9 +193,11 @@ def test_a_name_far_from_all_has_no_nearest(iris: Signature) -> None:
 
 
 def test_all_wrong_cells_are_named_up_to_ten(iris: Signature) -> None:
-    with pytest.raises(WrongFeatures) as caught:
+    with pytest.raises(InvalidFeatures) as caught:
         decode(iris, {"inputs": [["a", 1, 2, "b"]] * 50})
-    assert [path for path, _ in caught.value.errors] == [f"inputs[{row}][{column}]" for row in range(5) for column in (0, 3)]
+    assert [path for path, _ in caught.value.errors] == [
+        f"inputs[{row}][{column}]" for row in range(5) for column in (0, 3)
+    ]
 
 
 def test_wrong_rows_and_wrong_cells_are_told_together_in_the_order_of_the_body(penguins: Signature) -> None:
@@ -206,7 +210,7 @@ def test_many_wrong_rows_of_a_wide_model_cost_little_memory(row: str) -> None:
     wide = signature_of(*(Column(f"x{place}", "number", "float64") for place in range(1000)))
     body = f'{{"inputs": [{",".join([row] * 100_000)}]}}'.encode()
     tracemalloc.start()
-    with pytest.raises(WrongFeatures):
+    with pytest.raises(InvalidFeatures):
         decode(wide, body, max_rows=100_000)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -242,7 +246,9 @@ def test_data_in_body_order_needs_as_many_values_as_columns(unnamed: Signature) 
     assert errors(unnamed, {"data": {"z": 1}})["data"] == "expected 3 values, got 1"
 
 
-@pytest.mark.parametrize("body", [b'{"model_name": "iris", "features": [1]}', b'{"inputs": {"a": 1, "a": [2]}, "model_name": "iris"}'])
+@pytest.mark.parametrize(
+    "body", [b'{"model_name": "iris", "features": [1]}', b'{"inputs": {"a": 1, "a": [2]}, "model_name": "iris"}']
+)
 def test_the_model_of_a_body_is_found_without_judging_its_rows(body: bytes) -> None:
     assert model_name(body) == "iris"
 
@@ -250,12 +256,12 @@ def test_the_model_of_a_body_is_found_without_judging_its_rows(body: bytes) -> N
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (b"{", UnreadableBody),
-        (b"[" * 100_000, UnreadableBody),
-        (b'{"model_name": "\xff"}', UnreadableBody),
-        (b"[]", WrongFeatures),
-        (b"{}", WrongFeatures),
-        (b'{"model_name": 3}', WrongFeatures),
+        (b"{", MalformedBody),
+        (b"[" * 100_000, MalformedBody),
+        (b'{"model_name": "\xff"}', MalformedBody),
+        (b"[]", InvalidFeatures),
+        (b"{}", InvalidFeatures),
+        (b'{"model_name": 3}', InvalidFeatures),
     ],
 )
 def test_a_body_without_a_model_is_refused_with_the_reason(body: bytes, error: type[ServalError]) -> None:

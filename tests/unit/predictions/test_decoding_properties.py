@@ -12,11 +12,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serval.conversion.signature import MISSING_STRING, Column, Signature
-from serval.errors import TooLarge, UnreadableBody, WrongFeatures
+from serval.errors import InvalidFeatures, MalformedBody, TooLarge
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json
 from serval.predictions.values import Decoded
-from unit.predictions.signatures import signature_of
+from support.signatures import signature_of
 
 CELLS = {
     "number": st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53) | st.just(-0.0),
@@ -33,7 +33,8 @@ def tables(draw: st.DrawFn) -> tuple[Signature, list[list[object]]]:
     kinds = draw(st.lists(st.sampled_from(sorted(CELLS)), min_size=len(column_names), max_size=len(column_names)))
     missing = draw(st.lists(st.sampled_from(["nan", "none", None]), min_size=len(kinds), max_size=len(kinds)))
     columns = [
-        Column(*column, missing=marker) for column, marker in zip(zip(column_names, kinds, kinds, strict=True), missing, strict=True)
+        Column(*column, missing=marker)
+        for column, marker in zip(zip(column_names, kinds, kinds, strict=True), missing, strict=True)
     ]
     row = st.tuples(*(CELLS[column.kind] | st.none() if column.missing else CELLS[column.kind] for column in columns))
     return signature_of(*columns), [list(cells) for cells in draw(st.lists(row, min_size=1, max_size=5))]
@@ -42,7 +43,11 @@ def tables(draw: st.DrawFn) -> tuple[Signature, list[list[object]]]:
 def expected(signature: Signature, rows: list[list[object]]) -> tuple[list[list[float]], list[str]]:
     """The tensors of rows, cell by cell."""
     numbers = [
-        [math.nan if cell is None else float(cell) for cell, column in zip(row, signature.columns, strict=True) if column.kind != "string"]
+        [
+            math.nan if cell is None else float(cell)
+            for cell, column in zip(row, signature.columns, strict=True)
+            if column.kind != "string"
+        ]
         for row in rows
     ]
     strings = [
@@ -62,18 +67,24 @@ def assert_tensors(decoded: Decoded, signature: Signature, rows: list[list[objec
 
 
 @given(tables(), st.data())
-def test_json_rows_become_the_bytes_that_numpy_makes_of_them(table: tuple[Signature, list[list[object]]], data: st.DataObject) -> None:
+def test_json_rows_become_the_bytes_that_numpy_makes_of_them(
+    table: tuple[Signature, list[list[object]]], data: st.DataObject
+) -> None:
     signature, rows = table
     columns = [column.name for column in signature.columns]
     order = data.draw(st.permutations(range(len(columns))))
     forms = [data.draw(st.sampled_from([row, {columns[place]: row[place] for place in order}])) for row in rows]
-    body = json.dumps({"inputs": forms}, ensure_ascii=data.draw(st.booleans()), indent=data.draw(st.sampled_from([None, 1])))
+    body = json.dumps(
+        {"inputs": forms}, ensure_ascii=data.draw(st.booleans()), indent=data.draw(st.sampled_from([None, 1]))
+    )
     assert json.loads(body) == {"inputs": forms}
     assert_tensors(decode_json(body.encode(), signature, max_rows=10, shape="full"), signature, rows)
 
 
 @given(tables(), st.data())
-def test_one_row_alone_becomes_the_bytes_it_has_among_others(table: tuple[Signature, list[list[object]]], data: st.DataObject) -> None:
+def test_one_row_alone_becomes_the_bytes_it_has_among_others(
+    table: tuple[Signature, list[list[object]]], data: st.DataObject
+) -> None:
     signature, rows = table
     key = data.draw(st.sampled_from(["input", "data", "features"]))
     body = json.dumps({"model_name": "m", key: rows[0]}).encode()
@@ -85,12 +96,20 @@ def test_csv_rows_become_the_bytes_that_numpy_makes_of_them(
     table: tuple[Signature, list[list[object]]], delimiter: str, ending: str, has_header: bool
 ) -> None:
     signature, rows = table
-    rows = [[None if cell == "" and column.missing else cell for cell, column in zip(row, signature.columns, strict=True)] for row in rows]
+    rows = [
+        [None if cell == "" and column.missing else cell for cell, column in zip(row, signature.columns, strict=True)]
+        for row in rows
+    ]
     assume(all(cell != "" for row in rows for cell in row))
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL)
     writer.writerows([[column.name for column in signature.columns]] if has_header else [])
-    writer.writerows([["" if cell is None else json.dumps(cell) if not isinstance(cell, str) else cell for cell in row] for row in rows])
+    writer.writerows(
+        [
+            ["" if cell is None else json.dumps(cell) if not isinstance(cell, str) else cell for cell in row]
+            for row in rows
+        ]
+    )
     parameters = {"delimiter": delimiter, "header": "present" if has_header else "absent"}
     assert_tensors(decode_csv(text.getvalue().encode(), signature, parameters=parameters, max_rows=10), signature, rows)
 
@@ -102,24 +121,28 @@ def test_one_wrong_cell_is_named_by_its_path(table: tuple[Signature, list[list[o
     place = data.draw(st.integers(0, len(signature.columns) - 1))
     wrong = {"number": ["1", True, [], 2**53 + 1], "boolean": ["true", 2, []], "string": [1, False, {}]}
     rows[row][place] = data.draw(st.sampled_from(wrong[signature.columns[place].kind]))
-    with pytest.raises(WrongFeatures) as caught:
+    with pytest.raises(InvalidFeatures) as caught:
         decode_json(json.dumps({"inputs": rows}).encode(), signature, max_rows=10, shape="full")
     assert [path for path, _ in caught.value.errors] == [f"inputs[{row}][{place}]"]
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=4), max_leaves=6
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=6,
 )
-bodies = st.dictionaries(st.sampled_from(["input", "inputs", "data", "features", "model_name", "x"]), values, max_size=3)
+bodies = st.dictionaries(
+    st.sampled_from(["input", "inputs", "data", "features", "model_name", "x"]), values, max_size=3
+)
 
 
 @given(tables(), bodies.map(json.dumps).map(str.encode) | st.binary(max_size=40), st.sampled_from(["short", "full"]))
 def test_any_body_is_taken_or_refused(table: tuple[Signature, list[list[object]]], body: bytes, shape: str) -> None:
-    with suppress(UnreadableBody, WrongFeatures, TooLarge):
+    with suppress(MalformedBody, InvalidFeatures, TooLarge):
         assert decode_json(body, table[0], max_rows=3, shape=shape).rows in {1, 2, 3}
 
 
 @given(tables(), st.binary(max_size=60) | st.text('ab,"\n\r01.', max_size=60).map(str.encode))
 def test_any_csv_is_taken_or_refused(table: tuple[Signature, list[list[object]]], body: bytes) -> None:
-    with suppress(UnreadableBody, WrongFeatures, TooLarge):
+    with suppress(MalformedBody, InvalidFeatures, TooLarge):
         assert decode_csv(body, table[0], parameters={"header": "absent"}, max_rows=3).rows in {1, 2, 3}

@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serval.errors import UnreadableBody
+from serval.errors import MalformedBody
 from serval.predictions.exact_json import InexactInteger, parse, shown
 
 documents = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers(-(2**53), 2**53)
+    | st.text(),
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
     max_leaves=20,
 )
@@ -29,7 +33,7 @@ def test_a_document_reads_as_the_standard_library_reads_it(document: object) -> 
 
 @given(st.binary(max_size=60) | st.text('{}[]",:0123456789.eE+-truefalsn\\ud8', max_size=60).map(str.encode))
 def test_any_bytes_are_read_as_the_standard_library_reads_them_or_refused(body: bytes) -> None:
-    with suppress(UnreadableBody):
+    with suppress(MalformedBody):
         assert str(parse(body)) == str(json.loads(body, parse_int=_integer))
 
 
@@ -66,7 +70,7 @@ def test_integers_beyond_two_to_the_53_keep_their_digits(digits: str) -> None:
     ids=["open lists", "lists", "open objects", "both"],
 )
 def test_deep_nesting_is_refused(body: bytes) -> None:
-    with pytest.raises(UnreadableBody, match=r"nested too deeply|not JSON"):
+    with pytest.raises(MalformedBody, match=r"nested too deeply|not JSON"):
         parse(body)
 
 
@@ -96,13 +100,13 @@ def test_deep_nesting_is_refused(body: bytes) -> None:
     ],
 )
 def test_what_is_not_exactly_json_is_refused_with_the_reason(body: bytes, reason: str) -> None:
-    with pytest.raises(UnreadableBody, match=reason):
+    with pytest.raises(MalformedBody, match=reason):
         parse(body)
 
 
 def test_a_duplicate_is_found_among_very_many_keys() -> None:
     members = ",".join(f'"k{place}":1' for place in range(200_000))
-    with pytest.raises(UnreadableBody, match='"k199999" is there twice'):
+    with pytest.raises(MalformedBody, match='"k199999" is there twice'):
         parse(f'{{{members},"k199999":2}}'.encode())
 
 
@@ -111,11 +115,14 @@ def test_a_surrogate_pair_is_one_character() -> None:
 
 
 def test_where_the_text_breaks_is_told() -> None:
-    with pytest.raises(UnreadableBody, match="line 2, column 4"):
+    with pytest.raises(MalformedBody, match="line 2, column 4"):
         parse(b'{"a":\n 1 2}')
 
 
 @given(documents)
 def test_a_message_quotes_at_most_forty_characters(document: object) -> None:
-    assert len(shown(document if isinstance(document, dict | list) else parse(json.dumps(document).encode()))) <= 40 * 6 + 2
+    assert (
+        len(shown(document if isinstance(document, dict | list) else parse(json.dumps(document).encode())))
+        <= 40 * 6 + 2
+    )
     assert len(shown("é" * 1000)) == 42

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from native import graphs
-from native.planes import ask, put_caller
-from serval.auth.caller import Caller, Origin
-from serval.auth.credentials import Presented
-from serval.errors import OutOfTime, Quarantined
+from serval.auth.caller import Caller, ClientInfo
+from serval.auth.credentials import Credential
+from serval.errors import DeadlineExceeded, Quarantined
 from serval.predictions.service import PredictionService
-from unit.models.registry import CALLER, KEY, Registry, registry
-from unit.predictions.questions import question
+from support import graphs
+from support.planes import ask, put_caller
+from support.prediction_requests import prediction_request
+from support.registry import CALLER, KEY, Registry, registry
 
 MAX_ROWS = 60_000
 PITFALL = graphs.pitfall().SerializeToString()
@@ -23,16 +23,17 @@ DEEP = json.dumps({"inputs": [[3, 3]] * MAX_ROWS}).encode()
 ONE = json.dumps({"input": [1.5, 2.5]}).encode()
 
 
-async def find_caller(_: Presented, __: Origin) -> Caller:
+async def find_caller(_: Credential, __: ClientInfo) -> Caller:
     return CALLER
 
 
 def service_of(parts: Registry) -> PredictionService:
-    return PredictionService(parts.plane, parts.publisher, find_caller, parts.live, MAX_ROWS)
+    return PredictionService(parts.plane.predictor, parts.plane.callers, find_caller, parts.live, MAX_ROWS)
 
 
 async def until_failed(parts: Registry) -> None:
-    """Return when the version is in quarantine: at the deadline, or some time after it where others keep the machine busy."""
+    """Return when the version is in quarantine: at the deadline, or some time after it where others keep the machine
+    busy."""
     async with asyncio.timeout(20):
         while (await parts.version()).status == "ready":  # noqa: ASYNC110 the database tells nobody
             await asyncio.sleep(0.01)
@@ -40,25 +41,29 @@ async def until_failed(parts: Registry) -> None:
 
 def test_a_version_whose_run_does_not_end_is_taken_out_of_service(tmp_path: Path) -> None:
     async def check() -> None:
-        async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
+        async with registry(
+            tmp_path, PITFALL, inline_below_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS
+        ) as parts:
             service = service_of(parts)
             await parts.live.start()
-            assert (await service.answer(question(), MANY)).rows == 1000
-            with pytest.raises(OutOfTime):
-                await service.answer(question(), DEEP)
+            assert (await service.answer(prediction_request(), MANY)).rows == 1000
+            with pytest.raises(DeadlineExceeded):
+                await service.answer(prediction_request(), DEEP)
             await until_failed(parts)
             version = await parts.version()
             assert version.failure is not None
             assert "has not ended" in version.failure["message"]
             with pytest.raises(Quarantined, match="has not ended"):
-                await service.answer(question(), MANY)
+                await service.answer(prediction_request(), MANY)
 
     asyncio.run(check())
 
 
 def test_a_version_that_ran_away_is_quarantined_without_anybody_asking_python_for_it(tmp_path: Path) -> None:
     async def check() -> None:
-        async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
+        async with registry(
+            tmp_path, PITFALL, inline_below_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS
+        ) as parts:
             await parts.live.start()
             put_caller(parts.plane, KEY)
             later = ask(parts.plane, DEEP, model="echo", caller=KEY, waits=False)
@@ -73,15 +78,19 @@ def test_a_version_that_ran_away_is_quarantined_without_anybody_asking_python_fo
 def test_a_batch_that_can_not_end_in_time_is_refused_and_its_version_serves_on(tmp_path: Path) -> None:
     async def check() -> None:
         async with registry(
-            tmp_path, graphs.products(600, 8).SerializeToString(), cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS
+            tmp_path,
+            graphs.products(600, 8).SerializeToString(),
+            inline_below_seconds=0.0,
+            timeout_seconds=0.5,
+            max_rows=MAX_ROWS,
         ) as parts:
             service = service_of(parts)
             await parts.live.start()
             measured = (await parts.live.ensure_loaded("ver_1")).loaded
             assert measured.fixed_seconds + MAX_ROWS * measured.row_seconds > 0.5
-            with pytest.raises(OutOfTime, match=r"would take about .* send fewer rows"):
-                await service.answer(question(), DEEP)
-            assert (await service.answer(question(), ONE)).rows == 1
+            with pytest.raises(DeadlineExceeded, match=r"would take about .* send fewer rows"):
+                await service.answer(prediction_request(), DEEP)
+            assert (await service.answer(prediction_request(), ONE)).rows == 1
             assert (await parts.version()).status == "ready"
 
     asyncio.run(check())

@@ -51,7 +51,7 @@ def test_a_chunk_past_the_limit_is_not_written(storage: DiskStorage, tmp_path: P
 
 
 def test_a_disk_that_is_nearly_full_takes_no_upload(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="disk_floor_bytes"):
+    with pytest.raises(Unavailable, match="min_free_disk_bytes"):
         DiskStorage(tmp_path, floor_bytes=1 << 60).receive(10)
 
 

@@ -55,7 +55,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_models"),
     )
     op.create_index(
-        "ix_models_owner_id_name", "models", ["owner_id", "name"], unique=True, sqlite_where=NOT_DELETED, postgresql_where=NOT_DELETED
+        "ix_models_owner_id_name",
+        "models",
+        ["owner_id", "name"],
+        unique=True,
+        sqlite_where=NOT_DELETED,
+        postgresql_where=NOT_DELETED,
     )
 
     op.create_table(

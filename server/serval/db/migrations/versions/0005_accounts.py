@@ -92,7 +92,14 @@ def create_shares() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_shares"),
         sa.UniqueConstraint("model_id", "user_id", name="uq_shares_model_id_user_id"),
     )
-    op.create_index("uq_shares_model_id_everybody", "shares", ["model_id"], unique=True, sqlite_where=EVERYBODY, postgresql_where=EVERYBODY)
+    op.create_index(
+        "uq_shares_model_id_everybody",
+        "shares",
+        ["model_id"],
+        unique=True,
+        sqlite_where=EVERYBODY,
+        postgresql_where=EVERYBODY,
+    )
     op.create_index("ix_shares_user_id", "shares", ["user_id"], unique=False)
 
 

@@ -1,0 +1,137 @@
+"""scikit-learn's verbs, written into a graph instead of computed, for a fitted estimator of any depth."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from serval.conversion.export.graph import Features, Table, Tensor, matrix
+from serval.conversion.export.stored_rows import points_of
+from serval.errors import NotConvertible
+
+Rule = Callable[["Emitter", Any, Any], Any]
+Rules = Mapping[type, Rule]
+
+
+@dataclass(frozen=True)
+class Family:
+    """The rules of one family of estimators: for each verb, which function writes it for which exact class.
+
+    A rule is given the emitter, the fitted estimator and the features `[rows, columns]` in float64, or,
+    for the classes in `tables`, as they came.
+    Classifiers predict int64 indices into their `classes_`; everything else has the shape that scikit-learn returns.
+    """
+
+    predict: Rules = field(default_factory=dict)
+    predict_proba: Rules = field(default_factory=dict)
+    decision_function: Rules = field(default_factory=dict)
+    transform: Rules = field(default_factory=dict)
+    inverse_transform: Rules = field(default_factory=dict)
+    tables: frozenset[type] = frozenset()
+
+
+MAX_DEPTH = 40
+TEXT = {"CountVectorizer", "HashingVectorizer", "TfidfVectorizer"}
+
+
+def refuse(model: Any, why: str, instead: str) -> NotConvertible:
+    """The error that names the estimator, says why it can not be converted and what to do."""
+    return NotConvertible(f"`{type(model).__name__}` {why}: {instead}.")
+
+
+def refuse_text(model: Any) -> NotConvertible:
+    return refuse(
+        model,
+        "splits text into words, for which ONNX has no exact counterpart",
+        "compute its columns before the pipeline",
+    )
+
+
+class Emitter:
+    """Looks up the rule of an estimator's exact class: a subclass may compute anything, so it has no rule.
+
+    `has_narrow_trees`: whether trees compare and add up in float32. `columns`: the names of the model's columns, for
+    refusals.
+    """
+
+    def __init__(
+        self, families: Sequence[Family], columns: Sequence[str] = (), *, has_narrow_trees: bool = False
+    ) -> None:
+        self.families = families
+        self.columns = columns
+        self.has_narrow_trees = has_narrow_trees
+        self._emitted: dict[Hashable, tuple[Any, Features]] = {}
+        self._depth = 0
+
+    def predict(self, model: Any, x: Features) -> Tensor:
+        return self._answer("predict", model, x)
+
+    def predict_proba(self, model: Any, x: Features) -> Tensor:
+        return self._answer("predict_proba", model, x)
+
+    def decision_function(self, model: Any, x: Features) -> Tensor:
+        return self._answer("decision_function", model, x)
+
+    def transform(self, model: Any, x: Features) -> Features:
+        return self._emit("transform", model, x)
+
+    def inverse_transform(self, model: Any, x: Tensor) -> Tensor:
+        return self._answer("inverse_transform", model, x)
+
+    def respond(self, model: Any, x: Features, methods: tuple[str, ...]) -> tuple[Tensor, str]:
+        """What the first of these methods that the estimator has returns, and its name."""
+        method = next(name for name in methods if hasattr(model, name))
+        return self._answer(method, model, x), method
+
+    def _answer(self, verb: str, model: Any, x: Features) -> Tensor:
+        return matrix(self._emit(verb, model, x))
+
+    def _emit(self, verb: str, model: Any, x: Features) -> Features:
+        """What the verb returns; written once for the same features."""
+        key = (verb, id(model), _identity(x))
+        if key not in self._emitted:
+            self._emitted[key] = (model, self._written(verb, model, x))
+        return self._emitted[key][1]
+
+    def _written(self, verb: str, model: Any, x: Features) -> Features:
+        for family in self.families:
+            rule = getattr(family, verb).get(type(model))
+            if rule is not None:
+                return self._one_deeper(rule, model, x if type(model) in family.tables else self._numbers(model, x))
+        if type(model).__name__ in TEXT:
+            raise refuse_text(model)
+        raise refuse(
+            model,
+            f"has no {verb} that Serval can write as ONNX",
+            "use one of the estimators that `docs/formats.md` lists",
+        )
+
+    def _one_deeper(self, rule: Rule, model: Any, x: Features) -> Features:
+        if self._depth >= MAX_DEPTH:
+            raise refuse(model, f"lies {MAX_DEPTH} estimators deep", "flatten the pipeline")
+        if isinstance(x, Tensor) and x.dtype != "string":
+            for point in points_of(model, len(x.origins)):
+                x.note(point)
+        self._depth += 1
+        try:
+            found: Features = rule(self, model, x)
+            return found
+        finally:
+            self._depth -= 1
+
+    def _numbers(self, model: Any, x: Features) -> Tensor:
+        """The features as one matrix. Raises NotConvertible where a string column is among them."""
+        origins = (
+            [slot.origin for slot in x.slots if slot.source.dtype == "string"] if isinstance(x, Table) else x.origins
+        )
+        if x.has_strings if isinstance(x, Table) else x.dtype == "string":
+            name = next((self.columns[origin.column] for origin in origins if origin and self.columns), "?")
+            raise refuse(
+                model,
+                f"receives the string column `{name}`",
+                "encode it inside the pipeline (`OneHotEncoder`, `OrdinalEncoder`, `TargetEncoder`) and fit again",
+            )
+        return matrix(x)
+
+
+def _identity(x: Features) -> Hashable:
+    return x.name if isinstance(x, Tensor) else tuple((slot.source.name, slot.index) for slot in x.slots)

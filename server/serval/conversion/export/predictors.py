@@ -1,0 +1,113 @@
+"""What a fitted predictor answers, written as a graph."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from onnx import ModelProto, TensorProto
+
+from serval.conversion.export.columns import places_of
+from serval.conversion.export.emitter import Emitter
+from serval.conversion.export.graph import Features, Graph, Slot, Table, Tensor
+from serval.conversion.export.rules import (
+    bayes,
+    compose,
+    encoding,
+    imputing,
+    kernels,
+    linear,
+    meta,
+    neighbors,
+    projections,
+    splines,
+    transforms,
+    trees,
+)
+from serval.conversion.signature import Signature
+
+MODULES = (
+    linear,
+    trees,
+    bayes,
+    neighbors,
+    kernels,
+    meta,
+    transforms,
+    imputing,
+    projections,
+    splines,
+    encoding,
+    compose,
+)
+
+
+class Written(NamedTuple):
+    """`interesting`: for each input column, values around which the answer may change."""
+
+    model: ModelProto
+    interesting: dict[int, set[float]]
+
+
+def emitter(columns: Sequence[str] = (), *, has_narrow_trees: bool = False) -> Emitter:
+    """Knows the rules of every family."""
+    return Emitter([module.FAMILY for module in MODULES], columns, has_narrow_trees=has_narrow_trees)
+
+
+def write(estimator: Any, signature: Signature, *, has_narrow_trees: bool = False) -> Written:
+    """The graph of a signature, which computes what the estimator does. Raises NotConvertible."""
+    graph = Graph()
+    emit = emitter([column.name for column in signature.columns], has_narrow_trees=has_narrow_trees)
+    outputs = predictions(emit, estimator, signature, _features(graph, signature))
+    model = graph.model(outputs, shapes(signature))
+    _narrow_input(model)
+    return Written(model, graph.interesting)
+
+
+def predictions(emit: Emitter, estimator: Any, signature: Signature, x: Features) -> dict[str, Tensor]:
+    """The outputs of a signature by name. Raises NotConvertible."""
+    if signature.kind == "regressor":
+        return {"values": emit.predict(estimator, x).cast("float64")}
+    answers = {"labels": emit.predict(estimator, x).cast("int64")}
+    if signature.has_probabilities:
+        answers["probabilities"] = emit.predict_proba(estimator, x).cast("float64")
+    return answers
+
+
+def shapes(signature: Signature) -> dict[str, list[int | None]]:
+    """Of each output; None is the number of rows."""
+    answers: list[int | None] = [None, signature.targets] if signature.is_multi_target else [None]
+    classes = len(signature.labels[0]) if signature.labels else 0
+    return {"values": answers, "labels": answers, "probabilities": [None, classes]}
+
+
+def _features(graph: Graph, signature: Signature) -> Features:
+    """Numbers alone as a matrix; with strings, a table."""
+    places = places_of(signature)
+    columns = {
+        kind: [index for index, (is_string, _) in enumerate(places) if is_string == kind] for kind in (False, True)
+    }
+    numbers = graph.input("numbers", "float64", columns[False]) if columns[False] else None
+    strings = graph.input("strings", "string", columns[True]) if columns[True] else None
+    if numbers is not None and strings is None:
+        return numbers
+    sources = {False: numbers, True: strings}
+    return Table(
+        tuple(Slot(source, place) for is_string, place in places if (source := sources[is_string]) is not None)
+    )
+
+
+def _narrow_input(model: ModelProto) -> None:
+    """Take numbers as float32 where the graph does nothing with them but cast them to it."""
+    users = [node for node in model.graph.node if "numbers" in node.input]
+    if not users or any(node.op_type != "Cast" or node.attribute[0].i != TensorProto.FLOAT for node in users):
+        return
+    made = {node.output[0] for node in users}
+    for node in users:
+        model.graph.node.remove(node)
+    for node in model.graph.node:
+        node.input[:] = ["numbers" if name in made else name for name in node.input]
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def numbers_dtype(model: ModelProto) -> str:
+    takes_float32 = any(value.type.tensor_type.elem_type == TensorProto.FLOAT for value in model.graph.input)
+    return "float32" if takes_float32 else "float64"

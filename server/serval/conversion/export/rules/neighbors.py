@@ -1,0 +1,168 @@
+"""Nearest neighbours: all distances at once, then the nearest few, or all within the radius."""
+
+from typing import Any
+
+import numpy as np
+from sklearn import neighbors, semi_supervised
+
+from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.graph import Array, Tensor, floats, stack
+from serval.conversion.export.rules.distances import distances, expanded_distances, kernel, squared_distances
+
+
+def points_of(model: Any) -> Array:
+    return floats(model._fit_X)
+
+
+def ranking(model: Any, x: Tensor) -> tuple[Tensor, bool]:
+    """`[rows, points]` of distances or their squares, which rank alike, and whether they are squares."""
+    metric = model.effective_metric_ if isinstance(model.effective_metric_, str) else model.metric
+    options = {name: value for name, value in (model.effective_metric_params_ or {}).items() if value is not None}
+    if callable(metric) or set(options) - {"p"}:
+        raise refuse(
+            model, "has a metric of its own or with weights", "use euclidean, manhattan, chebyshev, minkowski or cosine"
+        )
+    if metric == "euclidean" and model._fit_method == "brute":
+        return expanded_distances(x, points_of(model)), True
+    if metric == "euclidean":
+        return squared_distances(x, points_of(model)), True
+    return distances(x, points_of(model), metric, options.get("p", model.p)), False
+
+
+def nearest(model: Any, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The distances and the indices of the nearest points, `[rows, count]` each; of equals, the first."""
+    ranked, are_squares = ranking(model, x)
+    best, order = x.graph.ops("TopK", ranked, x.graph.constant([count]), dtypes=("float64", "int64"), axis=1, largest=0)
+    return (best.sqrt() if are_squares else best), order
+
+
+def inverse(distance: Tensor) -> Tensor:
+    """Weights `1 / distance`; in a row that has a distance of zero, those count and no other."""
+    is_zero = distance.equals(0.0)
+    has_zero = is_zero.cast("float64").max(keep=True) > 0.0
+    return has_zero.choose(is_zero.cast("float64"), 1.0 / is_zero.choose(1.0, distance))
+
+
+def weights_of(model: Any, distance: Tensor) -> Tensor | None:
+    if model.weights in {None, "uniform"}:
+        return None
+    if model.weights == "distance":
+        return inverse(distance)
+    raise refuse(model, "has weights that are a function", "use weights='uniform' or 'distance'")
+
+
+def neighbour_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    if model.outputs_2d_:
+        raise refuse(
+            model, "with several targets has no single table of probabilities", "ask for its predictions alone"
+        )
+    votes = target_votes(model, x, 0)
+    return votes / votes.row_sums(len(model.classes_))
+
+
+def target_votes(model: Any, x: Tensor, target: int) -> Tensor:
+    """`[rows, classes]`: the weights of the neighbours of each class."""
+    distance, order = nearest(model, x, model.n_neighbors)
+    codes = model._y[:, target] if model.outputs_2d_ else model._y
+    count = len(model.classes_[target] if model.outputs_2d_ else model.classes_)
+    members = order.look_up(np.eye(count)[codes.astype(np.int64).ravel()])
+    weights = weights_of(model, distance)
+    return pooled(members, weights, model.n_neighbors)
+
+
+def pooled(values: Tensor, weights: Tensor | None, count: int) -> Tensor:
+    """`[rows, targets]`: the sums, weighted or not, over the neighbours of `[rows, neighbours, targets]`."""
+    turned = values.transpose(0, 2, 1)
+    return (turned if weights is None else turned * weights.reshape(0, 1, -1)).row_sums(count).reshape(0, -1)
+
+
+def neighbour_labels(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    if model.outputs_2d_:
+        return stack(target_votes(model, x, target).argmax() for target in range(len(model.classes_)))
+    return target_votes(model, x, 0).argmax()
+
+
+def neighbour_values(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    distance, order = nearest(model, x, model.n_neighbors)
+    held = floats(model._y)
+    values = order.look_up(held.reshape(len(held), -1))
+    weights = weights_of(model, distance)
+    whole = float(model.n_neighbors) if weights is None else weights.row_sums(model.n_neighbors)
+    result = pooled(values, weights, model.n_neighbors) / whole
+    return result if held.ndim > 1 else result.ravel()
+
+
+def within(model: Any, x: Tensor) -> Tensor:
+    """`[rows, points]`: the weight of each point within the radius, 0 for the others."""
+    ranked, are_squares = ranking(model, x)
+    inside = ranked <= float(model.radius**2 if are_squares else model.radius)
+    if weights_of(model, ranked) is None:
+        return inside.cast("float64")
+    distance = ranked.sqrt() if are_squares else ranked
+    is_zero = distance.equals(0.0)
+    has_zero = is_zero.cast("float64").max(keep=True) > 0.0
+    return has_zero.choose(is_zero.cast("float64"), inside.choose(1.0 / is_zero.choose(1.0, distance), 0.0))
+
+
+def radius_values(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    """No neighbour at all is `NaN`, as in scikit-learn."""
+    weights = within(model, x)
+    held = floats(model._y)
+    result = (weights @ held.reshape(len(held), -1)) / weights.row_sums(len(held))
+    return result if held.ndim > 1 else result.ravel()
+
+
+def radius_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    """Without a neighbour: the outlier's class if it has one, zeros if it is no class, `NaN` where scikit-learn refuses
+    to answer."""
+    if model.outputs_2d_:
+        raise refuse(
+            model, "with several targets has no single table of probabilities", "use one model for each target"
+        )
+    votes: Tensor = within(model, x) @ np.eye(len(model.classes_))[model._y.astype(np.int64)]
+    whole = votes.row_sums(len(model.classes_))
+    if model.outlier_label_ is None:
+        return votes / whole
+    outlier = (model.classes_ == model.outlier_label_[0]).astype(np.float64)[None]
+    is_alone = whole.equals(0.0)
+    return is_alone.choose(outlier, votes / is_alone.choose(1.0, whole))
+
+
+def radius_labels(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    if model.outlier_label_ is not None and model.outlier_label_[0] not in model.classes_:
+        raise refuse(model, "has an outlier_label that is no class", "give an outlier_label that is one of the classes")
+    return emit.predict_proba(model, x).argmax()
+
+
+def propagated_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    """Source: `BaseLabelPropagation.predict_proba`."""
+    if model.kernel == "knn":
+        order = nearest(model.nn_fit, x, model.n_neighbors)[1]
+        found = pooled(order.look_up(floats(model.label_distributions_)), None, model.n_neighbors)
+    elif model.kernel == "rbf":
+        found = kernel(x, model.X_, "rbf", gamma=model.gamma) @ floats(model.label_distributions_)
+    else:
+        raise refuse(model, "has a kernel that is a function", "use kernel='rbf' or 'knn'")
+    return found / found.row_sums(len(model.classes_))
+
+
+def most_probable(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    return emit.predict_proba(model, x).argmax()
+
+
+PROPAGATING = (semi_supervised.LabelPropagation, semi_supervised.LabelSpreading)
+
+FAMILY = Family(
+    predict={
+        neighbors.KNeighborsClassifier: neighbour_labels,
+        neighbors.KNeighborsRegressor: neighbour_values,
+        neighbors.RadiusNeighborsClassifier: radius_labels,
+        neighbors.RadiusNeighborsRegressor: radius_values,
+        **dict.fromkeys(PROPAGATING, most_probable),
+    },
+    predict_proba={
+        neighbors.KNeighborsClassifier: neighbour_proba,
+        neighbors.RadiusNeighborsClassifier: radius_proba,
+        **dict.fromkeys(PROPAGATING, propagated_proba),
+    },
+)

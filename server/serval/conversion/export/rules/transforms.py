@@ -1,0 +1,275 @@
+"""Transformers of numbers: scalers, powers, quantiles, bins, selections and functions, in float64."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from sklearn import feature_selection, preprocessing
+from sklearn.utils import check_array
+
+from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.graph import Array, Features, Tensor, concat, floats, matrix, select, stack
+from serval.conversion.export.rules.special import interpolate, normal_distribution, normal_quantile
+
+# Scalers
+
+
+def standard(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    centred = x - floats(model.mean_) if model.with_mean else x
+    return centred / floats(model.scale_) if model.with_std else centred
+
+
+def standard_back(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    scaled = x * floats(model.scale_) if model.with_std else x
+    return scaled + floats(model.mean_) if model.with_mean else scaled
+
+
+def robust(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    centred = x - floats(model.center_) if model.with_centering else x
+    return centred / floats(model.scale_) if model.with_scaling else centred
+
+
+def robust_back(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    scaled = x * floats(model.scale_) if model.with_scaling else x
+    return scaled + floats(model.center_) if model.with_centering else scaled
+
+
+def largest(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    scaled = x / floats(model.scale_)
+    return scaled.clip(-1.0, 1.0) if model.clip else scaled
+
+
+def largest_back(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    return x * floats(model.scale_)
+
+
+def ranged(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    scaled = x * floats(model.scale_) + floats(model.min_)
+    return scaled.clip(*map(float, model.feature_range)) if model.clip else scaled
+
+
+def ranged_back(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    return (x - floats(model.min_)) / floats(model.scale_)
+
+
+def unit_length(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    if model.norm == "l2":
+        length = x.square().row_sums(model.n_features_in_).sqrt()
+    else:
+        length = x.abs().row_sums(model.n_features_in_) if model.norm == "l1" else x.abs().max(keep=True)
+    return x / length.equals(0.0).choose(1.0, length)
+
+
+def binary(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    return (x > float(model.threshold)).cast("float64")
+
+
+# Powers and quantiles
+
+
+def power(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    one = box_cox if model.method == "box-cox" else yeo_johnson
+    raised = stack(one(x.column(i), float(value)) for i, value in enumerate(model.lambdas_))
+    return matrix(emit.transform(model._scaler, raised)) if model.standardize else raised
+
+
+def box_cox(x: Tensor, exponent: float) -> Tensor:
+    return x.log() if exponent == 0 else expm1(x.log() * exponent) / exponent
+
+
+def yeo_johnson(x: Tensor, exponent: float) -> Tensor:
+    """Source: `scipy.stats.yeojohnson`."""
+    high, low = log1p(x.maximum(0.0)), log1p(-x.minimum(0.0))
+    above = high if abs(exponent) < np.spacing(1.0) else expm1(high * exponent) / exponent
+    rest = 2.0 - exponent
+    below = -low if abs(rest) <= np.spacing(1.0) else -(expm1(low * rest) / rest)
+    return x.is_nan().choose(x, (x >= 0.0).choose(above, below))
+
+
+def power_back(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    plain = emit.inverse_transform(model._scaler, x) if model.standardize else x
+    one = box_cox_back if model.method == "box-cox" else yeo_johnson_back
+    return stack(one(plain.column(i), float(value)) for i, value in enumerate(model.lambdas_))
+
+
+def box_cox_back(x: Tensor, exponent: float) -> Tensor:
+    return x.exp() if exponent == 0 else (x * exponent + 1.0) ** (1.0 / exponent)
+
+
+def yeo_johnson_back(x: Tensor, exponent: float) -> Tensor:
+    high, low, rest = x.maximum(0.0), x.minimum(0.0), 2.0 - exponent
+    above = high.exp() - 1.0 if abs(exponent) < np.spacing(1.0) else (high * exponent + 1.0) ** (1.0 / exponent) - 1.0
+    below = 1.0 - (-low).exp() if abs(rest) <= np.spacing(1.0) else 1.0 - (low * -rest + 1.0) ** (1.0 / rest)
+    return (x >= 0.0).choose(above, below)
+
+
+def log1p(x: Tensor) -> Tensor:
+    """Without loss near zero: `x * log(u) / (u - 1)` with `u = 1 + x`. Source: Goldberg 1991, theorem 4."""
+    above = x + 1.0
+    rest = above - 1.0
+    is_plain = rest.equals(0.0) | rest.equals(np.inf)
+    precise = x * (above.log() / is_plain.choose(1.0, rest))
+    return rest.equals(0.0).choose(x, rest.equals(np.inf).choose(above.log(), precise))
+
+
+def expm1(x: Tensor) -> Tensor:
+    """Without loss near zero: `2 sinh(x / 2) exp(x / 2)` as `tanh(x / 2) * (exp(x) + 1)`."""
+    small = (x * 0.5).tanh() * (x.exp() + 1.0)
+    return (x.abs() < 1.0).choose(small, x.exp() - 1.0)
+
+
+TINY = 1e-7
+"""`BOUNDS_THRESHOLD` of scikit-learn's quantile transformer."""
+
+
+def quantile(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    return stack(one_quantile(model, x.column(i), model.quantiles_[:, i]) for i in range(model.quantiles_.shape[1]))
+
+
+def one_quantile(model: Any, x: Tensor, knots: Array) -> Tensor:
+    """Source: `QuantileTransformer._transform_col`: the mean of the interpolations from the left and from the right."""
+    rising = interpolate(x, knots, model.references_)
+    falling = -interpolate(-x, -knots[::-1], -model.references_[::-1])
+    inner = (rising + falling) * 0.5
+    if model.output_distribution == "uniform":
+        bounded = x.equals(float(knots[0])).choose(0.0, x.equals(float(knots[-1])).choose(1.0, inner))
+        return x.is_nan().choose(x, bounded)
+    bounded = (x - TINY < float(knots[0])).choose(0.0, (x + TINY > float(knots[-1])).choose(1.0, inner))
+    lowest, highest = (float(stats.norm.ppf(share)) for share in (TINY - np.spacing(1), 1 - (TINY - np.spacing(1))))
+    return x.is_nan().choose(x, normal_quantile(bounded.clip(TINY / 2, 1 - TINY / 2)).clip(lowest, highest))
+
+
+def quantile_back(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    columns = []
+    for i in range(model.quantiles_.shape[1]):
+        knots = model.quantiles_[:, i]
+        values = x.column(i)
+        is_normal = model.output_distribution == "normal"
+        share = normal_distribution(values) if is_normal else values
+        inner = interpolate(share, model.references_, knots)
+        edge = TINY if is_normal else 0.0
+        lowest = share - edge < 0.0 if is_normal else share.equals(0.0)
+        highest = share + edge > 1.0 if is_normal else share.equals(1.0)
+        columns.append(lowest.choose(float(knots[0]), highest.choose(float(knots[-1]), inner)))
+    return stack(columns)
+
+
+# Bins, polynomials, selections
+
+
+def binned(emit: Emitter, model: Any, x: Tensor) -> Any:
+    parts = [x.columns([i]) >= edges[1:-1] if len(edges) > 2 else None for i, edges in enumerate(model.bin_edges_)]
+    ordinals = stack(
+        (x.column(i) * 0.0 if part is None else part.count().cast("float64")) for i, part in enumerate(parts)
+    )
+    return ordinals if model.encode == "ordinal" else emit.transform(model._encoder, ordinals)
+
+
+def polynomial(_: Emitter, model: Any, x: Tensor) -> Tensor:
+    """Each column is a product of up to `degree` of the features; a factor of one stands for what is missing."""
+    width = model.n_features_in_
+    factors = [[index for index, times in enumerate(powers) for _ in range(times)] for powers in model.powers_.tolist()]
+    longest = max(map(len, factors))
+    extended = concat([x, x.full([1.0])])
+    padded = np.array([factor + [width] * (longest - len(factor)) for factor in factors], dtype=np.int64)
+    out = extended.columns(padded[:, 0])
+    for position in range(1, longest):
+        out = out * extended.columns(padded[:, position])
+    return out
+
+
+def chosen(_: Emitter, model: Any, x: Features) -> Features:
+    return select(x, np.flatnonzero(model.get_support()).tolist())
+
+
+# Functions
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "absolute": lambda x: x.abs(),
+    "cbrt": lambda x: x.sign() * x.abs() ** (1.0 / 3.0),
+    "ceil": lambda x: x.op("Ceil"),
+    "cos": lambda x: x.op("Cos"),
+    "exp": lambda x: x.exp(),
+    "expm1": expm1,
+    "floor": lambda x: x.op("Floor"),
+    "log": lambda x: x.log(),
+    "log10": lambda x: x.log() / np.log(10.0),
+    "log1p": log1p,
+    "log2": lambda x: x.log() / np.log(2.0),
+    "negative": lambda x: -x,
+    "reciprocal": lambda x: 1.0 / x,
+    "sign": lambda x: x.sign(),
+    "sin": lambda x: x.op("Sin"),
+    "sqrt": lambda x: x.sqrt(),
+    "square": lambda x: x.square(),
+    "tanh": lambda x: x.tanh(),
+}
+
+
+def applied(model: Any, function: Any, arguments: Any, x: Features) -> Features:
+    if function is None:
+        return x
+    name = getattr(function, "__name__", type(function).__name__)
+    if arguments or not isinstance(function, np.ufunc) or name not in FUNCTIONS or not isinstance(x, Tensor):
+        raise refuse(
+            model,
+            f"calls the Python function `{name}`",
+            "use one of numpy's such as numpy.log1p, or compute the column before",
+        )
+    return FUNCTIONS[name](x)
+
+
+def function(_: Emitter, model: Any, x: Features) -> Features:
+    if (
+        isinstance(model.func, partial) and model.func.func is check_array
+    ):  # how histogram boosting passes its numbers on
+        return x
+    return applied(model, model.func, model.kw_args, x)
+
+
+def function_back(_: Emitter, model: Any, x: Features) -> Features:
+    return applied(model, model.inverse_func, model.inv_kw_args, x)
+
+
+SELECTIONS = (
+    feature_selection.GenericUnivariateSelect,
+    feature_selection.RFE,
+    feature_selection.RFECV,
+    feature_selection.SelectFdr,
+    feature_selection.SelectFpr,
+    feature_selection.SelectFromModel,
+    feature_selection.SelectFwe,
+    feature_selection.SelectKBest,
+    feature_selection.SelectPercentile,
+    feature_selection.SequentialFeatureSelector,
+    feature_selection.VarianceThreshold,
+)
+
+FAMILY = Family(
+    transform={
+        preprocessing.StandardScaler: standard,
+        preprocessing.RobustScaler: robust,
+        preprocessing.MaxAbsScaler: largest,
+        preprocessing.MinMaxScaler: ranged,
+        preprocessing.Normalizer: unit_length,
+        preprocessing.Binarizer: binary,
+        preprocessing.PowerTransformer: power,
+        preprocessing.QuantileTransformer: quantile,
+        preprocessing.KBinsDiscretizer: binned,
+        preprocessing.PolynomialFeatures: polynomial,
+        preprocessing.FunctionTransformer: function,
+        **dict.fromkeys(SELECTIONS, chosen),
+    },
+    inverse_transform={
+        preprocessing.StandardScaler: standard_back,
+        preprocessing.RobustScaler: robust_back,
+        preprocessing.MaxAbsScaler: largest_back,
+        preprocessing.MinMaxScaler: ranged_back,
+        preprocessing.PowerTransformer: power_back,
+        preprocessing.QuantileTransformer: quantile_back,
+        preprocessing.FunctionTransformer: function_back,
+    },
+    tables=frozenset({*SELECTIONS, preprocessing.FunctionTransformer}),
+)

@@ -1,0 +1,18 @@
+"""Text that is safe to store and to show."""
+
+import unicodedata
+
+HIDDEN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text holds no control, direction, surrogate, private or unassigned characters."""
+    return (text.isascii() and text.isprintable()) or not any(unicodedata.category(mark) in HIDDEN for mark in text)
+
+
+def plain(text: str, length: int) -> str:
+    """The text on one line, cut to `length`, with whatever is not plain replaced."""
+    return "".join(
+        mark if is_plain(mark) else "\N{REPLACEMENT CHARACTER}"
+        for mark in " ".join(text[: 4 * length].split())[:length]
+    )

@@ -1,0 +1,38 @@
+"""Rows as a graph gets them, and what was answered for them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`numbers`: float64 `[rows, n]`, NaN is missing; `strings`: object `[rows, m]`."""
+
+    numbers: npt.NDArray[np.float64]
+    strings: npt.NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, places: Any) -> "Rows":
+        return Rows(self.numbers[places], self.strings[places])
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an estimator or a graph answered for rows.
+
+    `labels`: int64 `[rows, targets]`, or `[rows, 0]` of a regressor; `scores`: float64, probabilities `[rows, classes]`
+    or values
+    `[rows, targets]`, or `[rows, 0]`; `margins`: float64 `[rows]`, by how much the first label leads (infinite where
+    unknown);
+    `is_answered`: bool `[rows]`.
+    """
+
+    labels: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+    margins: npt.NDArray[np.float64]
+    is_answered: npt.NDArray[np.bool_]

@@ -1,0 +1,105 @@
+"""Does the frozen graph answer like the original?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serval.conversion.report import Parity
+from serval.conversion.rows import Answers
+from serval.conversion.signature import Signature
+
+Numbers = npt.NDArray[np.float64]
+TIE = 1e-9
+TOLERANCE = 1e-5
+LARGEST = 1e100
+"""Stands for any difference that can not be measured, such as that of a number from NaN; sums of it stay finite."""
+SMALLEST_SHARE = 1e-3
+"""A value much smaller than usual is measured against this share of the usual size."""
+
+
+def compare(signature: Signature, original: Answers, converted: Answers, strictness: float = 1.0) -> Parity:
+    """Compare answers for the same rows; those that the original refused are left out.
+
+    Labels must be equal wherever the original's margin exceeds 1e-9, probabilities within `1e-5 * strictness`,
+    a regressor's values within that relative to the original's value.
+    """
+    answered = original.is_answered
+    refused = int((~answered).sum())
+    if not answered.any():
+        return Parity(
+            0,
+            refused,
+            0,
+            0,
+            0.0,
+            0.0,
+            None,
+            "the original refused every row that Serval tried: send a `sample` of rows that it takes",
+        )
+    if not converted.is_answered[answered].all():
+        return Parity(
+            int(answered.sum()), refused, 0, 0, 0.0, 0.0, None, "the converted model does not answer every row"
+        )
+    differences = _differences(signature, original.scores, converted.scores)
+    is_tie = (original.margins <= TIE) & answered
+    is_label_equal = (original.labels == converted.labels).all(axis=1)
+    is_equal = (is_label_equal | is_tie) & (differences <= TOLERANCE * strictness)
+    counted = answered & ~is_tie
+    badness = np.where(answered, np.where(is_label_equal | is_tie, differences, np.inf), -1.0)
+    worst = int(badness.argmax())
+    told = differences[answered]
+    return Parity(
+        rows=int(answered.sum()),
+        refused=refused,
+        ties=int(is_tie.sum()),
+        agreeing=int((is_equal & counted).sum()),
+        largest_difference=float(told.max()),
+        mean_difference=float(told.mean()),
+        worst=worst,
+        reason=_reason(signature, answered, is_label_equal | is_tie, is_equal, differences, TOLERANCE * strictness),
+    )
+
+
+def _differences(signature: Signature, original: Numbers, converted: Numbers) -> Numbers:
+    """For each row the largest difference of its scores: absolute for probabilities, relative for values."""
+    if not original.shape[1]:
+        return np.zeros(len(original))
+    with np.errstate(all="ignore"):
+        gap = np.abs(original - converted)
+        if signature.kind == "regressor":
+            gap = gap / np.maximum(np.abs(original), _floor(original))
+    is_same = (original == converted) | (np.isnan(original) & np.isnan(converted))
+    gap = np.where(is_same, 0.0, np.where(np.isnan(gap), LARGEST, np.minimum(gap, LARGEST)))
+    return np.asarray(gap.max(axis=1))
+
+
+def _floor(values: Numbers) -> Numbers:
+    """For each target the size below which a value counts as nothing."""
+    sizes = np.where(np.isfinite(values), np.abs(values), np.nan)
+    with np.errstate(all="ignore"):
+        usual = np.array(
+            [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else 0.0 for column in sizes.T]
+        )
+    return np.maximum(SMALLEST_SHARE * usual, np.finfo(np.float64).tiny)
+
+
+def _reason(
+    signature: Signature, answered: Any, is_label_right: Any, is_equal: Any, differences: Numbers, tolerance: float
+) -> str | None:
+    if is_equal[answered].all():
+        return None
+    rows = int(answered.sum())
+    wrong = int((~is_label_right & answered).sum())
+    if wrong:
+        return f"{wrong} of {rows} rows get another label"
+    far = int((~is_equal & answered).sum())
+    limit = f"{tolerance:.0e}".replace("e-0", "e-")
+    what = (
+        f"values are off by more than {limit} of their size"
+        if signature.kind == "regressor"
+        else f"probabilities are off by more than {limit}"
+    )
+    return f"on {far} of {rows} rows the {what} (largest difference {differences[answered].max():.2g})"

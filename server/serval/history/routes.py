@@ -1,0 +1,69 @@
+"""HTTP for predictions that were answered."""
+
+from typing import Annotated
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from serval.auth.caller import Caller
+from serval.errors import BadRequest, NotFound
+from serval.history.schemas import StoredPrediction, StoredPredictionList
+from serval.history.service import HistoryService, PredictionFilter
+from serval.http.openapi import KEYED
+from serval.http.pagination import Limit, Since, Until, cursor_of
+from serval.http.problems import keyed_responses
+from serval.http.request import MAX_NUMBER, PLAIN_TEXT, HttpRequest, Name
+
+OfModel = Annotated[
+    str | None,
+    QueryParameter(
+        name="model", pattern=PLAIN_TEXT, max_length=200, required=False, description="Id, name or `owner/name`"
+    ),
+]
+OfVersion = Annotated[
+    int | None, QueryParameter(name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version")
+]
+Cursor = Annotated[str | None, cursor_of("prd")]
+
+
+class HistoryController(Controller):
+    """The predictions of models that the caller owns or manages, and their own of others; administrators see all."""
+
+    path = "/api/v1/predictions"
+    tags = ("Predictions",)
+
+    @get(
+        summary="List what was predicted, newest first",
+        responses=keyed_responses(BadRequest, NotFound),
+        operation_class=KEYED,
+    )
+    async def list_predictions(
+        self,
+        request: HttpRequest,
+        caller: NamedDependency[Caller],
+        history: NamedDependency[HistoryService],
+        model: OfModel = None,
+        version: OfVersion = None,
+        since: Since = None,
+        until: Until = None,
+        cursor: Cursor = None,
+        limit: Limit = 100,
+    ) -> StoredPredictionList:
+        request.check_query("model", "version", "since", "until", "cursor", "limit")
+        found = await history.list_predictions(
+            caller, PredictionFilter(model, version, since, until, cursor, limit + 1)
+        )
+        items = [StoredPrediction.of(row, name) for row, name in found[:limit]]
+        return StoredPredictionList(items, items[-1].id if len(found) > limit else None)
+
+    @get(
+        "/{prediction_id:str}",
+        summary="Show one prediction",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
+    async def get_prediction(
+        self, prediction_id: Name, caller: NamedDependency[Caller], history: NamedDependency[HistoryService]
+    ) -> StoredPrediction:
+        return StoredPrediction.of(*await history.get_prediction(caller, prediction_id))

@@ -1,0 +1,87 @@
+"""Around every request: an id, a log line, the counters."""
+
+import time
+from typing import Any, cast
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import Scope
+
+from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
+from serval.http.problems import request_id_of
+from serval.log import RequestLog
+from serval.metrics import HttpMetrics
+
+_FACTS = "serval_facts"
+NEAR = 0.8
+"""A body beyond this share of its limit is worth a warning: the next one may be refused."""
+
+
+class RequestLogging:
+    """Wraps the whole app, so that also what it refuses before any route is seen."""
+
+    def __init__(self, app: AsgiApp, metrics: HttpMetrics, log: RequestLog) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._log = log
+
+    async def __call__(self, scope: AsgiMap, receive: AsgiReceive, send: AsgiSend) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        scope.setdefault("state", {})
+        request_id = request_id_of(cast(Scope, scope))
+        status, received_bytes, sent_bytes = 500, 0, 0
+
+        async def counted_receive() -> AsgiMap:
+            nonlocal received_bytes
+            message = await receive()
+            received_bytes += len(message.get("body", b""))
+            return message
+
+        async def counted_send(message: AsgiMap) -> None:
+            nonlocal status, sent_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            elif message["type"] == "http.response.body":
+                sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        with self._metrics.in_progress():
+            try:
+                await self._app(scope, counted_receive, counted_send)
+            finally:
+                seconds = time.perf_counter() - started
+                self._metrics.count(scope["method"], _endpoint(scope), status, seconds, received_bytes, sent_bytes)
+                facts = scope["state"].get(_FACTS, {})
+                user, limit_bytes = facts.pop("user", None), facts.pop("body_limit_bytes", None) or _body_limit(scope)
+                if limit_bytes is not None and received_bytes > NEAR * limit_bytes:
+                    facts |= {"body_bytes": received_bytes, "near_limit_bytes": limit_bytes}
+                self._log.write(
+                    request_id=request_id,
+                    client=scope["client"][0] if scope["client"] else None,
+                    user=user,
+                    endpoint=_endpoint(scope),
+                    method=scope["method"],
+                    status=status,
+                    ms=seconds * 1e3,
+                    **facts,
+                )
+
+
+def note(scope: Scope, **facts: Any) -> None:
+    """Remember facts of a request for its log line: `user`, `model`, `version`, or `body_limit_bytes` where the route
+    keeps it itself."""
+    scope["state"].setdefault(_FACTS, {}).update(facts)
+
+
+def _body_limit(scope: AsgiMap) -> int | None:
+    """The largest body that the route takes; None where there is no route, or it bounds the body itself."""
+    handler: HTTPRouteHandler | None = scope.get("route_handler")
+    return None if handler is None else handler.resolve_request_max_body_size()
+
+
+def _endpoint(scope: AsgiMap) -> str:
+    """Return the template of the route, so that paths nobody serves do not become labels without end."""
+    return scope.get("path_template") or "unmatched"

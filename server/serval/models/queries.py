@@ -1,0 +1,149 @@
+"""Finds models and versions for a caller.
+
+What they may not see is left out by the query itself, so it takes the work of what does not exist and is told in the
+same words.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Select, case, exists, or_, select, true, union
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from serval.audit.record import Subject
+from serval.auth.caller import Caller
+from serval.errors import NotFound
+from serval.models.access import SEE, Access, Act, Permission, access_of, check_access, check_key
+from serval.models.tables import Model, Share, Version
+
+LARGEST_NUMBER = 2**31 - 1
+"""Of a version: what an integer column of PostgreSQL holds."""
+
+
+class VisibleModel(NamedTuple):
+    """A model, and what whoever asked for it may do with it."""
+
+    model: Model
+    access: Access
+
+
+class VisibleVersion(NamedTuple):
+    """A version, and what whoever asked for it may do with its model."""
+
+    version: Version
+    access: Access
+
+
+def shared_with(caller: Caller) -> ColumnElement[bool]:
+    """Of shares: those that let a caller use a model."""
+    return or_(Share.user_id == caller.user_id, Share.user_id.is_(None))
+
+
+def is_visible(caller: Caller) -> ColumnElement[bool]:
+    """Of models that are not deleted: those that exist for a caller. For a query that names the model; `find_models`
+    finds all."""
+    if caller.is_admin:
+        return true()
+    return or_(Model.owner_id == caller.user_id, exists().where(Share.model_id == Model.id, shared_with(caller)))
+
+
+def is_managed(caller: Caller) -> ColumnElement[bool]:
+    """Of models that are not deleted: those of others that a caller may manage."""
+    return exists().where(Share.model_id == Model.id, Share.user_id == caller.user_id, Share.permission == "manage")
+
+
+def is_of_key(caller: Caller, model_id: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """Of things with a model: those that the caller's key is for."""
+    return true() if caller.models is None else model_id.in_(sorted(caller.models))
+
+
+async def find_models(session: AsyncSession, caller: Caller) -> list[VisibleModel]:
+    """Return what exists for a caller and is what their key is for, by name."""
+    query = _seen(caller).where(Model.deleted_at.is_(None), is_of_key(caller, Model.id)).order_by(Model.name, Model.id)
+    if not caller.is_admin:
+        owned = select(Model.id).where(Model.owner_id == caller.user_id, Model.deleted_at.is_(None))
+        query = query.where(Model.id.in_(union(owned, select(Share.model_id).where(shared_with(caller)))))
+    return [_with_access(caller, model, shared) for model, shared in await session.execute(query)]
+
+
+async def find_model(
+    session: AsyncSession, caller: Caller, reference: str, act: Act = SEE, *, to_change: bool = False
+) -> VisibleModel:
+    """Return a model by its id, its name where it is the caller's own, or `owner/name`.
+
+    `to_change`: others who want to change it wait for the end of this transaction. Raises NotFound, NotPermitted where
+    the caller
+    sees the model and may not do this with it.
+    """
+    query = _seen(caller).where(_is_called(caller, reference), Model.deleted_at.is_(None), is_visible(caller))
+    row = (await session.execute(query.with_for_update(of=Model) if to_change else query)).one_or_none()
+    if row is None:
+        raise unknown_model(reference)
+    return permitted(caller, _with_access(caller, *row), act)
+
+
+async def find_deleted_or_not(session: AsyncSession, caller: Caller, model_id: str, act: Act) -> VisibleModel:
+    """Return a model by its id; a deleted one exists for its owner and administrators alone. Raises NotFound,
+    NotPermitted."""
+    is_own = true() if caller.is_admin else Model.owner_id == caller.user_id
+    query = _seen(caller).where(Model.id == model_id, or_(is_own, Model.deleted_at.is_(None) & is_visible(caller)))
+    row = (await session.execute(query.with_for_update(of=Model))).one_or_none()
+    if row is None:
+        raise unknown_model(model_id)
+    return permitted(caller, _with_access(caller, *row), act)
+
+
+async def find_version(session: AsyncSession, model: Model, number: int) -> Version:
+    """Return a version of a model. Raises NotFound."""
+    query = select(Version).where(Version.model_id == model.id, Version.number == number)
+    version = await session.scalar(query) if number <= LARGEST_NUMBER else None
+    if version is None:
+        raise NotFound(f"`{model.name}` has no version {number}.")
+    return version
+
+
+def permitted(caller: Caller, seen: VisibleModel, act: Act) -> VisibleModel:
+    """Return a model that may be used like this. Raises NotPermitted."""
+    name = full_name(seen.model)
+    check_key(caller, seen.model.id, name)
+    check_access(name, seen.access, act)
+    return seen
+
+
+def unknown_model(reference: str) -> NotFound:
+    return NotFound(f"There is no model `{reference[:100]}`.")
+
+
+def full_name(model: Model) -> str:
+    """`owner/name`."""
+    return f"{model.owner.username}/{model.name}"
+
+
+def subject_of(model: Model) -> Subject:
+    """A model, for the audit trail."""
+    return Subject(model.id, full_name(model), model.owner_id)
+
+
+def _seen(caller: Caller) -> Select[Model, Permission | None]:
+    """Models, each with the most that a share gives the caller."""
+    manage_first = case((Share.permission == "manage", 0), else_=1)
+    shared = (
+        select(Share.permission).where(Share.model_id == Model.id, shared_with(caller)).order_by(manage_first).limit(1)
+    )
+    return select(Model, shared.scalar_subquery())
+
+
+def _is_called(caller: Caller, reference: str) -> ColumnElement[bool]:
+    owner, slash, name = reference.rpartition("/")
+    if slash:
+        return (Model.name == name) & Model.owner.has(username=owner)
+    if reference.startswith("mdl_"):
+        return Model.id == reference
+    return (Model.name == reference) & (Model.owner_id == caller.user_id)
+
+
+def _with_access(caller: Caller, model: Model, shared: Permission | None) -> VisibleModel:
+    access = access_of(caller, model.owner_id, [] if shared is None else [shared])
+    if access is None:
+        raise unknown_model(model.id)
+    return VisibleModel(model, access)

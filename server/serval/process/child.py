@@ -1,0 +1,214 @@
+"""The serving process: one event loop with the app on the socket that the parent bound, and an orderly end."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from serval.errors import CannotStart, ServalError
+from serval.log import Log, open_log
+from serval.process import handover
+from serval.process.handover import ServeConfig
+from serval.process.parent_death import die_with_parent
+from serval.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from serval.http.asgi import AsgiApp
+    from serval.port.public_port import OpenFront, PublicPort
+
+BEAT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Serving:
+    """An app with all that it needs open."""
+
+    app: "AsgiApp"
+    render_metrics: Callable[[], bytes]
+    """Prometheus text, for operators."""
+    begin_drain: Callable[[], None]
+    """From now on the app says that it is not ready."""
+    open_front: "OpenFront | None" = None
+    """None: the app has the public port for itself."""
+
+
+OpenApp = Callable[[ServeConfig, Log], AbstractAsyncContextManager[Serving]]
+
+
+@asynccontextmanager
+async def open_serval(orders: ServeConfig, log: Log) -> AsyncIterator[Serving]:
+    """Serval itself. Raises CannotStart or Unavailable when what it stands on is out of reach."""
+    from serval.app import build_app
+    from serval.port.front import front_opener
+    from serval.wiring import open_service
+
+    await prepare_database(orders)
+    async with open_service(orders.settings, log) as service:
+        yield Serving(
+            app=build_app(service),
+            render_metrics=service.core.render_metrics,
+            begin_drain=service.probes.stop,
+            open_front=front_opener(service.core.plane, orders.settings) if orders.settings.front else None,
+        )
+
+
+async def prepare_database(orders: ServeConfig) -> None:
+    """Bring the embedded database up to date; one of the operator's own is theirs to migrate. Raises CannotStart,
+    Unavailable."""
+    from serval.db.engine import database_url
+    from serval.db.migrate import current_revision, migrate, newest_revision
+
+    settings = orders.settings
+    url = database_url(settings.database_url, settings.data_dir)
+    if settings.database_url is None:
+        if orders.is_first:
+            await migrate(url)
+        return
+    found, needed = await current_revision(url), newest_revision()
+    if found != needed:
+        raise CannotStart(
+            f"the database is at revision {found or 'none'} and this Serval needs {needed}; run `serval migrate`"
+        )
+
+
+def run_child(*, open_app: OpenApp = open_serval) -> int:
+    """Serve as the orders on standard input say, until told to stop. Returns the exit code."""
+    import uvloop
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent, which stops us in order
+    orders = handover.decode(sys.stdin.buffer.read())
+    die_with_parent(orders.parent)
+    log = open_log(level=orders.settings.log_level, form=orders.settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(serve(orders, open_app, log))
+        except ServalError as error:
+            sys.stderr.write(f"serval: {error.message}\n")
+            return handover.ALREADY_TOLD
+        finally:
+            log.close()
+    return 0
+
+
+async def serve(orders: ServeConfig, open_app: OpenApp, log: Log) -> None:
+    """Open everything, answer until a signal says stop, close everything in order."""
+    from serval.port.certificates import read_certificate
+    from serval.port.public_port import open_port
+
+    certificate = read_certificate(orders.settings)
+    control = Control(orders.control_descriptor)
+    stop = Stop()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(control.close)
+        serving = await stack.enter_async_context(open_app(orders, log))
+        port = await stack.enter_async_context(
+            open_port(
+                serving.app,
+                orders.public_descriptor,
+                orders.settings,
+                open_front=serving.open_front,
+                certificate=certificate,
+                log=log,
+            )
+        )
+        await stack.enter_async_context(
+            metrics_listener(orders.metrics_descriptor, lambda: serving.render_metrics() + port.metrics())
+        )
+        control.on_beat(port.beat)
+        control.ready()
+        await first_of(stop.asked.wait(), port.ended())
+        log.info("draining")
+        await drain(orders.settings, serving, port, is_reload=stop.is_reload)
+
+
+async def drain(settings: Settings, serving: Serving, port: "PublicPort", *, is_reload: bool) -> None:
+    """Say so, wait for those who route to us, refuse new connections, finish what is under way."""
+    serving.begin_drain()
+    port.close_after_each_answer()
+    if not is_reload:
+        await asyncio.sleep(settings.drain_pause_seconds)
+        await port.refuse_new_connections()
+    await port.stop(settings.drain_seconds)
+
+
+async def first_of(*waits: Awaitable[object]) -> None:
+    """Wait for one of them; an error of that one is raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
+class Stop:
+    """The signals that end this process: SIGTERM for good, SIGHUP to make way for its successor on the same socket."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.is_reload = False
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._ask, False)
+        loop.add_signal_handler(signal.SIGHUP, self._ask, True)
+
+    def _ask(self, is_reload: bool) -> None:
+        self.is_reload = is_reload
+        self.asked.set()
+
+
+class Control:
+    """The line to the parent: beats go up, its end means that the parent has gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._line = socket.socket(fileno=descriptor)
+        self._line.setblocking(False)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._line, self._on_readable)
+        self._on_beat: Callable[[], None] = _nothing
+        self._beating = loop.create_task(self._beat())
+
+    def on_beat(self, call: Callable[[], None]) -> None:
+        """Call something with each beat from now on."""
+        self._on_beat = call
+
+    def ready(self) -> None:
+        self._line.send(handover.READY)
+
+    async def close(self) -> None:
+        self._beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._beating
+
+    async def _beat(self) -> None:
+        while True:
+            with suppress(BlockingIOError):  # a parent that does not read has beats enough
+                self._line.send(handover.BEAT)
+            self._on_beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _on_readable(self) -> None:
+        if not self._line.recv(64):
+            os._exit(1)
+
+
+def _nothing() -> None:
+    """What a beat does before the port is open."""
+
+
+@asynccontextmanager
+async def metrics_listener(descriptor: int, render: Callable[[], bytes]) -> AsyncIterator[None]:
+    """Operators' metrics, on a socket of their own."""
+    from serval.port.metrics_listener import answer_scrapes
+
+    server = await asyncio.start_server(answer_scrapes(render), sock=socket.socket(fileno=descriptor), limit=8192)
+    async with server:
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(run_child())

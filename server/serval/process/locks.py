@@ -1,0 +1,85 @@
+"""What a server claims before it starts anything: its data folder and its ports."""
+
+import errno
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+
+from serval.errors import CannotStart
+
+LOCK_NAME = "serval.lock"
+BACKLOG = 1024
+
+
+def claim_folder(folder: Path, *, patience_seconds: float = 2.0) -> int:
+    """Make the data folder and lock it; the descriptor holds the lock. Raises CannotStart.
+
+    Every process of the server inherits the descriptor, so a folder is free only when the last of them is gone;
+    the patience is for those that are just dying with a killed parent.
+    """
+    descriptor = open_lock(folder)
+    deadline = time.monotonic() + patience_seconds
+    while not locked(descriptor):
+        if time.monotonic() > deadline:
+            raise CannotStart(
+                f"the data folder `{folder}` is in use by another server{holder(descriptor)}; stop it or choose `--data-dir`"
+            )
+        time.sleep(0.05)
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def open_lock(folder: Path) -> int:
+    """Make the data folder where there is none, and open its lock file. Raises CannotStart."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(
+            f"the data folder `{folder}` can not be written: {reason(error)}; choose another with `--data-dir`"
+        ) from error
+
+
+def locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def holder(descriptor: int) -> str:
+    """The process that wrote itself into the lock file, as words."""
+    written = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    return f" (process {written})" if written.isdigit() else ""
+
+
+def listen(host: str, port: int, *, flag: str) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises CannotStart, naming the `flag` that chooses the port."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise CannotStart(refusal(error, host, port, flag)) from error
+    return listener
+
+
+def refusal(error: OSError, host: str, port: int, flag: str) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"`{host}` is no address of this machine: {reason(error)}"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use by another program; choose another with `{flag}`"
+    return f"port {port} on {host} can not be opened: {reason(error)}; choose another with `{flag}`"
+
+
+def reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,51 @@
+"""The first administrator."""
+
+import os
+from pathlib import Path
+
+from sqlalchemy import select
+
+from serval.auth import key_format as keys
+from serval.auth.caller import SCOPES
+from serval.db.base import now
+from serval.db.engine import Database
+from serval.ids import new_id
+from serval.users.keys import new_row
+from serval.users.tables import ApiKey, User
+
+ADMIN_KEY_FILE = "admin.key"
+
+
+class UserService:
+    """Makes the user without whom nobody could do anything."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ensure_administrator(self, data_dir: Path) -> Path | None:
+        """Make the first administrator and write its key to `admin.key` (mode 0600); return that file when it was
+        written."""
+        async with self._database.read() as session:
+            admin_id = await session.scalar(select(User.id).where(User.role == "admin").order_by(User.id).limit(1))
+            has_key = admin_id and await session.scalar(select(ApiKey.id).where(ApiKey.user_id == admin_id).limit(1))
+        if has_key:
+            return None
+        if admin_id is None:
+            admin_id = new_id("usr")
+            async with self._database.write() as session:
+                session.add(User(id=admin_id, username="admin", role="admin", created_at=now()))
+        # The file comes first: a crash in between leaves a key that opens nothing, and the next start makes another.
+        path, secret = data_dir / ADMIN_KEY_FILE, keys.new_key()
+        _write_private(path, secret + "\n")
+        async with self._database.write() as session:
+            session.add(new_row(admin_id, "first key", secret, now(), scopes=SCOPES))
+        return path
+
+
+def _write_private(path: Path, content: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,118 @@
+"""The keys that access tokens are signed with: made on the first start, kept in the database, changed without logging anybody out."""
+
+import asyncio
+import secrets
+import time
+from datetime import timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from serval.audit.record import Subject, record
+from serval.auth import tokens
+from serval.auth.caller import Caller
+from serval.auth.tokens import Claims
+from serval.changes import Changes
+from serval.db.base import now
+from serval.db.engine import Database
+from serval.ids import new_id
+from serval.users.tables import SigningKey
+
+SECRET_BYTES = 32
+KEPT = 2
+"""The key that signs and the one before it, whose tokens are still about."""
+PATIENCE_SECONDS = 1.0
+"""How soon an unknown `kid` makes us look into the database again."""
+
+
+class SigningKeys:
+    """Signs access tokens with the newest key and reads those of any that is kept."""
+
+    def __init__(self, database: Database, changes: Changes, key_days: float, token_minutes: float) -> None:
+        self._database = database
+        self._changes = changes
+        self._key_age = timedelta(days=key_days)
+        self.token_seconds = int(token_minutes * 60)
+        self._keys: list[SigningKey] = []
+        self._looked_at = 0.0
+        self._lock = asyncio.Lock()
+        changes.on("signing_key", lambda _: self._forget(), reset=self._forget)
+
+    async def sign(self, user_id: str, session_id: str) -> str:
+        """Return an access token for a login. Raises DatabaseUnavailable."""
+        newest = await self._newest()
+        return tokens.sign(newest.secret, newest.id, user_id, session_id, self.token_seconds)
+
+    async def read(self, token: str) -> Claims:
+        """Return what an access token says. Raises NotAuthenticated, DatabaseUnavailable."""
+        key_id = tokens.key_id_of(token)
+        secret = self._secret(key_id)
+        if secret is None and time.monotonic() - self._looked_at > PATIENCE_SECONDS:
+            async with self._lock:
+                await self._load()
+            secret = self._secret(key_id)
+        if secret is None:
+            raise tokens.not_valid()
+        return tokens.read(token, secret)
+
+    async def replace(self, caller: Caller, *, revoke_issued_tokens: bool) -> str:
+        """Let a new key sign from now on; return its id. `revoke_issued_tokens`: tokens signed so far are not valid any
+        more."""
+        async with self._database.write() as session:
+            key_id = await self._rotate(session, revoke_issued_tokens=revoke_issued_tokens)
+            record(
+                session,
+                caller,
+                "signing_key.rotate",
+                Subject(key_id, key_id, None),
+                revoke_issued_tokens=revoke_issued_tokens,
+            )
+        self._forget()
+        return key_id
+
+    async def _rotate(self, session: AsyncSession, *, revoke_issued_tokens: bool = False) -> str:
+        key = SigningKey(id=new_id("sgk"), secret=secrets.token_bytes(SECRET_BYTES), created_at=now())
+        session.add(key)
+        await session.flush()
+        newest = (
+            select(SigningKey.id)
+            .order_by(SigningKey.created_at.desc(), SigningKey.id.desc())
+            .limit(1 if revoke_issued_tokens else KEPT)
+        )
+        kept = list(await session.scalars(newest))
+        await session.execute(delete(SigningKey).where(SigningKey.id.not_in(kept)))
+        self._changes.record(session, "signing_key", key.id)
+        return key.id
+
+    async def _newest(self) -> SigningKey:
+        async with self._lock:
+            if not self._keys:
+                await self._load()
+            if not self._keys or now() - self._keys[0].created_at > self._key_age:
+                await self._rotate_if_due()
+                await self._load()
+            return self._keys[0]
+
+    async def _rotate_if_due(self) -> None:
+        """Another replica may have been quicker."""
+        async with self._database.write() as session:
+            newest = await session.scalar(
+                select(SigningKey).order_by(SigningKey.created_at.desc()).limit(1).with_for_update()
+            )
+            if newest is None or now() - newest.created_at > self._key_age:
+                await self._rotate(session)
+
+    async def _load(self) -> None:
+        async with self._database.read() as session:
+            keys = await session.scalars(
+                select(SigningKey).order_by(SigningKey.created_at.desc(), SigningKey.id.desc())
+            )
+            self._keys = list(keys)
+        self._looked_at = time.monotonic()
+
+    def _secret(self, key_id: str) -> bytes | None:
+        return next((key.secret for key in self._keys if key.id == key_id), None)
+
+    def _forget(self) -> None:
+        self._keys = []
+        self._looked_at = 0.0

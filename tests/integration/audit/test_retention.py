@@ -1,0 +1,263 @@
+"""How the audit trail is kept: for how long, how fast it is found again, and what operators see of it and of people."""
+
+import asyncio
+import re
+import time
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from serval.audit.service import Wanted, actions_of, query_of
+from serval.audit.tables import AuditEntry
+from serval.auth.caller import Caller
+from serval.db.base import now
+from serval.db.engine import Database
+from serval.db.migrate import migrate
+from serval.ids import first_id, new_id
+from serval.users.tables import ApiKey, LoginSession, User
+from support.audit_trail import Store, add_person, caller
+from support.backends import Postgres, without
+from support.http_client import Client, serving
+
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A database of a test's own, with its tables and nothing in them."""
+    if request.param == "postgres":
+        return on_postgres(request.getfixturevalue("database"), tmp_path)
+    return with_tables(Store(tmp_path / "data", {}))
+
+
+def on_postgres(server: Postgres, tmp_path: Path) -> Store:
+    name = f"serval_{uuid.uuid4().hex}"
+    server.ask(f"CREATE DATABASE {name};")
+    return with_tables(Store(tmp_path / "data", {"SERVAL_DATABASE_URL": server.url(name)}))
+
+
+def with_tables(store: Store) -> Store:
+    store.folder.mkdir(mode=0o700)
+    asyncio.run(migrate(store.url))
+    return store
+
+
+def row(**values: Any) -> dict[str, Any]:
+    """An entry as the table takes it."""
+    entry = {
+        "id": new_id("aud"),
+        "at": now(),
+        "actor": "ada",
+        "action": "login",
+        "subject": "ada",
+        "outcome": "success",
+    }
+    return entry | {"address": "", "request_id": ""} | values
+
+
+def test_what_is_older_than_the_setting_is_forgotten(store: Store) -> None:
+    start = now()
+
+    def aged(days: int, count: int) -> list[dict[str, Any]]:
+        moments = [start - timedelta(days=days, milliseconds=number) for number in range(count)]
+        return [row(id=first_id("aud", at), at=at, subject=f"{days} days") for at in moments]
+
+    async def write(session: AsyncSession) -> None:
+        await session.execute(insert(AuditEntry), [*aged(400, 1500), *aged(31, 1000), *aged(29, 3)])
+
+    store.write(write)
+    with serving(store.folder, {**store.settings, "SERVAL_AUDIT_DAYS": "30"}, is_migrated=True) as client:
+        assert client.process.told("audit_entries_deleted")["entries"] == 2500
+        until = (now() - timedelta(days=1)).isoformat()
+        found = client.http.get("/api/v1/audit", params={"until": until}).json()["items"]
+    assert [entry["subject"] for entry in found] == ["29 days"] * 3
+
+
+def test_a_setting_of_more_than_there_is_time_keeps_everything(store: Store) -> None:
+    async def write(session: AsyncSession) -> None:
+        await session.execute(insert(AuditEntry), [row(id=first_id("aud", now() - timedelta(days=10_000)))])
+
+    store.write(write)
+    with serving(store.folder, {**store.settings, "SERVAL_AUDIT_DAYS": "1e9"}, is_migrated=True) as client:
+        assert len(client.http.get("/api/v1/audit", params={"until": "2026-01-01T00:00:00Z"}).json()["items"]) == 1
+    assert not [line for line in client.process.events if line["event"] == "audit_retention_failed"]
+
+
+def gauges(client: Client) -> dict[str, float]:
+    """How many there are, when they were counted for the first time."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        lines = client.http.get("/metrics").text
+        found = dict(re.findall(r"^serval_(users|sessions|api_keys)_active (\S+)$", lines, re.MULTILINE))
+        if "NaN" not in found.values():
+            return {name: float(value) for name, value in found.items()}
+        assert time.monotonic() < deadline
+
+
+async def add_a_population(session: AsyncSession) -> None:
+    """Of each, one that is active beside those that are not."""
+    later, earlier = now() + timedelta(days=1), now() - timedelta(days=1)
+    user, gone = await add_person(session), await add_person(session)
+    (await session.get_one(User, gone.id)).disabled_at = now()
+    for expires_at, ended_at in ((later, None), (later, earlier), (earlier, None)):
+        times = {"created_at": earlier, "expires_at": expires_at, "ended_at": ended_at}
+        session.add(LoginSession(id=new_id("ses"), user_id=user.id, address="", **times))
+    for expires_at, revoked_at in ((later, None), (None, earlier), (earlier, None)):
+        times = {"expires_at": expires_at, "revoked_at": revoked_at}
+        session.add(
+            ApiKey(
+                id=new_id("key"), user_id=user.id, name="x", digest=new_id("x").encode(), prefix="", scopes=[], **times
+            )
+        )
+
+
+def test_operators_see_how_many_users_sessions_and_keys_are_active(store: Store) -> None:
+    store.write(add_a_population)
+    with serving(store.folder, store.settings, is_migrated=True) as client:
+        # Beside the administrator that the server makes, with a key.
+        assert gauges(client) == {"users": 2, "sessions": 1, "api_keys": 3}
+
+
+def test_with_the_database_away_the_last_numbers_stay(database: Postgres, tmp_path: Path) -> None:
+    store = on_postgres(database, tmp_path)
+    with serving(store.folder, store.settings, is_migrated=True) as client:
+        before = gauges(client)
+        assert before["users"] >= 1
+        metrics = httpx2.Client(base_url=f"http://127.0.0.1:{client.process.told('ready')['metrics_port']}")
+        with without(database):
+            client.process.until("user_gauges_failed")
+            shown = metrics.get("/metrics").text
+        metrics.close()
+    for name, value in before.items():
+        assert f"serval_{name}_active {value}\n" in shown
+
+
+class Filled(NamedTuple):
+    """Twenty thousand entries of ninety users, and some who ask for them."""
+
+    store: Store
+    callers: dict[str, Caller]
+
+
+ENTRIES = 20_000
+FILL = f"""
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ENTRIES})
+INSERT INTO audit (id, at, actor_id, actor, action, subject_id, subject, owner_id, outcome, address, request_id)
+SELECT
+  'aud_00000000000000000' || (100000000 + i),
+  CURRENT_TIMESTAMP,
+  'usr_000000000000000000000000' || (10 + i % 7 * 13),
+  'u' || (10 + i % 7 * 13),
+  CASE i % 9 WHEN 1 THEN 'key.create' WHEN 2 THEN 'key.revoke' WHEN 3 THEN 'model.upload' ELSE 'login' END,
+  'mdl_' || (i % 2000),
+  'iris',
+  'usr_000000000000000000000000' || (10 + i % 89),
+  CASE i % 501 WHEN 7 THEN 'failure' ELSE 'success' END,
+  '',
+  ''
+FROM n"""
+QUERIES: list[dict[str, Any]] = [
+    {},
+    {"before": "aud_00000000000000000100009999"},
+    {"actor": "u23"},
+    {"actor": "usr_00000000000000000000000023"},
+    {"actor": "u23", "actions": ("login",), "outcome": "failure"},
+    {"actions": ("login",)},
+    {"actions": ("model.upload",), "before": "aud_00000000000000000100009999"},
+    {"actions": actions_of("key.")},
+    {"actions": actions_of("key."), "outcome": "failure"},
+    {"outcome": "failure"},
+    {"outcome": "success"},
+    {"subject": "mdl_77"},
+    {"subject": "mdl_77", "actions": ("login",), "outcome": "success"},
+    {"subject": "nothing"},
+]
+
+
+@pytest.fixture
+def filled(store: Store) -> Filled:
+    async def fill(database: Database) -> None:
+        async with database.write() as session:
+            await session.execute(text(FILL))
+        async with database.write() as session:
+            if database.engine.dialect.name == "postgresql":
+                await session.execute(text("ANALYZE audit"))
+
+    store.run(fill)
+    users = {
+        name: caller(f"usr_000000000000000000000000{number}", name)
+        for name, number in (("owner", 30), ("both", 23), ("nobody", 99))
+    }
+    return Filled(store, users | {"administrator": caller("usr_x", "x", "admin")})
+
+
+def test_every_question_is_answered_truly_and_by_an_index(filled: Filled) -> None:
+    async def ask(database: Database) -> None:
+        async with database.read() as session:
+            entries = list(await session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc())))
+            assert len(entries) == ENTRIES
+            for asking in filled.callers.values():
+                for query in QUERIES:
+                    wanted = Wanted(**dict.fromkeys(Wanted._fields) | {"actions": (), "limit": 101} | query)
+                    found = list(await session.scalars(query_of(asking, wanted)))
+                    expected = [entry for entry in entries if is_wanted(entry, asking, wanted)]
+                    assert found == expected[:101], (asking.username, query)
+                    assert reads_in_full(await plan(session, asking, wanted)) == [], (asking.username, query)
+
+    filled.store.run(ask)
+
+
+def is_wanted(entry: AuditEntry, asking: Caller, wanted: Wanted) -> bool:
+    """The same in the plainest words."""
+    return (
+        (asking.is_admin or asking.user_id in {entry.owner_id, entry.actor_id})
+        and (wanted.actor is None or wanted.actor in {entry.actor, entry.actor_id})
+        and (not wanted.actions or entry.action in wanted.actions)
+        and (wanted.outcome is None or entry.outcome == wanted.outcome)
+        and (wanted.subject is None or entry.subject_id == wanted.subject)
+        and (wanted.before is None or entry.id < wanted.before)
+    )
+
+
+async def plan(session: AsyncSession, asking: Caller, wanted: Wanted) -> list[str]:
+    """How the database goes about it, line by line."""
+    dialect = session.get_bind().dialect
+    if dialect.name == "postgresql":
+        # So small a table may be read in full to show a page; how the page is found is what is asked.
+        await session.execute(
+            text("SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
+        )
+    query = query_of(asking, wanted).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    explain = "EXPLAIN QUERY PLAN" if dialect.name == "sqlite" else "EXPLAIN"
+    rows = await (await session.connection()).exec_driver_sql(f"{explain} {query}")
+    return [str(row[-1]) for row in rows]
+
+
+def reads_in_full(lines: list[str]) -> list[str]:
+    """The lines that tell of reading all entries, or of sorting more than a page."""
+    signs = r"Seq Scan on audit|SCAN audit(?! USING COVERING INDEX sqlite_autoindex_audit_1)|TEMP B-TREE FOR ORDER BY"
+    return [line for line in lines if re.search(signs, line)]
+
+
+def test_an_export_that_can_not_be_finished_is_not_taken_for_whole(database: Postgres, tmp_path: Path) -> None:
+    store = on_postgres(database, tmp_path)
+
+    async def write(session: AsyncSession) -> None:
+        for _ in range(20):
+            await session.execute(insert(AuditEntry), [row(details={"note": "x" * 4000}) for _ in range(1000)])
+
+    store.write(write)
+    with serving(store.folder, store.settings, is_migrated=True) as client:
+        with client.http.stream("GET", "/api/v1/audit", params={"format": "csv"}) as answer:
+            chunks = answer.iter_bytes()
+            assert next(chunks).startswith(b"id,at,")
+            with without(database), pytest.raises(httpx2.RemoteProtocolError):
+                for _ in chunks:
+                    pass
+        assert client.process.told("request")["status"] == 200

@@ -1,0 +1,338 @@
+"""The command line, as a user runs it."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from support.http_client import SERVAL, Client, serving
+from support.processes import kin_of, running
+
+Serval = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with serving(tmp_path_factory.mktemp("cli") / "data", {}) as client:
+        yield client
+
+
+@pytest.fixture
+def serval(tmp_path: Path) -> Serval:
+    """Runs a command in an empty folder; `at=` names the server that it talks to."""
+
+    def run(
+        *arguments: object, at: Client | None = None, text: str | None = None, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("SERVAL_")} | settings
+        if at is not None:
+            environ |= {"SERVAL_URL": at.url, "SERVAL_KEY": at.key}
+        return subprocess.run(
+            [SERVAL, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environ,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+def output(ran: subprocess.CompletedProcess[str]) -> str:
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def refusal(ran: subprocess.CompletedProcess[str]) -> str:
+    """The one line on stderr of a command that failed."""
+    assert ran.returncode == 1, ran.stdout
+    (line,) = ran.stderr.splitlines()
+    return line
+
+
+def three_points(*, scale: float = 1.0) -> LogisticRegression:
+    rows = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]) * scale
+    return LogisticRegression().fit(rows, ["low", "low", "high", "high"])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "My Model.joblib"
+    joblib.dump(three_points(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pushed(server: Client, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    path = tmp_path_factory.mktemp("pushed") / "points.joblib"
+    joblib.dump(three_points(), path)
+    environ = os.environ | {"SERVAL_URL": server.url, "SERVAL_KEY": server.key}
+    subprocess.run([SERVAL, "model", "push", path], env=environ, check=True, capture_output=True, timeout=120)
+    return server
+
+
+def test_help_names_every_command_and_is_quick(serval: Serval) -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        text = output(serval("--help"))
+        seconds.append(time.perf_counter() - began)
+    assert all(
+        f" {name} " in text
+        for name in ("serve", "check", "model", "predict", "key", "user", "demo", "migrate", "diagnose")
+    )
+    assert min(seconds) < 1.5, "a tenth of it on a quiet machine: nothing heavy is imported"
+
+
+@pytest.mark.parametrize(
+    "command", ["serve", "check", "model push", "predict", "key create", "key rotate", "demo", "migrate", "diagnose"]
+)
+def test_every_command_explains_itself(serval: Serval, command: str) -> None:
+    assert "Usage: serval" in output(serval(*command.split(), "--help"))
+
+
+def test_every_setting_is_an_option_of_serve(serval: Serval) -> None:
+    text = output(serval("serve", "--help", COLUMNS="200"))
+    assert "--data-dir" in text
+    assert "--drain-pause-seconds" in text
+
+
+def test_an_unknown_setting_stops_the_start_with_one_line(serval: Serval, tmp_path: Path) -> None:
+    line = refusal(serval("serve", SERVAL_PROT="80"))
+    assert line == "serval: `SERVAL_PROT` in the environment is no setting of Serval; did you mean `SERVAL_PORT`?"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_value_stops_the_start_with_one_line(serval: Serval) -> None:
+    assert (
+        refusal(serval("serve", "--port", "eighty"))
+        == "serval: `--port` is `eighty`: expected a whole number from 0 to 65535"
+    )
+
+
+def test_a_database_out_of_reach_is_one_line(serval: Serval, tmp_path: Path) -> None:
+    url = "postgresql://me:hunter2@127.0.0.1:1/serval"
+    line = refusal(serval("serve", "--database-url", url, "--port", "0", "--metrics-port", "0"))
+    assert line.startswith("serval: ")
+    assert "127.0.0.1:1" in line
+    assert "hunter2" not in line
+    assert kin_of(tmp_path / "serval-data") == set()
+
+
+def test_a_redis_out_of_reach_is_one_line(serval: Serval) -> None:
+    line = refusal(serval("serve", "--redis-url", "redis://127.0.0.1:1/0", "--port", "0", "--metrics-port", "0"))
+    assert "127.0.0.1:1" in line
+
+
+def test_migrate_makes_the_tables_and_says_so_when_there_is_nothing_to_do(serval: Serval) -> None:
+    assert output(serval("migrate")).startswith("the tables went from nothing to ")
+    assert output(serval("migrate")).startswith("the tables are up to date ")
+
+
+def test_diagnose_tells_the_settings_with_their_sources_and_the_machine(serval: Serval) -> None:
+    found = json.loads(
+        output(serval("diagnose", "--json", SERVAL_MAX_ROWS="7", SERVAL_REDIS_URL="redis://:hunter2@host/0"))
+    )
+    assert found["settings"]["max_rows"] == {"value": "7", "source": "`SERVAL_MAX_ROWS`"}
+    assert found["settings"]["port"] == {"value": "8080", "source": "default"}
+    assert found["settings"]["redis_url"]["value"] == "redis://:***@host/0"
+    assert found["machine"]["cores"] == len(os.sched_getaffinity(0))
+    assert {"serval", "python", "onnxruntime", "scikit-learn"} <= set(found["versions"])
+    assert found["confinement"]["uploads are confined"].startswith(("yes", "no: "))
+
+
+def test_diagnose_is_readable_text_too(serval: Serval) -> None:
+    assert re.search(r"max_rows +10000 +default", output(serval("diagnose")))
+
+
+def test_no_server_is_one_line_with_a_way_out(serval: Serval) -> None:
+    line = refusal(serval("model", "list", "--url", "http://127.0.0.1:1", "--key", "k"))
+    assert line.startswith("serval: http://127.0.0.1:1 does not answer")
+    assert "`serval serve`" in line
+
+
+def test_no_key_is_one_line_with_a_way_out(serval: Serval) -> None:
+    assert "`--key`" in refusal(serval("model", "list"))
+
+
+def test_the_administrators_key_is_found_in_the_data_folder(serval: Serval, server: Client) -> None:
+    assert "first key" in output(serval("key", "list", "--url", server.url, "--data-dir", server.folder))
+
+
+def test_a_key_is_made_listed_and_revoked(serval: Serval, server: Client) -> None:
+    made = json.loads(output(serval("key", "create", "of a test", "--json", at=server)))
+    assert output(serval("model", "list", "--url", server.url, "--key", made["key"])) is not None
+    assert made["id"] in output(serval("key", "list", at=server))
+    assert output(serval("key", "revoke", made["id"], at=server)) == f"{made['id']} is revoked\n"
+    refusal(serval("model", "list", "--url", server.url, "--key", made["key"]))
+
+
+def test_a_key_is_made_for_little_and_rotated(serval: Serval, pushed: Client) -> None:
+    limits = ("--scope", "predict", "--model", "points", "--expires-in-days", "3", "--rate", "100/min", "--quota", "7")
+    made = json.loads(output(serval("key", "create", "narrow", *limits, "--json", at=pushed)))
+    model_id = pushed.http.get("/api/v1/models/points").json()["id"]
+    assert [made[member] for member in ("scopes", "models", "predict_rate", "monthly_quota")] == [
+        ["predict"],
+        [model_id],
+        "100/min",
+        7,
+    ]
+    new = output(serval("key", "rotate", made["id"], "--overlap", "0", at=pushed)).strip()
+    assert new.startswith("srv_")
+    assert new != made["key"]
+    listed = json.loads(output(serval("key", "list", "--user", "admin", "--json", at=pushed)))["items"]
+    assert next(item for item in listed if item["id"] == made["id"])["replaced_by"] in {item["id"] for item in listed}
+    assert "rotated already" in refusal(serval("key", "rotate", made["id"], at=pushed))
+    assert "no scope" in refusal(serval("key", "create", "odd", "--scope", "everything", at=pushed))
+
+
+def test_push_sends_what_the_model_answers_here_and_shows_the_report(
+    serval: Serval, server: Client, file: Path
+) -> None:
+    text = output(serval("model", "push", file, at=server))
+    assert text.startswith("my-model version 1 is live\nLogisticRegression, converted in ")
+    assert re.search(r"rows came with the answer expected: 100\.00% agree", text)
+    assert "curl " in text
+
+
+def test_push_can_leave_the_file_unopened(serval: Serval, server: Client, file: Path) -> None:
+    version = json.loads(
+        output(serval("model", "push", file, "--name", "as-it-is", "--no-expected-answers", "--json", at=server))
+    )
+    assert version["is_live"]
+    assert version["report"]["expected_rows"] == 0
+
+
+def test_push_takes_the_rows_of_a_table(serval: Serval, server: Client, file: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("x0,x1\n0.2,0.1\n0.9,0.8\n")
+    version = json.loads(
+        output(serval("model", "push", file, "--name", "with-rows", "--sample", rows, "--json", at=server))
+    )
+    assert (version["report"]["expected_rows"], version["report"]["expected_agreement"]) == (2, 1.0)
+
+
+def test_push_of_no_model_is_one_line_that_says_what_it_is(serval: Serval, server: Client, tmp_path: Path) -> None:
+    path = tmp_path / "table.pkl"
+    path.write_text("a,b\n1,2\n")
+    ran = serval("model", "push", path, "--no-expected-answers", at=server)
+    assert "CSV table" in refusal(ran)
+
+
+def test_models_are_listed_and_shown(serval: Serval, pushed: Client) -> None:
+    assert re.search(r"^points +1 ", output(serval("model", "list", at=pushed)), re.MULTILINE)
+    assert (
+        json.loads(output(serval("model", "show", "points", "--json", at=pushed)))["versions"][0]["status"] == "ready"
+    )
+    assert "points" in output(serval("model", "show", "points", at=pushed))
+
+
+def test_a_report_is_shown(serval: Serval, pushed: Client) -> None:
+    assert "rows verified: all agree" in output(serval("model", "report", "points", at=pushed))
+
+
+def test_predict_takes_values_in_order_negative_ones_too(serval: Serval, pushed: Client) -> None:
+    lines = output(serval("predict", "points", "-0.5", "1", at=pushed)).splitlines()
+    assert lines[0] == "high"
+    assert lines[1].startswith("  high: 0.")
+
+
+def test_predict_takes_json_rows(serval: Serval, pushed: Client) -> None:
+    answer = json.loads(output(serval("predict", "points", "--input", "[[0, 0], [0, 2]]", "--json", at=pushed)))
+    assert answer["predictions"] == ["low", "high"]
+
+
+def test_predict_takes_csv_from_standard_input(serval: Serval, pushed: Client) -> None:
+    text = output(serval("predict", "points", "--csv", "-", at=pushed, text="x0,x1\n0,0\n0,2\n"))
+    assert [line.split()[0] for line in text.splitlines()[-2:]] == ["low", "high"]
+
+
+def test_what_the_server_refuses_is_its_own_sentence(serval: Serval, pushed: Client) -> None:
+    assert "nobody" in refusal(serval("predict", "nobody", "1", at=pushed))
+
+
+def test_values_and_input_together_are_refused(serval: Serval, pushed: Client) -> None:
+    assert "`--input`" in refusal(serval("predict", "points", "1", "--input", "[1]", at=pushed))
+
+
+def test_check_says_what_is_in_a_file_and_how_truly_it_converts(serval: Serval, file: Path) -> None:
+    text = output(serval("check", file))
+    assert text.startswith("joblib: LogisticRegression")
+    assert "2 labels: high, low" in text
+    assert "It converts" in text
+
+
+def test_check_of_a_model_around_which_there_is_a_dict_says_what_to_save(serval: Serval, tmp_path: Path) -> None:
+    path = tmp_path / "dict.joblib"
+    joblib.dump({"model": three_points(), "score": 1.0}, path)
+    ran = serval("check", path)
+    assert ran.returncode == 1
+    assert "saved['model']" in ran.stdout
+
+
+def test_check_for_programs_is_json(serval: Serval, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    pd.DataFrame({"a": [1, 2], "b": [3, 4]}).to_csv(path, index=False)
+    ran = serval("check", path, "--json")
+    assert ran.returncode == 1
+    found = json.loads(ran.stdout)
+    assert not found["converts"]
+    assert "CSV table" in found["reason"]
+
+
+def test_a_served_file_answers_and_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "points.joblib"
+    joblib.dump(three_points(), path)
+    settings = {"SERVAL_PORT": "0", "SERVAL_LOG_FORMAT": "json", "TMPDIR": str(tmp_path)}
+    with running([SERVAL, "serve", str(path)], settings, cwd=tmp_path) as process:
+        process.ready()
+        key = Path(process.told("ready")["key_file"]).read_text().strip()
+        process.told("conversion_ended")
+        first = ask(process.port, key)
+        joblib.dump(three_points(scale=100.0), path)
+        process.until("conversion_ended")
+        second = ask(process.port, key)
+        process.send(15)
+        assert process.ended() == 0
+    assert (first["prediction"], first["model_version"]) == ("high", 1)
+    assert (second["prediction"], second["model_version"]) == ("low", 2)
+    assert [entry for entry in tmp_path.iterdir() if entry.is_dir()] == []
+
+
+def test_a_served_file_that_is_no_model_ends_the_server_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "notes.pkl"
+    path.write_text("a,b\n1,2\n")
+    settings = {"SERVAL_PORT": "0", "SERVAL_LOG_FORMAT": "json", "TMPDIR": str(tmp_path)}
+    with running([SERVAL, "serve", str(path)], settings, cwd=tmp_path) as process:
+        assert process.ended() == 1
+        assert b"CSV table" in process.errors
+
+
+def ask(port: int, key: str) -> dict[str, Any]:
+    import httpx2
+
+    answer = httpx2.post(
+        f"http://127.0.0.1:{port}/api/v1/predict/points", json={"input": [0.0, 2.0]}, headers={"X-API-Key": key}
+    )
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_the_demo_ends_by_itself_with_right_answers(serval: Serval) -> None:
+    text = output(serval("demo"))
+    assert text.count("held-out rows are answered as scikit-learn answers them") == 3
+    assert "cache_hit true" in text
+    assert "0 failed" in text

@@ -1,0 +1,605 @@
+"""The contract over HTTP: what `/openapi.json` promises, and requests that nobody means well."""
+
+import asyncio
+import io
+import json
+import pickle
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sqlalchemy import update
+
+from serval.auth.permissions import permission_of
+from serval.db.engine import Database, database_url, open_engine
+from serval.http.path_normalization import ALIASES, first_spelling
+from serval.users.tables import ApiKey
+from support.http_client import Client, serving
+
+IRIS = load_iris(as_frame=True)
+NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+ROW = b'{"input": [5.1, 3.5, 1.4, 0.2]}'
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+PUBLIC = {"/health", "/health/live", "/health/ready", "/info"}
+BOUNDARY = "multipart/form-data; boundary=b"
+FILE_PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="m.pkl"\r\n\r\n'
+PATIENCE_SECONDS = 60.0
+
+
+def fitted(columns: int = 4) -> bytes:
+    data = IRIS.data.set_axis(NAMES, axis="columns").iloc[:, :columns]
+    return pickle.dumps(LogisticRegression(max_iter=500).fit(data, IRIS.target))
+
+
+@pytest.fixture(scope="module")
+def iris(server: Client) -> Client:
+    """A server with the model that the examples of the document ask."""
+    if server.http.get("/api/v1/models/iris").status_code == 404:
+        assert server.upload("iris", fitted()).status_code == 201
+    return server
+
+
+@pytest.fixture
+def name() -> str:
+    return f"iris-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def document(server: Client) -> dict[str, Any]:
+    found: dict[str, Any] = httpx2.get(f"{server.url}/openapi.json").json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield method, path, operation
+
+
+def port_of(client: Client) -> int:
+    return client.process.port
+
+
+def sent(client: Client, request: bytes, *, shut: bool = False) -> bytes:
+    """What the server says to bytes on a connection of their own."""
+    with socket.create_connection(("127.0.0.1", port_of(client)), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(request)
+        if shut:
+            connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def asked(client: Client, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
+    """(status, body) of a request whose target is sent to the letter."""
+    given = {"Host": "x", "Connection": "close", "X-API-Key": client.key, "Content-Length": str(len(body)), **headers}
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items())
+    return parted(sent(client, f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body))
+
+
+def parted(answer: bytes) -> tuple[int, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), body.decode()
+
+
+def head_of_upload(client: Client, *more: str, prefer: str = "wait=120") -> bytes:
+    lines = [
+        "POST /api/v1/models/upload HTTP/1.1",
+        "Host: x",
+        f"X-API-Key: {client.key}",
+        f"Prefer: {prefer}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, f"Content-Type: {BOUNDARY}", *more, "", ""]).encode()
+
+
+@contextmanager
+def half_an_upload(client: Client) -> Iterator[socket.socket]:
+    """An upload that has announced more than it has sent, as long as the block lasts."""
+    with socket.create_connection(("127.0.0.1", port_of(client)), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(head_of_upload(client, "Content-Length: 1000000") + FILE_PART + b"half of it")
+        yield connection
+
+
+def arriving(client: Client) -> int:
+    return len(list((client.folder / "models" / "incoming").iterdir()))
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not happened():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_the_document_says_which_routes_need_a_key_and_what_they_then_can_answer(document: dict[str, Any]) -> None:
+    assert document["security"] == [{"ApiKey": []}, {"Bearer": []}]
+    for method, path, operation in operations(document):
+        assert (operation.get("security") == []) == permission_of(method.upper(), path).is_public, path
+        if path not in PUBLIC:
+            assert {"400", "401", "503"} <= set(operation["responses"]), path
+        if "{model}" in path:
+            assert "404" in operation["responses"], path
+        if "requestBody" in operation:
+            assert {"413", "415"} <= set(operation["responses"]), path
+
+
+def test_the_document_shows_every_error_as_a_problem_and_every_answer_with_its_request_id(
+    document: dict[str, Any],
+) -> None:
+    for _, path, operation in operations(document):
+        for status, response in operation["responses"].items():
+            assert "X-Request-Id" in response["headers"]
+            if int(status) >= 400 and path not in PUBLIC:
+                assert list(response["content"]) == ["application/problem+json"], (path, status)
+
+
+def test_the_document_tells_the_parts_of_an_upload(document: dict[str, Any]) -> None:
+    body = document["paths"]["/api/v1/models/upload"]["post"]["requestBody"]
+    form = body["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {
+        "file",
+        "name",
+        "model_type",
+        "description",
+        "columns",
+        "sample",
+        "allow_schema_change",
+    }
+    assert form["required"] == ["file", "name"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/api/v1/predict/{model}", "/api/v1/predict/{owner}/{model}"])
+def test_every_example_in_the_document_is_a_request_that_works(
+    iris: Client, document: dict[str, Any], path: str
+) -> None:
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    bodies = [(kind, example["value"]) for kind, media in content.items() for example in media["examples"].values()]
+    assert bodies
+    for kind, body in bodies:
+        raw = body if isinstance(body, str) else json.dumps(body)
+        target = path.format(owner="admin", model="iris")
+        answer = iris.http.post(target, content=raw.encode(), headers={"Content-Type": kind})
+        assert answer.status_code == 200, (kind, body, answer.text)
+
+
+def test_aliases_are_not_shown_twice(document: dict[str, Any]) -> None:
+    assert [path for path in document["paths"] if path.startswith("/api/") and not path.startswith("/api/v1/")] == []
+
+
+def test_every_room_of_the_api_has_its_older_spelling(document: dict[str, Any]) -> None:
+    rooms = {"/".join(path.split("/")[:4]) for path in document["paths"] if path.startswith("/api/v1/")}
+    assert rooms == set(ALIASES.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [
+        ("/api/models", "/api/v1/models"),
+        ("/api/models/iris/versions", "/api/v1/models/iris/versions"),
+        ("/api/predict/admin/iris", "/api/v1/predict/admin/iris"),
+        ("/api/v1/models", "/api/v1/models"),
+        ("/api/modelsx", "/api/modelsx"),
+        ("/api/", "/api/"),
+        ("/", "/"),
+        ("/models", "/models"),
+    ],
+)
+def test_a_path_has_one_first_spelling(path: str, first: str) -> None:
+    assert first_spelling(path) == first
+
+
+def test_an_older_spelling_is_the_same_route_with_the_same_permission(iris: Client) -> None:
+    assert iris.http.get("/api/models/iris").json() == iris.http.get("/api/v1/models/iris").json()
+    assert asked(iris, "POST", "/api/predict/iris", ROW, Content_Type="application/json")[0] == 200
+    assert httpx2.get(f"{iris.url}/api/models").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/health", "/info", "/models", "/openapi.json", "/docs", "/metrics"])
+def test_head_is_get_without_its_body(server: Client, path: str) -> None:
+    head, get = server.http.head(path), server.http.get(path)
+    assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", get.headers["content-type"])
+    assert int(head.headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/health", "GET, HEAD, OPTIONS"),
+        ("/docs", "GET, HEAD, OPTIONS"),
+        ("/api/v1/api-keys", "GET, HEAD, OPTIONS, POST"),
+        ("/api/models/iris", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("/api/v1/predict/iris", "OPTIONS, POST"),
+    ],
+)
+def test_options_tells_the_methods_to_anybody(server: Client, path: str, methods: str) -> None:
+    answer = httpx2.options(server.url + path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, methods, b"")
+    assert httpx2.put(server.url + path).headers["allow"] == methods
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "PURGE"])
+def test_a_method_that_a_route_has_not_is_405_with_those_it_has(server: Client, method: str) -> None:
+    status, body = asked(server, method, "/api/v1/predict/iris")
+    assert (status, json.loads(body)["code"]) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/api/v1/models/%00", 404),
+        ("/api/v1/models/a%00b/versions", 404),
+        ("/api/v1/models/%ff", 404),
+        ("/api/v1/models/%ED%A0%80", 404),
+        ("/api/v1/models/%E2%98%83", 404),
+        ("/api/v1/models/%F0%9F%98%80/versions/1", 404),
+        ("/api/v1/models/a%0d%0aX-Injected:1", 404),
+        ("/api/v1/models/%zz", 404),
+        ("/api/v1/models/" + "a" * 5000, 400),
+        ("/api/v1/models/..%2f..%2fadmin.key", 404),
+        ("/api/v1/models/ir%69s", 200),
+        ("/api/v1/models?colour=%00&colour=%ff", 200),
+        ("/api/v1/models/iris/versions/0", 400),
+        ("/api/v1/models/iris/versions/-1", 400),
+        ("/api/v1/models/iris/versions/2147483647", 404),
+        ("/api/v1/models/iris/versions/9999999999999999999999", 400),
+        ("/api/v1/models/iris/versions/" + "9" * 5000, 404),
+        ("/api/v1/models/iris/versions/one", 404),
+        ("//", 404),
+    ],
+)
+def test_an_odd_path_is_answered_like_any_other(iris: Client, target: str, status: int) -> None:
+    assert asked(iris, "GET", target)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("version=1", 200),
+        ("version=0", 400),
+        ("version=-1", 400),
+        ("version=", 400),
+        ("version=one", 400),
+        ("version=%00", 400),
+        ("version=2147483647", 404),
+        ("version=4294967297", 400),
+        ("version=9999999999999999999999", 400),
+        ("version=1&version=1", 400),
+        ("version=1&alias=a", 400),
+        ("alias=%00", 404),
+        ("alias=%ff", 404),
+        ("alias=a&alias=b", 400),
+        ("alias=" + "a" * 51, 400),
+        ("outputs=probabilities", 200),
+        ("outputs=everything", 400),
+        ("outputs=probabilities&outputs=probabilities", 400),
+        ("colour=red", 200),
+    ],
+)
+def test_a_query_is_taken_by_its_word_or_refused(iris: Client, query: str, status: int) -> None:
+    assert asked(iris, "POST", f"/api/v1/predict/iris?{query}", ROW, Content_Type="application/json")[0] == status
+
+
+@pytest.mark.parametrize(
+    ("model", "status"),
+    [
+        ("admin/iris", 200),
+        ("admin%2Firis", 404),
+        ("%00", 404),
+        ("%ff", 404),
+        ("..", 404),
+        ("a" * 5000, 404),
+        ("a/b/c", 404),
+    ],
+)
+def test_an_odd_name_of_a_model_is_no_model(iris: Client, model: str, status: int) -> None:
+    assert asked(iris, "POST", f"/api/v1/predict/{model}", ROW, Content_Type="application/json")[0] == status
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("Content-Encoding", "gzip", 415),
+        ("Content-Encoding", "identity", 200),
+        ("Content-Type", "application/json; charset=utf-8", 200),
+        ("Content-Type", "APPLICATION/JSON", 200),
+        ("Content-Type", "text/json", 415),
+        ("Content-Type", "*/*", 415),
+        ("Content-Type", "a" * 5000, 415),
+        ("Content-Type", "text/csv; delimiter=ab", 415),
+        ("X-Large", "a" * 60_000, 200),
+        ("X-Large", "a" * 600_000, 431),
+        ("X-Request-Id", "\xe9", 200),
+        ("Expect", "nothing", 200),
+        ("Authorization", "Bearer srv_x", 400),
+        ("Authorization", "Basic YTpi", 400),
+    ],
+)
+def test_an_odd_header_changes_nothing_or_is_refused(iris: Client, name: str, value: str, status: int) -> None:
+    headers = {"Content-Type": "application/json"} | {name: value}
+    assert asked(iris, "POST", "/api/v1/predict/iris", ROW, **headers)[0] == status
+
+
+def test_two_keys_are_refused_at_every_door(iris: Client) -> None:
+    for target in ("/api/v1/predict/iris", "/api/v1/models/iris/test"):
+        lines = f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(ROW)}\r\n"
+        keys = f"X-API-Key: {iris.key}\r\n" * 2
+        assert parted(sent(iris, (lines + keys + "\r\n").encode() + ROW))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "cache"),
+    [
+        ("no-cache", "bypass"),
+        ("max-age=0, No-Cache", "bypass"),
+        ('no-cache="x"', "bypass"),
+        ("x-no-cache-x", "l1"),
+        ("max-age=0", "l1"),
+        (",,;=", "l1"),
+    ],
+)
+def test_no_cache_is_a_directive_not_a_substring(iris: Client, cache_control: str, cache: str) -> None:
+    iris.predict("iris", ROW)
+    assert iris.predict("iris", ROW, headers={"Cache-Control": cache_control}).headers["x-cache"] == cache
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b'{"description": "\xf0\x9f\x98\x80"}', "application/json", 200),
+        (b'{"description": "\\u0000"}', "application/json", 400),
+        (b'{"description": "\\ud800"}', "application/json", 400),
+        (b'{"description": "\xff"}', "application/json", 400),
+        (b'{"description": "' + b"x" * 10_001 + b'"}', "application/json", 400),
+        (b'{"description": null}', "application/json", 400),
+        (b'{"cache": "l3"}', "application/json", 400),
+        (b'{"cache_ttl_seconds": -1}', "application/json", 400),
+        (b'{"cache_l2_ttl_seconds": 1e300}', "application/json", 400),
+        (b"null", "application/json", 400),
+        (b"", "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b'{"description": "x"}', "text/xml", 415),
+        (b'{"description": "' + b"x" * (9 << 20) + b'"}', "application/json", 413),
+    ],
+)
+def test_a_change_of_a_model_is_well_formed_or_refused(
+    iris: Client, body: bytes, content_type: str, status: int
+) -> None:
+    answer = iris.http.patch("/api/v1/models/iris", content=body, headers={"Content-Type": content_type})
+    assert answer.status_code == status, answer.text
+
+
+def test_a_compressed_body_is_refused_wherever_one_is_read(iris: Client) -> None:
+    gzip = {"Content-Encoding": "gzip"}
+    assert iris.http.patch("/api/v1/models/iris", json={"description": "x"}, headers=gzip).status_code == 415
+    assert (
+        iris.http.post(
+            "/api/v1/models/upload", files={"file": ("m.pkl", b"x")}, data={"name": "abc"}, headers=gzip
+        ).status_code
+        == 415
+    )
+
+
+@pytest.mark.parametrize(
+    ("prefer", "status"),
+    [
+        ("wait=abc", 400),
+        ("wait=-1", 400),
+        ("wait=1.5", 400),
+        ("wait=", 400),
+        ("wait=999999", 422),
+        ("respond-async", 202),
+        ("dance", 422),
+    ],
+)
+def test_how_long_an_upload_waits_is_asked_for_in_seconds(server: Client, name: str, prefer: str, status: int) -> None:
+    answer = server.http.post(
+        "/api/v1/models/upload", files={"file": ("a.png", PNG)}, data={"name": name}, headers={"Prefer": prefer}
+    )
+    assert answer.status_code == status, answer.text
+    if status == 202:
+        with pytest.raises(AssertionError, match="failed"):
+            server.await_version(name, 1, "ready")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"description": "a\0b"},
+        {"description": "x" * 10_001},
+        {"columns": '["a\\u0000"]'},
+        {"columns": '["a", 1]'},
+        {"sample": '[{"a": [1]}]'},
+        {"sample": '[{"a": 1, "prediction": null}]'},
+        {"sample": '[["a\\u0000"]]'},
+        {"sample": "[[99999999999999999999]]"},
+        {"sample": '"open'},
+        {"sample": "a,b\n1\n"},
+        {"allow_schema_change": "maybe"},
+        {"model_type": "torch"},
+    ],
+    ids=str,
+)
+def test_a_wrong_field_of_an_upload_is_refused_before_anything_is_stored(
+    server: Client, name: str, fields: dict[str, str]
+) -> None:
+    answer = server.upload(name, b"x", **fields)
+    assert answer.status_code == 400, answer.text
+    assert f"`{next(iter(fields))}`" in answer.json()["detail"]
+    assert server.http.get(f"/api/v1/models/{name}").status_code == 404
+    assert arriving(server) == 0
+
+
+@pytest.mark.parametrize("filename", ["a\0b.pkl", "../../../x.pkl", "é😀.pkl", "x" * 3000, 'a"b.pkl', ""])
+def test_an_odd_filename_never_breaks_an_upload(server: Client, name: str, filename: str) -> None:
+    quoted = filename.replace('"', '\\"').encode()
+    body = (
+        FILE_PART.replace(b"m.pkl", quoted)
+        + PNG
+        + b'\r\n--b\r\nContent-Disposition: form-data; name="name"\r\n\r\n'
+        + name.encode()
+    )
+    answer = server.http.post(
+        "/api/v1/models/upload", content=body + b"\r\n--b--\r\n", headers={"Content-Type": BOUNDARY}
+    )
+    assert answer.status_code in {400, 422}, answer.text
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nhalf",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n--b\r\nx\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nhalf",
+        b"Content-Length: 1000\r\n\r\n" + FILE_PART,
+        b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n--b\r\nx",
+        b"Content-Length: -1\r\n\r\n",
+    ],
+)
+def test_an_upload_with_a_wrong_length_is_refused_and_leaves_nothing(server: Client, rest: bytes) -> None:
+    head = head_of_upload(server).removesuffix(b"\r\n")
+    answer = sent(server, head + rest, shut=True)
+    assert answer == b"" or parted(answer)[0] == 400
+    until(lambda: arriving(server) == 0, "a part of it is left")
+
+
+def test_uploads_whose_senders_go_away_leave_nothing_and_free_their_places(server: Client, name: str) -> None:
+    for _ in range(6):
+        with half_an_upload(server):
+            until(lambda: arriving(server) == 1, "it did not begin")
+        until(lambda: arriving(server) == 0, "a part of it is left")
+    assert server.upload(name, PNG).status_code == 422
+
+
+def test_the_fifth_upload_at_once_is_refused_before_its_body_is_sent(server: Client, name: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(half_an_upload(server))
+        until(lambda: arriving(server) == 4, "they did not begin")
+        status, body = parted(sent(server, head_of_upload(server, "Content-Length: 1000000")))
+        assert (status, json.loads(body)["code"]) == (429, "rate_limited")
+        assert server.http.post("/api/v1/storage/validate", files={"file": ("a.png", PNG)}).headers["retry-after"]
+    until(lambda: arriving(server) == 0, "a part of them is left")
+    assert server.upload(name, PNG).status_code == 422
+
+
+def test_a_file_that_is_too_large_is_refused_early_and_leaves_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("small") / "data"
+    with serving(folder, {"SERVAL_MAX_UPLOAD_BYTES": "100000"}) as client:
+        announced = parted(sent(client, head_of_upload(client, "Content-Length: 1000000000")))
+        assert (announced[0], json.loads(announced[1])["code"]) == (413, "too_large")
+        answer = client.upload("large", bytes(100_001))
+        assert (answer.status_code, "100000" in answer.json()["detail"]) == (413, True)
+        assert (
+            client.http.post("/api/v1/storage/validate", files={"file": ("m.pkl", bytes(100_001))}).status_code == 413
+        )
+        assert arriving(client) == 0
+        assert client.http.get("/api/v1/models").json()["items"] == []
+
+
+def test_two_uploads_under_one_name_at_once_are_its_first_two_versions(server: Client, name: str) -> None:
+    barrier = threading.Barrier(2)
+
+    def upload(_: int) -> httpx2.Response:
+        barrier.wait()
+        return server.upload(name, fitted())
+
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(upload, range(2)))
+    assert [answer.status_code for answer in answers] == [201, 201], [answer.text for answer in answers]
+    assert {answer.json()["version"] for answer in answers} == {1, 2}
+
+
+def test_a_model_deleted_during_its_conversion_can_be_restored_and_answers(server: Client, name: str) -> None:
+    pending = server.upload(name, fitted(), wait_seconds=0)
+    assert pending.status_code == 202
+    model = pending.json()["model_id"]
+    assert server.http.delete(f"/api/v1/models/{model}").status_code == 204
+    assert server.predict(name, ROW).status_code == 404
+    assert server.http.get(f"/api/v1/models/{model}/versions/1").status_code == 404
+    assert server.http.post(f"/api/v1/models/{model}/restore").status_code == 200
+    server.await_version(name, 1, "ready")
+    assert server.predict(name, ROW).status_code == 200
+
+
+def test_what_is_not_ready_is_neither_downloaded_promoted_nor_tested(server: Client, name: str) -> None:
+    assert server.upload(name, PNG).status_code == 422
+    base = f"/api/v1/models/{name}"
+    assert server.http.get(f"{base}/versions/1/download").status_code == 409
+    assert server.http.post(f"{base}/versions/1/promote").status_code == 409
+    assert server.http.post(f"{base}/rollback").status_code == 409
+    assert server.http.post(f"{base}/test").status_code == 409
+    assert server.predict(name, ROW).status_code == 404
+    assert server.upload(name, fitted(), wait_seconds=0).status_code == 202
+    assert server.http.get(f"{base}/versions/2/download").status_code == 409
+    server.await_version(name, 2, "ready")
+
+
+def test_a_key_revoked_in_use_stops_at_once(iris: Client) -> None:
+    made = iris.http.post(
+        "/api/v1/api-keys", json={"name": "short", "scopes": ["predict", "models:read", "admin"]}
+    ).json()
+    own = {"X-API-Key": made["key"]}
+    assert iris.predict("iris", ROW, headers=own).status_code == 200
+    assert iris.http.delete(f"/api/v1/api-keys/{made['id']}", headers=own).status_code == 204
+    assert iris.predict("iris", ROW, headers=own).status_code == 401
+    assert iris.http.get("/api/v1/models", headers=own).status_code == 401
+
+
+def test_an_expired_key_opens_nothing(iris: Client, backend: dict[str, str]) -> None:
+    made = iris.http.post("/api/v1/api-keys", json={"name": "old", "expires_in_days": 1}).json()
+    asyncio.run(expire(database_url(backend.get("SERVAL_DATABASE_URL"), iris.folder), made["id"]))
+    own = {"X-API-Key": made["key"]}
+    assert iris.http.get("/api/v1/models", headers=own).status_code == 401
+    assert iris.predict("iris", ROW, headers=own).status_code == 401
+
+
+async def expire(url: Any, key_id: str) -> None:
+    database = Database(open_engine(url))
+    async with database.write() as session:
+        await session.execute(
+            update(ApiKey).where(ApiKey.id == key_id).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+        )
+    await database.close()
+
+
+def test_a_models_own_example_is_asked_by_its_test(iris: Client) -> None:
+    tested = iris.http.post("/api/v1/models/iris/test")
+    assert tested.status_code == 200, tested.text
+    assert tested.headers["x-cache"] == "bypass"
+    body = tested.json()
+    assert body["request"] == iris.http.get("/api/v1/models/iris/versions/1").json()["example"]
+    assert body["answer"]["prediction"] == iris.predict("iris", body["request"]).json()["prediction"]
+    assert iris.http.post("/api/v1/models/nobody/test").status_code == 404
+
+
+def test_a_file_is_examined_without_being_kept(server: Client) -> None:
+    before = (
+        server.http.get("/api/v1/models").json(),
+        sorted(path.name for path in (server.folder / "models").iterdir()),
+    )
+    good = server.http.post("/api/v1/storage/validate", files={"file": ("m.pkl", io.BytesIO(fitted()))})
+    assert good.status_code == 200, good.text
+    found = good.json()
+    assert (found["converts"], found["failure"], found["inspection"]["estimator"]) == (True, None, "LogisticRegression")
+    assert [column["name"] for column in found["signature"]["columns"]] == NAMES
+    assert found["report"]["agreement"] == 1.0
+    after = server.http.get("/api/v1/models").json(), sorted(path.name for path in (server.folder / "models").iterdir())
+    assert after == before
+    assert arriving(server) == 0
+
+
+def test_a_file_that_would_not_be_served_is_examined_with_the_reason(server: Client) -> None:
+    found = server.http.post("/api/v1/storage/validate", files={"file": ("a.png", PNG)}).json()
+    assert (found["converts"], found["failure"]["code"], found["inspection"]) == (False, "not_a_model", None)
+    named = server.http.post("/api/v1/storage/validate", files={"file": ("a.png", PNG)}, data={"name": "x"})
+    assert (named.status_code, "`name`" in named.json()["detail"]) == (400, True)

@@ -1,0 +1,56 @@
+"""Uploads of one model that overtake each other."""
+
+import os
+import pickle
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.tree import DecisionTreeClassifier
+
+from support.crashes import descendants
+from support.http_client import Client, serving
+
+IRIS = load_iris()
+
+
+@pytest.fixture
+def parallel(tmp_path: Path) -> Iterator[Client]:
+    with serving(tmp_path / "data", {"SERVAL_CONVERT_PARALLEL": "2", "SERVAL_CONVERT_PRELOAD": "false"}) as client:
+        yield client
+
+
+def confined_child(server: Client) -> int:
+    """The process that works on an upload, as soon as there is one."""
+    while True:
+        for pid in descendants(server.process.popen.pid):
+            if Path(f"/proc/{pid}/comm").read_text() == "serval-convert\n":
+                return pid
+
+
+def test_an_upload_that_is_ready_after_a_later_one_does_not_take_its_place(parallel: Client) -> None:
+    content = pickle.dumps(DecisionTreeClassifier(max_depth=2).fit(IRIS.data, IRIS.target))
+    assert parallel.upload("race", content, wait_seconds=0).status_code == 202
+    held_up = confined_child(parallel)
+    os.kill(held_up, signal.SIGSTOP)
+    assert parallel.upload("race", content).json()["is_live"]
+    os.kill(held_up, signal.SIGCONT)
+    first = parallel.await_version("race", 1, "ready")
+    assert (first["is_live"], first["held"]["code"]) == (False, "superseded")
+    assert parallel.http.get("/api/v1/models/race").json()["live_version"] == 2
+
+
+def test_whoever_reads_that_a_version_is_ready_can_ask_it_at_once(parallel: Client) -> None:
+    content = pickle.dumps(DecisionTreeClassifier(max_depth=2).fit(IRIS.data, IRIS.target))
+    for number in range(5):
+        name = f"prompt-{number}"
+        assert parallel.upload(name, content, wait_seconds=0).status_code == 202
+        with closing(sqlite3.connect(parallel.folder / "serval.sqlite")) as database:
+            while database.execute("SELECT 1 FROM models WHERE name = ? AND live = 1", [name]).fetchone() is None:
+                pass
+        answer = parallel.http.post(f"/api/v1/predict/{name}", json={"input": IRIS.data[0].tolist()})
+        assert answer.status_code == 200, answer.text

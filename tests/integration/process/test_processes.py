@@ -1,0 +1,338 @@
+"""The processes of a server, through real processes and real signals."""
+
+import http.client
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support import tiny_server
+from support.processes import PYTHON, Running, gone, kill, kin_of, running
+
+TINY = [PYTHON, tiny_server.__file__]
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """Starts a server in the folder; `ready=False` does not wait for it. Settings as keywords."""
+    with ExitStack() as stack:
+
+        def start_one(*, ready: bool = True, command: list[str] = TINY, **settings: str) -> Running:
+            chosen = {
+                "DATA_DIR": str(folder),
+                "PORT": "0",
+                "METRICS_PORT": "0",
+                "LOG_FORMAT": "json",
+                "DRAIN_PAUSE_SECONDS": "0.1",
+            }
+            chosen |= {name.upper(): value for name, value in settings.items()}
+            server = stack.enter_context(running(command, {f"SERVAL_{name}": value for name, value in chosen.items()}))
+            return server.ready() if ready else server
+
+        yield start_one
+
+
+def serving_process(server: Running) -> int:
+    return int(server.get("/process")[1])
+
+
+def only_line(server: Running) -> str:
+    """What it said on stderr, if that is one line."""
+    (line,) = server.errors.decode().splitlines()
+    return line
+
+
+def test_a_server_answers_and_ends_in_order_when_it_is_told_to(start: Start, folder: Path) -> None:
+    server = start()
+    assert server.get("/") == (200, b"hello")
+    server.send(signal.SIGTERM)
+    assert server.ended() == 0
+    assert (folder / "closed").exists()
+    assert kin_of(folder) == set()
+    assert server.errors == b""
+
+
+def test_metrics_have_a_port_of_their_own(start: Start) -> None:
+    server = start()
+    port = server.events[-1]["metrics_port"]
+    assert server.get("/metrics", port) == (200, b"tiny_up 1\n")
+    assert server.get("/process", port)[0] == 404
+
+
+def test_a_stop_under_load_fails_no_request(start: Start) -> None:
+    server = start(drain_pause_seconds="0.3")
+    answered, failures = [0] * 8, []
+
+    def ask(number: int) -> None:
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                return
+            try:
+                closing = False
+                while not closing:
+                    connection.request("GET", "/")
+                    response = connection.getresponse()
+                    assert response.read() == b"hello"
+                    answered[number] += 1
+                    closing = response.getheader("connection") == "close"
+            except (OSError, http.client.HTTPException, AssertionError) as error:
+                failures.append(error)
+                return
+            finally:
+                connection.close()
+
+    clients = [threading.Thread(target=ask, args=(number,)) for number in range(len(answered))]
+    for client in clients:
+        client.start()
+    while min(answered) < 20:
+        pass
+    server.send(signal.SIGTERM)
+    assert server.ended() == 0
+    for client in clients:
+        client.join()
+    assert failures == []
+
+
+def test_a_stop_waits_for_a_request_under_way(start: Start, folder: Path) -> None:
+    server = start(drain_pause_seconds="0")
+    answers: list[tuple[int, bytes]] = []
+    client = threading.Thread(target=lambda: answers.append(server.get("/slow")))
+    client.start()
+    while not (folder / "slow-began").exists():
+        pass
+    server.send(signal.SIGTERM)
+    assert server.ended() == 0
+    client.join()
+    assert answers == [(200, b"hello")]
+
+
+def test_a_stopping_server_says_that_it_is_not_ready_and_still_answers(start: Start) -> None:
+    server = start(drain_pause_seconds="1")
+    assert server.get("/health/ready")[0] == 200
+    server.send(signal.SIGTERM)
+    server.until("draining")
+    assert server.get("/health/ready")[0] == 503
+    assert server.get("/") == (200, b"hello")
+    assert server.ended() == 0
+
+
+def test_a_request_longer_than_the_drain_is_cut_off(start: Start, folder: Path) -> None:
+    server = start(drain_pause_seconds="0", drain_seconds="0.1")
+    answers: list[int] = []
+    client = threading.Thread(target=lambda: answers.append(server.get("/slow")[0]))
+    client.start()
+    while not (folder / "slow-began").exists():
+        pass
+    server.send(signal.SIGTERM)
+    assert server.until("requests_aborted")["requests"] == 1
+    assert server.ended() == 0
+    client.join()
+    assert answers == [500]
+    assert (folder / "closed").exists()
+    assert kin_of(folder) == set()
+
+
+def test_an_interrupt_of_the_whole_group_drains_too(start: Start) -> None:
+    server = start()
+    os.killpg(server.popen.pid, signal.SIGINT)
+    assert server.ended() == 0
+
+
+def test_a_second_signal_ends_everything_at_once(start: Start, folder: Path) -> None:
+    server = start(drain_pause_seconds="60")
+    kin = kin_of(folder)
+    server.send(signal.SIGTERM)
+    server.until("draining")
+    server.send(signal.SIGTERM)
+    assert server.ended() == 128 + signal.SIGTERM
+    assert all(gone(pid) for pid in kin)
+
+
+def test_a_killed_parent_leaves_no_process_and_its_folder_is_free(start: Start, folder: Path) -> None:
+    server = start()
+    kin = kin_of(folder)
+    assert len(kin) == 3
+    server.send(signal.SIGKILL)
+    assert all(gone(pid) for pid in kin)
+    assert start().get("/") == (200, b"hello")
+
+
+def test_a_killed_serving_process_is_replaced_on_the_same_port(start: Start) -> None:
+    server = start()
+    first = serving_process(server)
+    kill(first)
+    second = serving_process(server)  # waits in the queue of the parent's socket
+    assert second != first
+    server.until("serving_process_exited")
+    assert server.events[-1]["signal"] == "SIGKILL"
+    assert server.until("ready")["url"].endswith(str(server.port))
+
+
+def test_a_stalled_serving_process_is_killed_and_replaced(start: Start) -> None:
+    server = start(stall_seconds="3")
+    first = serving_process(server)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        server.get("/stall")
+    server.until("serving_process_stalled")
+    assert serving_process(server) != first
+
+
+def test_a_killed_valkey_is_replaced_with_its_data(start: Start, folder: Path) -> None:
+    server = start()
+    assert redis(folder, "SET kept 1") == b"+OK\r\n"
+    assert redis(folder, "WAITAOF 1 0 5000").startswith(b"*2\r\n:1")
+    (valkey,) = (pid for pid in kin_of(folder) if b"valkey-server" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    kill(valkey)
+    server.until("valkey_ended")
+    server.until("valkey_restarted")
+    assert redis(folder, "GET kept") == b"$1\r\n1\r\n"
+    assert server.get("/") == (200, b"hello")
+
+
+def test_what_valkey_holds_is_there_after_a_restart(start: Start, folder: Path) -> None:
+    first = start()
+    redis(folder, "SET kept 2")
+    first.send(signal.SIGTERM)
+    assert first.ended() == 0
+    start()
+    assert redis(folder, "GET kept") == b"$1\r\n2\r\n"
+
+
+def redis(folder: Path, command: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(folder / "valkey" / "valkey.sock"))
+        connection.sendall(f"{command}\r\n".encode())
+        return connection.recv(4096)
+
+
+def test_a_folder_whose_path_is_too_long_for_a_socket_serves(start: Start, folder: Path) -> None:
+    assert start(data_dir=str(folder / ("long" * 20) / ("longer" * 10))).get("/") == (200, b"hello")
+
+
+@pytest.mark.parametrize("setting", ["port", "metrics_port"])
+def test_a_port_in_use_is_one_clear_line(start: Start, folder: Path, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = start(ready=False, **{setting: str(port)})
+        assert server.ended() == 1
+    flag = f"--{setting.replace('_', '-')}"
+    assert (
+        only_line(server)
+        == f"serval: port {port} on 127.0.0.1 is in use by another program; choose another with `{flag}`"
+    )
+    assert kin_of(folder) == set()
+
+
+def test_an_address_that_is_not_ours_is_one_clear_line(start: Start) -> None:
+    server = start(ready=False, host="203.0.113.7")
+    assert server.ended() == 1
+    assert only_line(server).startswith("serval: `203.0.113.7` is no address of this machine")
+
+
+def test_a_second_server_on_the_folder_is_refused_and_harms_nothing(start: Start) -> None:
+    first = start()
+    second = start(ready=False)
+    assert second.ended() == 1
+    assert f"is in use by another server (process {first.popen.pid})" in only_line(second)
+    assert first.get("/") == (200, b"hello")
+
+
+def test_a_data_folder_that_is_a_file_is_one_clear_line(start: Start, folder: Path) -> None:
+    folder.write_text("mine")
+    server = start(ready=False)
+    assert server.ended() == 1
+    assert (
+        only_line(server)
+        == f"serval: the data folder `{folder}` can not be written: file exists; choose another with `--data-dir`"
+    )
+    assert folder.read_text() == "mine"
+
+
+def test_a_data_folder_on_a_read_only_file_system_is_one_clear_line(start: Start) -> None:
+    server = start(ready=False, data_dir="/sys/serval")
+    assert server.ended() == 1
+    assert only_line(server).startswith("serval: the data folder `/sys/serval` can not be written:")
+
+
+def test_a_leftover_socket_is_in_nobodys_way(start: Start, folder: Path) -> None:
+    (folder / "valkey").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as leftover:
+        leftover.bind(str(folder / "valkey" / "valkey.sock"))
+    start()
+    assert redis(folder, "PING") == b"+PONG\r\n"
+
+
+def test_a_valkey_that_can_not_start_is_one_clear_line(start: Start, folder: Path) -> None:
+    broken = folder / "valkey" / "appendonlydir"
+    broken.mkdir(parents=True)
+    (broken / "appendonly.aof.manifest").write_text("no manifest\n")
+    server = start(ready=False)
+    assert server.ended() == 1
+    assert only_line(server).startswith("serval: the embedded Valkey does not start: ")
+    assert kin_of(folder) == set()
+
+
+def test_what_a_serving_process_needs_and_lacks_is_one_clear_line(start: Start, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "refuse").touch()
+    server = start(ready=False)
+    assert server.ended() == 1
+    assert only_line(server) == "serval: the database is out of reach"
+    assert kin_of(folder) == set()
+
+
+def test_a_serving_process_that_crashes_at_the_first_start_ends_the_server(start: Start, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "crash").touch()
+    server = start(ready=False)
+    assert server.ended() == 1
+    lines = server.errors.decode().splitlines()
+    assert "ZeroDivisionError: a fault of ours" in lines
+    assert lines[-1] == "serval: the serving process ended before it was ready (code 1)"
+    assert kin_of(folder) == set()
+
+
+def test_a_serving_process_that_crashes_later_is_tried_again(start: Start, folder: Path) -> None:
+    server = start()
+    (folder / "crash").touch()
+    kill(serving_process(server))
+    server.until("serving_process_exited")
+    server.until("serving_process_exited")
+    (folder / "crash").unlink()
+    server.until("ready")
+    assert server.get("/") == (200, b"hello")
+
+
+def test_a_change_of_the_code_restarts_the_serving_process(
+    start: Start, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "module.py").write_text("before = 1\n")
+    monkeypatch.setenv("TINY_WATCH", str(code))
+    server = start()
+    first = serving_process(server)
+    (code / "module.py").write_text("after = 2\n")
+    server.until("ready")
+    assert serving_process(server) != first
+
+
+def test_secrets_are_in_no_environment_and_no_command_line(start: Start, folder: Path) -> None:
+    server = start(redis_url="redis://:hunter2@127.0.0.1:1/0")
+    serving = Path(f"/proc/{serving_process(server)}")
+    assert b"hunter2" not in (serving / "environ").read_bytes()
+    assert b"hunter2" not in (serving / "cmdline").read_bytes()

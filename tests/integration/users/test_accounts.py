@@ -1,0 +1,291 @@
+"""Accounts over HTTP: how they begin, log in, go on, end."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from support.http_client import Client, serving
+from support.users import PASSWORD, anybody, key_of, log_in, new_email, person, register
+
+
+def login_answer(server: Client, **body: Any) -> httpx2.Response:
+    with anybody(server) as http:
+        return http.post("/api/v1/auth/login", json=body)
+
+
+def asks(server: Client, token: str, path: str = "/api/v1/auth/me") -> int:
+    """The status that an access token gets."""
+    return httpx2.get(f"{server.url}{path}", headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def refresh(server: Client, token: str) -> httpx2.Response:
+    with anybody(server) as http:
+        return http.post("/api/v1/auth/refresh", json={"refresh_token": token})
+
+
+def test_a_new_user_logs_in_by_address_and_by_name(server: Client) -> None:
+    email = new_email().upper()
+    made = register(server, email=email, full_name="Ada L.")
+    assert made.status_code == 201
+    user = made.json()
+    assert (user["email"], user["role"], user["full_name"], user["is_disabled"]) == (
+        email.lower(),
+        "user",
+        "Ada L.",
+        False,
+    )
+    assert "password" not in made.text
+    for account in ({"email": email}, {"username": user["username"]}):
+        tokens = login_answer(server, **account, password=PASSWORD).json()
+        assert tokens["token_type"] == "bearer"
+        assert tokens["expires_in"] == 1800
+        me = httpx2.get(f"{server.url}/api/v1/auth/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+        assert me.json()["id"] == user["id"]
+        assert me.json()["last_login_at"] is not None
+
+
+def test_a_username_is_derived_from_the_address_and_numbered_where_it_is_taken(server: Client) -> None:
+    names = [
+        register(server, email=f"Grace.Hopper+{host}@{host}.example").json()["username"] for host in ("one", "one-b")
+    ]
+    assert names == ["grace.hopper-one", "grace.hopper-one-b"]
+    first, second = (register(server, email=f"same.name@{host}.example").json()["username"] for host in ("a", "b"))
+    assert (first, second) == ("same.name", "same.name-2")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("email", "nobody"),
+        ("email", "a@b@c"),
+        ("email", "a b@c.example"),
+        ("email", "x@y.example\r\nSet-Cookie: a=b"),
+        ("email", 7),
+        ("password", "short"),
+        ("password", "password123"),
+        ("password", "aaaaaaaaaaaa"),
+        ("password", "x" * 2000),
+        ("username", "Not A Name"),
+        ("username", "batch"),
+        ("username", "../../etc"),
+        ("username", "usr_01"),
+        ("full_name", "\x00"),
+        ("role", "admin"),
+        ("is_admin", True),
+    ],
+)
+def test_what_makes_no_account_is_told_by_its_name(server: Client, field: str, value: object) -> None:
+    answer = register(server, **{field: value})
+    assert answer.status_code == 400
+    assert field in answer.json()["detail"]
+
+
+def test_a_password_is_not_the_account_itself(server: Client) -> None:
+    email = new_email()
+    assert register(server, email=email, password=email).status_code == 400
+    assert register(server, username="hedy-lamarr", password="Hedy-Lamarr").status_code == 400
+
+
+def test_an_address_and_a_username_have_one_account(server: Client) -> None:
+    first = person(server)
+    assert register(server, email=first.email.upper()).status_code == 409
+    assert register(server, username=first.username).status_code == 409
+
+
+def test_a_failed_login_says_nothing_of_the_account_by_word_or_time(server: Client) -> None:
+    known = person(server)
+    server.http.post(f"/api/v1/users/{known.id}/disable")
+    enabled = person(server)
+    seconds: dict[str, list[float]] = {"nobody": [], "wrong": [], "disabled": []}
+    answers = set()
+
+    def are_as_quick() -> bool:
+        return all(seconds.values()) and all(min(times) == pytest.approx(0.5, abs=0.2) for times in seconds.values())
+
+    # Each is answered at a multiple of half a second: on a busy machine now and then at the second one.
+    for attempt in range(8):
+        if attempt >= 3 and are_as_quick():
+            break
+        for case, account, password in (
+            ("nobody", new_email(), PASSWORD),
+            ("wrong", enabled.email, "not the password"),
+            ("disabled", known.email, PASSWORD),
+        ):
+            began = time.monotonic()
+            answer = login_answer(server, email=account, password=password)
+            seconds[case].append(time.monotonic() - began)
+            problem = answer.json()
+            answers.add(
+                (answer.status_code, problem["detail"], problem["code"], answer.headers.get("www-authenticate"))
+            )
+    assert len(answers) == 1
+    assert answers.pop()[0] == 401
+    assert are_as_quick()
+
+
+def test_guessing_is_slowed_for_the_account_and_address_alone(server: Client) -> None:
+    victim, other = person(server), person(server)
+    began, guesses = time.monotonic(), 0
+
+    def guess(password: str) -> httpx2.Response:
+        return http.post("/api/v1/auth/login", json={"email": victim.email, "password": password})
+
+    with anybody(server) as http:
+        for _ in range(3):  # a guess is let through every six seconds, which may be just now
+            while guess(f"guess {guesses}").status_code == 401:
+                guesses += 1
+                assert (
+                    guesses <= 13 + (time.monotonic() - began) / 6
+                )  # ten at once, one each six seconds, and what a replica lends
+            assert guesses >= 10
+            refused = guess(PASSWORD)
+            if refused.status_code != 200:
+                break
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert log_in(server, other.email)
+    assert asks(server, victim.access_token) == 200
+
+
+def test_a_refresh_token_is_good_once_and_for_two_tabs_at_the_same_time(server: Client) -> None:
+    tokens = log_in(server, person(server).email)
+    first, second = (refresh(server, tokens["refresh_token"]) for _ in range(2))
+    assert first.status_code == second.status_code == 200
+    assert first.json()["refresh_token"] != second.json()["refresh_token"]
+    for answer in (first, second):
+        assert asks(server, answer.json()["access_token"]) == 200
+        assert refresh(server, answer.json()["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["", "srt_x", "srv_" + "A" * 51, "\x00", "' OR 1=1 --", "srt_" + "A" * 51])
+def test_what_is_no_refresh_token_refreshes_nothing(server: Client, token: str) -> None:
+    assert refresh(server, token).status_code == 401
+
+
+def test_logout_ends_the_login_and_no_other(server: Client) -> None:
+    who = person(server)
+    other = log_in(server, who.email)
+    with anybody(server) as http:
+        assert http.post("/api/v1/auth/logout", headers=who.bearer).status_code == 204
+        assert asks(server, who.access_token) == 401
+        assert refresh(server, who.refresh_token).status_code == 401
+        assert asks(server, other["access_token"]) == 200
+        assert http.post("/api/v1/auth/logout", json={"refresh_token": other["refresh_token"]}).status_code == 204
+        assert asks(server, other["access_token"]) == 401
+        assert http.post("/api/v1/auth/logout").status_code == 401
+
+
+def test_an_api_key_is_not_logged_out(server: Client) -> None:
+    assert server.http.post("/api/v1/auth/logout").status_code == 400
+
+
+def test_a_disabled_user_is_out_with_tokens_and_keys_and_comes_back_with_keys_alone(server: Client) -> None:
+    who = person(server)
+    key = key_of(server, who)
+    assert server.http.post(f"/api/v1/users/{who.username}/disable").json()["is_disabled"] is True
+    assert asks(server, who.access_token) == 401
+    assert refresh(server, who.refresh_token).status_code == 401
+    assert httpx2.get(f"{server.url}/api/v1/models", headers={"X-API-Key": key}).status_code == 401
+    assert login_answer(server, email=who.email, password=PASSWORD).status_code == 401
+    assert server.http.post(f"/api/v1/users/{who.id}/enable").json()["is_disabled"] is False
+    assert asks(server, who.access_token) == 401
+    assert httpx2.get(f"{server.url}/api/v1/models", headers={"X-API-Key": key}).status_code == 200
+    assert log_in(server, who.email)
+
+
+def test_a_changed_password_ends_the_other_logins(server: Client) -> None:
+    who = person(server)
+    other = log_in(server, who.email)
+    with anybody(server) as http:
+        wrong = http.post(
+            "/api/v1/users/me/password",
+            json={"current_password": "not this one", "new_password": "another good one"},
+            headers=who.bearer,
+        )
+        assert wrong.status_code == 400
+        changed = {"current_password": PASSWORD, "new_password": "another good one"}
+        assert http.post("/api/v1/users/me/password", json=changed, headers=who.bearer).status_code == 204
+    assert asks(server, who.access_token) == 200
+    assert asks(server, other["access_token"]) == 401
+    assert login_answer(server, email=who.email, password=PASSWORD).status_code == 401
+    assert log_in(server, who.email, "another good one")
+
+
+def test_an_administrator_resets_a_password_and_sees_it_once(server: Client) -> None:
+    who = person(server)
+    reset = server.http.post(f"/api/v1/users/{who.email}/password").json()
+    assert reset["username"] == who.username
+    assert asks(server, who.access_token) == 401
+    assert log_in(server, who.email, reset["password"])
+
+
+def test_an_old_hash_is_verified_and_replaced_at_login(server: Client) -> None:
+    import bcrypt
+
+    email = new_email()
+    old = bcrypt.hashpw(b"from another service", bcrypt.gensalt(4)).decode()
+    made = server.http.post("/api/v1/users", json={"email": email, "password_hash": old})
+    assert made.status_code == 201
+    assert login_answer(server, email=email, password="from another servicf").status_code == 401
+    for _ in range(2):
+        assert log_in(server, email, "from another service")
+    assert server.http.post("/api/v1/users", json={"email": new_email(), "password_hash": "plain"}).status_code == 400
+
+
+def test_a_profile_is_the_users_own_to_change(server: Client) -> None:
+    who, taken = person(server), person(server)
+    with anybody(server) as http:
+        changed = http.patch("/api/v1/users/me", json={"full_name": "Somebody Else"}, headers=who.bearer)
+        assert changed.json()["full_name"] == "Somebody Else"
+        assert http.patch("/api/v1/users/me", json={"email": taken.email}, headers=who.bearer).status_code == 409
+        for body in ({}, {"role": "admin"}, {"username": "root"}, {"subscription_tier": "gold"}):
+            assert http.patch("/api/v1/users/me", json=body, headers=who.bearer).status_code == 400
+
+
+def test_a_new_role_is_in_force_at_once(server: Client) -> None:
+    who = person(server)
+    assert asks(server, who.access_token, "/api/v1/users") == 403
+    server.http.patch(f"/api/v1/users/{who.id}", json={"role": "admin"})
+    assert asks(server, who.access_token, "/api/v1/users") == 200
+    server.http.patch(f"/api/v1/users/{who.id}", json={"role": "user"})
+    assert asks(server, who.access_token, "/api/v1/users") == 403
+
+
+def test_users_are_listed_in_pages_and_found_by_part_of_a_name(server: Client) -> None:
+    made = [person(server, username=f"paged-person-{letter}").id for letter in "abc"]
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = server.http.get(
+            "/api/v1/users", params={"limit": 2, "search": "paged-person", **({"cursor": cursor} if cursor else {})}
+        ).json()
+        assert len(page["items"]) <= 2
+        found += [item["id"] for item in page["items"]]
+        cursor = page["next"]
+    assert found == made
+    for nobody in ("%", "_ged-person", "' OR '1'='1"):
+        assert server.http.get("/api/v1/users", params={"search": nobody}).json()["items"] == []
+
+
+def test_the_last_administrator_stays_one(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", {"SERVAL_CONVERT_PRELOAD": "false"}) as own:
+        assert own.http.post("/api/v1/users/admin/disable").status_code == 409
+        assert own.http.patch("/api/v1/users/admin", json={"role": "user"}).status_code == 409
+
+
+@pytest.mark.parametrize("text", ["' OR '1'='1", "admin'--", '"; DROP TABLE users; --', "\\", "%", "${jndi:x}"])
+def test_sql_in_a_field_is_text(server: Client, text: str) -> None:
+    assert login_answer(server, username=text, password=text).status_code == 401
+    assert login_answer(server, email=f"{text}@x", password=text).status_code == 401
+    who = person(server, full_name=text)
+    me = httpx2.get(f"{server.url}/api/v1/users/me", headers=who.bearer).json()
+    assert me["full_name"] == text.strip()
+    assert (
+        server.http.get(
+            f"/api/v1/users/{httpx2.URL('http://x/' + text.replace('%', '%25').replace('#', '')).path[1:]}"
+        ).status_code
+        == 404
+    )

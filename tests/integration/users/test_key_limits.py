@@ -1,0 +1,204 @@
+"""How often a key may predict: its rate, its quota of a month, those of its user's plan."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.backends import Postgres
+from support.http_client import Client, serving
+from support.replicas import ROW, Replicas, constant, replicas
+
+KEYS = "/api/v1/api-keys"
+PREDICT = "/api/v1/predict/limited"
+PATIENCE_SECONDS = 20.0
+PLANS = {"default": {"monthly_quota": 4, "predict_rate": "1000/s"}}
+Headers = dict[str, str]
+
+
+def make(server: Client, **asked: Any) -> tuple[str, Headers]:
+    """The id of a new key, and what it is presented in."""
+    answer = server.http.post(KEYS, json={"name": "limited", **asked})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"], {"X-API-Key": answer.json()["key"]}
+
+
+def asked(server: Client, own: Headers, times: int) -> list[int]:
+    """The statuses of so many predictions."""
+    return [server.predict("limited", ROW, headers=own).status_code for _ in range(times)]
+
+
+def used(server: Client, key_id: str) -> int:
+    answer = server.http.get(f"{KEYS}/{key_id}")
+    return int(answer.json()["used_this_month"]) if answer.status_code == 200 else -1
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s"
+
+
+@pytest.fixture(scope="module")
+def limited(server: Client) -> Client:
+    assert server.upload("limited", constant(1)).status_code == 201
+    return server
+
+
+def seconds_of_the_month_left() -> float:
+    at = datetime.now(UTC)
+    return (datetime(at.year + at.month // 12, at.month % 12 + 1, 1, tzinfo=UTC) - at).total_seconds()
+
+
+def test_a_quota_is_used_up_by_predictions_and_begins_anew_with_the_month(limited: Client) -> None:
+    _, own = make(limited, monthly_quota=3)
+    assert asked(limited, own, 3) == [200, 200, 200]
+    refused = limited.predict("limited", ROW, headers=own)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert "quota of 3 predictions" in refused.json()["detail"]
+    assert abs(int(refused.headers["retry-after"]) - seconds_of_the_month_left()) < 60
+    assert limited.http.get("/api/v1/models", headers=own).status_code == 200
+
+
+def test_a_quota_counts_predictions_that_were_answered(limited: Client) -> None:
+    _, own = make(limited, monthly_quota=2)
+    for body in ({"input": ["x"]}, {"inputs": []}, b"{"):
+        assert limited.predict("limited", body, headers=own).status_code == 400
+    assert limited.predict("limited", {"inputs": [[1.0]] * 50}, headers=own).status_code == 200
+    assert asked(limited, own, 2) == [200, 429]
+
+
+def test_a_key_without_a_quota_predicts_as_it_likes_and_one_for_nothing_never(limited: Client) -> None:
+    _, free = make(limited)
+    _, nothing = make(limited, monthly_quota=0)
+    assert asked(limited, free, 20) == [200] * 20
+    assert asked(limited, nothing, 2) == [429, 429]
+
+
+@pytest.mark.parametrize("count", [5, 60])
+def test_a_rate_by_the_minute_or_longer_may_be_used_up_at_once(limited: Client, count: int) -> None:
+    _, own = make(limited, predict_rate=f"{count}/day")
+    with ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(lambda _: asked(limited, own, 1)[0], range(count)))
+    assert statuses == [200] * count
+    assert asked(limited, own, 3) == [429] * 3
+
+
+def test_a_rate_of_a_key_holds_beside_that_of_others(limited: Client) -> None:
+    _, own = make(limited, predict_rate="5/day")
+    assert asked(limited, own, 7) == [200] * 5 + [429] * 2
+    refused = limited.predict("limited", ROW, headers=own)
+    assert refused.status_code == 429
+    assert refused.headers["ratelimit-policy"] == '"key";q=5;w=86400'
+    assert refused.headers["ratelimit"].startswith('"key";r=0;')
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
+    assert asked(limited, make(limited, predict_rate="5/day")[1], 1) == [200]
+
+
+def test_rotating_a_key_is_no_way_to_a_fresh_quota(limited: Client) -> None:
+    """Neither by the new key, nor by both together, nor by rotating again."""
+    old_id, old = make(limited, monthly_quota=5)
+    assert asked(limited, old, 2) == [200, 200]
+    eventually(lambda: used(limited, old_id) == 2)
+    new_id, new = rotated(limited, old_id)
+    assert used(limited, new_id) == used(limited, old_id) == 2
+    assert asked(limited, new, 2) == [200, 200]
+    eventually(lambda: used(limited, old_id) == 4)
+    newest_id, newest = rotated(limited, new_id)
+    assert asked(limited, old, 1) == [200]
+    eventually(lambda: {used(limited, key_id) for key_id in (old_id, new_id, newest_id)} == {5})
+    eventually(lambda: asked(limited, newest, 1) == asked(limited, new, 1) == asked(limited, old, 1) == [429])
+    assert used(limited, newest_id) == 5
+
+
+def rotated(server: Client, key_id: str) -> tuple[str, Headers]:
+    answer = server.http.post(f"{KEYS}/{key_id}/rotate", json={})
+    assert answer.status_code == 201
+    return answer.json()["id"], {"X-API-Key": answer.json()["key"]}
+
+
+def test_what_is_used_survives_a_restart(backend: dict[str, str], limited: Client, tmp_path: Path) -> None:
+    """The server's last act is to write it."""
+    settings = {name: value for name, value in backend.items() if name == "SERVAL_FRONT"}
+    with serving(tmp_path / "data", settings) as before:
+        assert before.upload("limited", constant(1)).status_code == 201
+        key_id, own = make(before, monthly_quota=4)
+        assert asked(before, own, 3) == [200, 200, 200]
+    with serving(tmp_path / "data", settings) as after:
+        assert used(after, key_id) == 3
+        assert asked(after, own, 2) == [200, 429]
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A server whose users have a plan, and where others are unlimited."""
+    settings = {"SERVAL_PLANS": json.dumps(PLANS), "SERVAL_PREDICT_RATE": "5/s"}
+    with serving(tmp_path_factory.mktemp("serval") / "data", settings) as client:
+        assert client.upload("limited", constant(1)).status_code == 201
+        yield client
+
+
+def test_a_plan_limits_the_keys_of_its_users(planned: Client) -> None:
+    _, own = make(planned)
+    answer = planned.predict("limited", ROW, headers=own)
+    assert answer.headers["ratelimit-policy"] == '"user";q=1000;w=1'
+    assert asked(planned, own, 4) == [200, 200, 200, 429]
+
+
+def test_a_key_may_say_less_than_the_plan_and_more_where_an_administrator_makes_it(planned: Client) -> None:
+    assert asked(planned, make(planned, monthly_quota=1)[1], 2) == [200, 429]
+    assert asked(planned, make(planned, monthly_quota=6)[1], 7) == [200] * 6 + [429]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+    with replicas(tmp_path_factory) as servers:
+        assert servers.first.upload("limited", constant(1)).status_code == 201
+        eventually(lambda: servers.second.predict("limited", ROW).status_code == 200)
+        yield servers
+
+
+def test_two_servers_share_a_quota_but_for_what_neither_has_told_yet(both: Replicas) -> None:
+    batch, quota = 5, 30
+    key_id, own = make(both.first, monthly_quota=quota)
+    answered = 0
+    while True:
+        statuses = asked(both.first, own, batch) + asked(both.second, own, batch)
+        answered += statuses.count(200)
+        if not statuses.count(200):
+            break
+        eventually(lambda answered=answered: used(both.first, key_id) == answered)  # type: ignore[misc]
+    assert quota <= answered <= quota + 2 * batch
+
+
+def test_a_key_rotated_on_one_server_stops_on_the_other(both: Replicas) -> None:
+    key_id, own = make(both.first)
+    assert asked(both.second, own, 2) == [200, 200]
+    assert both.first.http.post(f"{KEYS}/{key_id}/rotate", json={"overlap_seconds": 0}).status_code == 201
+    began = time.monotonic()
+    eventually(lambda: asked(both.second, own, 1) == [401])
+    assert time.monotonic() - began < 1.0
+
+
+def test_what_was_used_while_the_database_was_away_is_counted_when_it_is_back(
+    database: Postgres, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "data", {"SERVAL_DATABASE_URL": database.url()}) as client:
+        assert client.upload("limited", constant(1)).status_code == 201
+        key_id, own = make(client)
+        assert asked(client, own, 1) == [200]
+        eventually(lambda: used(client, key_id) == 1)
+        database.stop()
+        try:
+            assert asked(client, own, 20) == [200] * 20
+            client.process.until("usage_waiting_for_database")
+        finally:
+            database.start()
+        eventually(lambda: used(client, key_id) == 21)
+        told = [line for line in client.process.events if line["event"] == "usage_waiting_for_database"]
+        assert len(told) == 1

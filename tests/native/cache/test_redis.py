@@ -1,0 +1,280 @@
+"""The second cache level: rows that replicas share in a real Redis, and what happens without one."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import redis
+
+from native.test_metrics import samples
+from serval._native import DataPlane
+from support import graphs
+from support.backends import Redis
+from support.planes import ask, eventually, load, new_plane, put_caller, regressor, route, signature
+from support.registry import heavy
+
+ROW = '{"input":[0.25,0.75]}'
+SECRET = b"s" * 32
+CONTRACT = signature(2, labels=[["no", "yes"]])
+ECHO = regressor(2, targets=2, is_multi_target=True)
+STATES = ["up", "read_only", "down"]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Redis]:
+    server = Redis(tmp_path)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def keeper(server: Redis) -> "redis.Redis":
+    return redis.Redis.from_url(server.url)
+
+
+def replica(
+    server: Redis,
+    *,
+    url: str | None = None,
+    secret: bytes = SECRET,
+    contract: dict[str, Any] = CONTRACT,
+    **settings: Any,
+) -> DataPlane:
+    """A plane whose model asks the Redis for every call, and keeps nothing itself unless `settings` of its route say
+    otherwise."""
+    plane = new_plane(cache_url=url or server.url, cache_secret=secret)
+    put_caller(plane)
+    put_caller(plane, hashlib.sha256(b"bob").digest(), "usr_2")
+    load(plane, graphs.largest(2), contract, np.ones((1, 2)))
+    plane.models.set_routes([route(**({"cache": "l2", "cache_ttl_seconds": 0.0} | settings))])
+    eventually(lambda: plane.shared_cache_state() == "up")
+    return plane
+
+
+def written(plane: DataPlane, rows: int) -> None:
+    """Wait until so many rows have been written."""
+    eventually(lambda: samples(plane, "serval_cache_level_two_written_total") == [rows])
+
+
+def hit(plane: DataPlane, body: str = ROW, **settings: Any) -> Any:
+    """The answer, once it comes from the Redis: a machine that is busy may miss the time for an answer."""
+    answers: list[Any] = []
+    eventually(lambda: answers.append(ask(plane, body, **settings)) or answers[-1].cache == "l2")
+    return answers[-1]
+
+
+def test_a_row_that_one_replica_ran_answers_on_another_with_equal_bytes(server: Redis) -> None:
+    one, other = replica(server), replica(server)
+    first = ask(one, ROW)
+    written(one, 1)
+    second = hit(other)
+    assert (first.cache, second.cache_hits) == ("miss", 1)
+    members = [json.loads(answer.body, parse_float=str) for answer in (first, second)]
+    for member in ("prediction", "probability", "probabilities"):
+        assert members[0][member] == members[1][member]
+    assert members[1]["cache_hit"] is True
+
+
+def test_rows_are_shared_one_by_one_and_only_the_others_are_run(server: Redis) -> None:
+    one, other = replica(server), replica(server)
+    ask(one, '{"inputs":[[1,2],[3,4]]}')
+    written(one, 2)
+    hit(other, '{"inputs":[[3,4],[1,2]]}')
+    mixed = ask(other, '{"inputs":[[5,6],[3,4],[8,7]]}')
+    assert (mixed.cache, mixed.cache_hits) == ("miss", 1)
+    assert json.loads(mixed.body)["predictions"] == ["yes", "yes", "no"]
+
+
+def test_what_came_from_level_two_is_kept_in_level_one(server: Redis) -> None:
+    one, other = replica(server), replica(server, cache_ttl_seconds=None)
+    ask(one, ROW)
+    written(one, 1)
+    ask(other, ROW)
+    assert ask(other, ROW).cache == "l1"
+
+
+def test_a_unix_socket_does(server: Redis) -> None:
+    plane = replica(server, url=f"unix://{server.socket}")
+    ask(plane, ROW)
+    written(plane, 1)
+    assert hit(plane).cache == "l2"
+
+
+def test_entries_end_with_their_time(server: Redis) -> None:
+    plane = replica(server, cache_l2_ttl_seconds=120.0)
+    ask(plane, ROW)
+    written(plane, 1)
+    [name] = keeper(server).keys()
+    assert 100_000 < keeper(server).pttl(name) <= 120_000
+
+
+def test_tenants_share_nothing(server: Redis) -> None:
+    one, other = replica(server), replica(server, owner="usr_2", owner_username="bob")
+    ask(one, ROW)
+    written(one, 1)
+    reply = ask(other, ROW, caller=hashlib.sha256(b"bob").digest())
+    written(other, 1)
+    assert reply.cache == "miss"
+    assert keeper(server).dbsize() == 2
+
+
+def test_another_signature_shares_nothing(server: Redis) -> None:
+    one, other = replica(server), replica(server, contract=CONTRACT | {"labels": [["yes", "no"]]})
+    assert json.loads(ask(one, ROW).body)["prediction"] == "yes"
+    written(one, 1)
+    assert json.loads(ask(other, ROW).body)["prediction"] == "no"
+    written(other, 1)
+    assert keeper(server).dbsize() == 2
+
+
+def test_another_secret_shares_nothing(server: Redis) -> None:
+    one, other = replica(server), replica(server, secret=b"t" * 32)
+    ask(one, ROW)
+    written(one, 1)
+    ask(other, ROW)
+    written(other, 1)
+    assert keeper(server).dbsize() == 2
+
+
+@pytest.mark.parametrize("change", ["flip", "cut", "swap", "list", "nothing", "long"])
+def test_a_value_that_was_tampered_with_is_a_miss(server: Redis, change: str) -> None:
+    plane, redis_ = replica(server), keeper(server)
+    ask(plane, ROW)
+    written(plane, 1)
+    [name] = redis_.keys()
+    ask(plane, '{"input":[0.75,0.25]}')
+    written(plane, 2)
+    [other] = set(redis_.keys()) - {name}
+    value: Any = redis_.get(name)
+    redis_.delete(name)
+    if change == "list":
+        redis_.rpush(name, value)
+    else:
+        forged = {
+            "flip": bytes([value[0], value[1] ^ 1]) + value[2:],
+            "cut": value[:-1],
+            "swap": redis_.get(other),
+            "nothing": b"",
+            "long": value * 9,
+        }
+        redis_.set(name, forged[change])
+    reply = ask(plane, ROW)
+    assert (reply.cache, json.loads(reply.body)["prediction"]) == ("miss", "yes")
+    if change != "list":
+        eventually(lambda: samples(plane, "serval_cache_level_two_forged_total") == [1])
+
+
+@pytest.mark.parametrize(("levels", "expected"), [("off", "bypass"), ("l1", "l1")])
+def test_a_model_may_do_without_level_two(server: Redis, levels: str, expected: str) -> None:
+    plane = replica(server, cache=levels, cache_ttl_seconds=60.0)
+    ask(plane, ROW)
+    assert ask(plane, ROW).cache == expected
+    assert keeper(server).dbsize() == 0
+
+
+def test_no_time_turns_level_two_off(server: Redis) -> None:
+    plane = replica(server, cache_l2_ttl_seconds=0.0)
+    assert [ask(plane, ROW).cache for _ in range(2)] == ["bypass", "bypass"]
+
+
+def test_who_asks_for_no_cache_gets_none_of_either_level(server: Redis) -> None:
+    plane = replica(server)
+    assert ask(plane, ROW, no_cache=True).cache == "bypass"
+    assert keeper(server).dbsize() == 0
+
+
+def test_by_default_a_call_that_costs_less_than_asking_is_not_looked_up(server: Redis) -> None:
+    plane = replica(server, cache="auto")
+    assert [ask(plane, ROW, waits=False).cache for _ in range(2)] == ["miss", "miss"]
+    assert keeper(server).dbsize() == 0
+
+
+def test_by_default_a_call_that_costs_more_than_asking_is(server: Redis) -> None:
+    plane = replica(server, cache="auto")
+    load(plane, onnx.load_from_string(heavy(width=800)), ECHO, np.ones((1, 2)))
+    ask(plane, ROW)
+    written(plane, 1)
+    assert hit(plane).cache_hits == 1
+
+
+def test_hits_are_counted_by_level_and_round_trips_measured(server: Redis) -> None:
+    plane = replica(server)
+    ask(plane, ROW)
+    written(plane, 1)
+    hit(plane)
+    assert samples(plane, "serval_cache_hits_total", level="l2") == [1]
+    assert samples(plane, "serval_cache_hits_total", level="l1") == [0]
+    assert samples(plane, "serval_cache_level_two_round_trip_seconds_count")[0] >= 2
+    assert [samples(plane, "serval_cache_level_two_state", state=state) for state in STATES] == [[1], [0], [0]]
+
+
+def answers_all_the_while(plane: DataPlane, state: str) -> None:
+    """Ask new rows until level two has come to a state; every one of them is answered."""
+    asked = iter(range(1_000_000))
+    eventually(
+        lambda: bool(ask(plane, f'{{"input":[{next(asked)},0.5]}}').body) and plane.shared_cache_state() == state
+    )
+
+
+def test_a_redis_that_stops_fails_nobody_and_is_found_again(server: Redis) -> None:
+    plane = replica(server)
+    server.stop()
+    answers_all_the_while(plane, "down")
+    server.start()
+    answers_all_the_while(plane, "up")
+    assert samples(plane, "serval_cache_level_two_openings_total") == [1]
+
+
+def test_a_redis_that_is_paused_fails_nobody_and_is_found_again(server: Redis) -> None:
+    plane = replica(server)
+    server.pause()
+    answers_all_the_while(plane, "down")
+    assert samples(plane, "serval_cache_level_two_errors_total", kind="timeout")[0] >= 3
+    server.resume()
+    answers_all_the_while(plane, "up")
+
+
+def test_a_redis_that_stops_unasked_is_known_to_be_down(server: Redis) -> None:
+    plane = replica(server)
+    server.stop()
+    eventually(lambda: plane.shared_cache_state() == "down")
+
+
+def test_a_redis_that_is_full_is_read_and_not_written_until_it_has_room(server: Redis) -> None:
+    plane = replica(server)
+    ask(plane, ROW)
+    written(plane, 1)
+    keeper(server).config_set("maxmemory", "1")
+    answers_all_the_while(plane, "read_only")
+    assert samples(plane, "serval_cache_level_two_errors_total", kind="full")[0] >= 1
+    assert hit(plane).cache == "l2"
+    keeper(server).config_set("maxmemory", "0")
+    answers_all_the_while(plane, "up")
+
+
+def test_a_redis_that_is_away_from_the_start_is_connected_to_later(server: Redis) -> None:
+    server.stop()
+    plane = new_plane(cache_url=server.url, cache_secret=SECRET)
+    assert plane.shared_cache_state() == "down"
+    server.start()
+    eventually(lambda: plane.shared_cache_state() == "up")
+
+
+def test_without_an_address_there_is_no_level_two() -> None:
+    plane = new_plane()
+    assert plane.shared_cache_state() == "off"
+    assert b"level_two" not in plane.metrics()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"cache_url": "http://nowhere"}, {"cache_url": "redis://x", "cache_secret": b"short"}]
+)
+def test_an_odd_address_or_secret_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"URL|expected"):
+        new_plane(**settings)

@@ -1,0 +1,148 @@
+"""Millions of mutated requests: Rust reads of them nothing that Python would read otherwise."""
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from native.predict.test_readers_agree import assert_both_agree, plane  # noqa: F401 the fixture
+
+from serval._native import DataPlane
+from serval.auth.credentials import presented
+from serval.errors import NotAuthenticated
+from serval.predictions.routes import _asks_no_cache
+from support.fronts import Fronted, fronted
+from support.malformed import LAST
+from support.raw_http import Reply, exchanged, replies
+
+BODIES = [
+    b'{"input": [1.5, 2, 3]}',
+    b'{"inputs": [[1, -0.0, 2], [1e-300, null, 2.5E+3]]}',
+    b'{"features": {"a": 1, "b": null, "c d": 2}}',
+    b'{"data": [[1,2,3],[4,5,6],[7,8,9],[1,2,3],[4,5,6]]}',
+    b'{"inputs":[{"a":1,"b":2,"c d":0.1},{"c d":1,"b":2,"a":0.3}]}',
+    b'{"input": ["1", true, "\\u0061\\ud800"]}',
+]
+PIECES = [
+    *b'{}[],:"\\-+.eE0 \n',
+    b"null",
+    b"true",
+    b"NaN",
+    b"1e999",
+    b"9007199254740993",
+    b"1e-400",
+    b'"input":',
+    b"\\u0061",
+    b"\xef\xbb\xbf",
+    b"\xff",
+]
+
+
+def mutated(text: bytes, pieces: list[Any], rng: random.Random) -> bytes:
+    """A text with a few bytes changed, doubled or lost."""
+    for _ in range(rng.randrange(4)):
+        place, other = sorted(rng.choices(range(len(text) + 1), k=2))
+        piece = rng.choice(pieces)
+        middle = rng.choice(
+            [b"", text[place:other] * 2, bytes([piece]) if isinstance(piece, int) else piece, text[place:other]]
+        )
+        text = text[:place] + middle + text[place + rng.randrange(2) if rng.random() < 0.7 else other :]
+    return text
+
+
+@pytest.mark.slow
+def test_a_million_mutated_bodies_are_read_alike_by_rust_and_python(plane: DataPlane) -> None:  # noqa: F811 the fixture
+    rng = random.Random(81)
+    for _ in range(1_000_000):
+        assert_both_agree(plane, mutated(rng.choice(BODIES), PIECES, rng))
+
+
+TARGETS = [
+    b"/predict",
+    b"/api/v1/predict/iris",
+    b"/api/predict/ada/iris",
+    b"/api/v1/predict/iris?version=1&outputs=probabilities",
+]
+LINES = [
+    b"X-API-Key: KEY", b"Authorization: Bearer KEY", b"Content-Type: application/json", b"Cache-Control: max-age=0, no-cache",
+    b"Connection: keep-alive", b"X-Request-Id: abc", b"Accept: */*", b"Content-Encoding: identity", b"Cookie: a", b"User-Agent: curl/8",
+]  # fmt: skip
+WORDS = [
+    *b" ,;=?&%/.-_\t\xa0\x85",
+    b"%2e",
+    b"..",
+    b"//",
+    b"%69",
+    b"bearer",
+    b"version=1",
+    b"alias=a",
+    b"no-cache",
+    b"; charset=utf-8",
+    b"text/csv",
+]
+BODY = {False: b'{"input": [1, 2]}', True: b'{"model_name": "iris", "input": [1, 2]}'}
+
+
+def request(key: str, rng: random.Random) -> tuple[bytes, list[bytes]]:
+    """(target, lines) of a prediction that is odd in few places; its framing is always right."""
+    target = rng.choice(TARGETS)
+    lines = [
+        line
+        for line, odds in zip(LINES, [0.9, 0.1, 0.7, 0.3, 0.2, 0.2, 0.2, 0.05, 0.05, 0.2], strict=True)
+        if rng.random() < odds
+    ]
+    lines = [line.replace(b"KEY", key.encode()) for line in lines]
+    lines = [mutated(line, WORDS, rng) if rng.random() < 0.1 else line for line in lines]
+    if rng.random() < 0.3:
+        target = mutated(target, WORDS, rng)
+    return target, [
+        b"Host: serval",
+        *(line for line in lines if not line.lower().startswith((b"connection: close", b"host"))),
+    ]
+
+
+def assert_python_reads_it_alike(front: Fronted, target: bytes, lines: list[bytes], reply: Reply) -> bool:
+    """Whether the front answered by itself; what it then said is what the routes' own rules say."""
+    if "x-from" in reply.headers or reply.status not in {200, 401}:
+        return False
+    split = (line.split(b":", 1) for line in lines)
+    headers = [(name.lower(), value.strip(b" \t")) for name, value in split]
+    given = {name.decode(): value.decode("latin-1") for name, value in headers}
+    if reply.status == 401:
+        with pytest.raises(NotAuthenticated) as refused:
+            presented(headers)
+        assert refused.value.message == json.loads(reply.body)["detail"]
+        return True
+    assert presented(headers).text == front.key
+    path, _, query = target.partition(b"#")[0].decode("latin-1").partition("?")
+    assert re.fullmatch(r"/predict|/api/(v1/)?predict/(iris|ada/iris|mdl_1)", path)
+    parameters = parse_qsl(query, keep_blank_values=True)
+    assert len(dict(parameters)) == len(parameters)
+    assert dict(parameters).items() <= {"version": "1", "outputs": "probabilities"}.items()
+    assert "content-encoding" not in given
+    assert given.get("content-type", "application/json").partition(";")[0].lower() == "application/json"
+    assert (reply.headers["x-cache"] == "bypass") == _asks_no_cache(given.get("cache-control", ""))
+    return True
+
+
+@pytest.mark.slow
+def test_what_the_front_answers_by_itself_python_would_have_answered(tmp_path: Path) -> None:
+    rng, answered = random.Random(82), 0
+    with fronted(tmp_path) as front:
+        for _ in range(3000):
+            batch = [request(front.key, rng) for _ in range(100)]
+            while batch:
+                # A request that is not even HTTP ends the connection; those behind it go on another one.
+                answers = replies(exchanged(front.port, b"".join(as_sent(*asked) for asked in batch) + LAST))
+                for (target, lines), reply in zip(batch, answers, strict=False):
+                    answered += assert_python_reads_it_alike(front, target, lines, reply)
+                batch = batch[max(len(answers), 1) :]
+    assert answered > 50_000
+
+
+def as_sent(target: bytes, lines: list[bytes]) -> bytes:
+    body = BODY[target.startswith(b"/predict")]
+    return b"\r\n".join([b"POST %b HTTP/1.1" % target, *lines, b"Content-Length: %d" % len(body), b"", body])

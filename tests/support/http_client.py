@@ -1,0 +1,101 @@
+"""A small HTTP client for tests: requests as a user would send them, and a server to send them to."""
+
+import json
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from support.processes import Running, running
+
+SERVAL = str(Path(sys.executable).with_name("serval"))
+
+
+class Client:
+    """Talks to one server as its administrator."""
+
+    def __init__(self, process: Running, folder: Path, authority: Path | None = None) -> None:
+        """`authority`: file of the certificate that the server's is held against; it speaks TLS then."""
+        self.process = process
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{process.port}" if authority is None else f"https://localhost:{process.port}"
+        self.key = (folder / "admin.key").read_text().strip()
+        self.http = httpx2.Client(
+            base_url=self.url, headers={"X-API-Key": self.key}, timeout=120, verify=trusting(authority)
+        )
+
+    def upload(
+        self, name: str, content: bytes, *, wait_seconds: int = 120, filename: str = "model.pkl", **fields: str
+    ) -> httpx2.Response:
+        """Upload a file and wait for what becomes of it."""
+        return self.http.post(
+            "/api/v1/models/upload",
+            files={"file": (filename, content, "application/octet-stream")},
+            data={"name": name, **fields},
+            headers={"Prefer": f"wait={wait_seconds}"},
+        )
+
+    def predict(
+        self, model: str, body: Any, *, headers: Mapping[str, str] | None = None, **query: str
+    ) -> httpx2.Response:
+        """Ask a model; a `body` of bytes goes as it is."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.http.post(
+            f"/api/v1/predict/{model}",
+            content=content,
+            params=query,
+            headers={"Content-Type": "application/json", **(headers or {})},
+        )
+
+    def await_version(self, model: str, number: int, status: str) -> dict[str, Any]:
+        """Ask until a version has a status; fail when it ends otherwise."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            version: dict[str, Any] = self.http.get(f"/api/v1/models/{model}/versions/{number}").json()
+            if version["status"] == status:
+                return version
+            assert version["status"] not in {"ready", "failed"}, version
+            time.sleep(0.05)
+        raise TimeoutError(f"version {number} of {model} is still {version['status']}")
+
+    def close(self) -> None:
+        self.http.close()
+
+
+def trusting(authority: Path | None) -> ssl.SSLContext | bool:
+    return True if authority is None else ssl.create_default_context(cafile=authority)
+
+
+@contextmanager
+def serving(
+    folder: Path, settings: Mapping[str, str], *, is_migrated: bool = False, authority: Path | None = None
+) -> Iterator[Client]:
+    """Run `serval serve` in a folder until the block ends. `authority`: of the certificate that the settings name, in a
+    file."""
+    environ = {
+        "SERVAL_DATA_DIR": str(folder),
+        "SERVAL_PORT": "0",
+        "SERVAL_METRICS_PORT": "0",
+        "SERVAL_LOG_FORMAT": "json",
+        "SERVAL_DRAIN_PAUSE_SECONDS": "0.1",
+        "SERVAL_API_RATE": "unlimited",
+        **settings,
+    }
+    if "SERVAL_DATABASE_URL" in settings and not is_migrated:
+        import os
+
+        subprocess.run([SERVAL, "migrate"], env=os.environ | environ, check=True, capture_output=True)
+    with running([SERVAL, "serve"], environ) as process:
+        client = Client(process.ready(), folder, authority)
+        try:
+            yield client
+        finally:
+            client.close()
+            process.popen.terminate()
+            process.ended()

@@ -1,0 +1,117 @@
+"""Transformers of numbers."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
+from sklearn.feature_selection import SelectFromModel, SelectKBest, VarianceThreshold
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Lasso
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+
+from serval.conversion.export.graph import Graph, Tensor
+from serval.conversion.export.predictors import emitter
+from serval.errors import NotConvertible
+from support.estimators import fit, with_gaps
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(120, 4)) * [1.0, 0.001, 3.0, 1.0] + [0.0, 10_000.0, -5.0, 2.0]
+ROWS = np.concatenate(
+    [RANDOM.normal(size=(60, 4)) * [3.0, 0.01, 9.0, 3.0] + [0.0, 10_000.0, -5.0, 2.0], X[:20], X.min(axis=0)[None]]
+)
+Y = X[:, 0] + X[:, 3]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        StandardScaler(),
+        StandardScaler(with_mean=False),
+        StandardScaler(with_std=False),
+        RobustScaler(),
+        RobustScaler(unit_variance=True, with_centering=False),
+        MaxAbsScaler(),
+        MinMaxScaler(),
+        MinMaxScaler((-2, 3), clip=True),
+        Normalizer(),
+        Normalizer("l1"),
+        Normalizer("max"),
+        Binarizer(threshold=0.3),
+        PowerTransformer(),
+        PowerTransformer(standardize=False),
+        QuantileTransformer(n_quantiles=30),
+        QuantileTransformer(n_quantiles=30, output_distribution="normal"),
+        KBinsDiscretizer(4, quantile_method="averaged_inverted_cdf"),
+        KBinsDiscretizer(4, encode="ordinal", strategy="uniform"),
+        KBinsDiscretizer(2, encode="onehot-dense", strategy="uniform"),
+        PolynomialFeatures(3),
+        PolynomialFeatures(2, interaction_only=True, include_bias=False),
+        PCA(2),
+        PCA(3, whiten=True),
+        IncrementalPCA(2),
+        TruncatedSVD(2),
+        SelectKBest(k=2),
+        SelectFromModel(Lasso(0.01)),
+        VarianceThreshold(0.5),
+        FeatureUnion([("pca", PCA(2)), ("scale", StandardScaler())], transformer_weights={"pca": 3.0}),
+        make_pipeline(StandardScaler(), "passthrough", MinMaxScaler()),
+        FunctionTransformer(),
+        FunctionTransformer(np.square),
+    ],
+    ids=str,
+)
+def test_a_transformer_makes_the_same_columns(model, transforms_alike):
+    transforms_alike(model.fit(X, Y.mean() < Y if isinstance(model, SelectKBest) else Y), ROWS)
+
+
+@pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
+@pytest.mark.parametrize("arguments", [{}, {"add_indicator": True}, {"keep_empty_features": True}], ids=str)
+def test_an_imputer_fills_and_tells(strategy, arguments, transforms_alike):
+    gaps = with_gaps(X, np.random.default_rng(1))
+    gaps[:, 2] = np.nan
+    model = SimpleImputer(strategy=strategy, fill_value=-1.0 if strategy == "constant" else None, **arguments)
+    transforms_alike(fit(model, gaps, Y), gaps)
+
+
+def test_an_imputer_has_its_own_marker_of_what_is_missing(transforms_alike):
+    values = np.array([[1.0, -1.0], [-1.0, 4.0], [3.0, 6.0]])
+    transforms_alike(SimpleImputer(missing_values=-1).fit(values), values)
+
+
+@pytest.mark.parametrize(
+    "model", [PowerTransformer(), QuantileTransformer(n_quantiles=20), StandardScaler(), MinMaxScaler()], ids=str
+)
+def test_a_missing_value_stays_missing(model, transforms_alike):
+    gaps = with_gaps(X, np.random.default_rng(2))
+    transforms_alike(model.fit(gaps), gaps)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["log1p", "expm1", "sqrt", "log", "log2", "log10", "exp", "absolute", "reciprocal", "sign", "tanh", "sin", "cos"],
+)
+def test_a_function_of_numpy_is_known_by_its_name(name, transforms_alike):
+    transforms_alike(FunctionTransformer(getattr(np, name)).fit(np.abs(X)), np.abs(ROWS[:, [0, 2, 3]]) + 0.01)
+
+
+def test_box_cox_agrees_on_positive_numbers(transforms_alike):
+    transforms_alike(PowerTransformer("box-cox").fit(np.exp(X[:, [0, 2]])), np.exp(ROWS[:, [0, 2]] / 3))
+
+
+def test_a_function_of_the_users_own_is_refused_by_name():
+    with pytest.raises(
+        NotConvertible, match=r"`FunctionTransformer` calls the Python function `<lambda>`: use one of numpy's"
+    ):
+        emitter().transform(FunctionTransformer(lambda x: x).fit(X), Tensor(Graph(), "numbers", "float64"))
