@@ -1,6 +1,6 @@
 //! The clocks of a prediction.
 
-const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+pub const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, which is what Python's `time.monotonic_ns` reads.
 pub fn monotonic_nanoseconds() -> u64 {

@@ -3,9 +3,9 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use crate::clock::NANOSECONDS_PER_SECOND as SECOND;
 use crate::sync::lock;
 
-const SECOND: u64 = 1_000_000_000;
 /// Look-ups of one trial.
 const TRIAL_LOOKUPS: u32 = 256;
 const FIRST_PAUSE: u64 = 30 * SECOND;

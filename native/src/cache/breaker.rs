@@ -1,7 +1,8 @@
 //! A circuit breaker: whether something that fails is called at all, and when it is tried again.
 //! Pure: the caller reads the clock.
 
-const SECOND: u64 = 1_000_000_000;
+use crate::clock::NANOSECONDS_PER_SECOND as SECOND;
+
 const FIRST_PAUSE: u64 = SECOND / 10;
 const MAX_PAUSE: u64 = 5 * SECOND;
 /// After so long without a failure the next pause is short again.

@@ -11,7 +11,7 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::clock::coarse_nanoseconds;
+use crate::clock::{NANOSECONDS_PER_SECOND, coarse_nanoseconds};
 use crate::sync::lock;
 
 /// How long a connection may take for each stage, in nanoseconds.
@@ -44,7 +44,7 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 
 /// How long a client of streams may take to notice GOAWAY.
-const GOAWAY_NANOSECONDS: u64 = 1_000_000_000;
+const GOAWAY_NANOSECONDS: u64 = NANOSECONDS_PER_SECOND;
 
 const GO_ON: u8 = 0;
 const FINISH: u8 = 1;

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::clock::NANOSECONDS_PER_SECOND;
 use crate::error::{Code, Refusal};
 use crate::limits::gcra::Limit;
 use crate::limits::lease::{self, Grant};
-use crate::limits::rate::{NANOSECONDS, Rate};
+use crate::limits::rate::Rate;
 
 /// A bucket of tokens. Times are nanoseconds of the monotonic clock.
 #[derive(Debug)]
@@ -138,7 +139,7 @@ impl Bucket {
             ("policy", self.policy().to_owned()),
             ("limit", self.rate.count.to_string()),
             ("window_seconds", self.rate.seconds.to_string()),
-            ("retry_after_seconds", wait_nanoseconds.div_ceil(NANOSECONDS).max(1).to_string()),
+            ("retry_after_seconds", wait_nanoseconds.div_ceil(NANOSECONDS_PER_SECOND).max(1).to_string()),
         ])
     }
 }

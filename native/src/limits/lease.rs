@@ -50,7 +50,7 @@ pub fn missing(rate: Rate, tokens: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::rate::NANOSECONDS;
+    use crate::clock::NANOSECONDS_PER_SECOND;
 
     const HUNDRED_PER_MINUTE: Rate = Rate { count: 100, seconds: 60 };
 
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn redis_has_a_token_again_when_the_burst_is_not_used_up() {
         assert_eq!(Grant::new(HUNDRED_PER_MINUTE, 0, 5), Grant { arrival: 5, next_token: 5 });
-        let used_up = Grant::new(HUNDRED_PER_MINUTE, 60 * NANOSECONDS, 5);
+        let used_up = Grant::new(HUNDRED_PER_MINUTE, 60 * NANOSECONDS_PER_SECOND, 5);
         assert_eq!(used_up.next_token, 5 + HUNDRED_PER_MINUTE.interval_nanoseconds());
     }
 }

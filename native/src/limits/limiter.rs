@@ -200,10 +200,10 @@ impl RateLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::NANOSECONDS_PER_SECOND;
     use crate::error::Code;
-    use crate::limits::rate::NANOSECONDS;
 
-    const MILLISECOND: u64 = NANOSECONDS / 1000;
+    const MILLISECOND: u64 = NANOSECONDS_PER_SECOND / 1000;
     const HUNDRED: Rate = Rate { count: 100, seconds: 1 };
     const THREE_THOUSAND: Rate = Rate { count: 3000, seconds: 1 };
 
@@ -249,7 +249,7 @@ mod tests {
         {
             let (limiter, mut reference) = (RateLimiter::default(), TokenBucket::of(rate));
             let bucket = [limiter.bucket("user:1", rate)];
-            let mut now = NANOSECONDS;
+            let mut now = NANOSECONDS_PER_SECOND;
             reference.last = now;
             for number in numbers(seed).take(20_000) {
                 now += number % (2 * rate.interval_nanoseconds());
@@ -264,8 +264,8 @@ mod tests {
     fn a_burst_is_admitted_at_once_and_then_one_in_each_interval() {
         let limiter = RateLimiter::default();
         let bucket = [limiter.bucket("user:1", HUNDRED)];
-        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS, 50)), 10);
-        assert_eq!(admitted(&limiter, &bucket, (0..1000).map(|tick| NANOSECONDS + tick * MILLISECOND)), 99);
+        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 50)), 10);
+        assert_eq!(admitted(&limiter, &bucket, (0..1000).map(|tick| NANOSECONDS_PER_SECOND + tick * MILLISECOND)), 99);
     }
 
     #[test]
@@ -273,8 +273,8 @@ mod tests {
         let minute = Rate { count: 100, seconds: 60 };
         let limiter = RateLimiter::default();
         let bucket = [limiter.bucket("user:1", minute)];
-        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS, 500)), 100);
-        assert_eq!(admitted(&limiter, &bucket, (1..=60).map(|second| (1 + second) * NANOSECONDS)), 60);
+        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 500)), 100);
+        assert_eq!(admitted(&limiter, &bucket, (1..=60).map(|second| (1 + second) * NANOSECONDS_PER_SECOND)), 60);
     }
 
     fn left(charged: Result<Option<RateState>, Refusal>) -> (String, u64, u64) {
@@ -287,12 +287,15 @@ mod tests {
         let limiter = RateLimiter::default();
         let user = limiter.bucket("user:1", Rate { count: 100, seconds: 60 });
         let key = limiter.bucket("key:1", Rate { count: 3, seconds: 60 });
-        let now = NANOSECONDS;
+        let now = NANOSECONDS_PER_SECOND;
         assert_eq!(left(limiter.charge_at(std::slice::from_ref(&user), now)), ("user".to_owned(), 99, 1));
         assert_eq!(left(limiter.charge_at(&[user.clone(), key.clone()], now)), ("key".to_owned(), 2, 20));
         assert_eq!(left(limiter.charge_at(&[key.clone(), user.clone()], now)), ("key".to_owned(), 1, 40));
-        assert_eq!(left(limiter.charge_at(&[user.clone(), key], now + 60 * NANOSECONDS)), ("key".to_owned(), 2, 20));
-        assert_eq!(left(limiter.charge_at(&[user], now + 60 * NANOSECONDS)), ("user".to_owned(), 98, 2));
+        assert_eq!(
+            left(limiter.charge_at(&[user.clone(), key], now + 60 * NANOSECONDS_PER_SECOND)),
+            ("key".to_owned(), 2, 20)
+        );
+        assert_eq!(left(limiter.charge_at(&[user], now + 60 * NANOSECONDS_PER_SECOND)), ("user".to_owned(), 98, 2));
     }
 
     #[test]
@@ -300,9 +303,9 @@ mod tests {
         let limiter = RateLimiter::default();
         let bucket = [limiter.bucket("user:1", Rate { count: 3, seconds: 60 })];
         limiter.refund(&bucket);
-        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS, 9)), 3);
+        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 9)), 3);
         limiter.refund(&bucket);
-        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS, 9)), 1);
+        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 9)), 1);
     }
 
     #[test]
@@ -310,31 +313,31 @@ mod tests {
         let limiter = RateLimiter::default();
         let limits = [Rate { count: 5, seconds: 60 }, Rate { count: 7, seconds: 3600 }];
         let buckets = limits.map(|rate| limiter.bucket("user:1", rate));
-        assert_eq!(admitted(&limiter, &buckets, std::iter::repeat_n(NANOSECONDS, 9)), 5);
+        assert_eq!(admitted(&limiter, &buckets, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 9)), 5);
         assert!(buckets.iter().zip(limits).all(|(bucket, rate)| Arc::ptr_eq(bucket, &limiter.bucket("user:1", rate))));
-        assert_eq!(admitted(&limiter, &buckets, std::iter::repeat_n(61 * NANOSECONDS, 9)), 2);
+        assert_eq!(admitted(&limiter, &buckets, std::iter::repeat_n(61 * NANOSECONDS_PER_SECOND, 9)), 2);
     }
 
     #[test]
     fn a_refusal_says_when_to_retry() {
         let limiter = RateLimiter::default();
         let bucket = [limiter.bucket("user:1", Rate { count: 1, seconds: 60 })];
-        limiter.charge_at(&bucket, NANOSECONDS).unwrap();
-        let refusal = limiter.charge_at(&bucket, 2 * NANOSECONDS - MILLISECOND).unwrap_err();
+        limiter.charge_at(&bucket, NANOSECONDS_PER_SECOND).unwrap();
+        let refusal = limiter.charge_at(&bucket, 2 * NANOSECONDS_PER_SECOND - MILLISECOND).unwrap_err();
         assert_eq!(refusal.code, Code::RateLimited);
         let told: Vec<&str> = refusal.arguments.iter().map(|(_, value)| &**value).collect();
         assert_eq!(told, ["user", "1", "60", "60"]);
-        assert!(limiter.charge_at(&bucket, 61 * NANOSECONDS).is_ok());
+        assert!(limiter.charge_at(&bucket, 61 * NANOSECONDS_PER_SECOND).is_ok());
     }
 
     #[test]
     fn a_clock_that_goes_back_locks_nobody_out() {
         let limiter = RateLimiter::default();
         let bucket = [limiter.bucket("user:1", HUNDRED)];
-        admitted(&limiter, &bucket, std::iter::repeat_n(3600 * NANOSECONDS, 50));
+        admitted(&limiter, &bucket, std::iter::repeat_n(3600 * NANOSECONDS_PER_SECOND, 50));
         let interval = HUNDRED.interval_nanoseconds();
-        assert_eq!(admitted(&limiter, &bucket, (1..=20).map(|tick| NANOSECONDS + tick * interval)), 20);
-        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS + 20 * interval, 20)), 0);
+        assert_eq!(admitted(&limiter, &bucket, (1..=20).map(|tick| NANOSECONDS_PER_SECOND + tick * interval)), 20);
+        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND + 20 * interval, 20)), 0);
     }
 
     #[test]
@@ -342,8 +345,8 @@ mod tests {
         let limiter = RateLimiter::default();
         let (wide, narrow) =
             (limiter.bucket("user:1", HUNDRED), limiter.bucket("key:1", Rate { count: 1, seconds: 1 }));
-        assert_eq!(admitted(&limiter, &[wide.clone(), narrow], std::iter::repeat_n(NANOSECONDS, 50)), 1);
-        assert_eq!(admitted(&limiter, &[wide], std::iter::repeat_n(NANOSECONDS, 50)), 9);
+        assert_eq!(admitted(&limiter, &[wide.clone(), narrow], std::iter::repeat_n(NANOSECONDS_PER_SECOND, 50)), 1);
+        assert_eq!(admitted(&limiter, &[wide], std::iter::repeat_n(NANOSECONDS_PER_SECOND, 50)), 9);
     }
 
     #[test]
@@ -380,7 +383,7 @@ mod tests {
     #[test]
     fn before_a_grant_one_lease_may_be_used() {
         let (limiter, bucket) = shared();
-        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS, 500)), 100);
+        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 500)), 100);
         assert_eq!(
             limiter.pending_leases(),
             [PendingLease { bucket: "user:1/1".to_owned(), rate: THREE_THOUSAND, tokens: 200 }]
@@ -405,11 +408,11 @@ mod tests {
         let (limiter, bucket) = shared();
         let now = monotonic_nanoseconds();
         assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(now, 500)), 100);
-        limiter.grant("user:1/1", 0, 60 * NANOSECONDS);
+        limiter.grant("user:1/1", 0, 60 * NANOSECONDS_PER_SECOND);
         let refusal = limiter.charge_at(&bucket, now).unwrap_err();
         assert_eq!(refusal.arguments[3], ("retry_after_seconds", "60".to_owned()));
         assert_eq!(limiter.pending_leases(), []);
-        assert!(limiter.charge_at(&bucket, now + 61 * NANOSECONDS).is_err());
+        assert!(limiter.charge_at(&bucket, now + 61 * NANOSECONDS_PER_SECOND).is_err());
         assert_eq!(limiter.pending_leases().len(), 1);
     }
 
@@ -440,9 +443,9 @@ mod tests {
             assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(now, 500)), part);
             assert_eq!(limiter.pending_leases()[0].tokens, 10 + u64::try_from(part).unwrap());
             // All that was used has been granted, and nothing is left; a minute later everything is.
-            limiter.grant_at("user:1/60", part.try_into().unwrap(), 60 * NANOSECONDS, now);
+            limiter.grant_at("user:1/60", part.try_into().unwrap(), 60 * NANOSECONDS_PER_SECOND, now);
             assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(now, 500)), 0);
-            assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(now + 60 * NANOSECONDS, 500)), part);
+            assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(now + 60 * NANOSECONDS_PER_SECOND, 500)), part);
         }
     }
 
@@ -459,14 +462,18 @@ mod tests {
     #[test]
     fn without_redis_a_replica_uses_its_part_until_a_grant() {
         let (limiter, bucket) = shared();
-        admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS, 500));
+        admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 500));
         limiter.set_replicas(3);
         limiter.partition();
-        let per_second = admitted(&limiter, &bucket, (0..10_000).map(|tick| NANOSECONDS + tick * NANOSECONDS / 10_000));
+        let per_second = admitted(
+            &limiter,
+            &bucket,
+            (0..10_000).map(|tick| NANOSECONDS_PER_SECOND + tick * NANOSECONDS_PER_SECOND / 10_000),
+        );
         assert_eq!(per_second, 1000 + 32); // a third of the rate, and of the burst
         assert_eq!(limiter.pending_leases().len(), 1);
         limiter.grant("user:1/1", 200, 0);
-        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS, 500)), 200);
+        assert_eq!(admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 500)), 200);
     }
 
     #[test]
@@ -481,7 +488,7 @@ mod tests {
                 let bucket = [limiter.bucket("user:1", rate)];
                 (limiter, bucket)
             });
-            let start = NANOSECONDS;
+            let start = NANOSECONDS_PER_SECOND;
             let (mut now, mut through) = (start, 0);
             for number in numbers(5).take(20_000) {
                 now += number % (rate.interval_nanoseconds() / 2);
@@ -510,7 +517,9 @@ mod tests {
         let (limiter, bucket) = shared();
         let taken: usize = std::thread::scope(|threads| {
             let workers: Vec<_> = (0..4)
-                .map(|_| threads.spawn(|| admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS, 500))))
+                .map(|_| {
+                    threads.spawn(|| admitted(&limiter, &bucket, std::iter::repeat_n(NANOSECONDS_PER_SECOND, 500)))
+                })
                 .collect();
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });

@@ -1,8 +1,8 @@
 //! Rates as they are configured, and what follows from them.
 
+use crate::clock::NANOSECONDS_PER_SECOND;
 use crate::limits::gcra::Limit;
 
-pub const NANOSECONDS: u64 = 1_000_000_000;
 /// A replica holds at most a thirtieth of a second's worth of granted tokens and uses as many that are not granted. So,
 /// with the burst that Redis admits, all replicas together exceed a rate by at most a tenth of a second's worth for
 /// each of them.
@@ -25,7 +25,7 @@ pub struct Rate {
 
 impl Rate {
     pub fn interval_nanoseconds(self) -> u64 {
-        (self.seconds * NANOSECONDS / self.count).max(1)
+        (self.seconds * NANOSECONDS_PER_SECOND / self.count).max(1)
     }
 
     /// Requests that may come at once.
