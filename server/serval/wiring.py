@@ -58,7 +58,7 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
         core = await stack.enter_async_context(open_core(settings, log))
         models = open_models(core)
         users = await open_users(core, models.find_model)
-        http = open_http(core, is_ready=lambda: core.publisher.has_routes, loaded_models=lambda: models.live.count)
+        http = open_http(core, is_ready=lambda: models.live.has_routes, loaded_models=lambda: models.live.count)
         features = (
             *prediction_features(core, users.limiter.identify, models.live),
             history_feature(core, models.service),

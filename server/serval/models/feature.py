@@ -33,7 +33,7 @@ def open_models(core: Core) -> Models:
     settings, database, storage = core.settings, core.database, core.storage
     sandbox = new_sandbox(settings)
     attempts = LoadAttempts(settings.data_dir / "loading")
-    live = LiveModels(database, storage, attempts, core.publisher, core.changes, core.log)
+    live = LiveModels(database, storage, attempts, core.plane.models, core.changes, core.log)
     service = ModelService(database, storage, live, core.changes, settings.max_pending_uploads)
     conversions = Conversions(
         database, storage, live, core.changes, sandbox, settings, core.metrics.conversions, core.log

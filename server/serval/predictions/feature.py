@@ -17,7 +17,7 @@ EXAMPLE_ROUTES = (test_model,)
 
 def prediction_features(core: Core, find_caller: FindCaller, live: LiveModels) -> Sequence[Feature]:
     settings = core.settings
-    service = PredictionService(core.plane, core.publisher, find_caller, live, settings.max_rows)
+    service = PredictionService(core.plane.predictor, core.plane.callers, find_caller, live, settings.max_rows)
     return (
         Feature(routes=ROUTES, dependencies={"predictions": service}, max_body_bytes=settings.max_body_bytes),
         Feature(routes=EXAMPLE_ROUTES),

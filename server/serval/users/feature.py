@@ -39,13 +39,13 @@ async def open_users(core: Core, find_model: FindModel) -> Users:
     admin_key = await UserService(core.database).ensure_administrator(core.settings.data_dir)
     if admin_key is not None:
         core.log.info("administrator_created", key_file=str(admin_key))
-    settings, database = core.settings, core.database
+    settings, database, callers = core.settings, core.database, core.plane.callers
     limits = UserLimits(settings)
     signing_keys = SigningKeys(database, core.changes, settings.signing_key_days, settings.access_token_minutes)
-    sessions = SessionService(database, core.publisher, core.changes, signing_keys, limits, settings.refresh_token_days)
-    usage = UsageRecorder(core.publisher, database, core.log)
-    keys = KeyService(database, core.publisher, core.changes, limits, usage, find_model)
-    limiter = RequestLimiter(core.plane, _find_caller(keys, sessions), rate_of(settings.api_rate))
+    sessions = SessionService(database, callers, core.changes, signing_keys, limits, settings.refresh_token_days)
+    usage = UsageRecorder(callers, database, core.log)
+    keys = KeyService(database, callers, core.changes, limits, usage, find_model)
+    limiter = RequestLimiter(core.plane.rates, callers, _find_caller(keys, sessions), rate_of(settings.api_rate))
     passwords = Passwords(settings.password_min_length)
     csrf = Csrf(core.secrets["csrf"], settings.cors_origins)
     background: Sequence[Background] = (
