@@ -1,4 +1,4 @@
-"""Writes into the pages of this folder what the code knows better: settings, metrics, routes, permissions. `make docs` runs it."""
+"""Writes the generated blocks of this folder: settings, metrics, routes, permissions. `make docs` runs it."""
 # ruff: noqa: INP001
 
 import re
@@ -35,7 +35,7 @@ def metrics() -> Iterator[str]:
 
 
 def known_metrics() -> list[tuple[str, str]]:
-    """(name, what it says of itself) of every metric that the sources of both planes register."""
+    """(name, description) of every metric that the sources of both planes register."""
     sources = [*(ROOT / "server").rglob("*.py"), *(ROOT / "native" / "src").rglob("*.rs")]
     found = [match for source in sorted(sources) for match in METRIC.finditer(source.read_text())]
     return sorted(

@@ -3,14 +3,37 @@
 import re
 import runpy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+import serval.app
+from serval import changes
+from serval.db.base import Table
 from serval.errors import ServalError
 from serval.http.docs import error_classes
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+LONGEST_LINE = 120
 GENERATE = runpy.run_path(str(DOCS / "generate.py"))
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that lead to a heading of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def first_cells(text: str) -> list[str]:
+    """What stands in backticks in the first column of the tables of a text."""
+    rows = re.findall(r"^\|([^|]+)\|", text, re.MULTILINE)
+    return [word for row in rows for word in re.findall(r"`([^`]+)`", row)]
 
 
 def section(page: str, heading: str) -> str:
@@ -67,3 +90,43 @@ def test_every_route_is_documented() -> None:
 def test_what_is_generated_is_current(page: Path) -> None:
     text = page.read_text()
     assert GENERATE["rewritten"](text) == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_lines_of_a_page_are_short_but_for_rows_of_tables(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    assert [line for line in lines if len(line) > LONGEST_LINE and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_of_a_page_lead_to_pages_and_headings(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text())
+    assert [
+        f"{path}#{anchor}"
+        for path, anchor in targets
+        if not (linked := page.parent / path if path else page).exists() or (anchor and anchor not in anchors(linked))
+    ] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_tests_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_exactly_the_tables_of_the_database_are_documented() -> None:
+    assert serval.app.ROUTES  # imports every feature and so every table
+    documented = first_cells(section((DOCS / "database.md").read_text(), "Tables"))
+    assert sorted(documented) == sorted(Table.metadata.tables)
+
+
+def test_exactly_the_kinds_of_changes_are_documented() -> None:
+    documented = first_cells(section((DOCS / "database.md").read_text(), "Kinds of changes"))
+    assert sorted(documented) == sorted(get_args(changes.Kind))
+
+
+def test_log_events_that_are_documented_are_written_by_the_server() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "server").rglob("*.py"))
+    events = first_cells(section((DOCS / "operate.md").read_text(), "Monitoring"))
+    assert len(events) > 10
+    assert [event for event in events if f'"{event}"' not in source] == []
