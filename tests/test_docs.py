@@ -130,3 +130,25 @@ def test_log_events_that_are_documented_are_written_by_the_server() -> None:
     events = first_cells(section((DOCS / "operate.md").read_text(), "Monitoring"))
     assert len(events) > 10
     assert [event for event in events if f'"{event}"' not in source] == []
+
+
+@pytest.mark.parametrize("code", ["server/serval", "native/src"])
+def test_every_room_of_the_code_is_drawn(code: str) -> None:
+    tree = section((DOCS / "architecture.md").read_text(), "The tree")
+    rooms = [path.name for path in (ROOT / code).iterdir() if path.is_dir() and not path.name.startswith("__")]
+    assert [room for room in rooms if f" {room}/ " not in tree] == []
+
+
+def test_python_files_whose_rules_live_twice_exist() -> None:
+    table = section((DOCS / "architecture.md").read_text(), "Rules that live twice")
+    named = re.findall(r"`(?!tests/)([a-z_]+/[a-z_]+\.py)`", table)
+    assert len(named) > 5
+    assert [name for name in named if not (ROOT / "server" / "serval" / name).exists()] == []
+
+
+def test_the_glossary_is_short() -> None:
+    assert section((DOCS / "architecture.md").read_text(), "Glossary").count("\n| ") - 1 <= 15
+
+
+def test_the_guide_for_contributors_is_short() -> None:
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) < 80
