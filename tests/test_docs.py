@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-import serval.app
+import serval.wiring
 from serval import changes
 from serval.db.base import Table
 from serval.errors import ServalError
@@ -115,7 +115,7 @@ def test_tests_that_a_page_names_exist(page: Path) -> None:
 
 
 def test_exactly_the_tables_of_the_database_are_documented() -> None:
-    assert serval.app.ROUTES  # imports every feature and so every table
+    assert serval.wiring.ROUTES  # imports every feature and so every table
     documented = first_cells(section((DOCS / "database.md").read_text(), "Tables"))
     assert sorted(documented) == sorted(Table.metadata.tables)
 
