@@ -86,9 +86,9 @@ def build_app(wiring: Wiring) -> RequestLogging:
     parts = {
         "settings": settings,
         "storage": wiring.storage,
-        "accounts": wiring.accounts,
+        "users": wiring.users,
         "sessions": wiring.sessions,
-        "ring": wiring.ring,
+        "signing_keys": wiring.signing_keys,
         "csrf": wiring.csrf,
         "keys": wiring.keys,
         "models": wiring.models,

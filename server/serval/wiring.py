@@ -44,11 +44,11 @@ from serval.predictions.service import PredictionService
 from serval.settings.plans import rate_of
 from serval.settings.settings import Settings
 from serval.storage.disk import DiskStorage
-from serval.users.first_administrator import UserService
+from serval.users.first_administrator import ensure_administrator
 from serval.users.gauges import UserGauges
 from serval.users.keys import FindModel, KeyService
 from serval.users.limits import UserLimits
-from serval.users.service import AccountService
+from serval.users.service import UserService
 from serval.users.sessions import SessionService
 from serval.users.signing_keys import SigningKeys
 from serval.users.usage import UsageRecorder
@@ -80,9 +80,8 @@ class Wiring(msgspec.Struct, frozen=True):
     gate: RequestLimiter
     csrf: Csrf
     passwords: Passwords
-    ring: SigningKeys
+    signing_keys: SigningKeys
     sessions: SessionService
-    accounts: AccountService
     users: UserService
     keys: KeyService
     uses: UsageRecorder
@@ -127,17 +126,17 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         secrets = {name: await shared_secret(database, name) for name in SECRETS}
         wiring = _wire(settings, log, database, redis, sandbox, secrets)
         stack.callback(wiring.passwords.close)
-        admin_key = await wiring.users.ensure_administrator(settings.data_dir)
-        if admin_key is not None:
-            log.info("administrator_created", key_file=str(admin_key))
-        stack.push_async_callback(wiring.history.close)
-        wiring.history.start()
-        stack.push_async_callback(wiring.uses.close)
-        wiring.uses.start()
+        has_new_key = await ensure_administrator(database, settings.admin_key_file)
+        if has_new_key:
+            log.info("administrator_created", key_file=str(settings.admin_key_file))
+        stack.push_async_callback(wiring.history.stop)
+        await wiring.history.start()
+        stack.push_async_callback(wiring.uses.stop)
+        await wiring.uses.start()
         stack.push_async_callback(wiring.retention.stop)
-        wiring.retention.start()
+        await wiring.retention.start()
         stack.push_async_callback(wiring.population.stop)
-        wiring.population.start()
+        await wiring.population.start()
         stack.push_async_callback(wiring.live.close)
         await wiring.live.start()
         if settings.cache_url:
@@ -145,7 +144,7 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
                 _ended, asyncio.create_task(_tell_of_level_two(wiring.publisher, log), name="watch the cache")
             )
         stack.push_async_callback(wiring.changes.stop)
-        wiring.changes.start()
+        await wiring.changes.start()
         if url.get_backend_name() != "sqlite":  # others may serve from the same database
             await _join_others(wiring, stack)
         stack.push_async_callback(wiring.conversions.stop)
@@ -156,9 +155,9 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
 
 async def _join_others(wiring: Wiring, stack: AsyncExitStack) -> None:
     stack.push_async_callback(wiring.bell.stop)
-    wiring.bell.start()
+    await wiring.bell.start()
     stack.push_async_callback(wiring.leases.stop)
-    wiring.leases.start()
+    await wiring.leases.start()
 
 
 def _settle() -> None:
@@ -203,8 +202,8 @@ def _wire(
     changes = Changes(database, metrics.changes, log)
     bell = ChangeNotifier(redis, changes, metrics.redis_failures, log)
     limits = UserLimits(settings)
-    ring = SigningKeys(database, changes, settings.signing_key_days, settings.access_token_minutes)
-    sessions = SessionService(database, publisher, changes, ring, limits, settings.refresh_token_days)
+    signing_keys = SigningKeys(database, changes, settings.signing_key_days, settings.access_token_minutes)
+    sessions = SessionService(database, publisher, changes, signing_keys, limits, settings.refresh_token_days)
     passwords = Passwords(settings.password_min_length)
     live = LiveModels(database, storage, LoadAttempts(settings.data_dir / "loading"), publisher, changes, log)
     models = ModelService(database, storage, live, changes, settings.max_pending_uploads)
@@ -228,10 +227,9 @@ def _wire(
         gate=gate,
         csrf=Csrf(secrets["csrf"], settings.cors_origins),
         passwords=passwords,
-        ring=ring,
+        signing_keys=signing_keys,
         sessions=sessions,
-        accounts=AccountService(database, changes, passwords, sessions, gate),
-        users=UserService(database),
+        users=UserService(database, changes, passwords, sessions, gate),
         keys=keys,
         uses=uses,
         live=live,

@@ -1,4 +1,4 @@
-"""HTTP for the audit trail."""
+"""Routes of the audit trail."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from serval.audit.service import AuditFilter, AuditTrail, actions_of
 from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller
 from serval.http.openapi import JsonSchema, operation
-from serval.http.pagination import Limit, Since, Until, cursor_of
+from serval.http.pagination import Limit, Since, Until, cursor_of, page
 from serval.http.problems import keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest
 
@@ -75,28 +75,26 @@ async def list_audit(
     until: Until = None,
     cursor: Cursor = None,
     limit: Limit = 100,
-    chosen: Format = None,
+    export_format: Format = None,
 ) -> Response[Any]:
-    """The caller's own acts and whatever was done to their own things; administrators see all."""
+    """List the caller's own acts and those on their own resources; administrators see all."""
     request.check_query("actor", "action", "subject", "outcome", "since", "until", "cursor", "limit", "format")
-    wanted = AuditFilter(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
-    if _is_csv(request, chosen):
-        return await _export(caller, audit, wanted)
-    found = await audit.list_entries(caller, wanted)
-    items = [AuditEntryView.of(row, caller) for row in found[:limit]]
-    return Response(AuditEntryList(items, items[-1].id if len(found) > limit else None))
+    filters = AuditFilter(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
+    if _is_csv(request, export_format):
+        return await _export(caller, audit, filters)
+    entries = await audit.list_entries(caller, filters)
+    return Response(AuditEntryList(*page(entries, limit, lambda row: AuditEntryView.of(row, caller))))
 
 
-def _is_csv(request: HttpRequest, chosen: Literal["json", "csv"] | None) -> bool:
-    if chosen is not None:
-        return chosen == "csv"
+def _is_csv(request: HttpRequest, export_format: Literal["json", "csv"] | None) -> bool:
+    if export_format is not None:
+        return export_format == "csv"
     return request.accept.best_match(["application/json", CSV]) == CSV
 
 
-async def _export(caller: Caller, audit: AuditTrail, wanted: AuditFilter) -> Response[Any]:
-    """Begin an export when its first part is read: a database that is away is then still a problem, later a broken
-    connection."""
-    parts = audit.all_entries(caller, wanted)
+async def _export(caller: Caller, audit: AuditTrail, filters: AuditFilter) -> Response[Any]:
+    """Start an export once its first part is read: an unavailable database is then a problem, not a cut connection."""
+    parts = audit.all_entries(caller, filters)
     first = await anext(parts)
     return Stream(
         _lines(caller, first, parts),

@@ -11,7 +11,7 @@ from serval.errors import BadRequest, NotFound
 from serval.history.schemas import StoredPrediction, StoredPredictionList
 from serval.history.service import HistoryService, PredictionFilter
 from serval.http.openapi import KEYED
-from serval.http.pagination import Limit, Since, Until, cursor_of
+from serval.http.pagination import Limit, Since, Until, cursor_of, page
 from serval.http.problems import keyed_responses
 from serval.http.request import MAX_NUMBER, PLAIN_TEXT, HttpRequest, Name
 
@@ -52,8 +52,7 @@ class HistoryController(Controller):
     ) -> StoredPredictionList:
         request.check_query("model", "version", "since", "until", "cursor", "limit")
         found = await past.list_predictions(caller, PredictionFilter(model, version, since, until, cursor, limit + 1))
-        items = [StoredPrediction.of(row, name) for row, name in found[:limit]]
-        return StoredPredictionList(items, items[-1].id if len(found) > limit else None)
+        return StoredPredictionList(*page(found, limit, lambda row: StoredPrediction.of(*row)))
 
     @get(
         "/{prediction_id:str}",

@@ -21,6 +21,7 @@ from serval.users.grants import check_models, check_scopes, expiry_of, expiry_of
 from serval.users.key_schemas import NewKey
 from serval.users.limits import UserLimits
 from serval.users.months import end_of_month, month_of
+from serval.users.queries import find_user
 from serval.users.tables import ApiKey, KeyUsage, User
 from serval.users.usage import USED, UsageRecorder, counted_in
 
@@ -262,10 +263,7 @@ async def _whose(session: AsyncSession, caller: Caller, reference: str) -> str:
         return caller.user_id
     if not caller.is_admin:
         raise NotPermitted("Only administrators may see the keys of others.")
-    user_id = await session.scalar(select(User.id).where(User.called(reference)))
-    if user_id is None:
-        raise NotFound(f"There is no user `{reference[:100]}`.")
-    return user_id
+    return (await find_user(session, reference)).id
 
 
 def _visible(caller: Caller, found: CountedKey | None, key_id: str) -> CountedKey:

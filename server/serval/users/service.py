@@ -1,4 +1,4 @@
-"""Accounts: how they begin, how one logs in, what their owners and administrators change."""
+"""Users: registration, login, and changes by themselves and by administrators."""
 
 import hashlib
 import time
@@ -10,27 +10,28 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.audit.record import Subject, record, record_unknown
-from serval.auth.caller import Caller, ClientInfo
+from serval.auth.caller import Caller, ClientInfo, Role
 from serval.auth.passwords import Passwords, generated, until_failures_are_told
 from serval.auth.request_limiter import RequestLimiter
 from serval.changes import Changes
 from serval.db.base import now
 from serval.db.engine import Database
-from serval.errors import BadRequest, Conflict, NameTaken, NotAuthenticated, NotFound
+from serval.errors import BadRequest, Conflict, NameTaken, NotAuthenticated
 from serval.ids import new_id
 from serval.settings.addresses import subject_of
 from serval.settings.plans import Rate
 from serval.users.names import check_email, check_username, username_from
+from serval.users.queries import find_account, get_user
 from serval.users.sessions import LoggedIn, SessionService
 from serval.users.tables import User
 
 LOGIN_RATE = Rate(10, 60)
-"""LoadAttempts to log in to one account from one address: who guesses there slows nobody else's logins down."""
-TRIES = 20
-"""Usernames that are tried when an address suggests one that is taken."""
+"""Attempts to log in to one account from one address: guessing there does not slow down the logins of others."""
+MAX_USERNAME_ATTEMPTS = 20
+"""Usernames that are tried when the one derived from an email address is taken."""
 
 
-class AccountService:
+class UserService:
     """Reads and changes users."""
 
     def __init__(
@@ -52,7 +53,7 @@ class AccountService:
             record_unknown(session, origin, "user.register", _subject(user), "success", user.username)
         return user
 
-    async def create(
+    async def create_user(
         self,
         caller: Caller,
         *,
@@ -61,7 +62,7 @@ class AccountService:
         password_hash: str | None,
         full_name: str,
         username: str | None,
-        role: Any,
+        role: Role,
     ) -> User:
         """Make an account for somebody else; without a password they can not log in. Raises BadRequest, NameTaken."""
         user = await self._new_user(email, password, full_name, username)
@@ -108,7 +109,7 @@ class AccountService:
             raise NotAuthenticated("The account or the password is wrong.")
         self._gate.refund(attempts, LOGIN_RATE)
         async with self._database.write() as session:
-            row = await _locked(session, user.id)
+            row = await get_user(session, user.id, to_change=True)
             row.last_login_at = now()
             row.password_hash = newer or row.password_hash
             opened = await self._sessions.open(session, row, origin)
@@ -129,17 +130,17 @@ class AccountService:
                     session, origin, "logout", _subject(login.user), "success", login.user.username, login=session_id
                 )
 
-    async def get(self, user_id: str) -> User:
+    async def get_user(self, user_id: str) -> User:
         """Return a user by id. Raises NotFound."""
         async with self._database.read() as session:
-            return _found(await session.get(User, user_id), user_id)
+            return await get_user(session, user_id)
 
-    async def find(self, reference: str) -> User:
-        """Return a user by id, username or address. Raises NotFound."""
+    async def find_user(self, reference: str) -> User:
+        """Return a user by id, username or email address. Raises NotFound."""
         async with self._database.read() as session:
-            return await _find(session, reference)
+            return await find_account(session, reference)
 
-    async def list(self, *, search: str | None, after: str | None, limit: int) -> list[User]:
+    async def list_users(self, *, search: str | None, after: str | None, limit: int) -> list[User]:
         """Return users in the order in which they came. `search`: part of a name or address; `after`: id of the last
         one of a page."""
         query = select(User).order_by(User.id).limit(limit)
@@ -151,19 +152,19 @@ class AccountService:
         async with self._database.read() as session:
             return list(await session.scalars(query))
 
-    async def change_profile(self, caller: Caller, changes: Mapping[str, Any]) -> User:
+    async def update_profile(self, caller: Caller, changes: Mapping[str, Any]) -> User:
         """Change what a user says of themselves: `full_name`, `email`. Raises BadRequest, NameTaken."""
         async with self._database.write() as session:
-            user = await _locked(session, caller.user_id)
+            user = await get_user(session, caller.user_id, to_change=True)
             await _apply(session, user, changes)
             record(session, caller, "user.change", _subject(user), fields=sorted(changes))
         return user
 
-    async def change(self, caller: Caller, reference: str, changes: Mapping[str, Any]) -> User:
+    async def update_user(self, caller: Caller, reference: str, changes: Mapping[str, Any]) -> User:
         """Change a user as an administrator: also `role` and `subscription_tier`. Raises NotFound, Conflict,
         BadRequest, NameTaken."""
         async with self._database.write() as session:
-            user = await _find(session, reference, to_change=True)
+            user = await find_account(session, reference, to_change=True)
             if changes.get("role", user.role) != "admin":
                 await _leave_an_administrator(session, user)
             await _apply(session, user, changes)
@@ -172,11 +173,11 @@ class AccountService:
         self._sessions.forget_user(user.id)
         return user
 
-    async def disable(self, caller: Caller, reference: str) -> User:
+    async def disable_user(self, caller: Caller, reference: str) -> User:
         """End a user's logins and close their keys, here at once, elsewhere within a second. Raises NotFound,
         Conflict."""
         async with self._database.write() as session:
-            user = await _find(session, reference, to_change=True)
+            user = await find_account(session, reference, to_change=True)
             await _leave_an_administrator(session, user)
             user.disabled_at = user.disabled_at or now()
             await self._sessions.end_all(session, user.id)
@@ -184,10 +185,10 @@ class AccountService:
         self._sessions.forget_user(user.id)
         return user
 
-    async def enable(self, caller: Caller, reference: str) -> User:
+    async def enable_user(self, caller: Caller, reference: str) -> User:
         """Let a user log in again; their keys open what they opened. Raises NotFound."""
         async with self._database.write() as session:
-            user = await _find(session, reference, to_change=True)
+            user = await find_account(session, reference, to_change=True)
             user.disabled_at = None
             self._changes.record(session, "user", user.id)
             record(session, caller, "user.enable", _subject(user))
@@ -196,7 +197,7 @@ class AccountService:
 
     async def change_password(self, caller: Caller, current: str, new: str) -> None:
         """Change one's own password and end one's other logins. Raises NotPermitted, BadRequest, RateLimited."""
-        user = await self.get(caller.user_id)
+        user = await self.get_user(caller.user_id)
         attempts = f"login:{user.id}:{subject_of(caller.origin.address)}"
         self._gate.charge(attempts, LOGIN_RATE)
         is_right, _ = await self._passwords.verify(current, user.password_hash)
@@ -207,7 +208,7 @@ class AccountService:
     async def reset_password(self, caller: Caller, reference: str, new: str | None) -> tuple[User, str]:
         """Give a user a password, a generated one where none is given, and end their logins; return both. Raises
         NotFound, BadRequest."""
-        user = await self.find(reference)
+        user = await self.find_user(reference)
         password = new or generated()
         await self._set_password(caller, user, password)
         return user, password
@@ -216,7 +217,7 @@ class AccountService:
         text = self._passwords.check(password, (user.email or "", user.username, user.full_name))
         hashed = await self._passwords.hash(text)
         async with self._database.write() as session:
-            row = await _locked(session, user.id)
+            row = await get_user(session, user.id, to_change=True)
             row.password_hash = hashed
             await self._sessions.end_all(session, row.id, but=caller.session_id)
             record(session, caller, "user.password", _subject(row))
@@ -230,32 +231,17 @@ def _subject(user: User) -> Subject:
     return Subject(user.id, user.username, user.id)
 
 
-async def _locked(session: AsyncSession, user_id: str) -> User:
-    return _found(await session.get(User, user_id, with_for_update=True), user_id)
-
-
-def _found(user: User | None, reference: str) -> User:
-    if user is None:
-        raise NotFound(f"There is no user `{reference[:100]}`.")
-    return user
-
-
-async def _find(session: AsyncSession, reference: str, *, to_change: bool = False) -> User:
-    query = select(User).where(User.email == reference.lower() if "@" in reference else User.called(reference))
-    return _found(await session.scalar(query.with_for_update() if to_change else query), reference)
-
-
 async def _insert(session: AsyncSession, user: User, *, is_named: bool) -> None:
     """Add a user; a username that was only suggested is followed by a number where it is taken. Raises NameTaken."""
     if await session.scalar(select(User.id).where(User.email == user.email)) is not None:
         raise NameTaken(f"`email`: `{user.email}` has an account already.")
     suggested = user.username
-    for number in range(2, TRIES + 2):
+    for number in range(2, MAX_USERNAME_ATTEMPTS + 2):
         if await session.scalar(select(User.id).where(User.username == user.username)) is None:
             break
         if is_named:
             raise NameTaken(f"`username`: `{suggested}` is taken.")
-        user.username = f"{suggested}-{number if number < TRIES else user.id[-8:].lower()}"
+        user.username = f"{suggested}-{number if number < MAX_USERNAME_ATTEMPTS else user.id[-8:].lower()}"
     session.add(user)
     await _flushed(session)
 
