@@ -68,11 +68,11 @@ def known_routes() -> list[tuple[str, str, str]]:
 
 
 def permissions() -> Iterator[str]:
-    from serval.auth.permissions import PERMISSIONS
+    from serval.auth.permissions import ROUTE_RULES
 
     rows = [
         (*(f"`{part}`" for part in route.split(" ", 1)), permission.summary)
-        for route, permission in PERMISSIONS.items()
+        for route, permission in ROUTE_RULES.items()
     ]
     return table(("method", "path", "who"), rows)
 

@@ -38,7 +38,8 @@ from serval.wiring import Wiring
 
 @get(
     "/metrics",
-    summary="Metrics of your models as Prometheus text; all there are for administrators",
+    operation_id="get_metrics",
+    summary="Show the metrics of your models, or for administrators all metrics, as Prometheus text",
     tags=["Observability"],
     media_type="text/plain; version=0.0.4; charset=utf-8",
     responses=keyed_responses(),

@@ -11,7 +11,7 @@ import pytest
 from native.test_both_readers import assert_both_agree, plane  # noqa: F401 the fixture
 
 from serval._native import DataPlane
-from serval.auth.credentials import presented
+from serval.auth.credentials import read_credential
 from serval.errors import NotAuthenticated
 from serval.predictions.routes import _asks_no_cache
 from support.fronts import Fronted, fronted
@@ -113,10 +113,10 @@ def assert_python_reads_it_alike(front: Fronted, target: bytes, lines: list[byte
     given = {name.decode(): value.decode("latin-1") for name, value in headers}
     if reply.status == 401:
         with pytest.raises(NotAuthenticated) as refused:
-            presented(headers)
+            read_credential(headers)
         assert refused.value.message == json.loads(reply.body)["detail"]
         return True
-    assert presented(headers).text == front.key
+    assert read_credential(headers).text == front.key
     path, _, query = target.partition(b"#")[0].decode("latin-1").partition("?")
     assert re.fullmatch(r"/predict|/api/(v1/)?predict/(iris|ada/iris|mdl_1)", path)
     parameters = parse_qsl(query, keep_blank_values=True)

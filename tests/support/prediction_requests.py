@@ -2,13 +2,13 @@
 
 import time
 
-from serval.auth.caller import HERE
+from serval.auth.caller import SERVER_ITSELF
 from serval.predictions.service import Question
 from support.registry import PRESENTED
 
 
 def question() -> Question:
     return Question(
-        caller=PRESENTED.digest, credential=PRESENTED, origin=HERE, shape="full", model="echo", version=None, alias=None,
+        caller=PRESENTED.digest, credential=PRESENTED, origin=SERVER_ITSELF, shape="full", model="echo", version=None, alias=None,
         all_probabilities=False, no_cache=True, csv=None, started_ns=time.monotonic_ns(),
     )  # fmt: skip

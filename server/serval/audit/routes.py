@@ -21,42 +21,43 @@ from serval.http.request import PLAIN_TEXT, HttpRequest
 CSV = "text/csv"
 CSV_ANSWER: JsonSchema = {
     "type": "string",
-    "description": "All that match as RFC 4180 in UTF-8, with a header line; `limit` does not apply.",
+    "description": "All matching entries as RFC 4180 in UTF-8, with a header line; `limit` does not apply.",
 }
 
-ByActor = Annotated[
+ActorFilter = Annotated[
     str | None,
     QueryParameter(
-        name="actor", pattern=PLAIN_TEXT, max_length=254, required=False, description="Who did it: username or user id"
+        name="actor", pattern=PLAIN_TEXT, max_length=254, required=False, description="Username or user id of the actor"
     ),
 ]
-OfAction = Annotated[
+ActionFilter = Annotated[
     str | None,
     QueryParameter(
         name="action",
         pattern=PLAIN_TEXT,
         max_length=40,
         required=False,
-        description="What was done, or a prefix as `key.`",
+        description="Action, or a prefix such as `key.`",
     ),
 ]
-OnSubject = Annotated[
+SubjectFilter = Annotated[
     str | None,
-    QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the thing"),
+    QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the resource"),
 ]
-OfOutcome = Annotated[
-    Outcome | None, QueryParameter(name="outcome", required=False, description="Whether it was done or refused")
+OutcomeFilter = Annotated[
+    Outcome | None, QueryParameter(name="outcome", required=False, description="Outcome of the act")
 ]
 Cursor = Annotated[str | None, cursor_of("aud")]
 Format = Annotated[
     Literal["json", "csv"] | None,
-    QueryParameter(name="format", required=False, description="Stands above the header `Accept`"),
+    QueryParameter(name="format", required=False, description="Overrides the `Accept` header"),
 ]
 
 
 @get(
     "/api/v1/audit",
-    summary="List who did what, newest first; as CSV all of it",
+    operation_id="list_audit_entries",
+    summary="List audit entries, newest first, or export them as CSV",
     tags=["Audit"],
     responses={200: ResponseSpec(AuditEntryList, generate_examples=False, description="A page."), **keyed_responses()},
     operation_class=operation(
@@ -67,10 +68,10 @@ async def list_audit(
     request: HttpRequest,
     caller: NamedDependency[Caller],
     audit: NamedDependency[AuditTrail],
-    actor: ByActor = None,
-    action: OfAction = None,
-    subject: OnSubject = None,
-    outcome: OfOutcome = None,
+    actor: ActorFilter = None,
+    action: ActionFilter = None,
+    subject: SubjectFilter = None,
+    outcome: OutcomeFilter = None,
     since: Since = None,
     until: Until = None,
     cursor: Cursor = None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from serval.auth.credentials import presented
+from serval.auth.credentials import malformed_key, no_credentials, not_bearer
 from serval.auth.tokens import not_valid
 from serval.data_plane.plane import DataPlane, Front, FrontLimits
 from serval.errors import BadRequest, CannotStart, RequestTimeout, ServalError, TooLarge, Unavailable
@@ -120,12 +120,12 @@ def _refusals_of_the_core() -> dict[str, ServalError]:
 
 def _own_refusals(settings: Settings) -> dict[str, ServalError]:
     return {
-        "no_key": _raised(lambda: presented([])),
-        "not_bearer": _raised(lambda: presented([(b"authorization", b"Basic")])),
-        "not_a_key": _raised(lambda: presented([(b"x-api-key", b"none")])),
+        "no_key": no_credentials(),
+        "not_bearer": not_bearer(),
+        "not_a_key": malformed_key(),
         "unknown_key": unknown_key(),
         "unknown_token": not_valid(),
-        "too_large": TooLarge("The body is larger than this route takes."),
+        "too_large": TooLarge("The body is larger than this route accepts."),
         "request_timeout": RequestTimeout(
             f"The body did not arrive within {settings.body_timeout_seconds:g} s (`body_timeout_seconds`)."
         ),
@@ -137,11 +137,3 @@ def _own_refusals(settings: Settings) -> dict[str, ServalError]:
         "plain_http": BadRequest("This port speaks TLS alone: ask it with `https://`."),
         "stalled": Unavailable("The event loop of the server has stalled."),
     }
-
-
-def _raised(call: Callable[[], object]) -> ServalError:
-    try:
-        call()
-    except ServalError as error:
-        return error
-    raise AssertionError("nothing was refused")

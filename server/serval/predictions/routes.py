@@ -11,7 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 
 from serval.auth.caller import Caller
-from serval.auth.credentials import presented
+from serval.auth.credentials import read_credential
 from serval.auth.rate_headers import rate_headers
 from serval.data_plane.plane import Answer
 from serval.errors import (
@@ -25,10 +25,10 @@ from serval.errors import (
     TooLarge,
     UnsupportedContent,
 )
-from serval.http.authenticate import origin_of
+from serval.http.authenticate import client_of
 from serval.http.openapi import operation
 from serval.http.problems import keyed_responses
-from serval.http.request import MAX_NUMBER, HttpRequest
+from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
 from serval.http.request_logging import note
 from serval.models.service import ModelService
 from serval.predictions.decoding import Shape
@@ -48,7 +48,11 @@ from serval.predictions.service import PredictionService, Question
 VersionNumber = Annotated[
     int | None,
     QueryParameter(
-        name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version; the live one without"
+        name="version",
+        ge=1,
+        le=MAX_VERSION_NUMBER,
+        required=False,
+        description="Number of a version; the live one without",
     ),
 ]
 Alias = Annotated[
@@ -76,6 +80,7 @@ def _answers(kind: Any, *errors: type[ServalError]) -> dict[int, ResponseSpec]:
 
 @post(
     "/predict",
+    operation_id="predict_short",
     summary="Predict with the model named in the body",
     status_code=200,
     tags=["Predictions"],
@@ -88,8 +93,15 @@ async def predict_short(request: HttpRequest, predictions: NamedDependency[Predi
     return await _respond(request, predictions, question)
 
 
+def _predict_operation_id(_handler: object, _method: object, path: list[Any]) -> str:
+    """Return the id for one of the two paths: each is an operation of its own."""
+    has_owner = any(getattr(part, "name", None) == "owner" for part in path)
+    return "predict_shared" if has_owner else "predict"
+
+
 @post(
     ["/api/v1/predict/{model:str}", "/api/v1/predict/{owner:str}/{model:str}"],
+    operation_id=_predict_operation_id,
     summary="Predict with a model",
     status_code=200,
     tags=["Predictions"],
@@ -112,7 +124,8 @@ async def predict(
 
 @post(
     "/api/v1/models/{model:str}/test",
-    summary="Ask the live version its stored example",
+    operation_id="test_model",
+    summary="Test the live version with its stored example",
     status_code=200,
     tags=["Models"],
     responses=_answers(TestedVersion, NotFound, Conflict, DeadlineExceeded),
@@ -129,7 +142,7 @@ async def test_model(
     example = version.example or {}
     question = Question(
         caller=caller.digest,
-        credential=presented(request.scope["headers"]),
+        credential=read_credential(request.scope["headers"]),
         origin=caller.origin,
         shape="full",
         model=version.model_id,
@@ -151,11 +164,11 @@ def _question(
 ) -> Question:
     if request.scope["query_string"]:
         request.check_query("version", "alias", "outputs")
-    credential = presented(request.scope["headers"])
+    credential = read_credential(request.scope["headers"])
     return Question(
         caller=credential.digest,
         credential=credential,
-        origin=origin_of(request.scope),
+        origin=client_of(request.scope),
         shape=shape,
         model=model,
         version=version,

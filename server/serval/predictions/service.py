@@ -10,8 +10,8 @@ from serval.auth.caller import Caller, ClientInfo, FindCaller
 from serval.auth.credentials import Credential
 from serval.data_plane.plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
 from serval.errors import Unavailable, UnsupportedContent
+from serval.http.request import MAX_VERSION_NUMBER
 from serval.models.live import LiveModels
-from serval.models.queries import LARGEST_NUMBER
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
 from serval.predictions.refusals import refusal_error
@@ -75,7 +75,7 @@ class PredictionService:
         """Return the encoded answer. Raises the ServalError that explains why there is none."""
         if question.version is not None:
             question.version = min(
-                question.version, LARGEST_NUMBER
+                question.version, MAX_VERSION_NUMBER
             )  # a caller may ask for one that no integer of the core holds
         if question.csv is not None:
             return await self._decode_and_predict(question, body, await self._find(question, question.model))

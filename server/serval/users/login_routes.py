@@ -5,11 +5,11 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from serval.auth.caller import Caller
-from serval.auth.credentials import ACCESS_COOKIE, REFRESH_COOKIE, cookie, presented
+from serval.auth.credentials import ACCESS_COOKIE, REFRESH_COOKIE, cookie, read_credential
 from serval.auth.csrf import Csrf
 from serval.errors import BadRequest, NameTaken, NotAuthenticated, NotPermitted
-from serval.http.authenticate import origin_of
-from serval.http.cookies import login_cookies, no_cookies
+from serval.http.authenticate import client_of
+from serval.http.cookies import expired_cookies, login_cookies
 from serval.http.openapi import KEYED, PUBLIC
 from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import HttpRequest
@@ -26,7 +26,7 @@ from serval.users.schemas import (
     UserView,
 )
 from serval.users.service import UserService
-from serval.users.sessions import LoggedIn, SessionService
+from serval.users.sessions import LoginTokens, SessionService
 from serval.users.signing_keys import SigningKeys
 
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
@@ -55,7 +55,7 @@ class AuthController(Controller):
         if not _may_register(request, settings):
             raise NotPermitted("Registration is closed: ask an administrator for an account (`registration`).")
         user = await users.register(
-            origin_of(request.scope),
+            client_of(request.scope),
             email=data.email,
             password=data.password,
             full_name=data.full_name,
@@ -81,8 +81,8 @@ class AuthController(Controller):
     ) -> Response[Tokens | CookieLogin]:
         if data.cookies:
             csrf.check_origin(_own_origin(request), request.headers)
-        logged_in = await users.login(origin_of(request.scope), data.account, data.password)
-        return _answer(request, logged_in, csrf, in_cookies=data.cookies)
+        login = await users.login(client_of(request.scope), data.account, data.password)
+        return _answer(request, login, csrf, in_cookies=data.cookies)
 
     @post(
         "/refresh",
@@ -103,8 +103,8 @@ class AuthController(Controller):
         token, in_cookies = _refresh_token(request, data)
         if in_cookies:
             csrf.check(await sessions.session_of(token), _own_origin(request), request.headers)
-        logged_in = await sessions.refresh(token, origin_of(request.scope))
-        return _answer(request, logged_in, csrf, in_cookies=in_cookies)
+        login = await sessions.refresh(token, client_of(request.scope))
+        return _answer(request, login, csrf, in_cookies=in_cookies)
 
     @post(
         "/logout",
@@ -126,8 +126,8 @@ class AuthController(Controller):
         session_id, in_cookies = await _login_of(request, data, sessions)
         if in_cookies:
             csrf.check(session_id, _own_origin(request), request.headers)
-        await users.logout(origin_of(request.scope), session_id)
-        return Response(None, status_code=204, cookies=no_cookies(request.scope) if in_cookies else [])
+        await users.logout(client_of(request.scope), session_id)
+        return Response(None, status_code=204, cookies=expired_cookies(request.scope) if in_cookies else [])
 
     @get(
         "/me",
@@ -192,25 +192,25 @@ async def _login_of(request: HttpRequest, data: Refresh | None, sessions: Sessio
     if is_in_body or not (has_header or cookie(request.scope["headers"], ACCESS_COOKIE)):
         token, in_cookies = _refresh_token(request, data)
         return await sessions.session_of(token), in_cookies
-    credential = presented(request.scope["headers"])
+    credential = read_credential(request.scope["headers"])
     if credential.kind == "key":
         raise BadRequest("An API key has no login to end: revoke the key instead.")
-    caller = await sessions.find_caller(credential, origin_of(request.scope))
+    caller = await sessions.find_caller(credential, client_of(request.scope))
     return caller.session_id or "", credential.is_cookie
 
 
 def _answer(
-    request: HttpRequest, logged_in: LoggedIn, csrf: Csrf, *, in_cookies: bool
+    request: HttpRequest, login: LoginTokens, csrf: Csrf, *, in_cookies: bool
 ) -> Response[Tokens | CookieLogin]:
     if not in_cookies:
-        return Response(Tokens(logged_in.access_token, logged_in.refresh_token, logged_in.access_seconds))
-    token = csrf.token(logged_in.session_id)
+        return Response(Tokens(login.access_token, login.refresh_token, login.access_seconds))
+    token = csrf.token(login.session_id)
     cookies = login_cookies(
         request.scope,
-        access=logged_in.access_token,
-        access_seconds=logged_in.access_seconds,
-        refresh=logged_in.refresh_token,
-        refresh_seconds=logged_in.refresh_seconds,
+        access=login.access_token,
+        access_seconds=login.access_seconds,
+        refresh=login.refresh_token,
+        refresh_seconds=login.refresh_seconds,
         csrf=token,
     )
-    return Response(CookieLogin(token, logged_in.access_seconds), cookies=cookies)
+    return Response(CookieLogin(token, login.access_seconds), cookies=cookies)
