@@ -73,7 +73,7 @@ async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> 
     try:
         yield Registry(database, storage, attempts, data_plane, publisher, live)
     finally:
-        await live.close()
+        await live.stop()
         await database.close()
 
 

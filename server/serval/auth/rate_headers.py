@@ -15,11 +15,14 @@ LIMIT_HEADERS = {
 """Name and meaning of each header, for the OpenAPI document."""
 
 
-def limit_headers(policy: str, limit: int, window_seconds: int, remaining: int, reset_seconds: int) -> dict[str, str]:
+def limit_headers(
+    policy: str, limit: object, window_seconds: object, remaining: object, reset_seconds: object
+) -> dict[str, str]:
     """Return the headers of a response under a limit of so many requests in `window_seconds`, names in lower case.
 
-    `policy`: what is limited, as `user`. `RateLimit-Policy` and `RateLimit` follow
-    draft-ietf-httpapi-ratelimit-headers-10; older clients read the other three.
+    `policy`: what is limited, as `user`. The other arguments are integers, or a template's placeholders for them.
+    `RateLimit-Policy` and `RateLimit` follow draft-ietf-httpapi-ratelimit-headers-10; older clients read the other
+    three.
     """
     return {
         "ratelimit-policy": f'"{policy}";q={limit};w={window_seconds}',
@@ -42,6 +45,5 @@ def rate_limited(arguments: Mapping[str, str]) -> RateLimited:
     )
     return RateLimited(
         f"The rate `{policy}` allows {limit} requests in {window} s, which are used up: try again in {wait} s.",
-        retry_after_seconds=int(wait),
-        headers=limit_headers(policy, int(limit), int(window), remaining=0, reset_seconds=int(wait)),
+        headers={"retry-after": wait, **limit_headers(policy, limit, window, remaining=0, reset_seconds=wait)},
     )

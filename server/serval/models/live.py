@@ -110,7 +110,7 @@ class LiveModels:
         self._begin("follow the registry", self._follow())
         self._begin("watch for runaways", self._watch())
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Load, publish and watch no more."""
         tasks = list(self._tasks.values())
         for task in tasks:
