@@ -22,7 +22,7 @@ def rewritten(page: str) -> str:
 
 
 def settings() -> Iterator[str]:
-    from serval.settings.settings import describe
+    from serval.settings.reference import describe
 
     rows = [(f"`{each.environment}`", each.accepts, each.default, each.description) for each in describe()]
     return table(("setting", "takes", "default", "what it does"), rows)
