@@ -13,7 +13,7 @@ from native.test_both_readers import assert_both_agree, plane  # noqa: F401 the 
 from serval._native import DataPlane
 from serval.auth.credentials import read_credential
 from serval.errors import NotAuthenticated
-from serval.predictions.routes import _asks_no_cache
+from serval.predictions.request import is_no_cache
 from support.fronts import Fronted, fronted
 from support.malformed import LAST
 from support.raw_http import Reply, exchanged, replies
@@ -124,7 +124,7 @@ def assert_python_reads_it_alike(front: Fronted, target: bytes, lines: list[byte
     assert dict(parameters).items() <= {"version": "1", "outputs": "probabilities"}.items()
     assert "content-encoding" not in given
     assert given.get("content-type", "application/json").partition(";")[0].lower() == "application/json"
-    assert (reply.headers["x-cache"] == "bypass") == _asks_no_cache(given.get("cache-control", ""))
+    assert (reply.headers["x-cache"] == "bypass") == is_no_cache(given.get("cache-control", ""))
     return True
 
 

@@ -56,7 +56,7 @@ def read_request(
         version=version,
         alias=alias,
         all_probabilities=outputs == "probabilities",
-        no_cache=_is_no_cache(request.headers.get("cache-control", "")),
+        no_cache=is_no_cache(request.headers.get("cache-control", "")),
         csv=_csv_parameters(request.headers.get("content-type", JSON)),
         started_ns=time.monotonic_ns(),
     )
@@ -75,7 +75,7 @@ def uncached_request(request: HttpRequest, caller: Caller, model_id: str, versio
     )
 
 
-def _is_no_cache(cache_control: str) -> bool:
+def is_no_cache(cache_control: str) -> bool:
     """Whether `no-cache` is among the directives of a Cache-Control header."""
     return "no-cache" in {directive.partition("=")[0].strip().lower() for directive in cache_control.split(",")}
 
