@@ -27,7 +27,7 @@ ROUTES = (AuthController, UserController, ApiKeyController)
 
 
 class Users(NamedTuple):
-    """The feature, and what others ask of it."""
+    """The feature, and what other features use of it."""
 
     feature: Feature
     limiter: RequestLimiter

@@ -119,7 +119,7 @@ class SessionService:
         return _next_grant(session, login)
 
     async def issue(self, grant: RefreshGrant) -> LoginTokens:
-        """Return the tokens of a login, after its transaction: replacing a signing key takes a transaction of its own."""
+        """Return the tokens of a login, after its transaction: rotating a signing key needs one of its own."""
         access_token = await self._signing_keys.sign(grant.user_id, grant.session_id)
         seconds = int(self._lifetime.total_seconds())
         return LoginTokens(
