@@ -1,4 +1,4 @@
-"""What the code offers is in `docs/`, and nothing else is."""
+"""The docs describe all that the code offers, and nothing else."""
 
 import re
 import runpy
@@ -10,8 +10,7 @@ import pytest
 import serval.wiring
 from serval import changes
 from serval.db.base import Table
-from serval.errors import ServalError
-from serval.http.docs import error_classes
+from serval.errors import ServalError, error_classes
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -58,7 +57,7 @@ def test_every_error_has_a_code_of_its_own() -> None:
     assert len(codes) == len(set(codes))
 
 
-def test_the_tree_at_the_top_of_the_errors_draws_all_of_them() -> None:
+def test_the_tree_in_the_errors_module_shows_every_error() -> None:
     import serval.errors
 
     drawn = re.findall(r"[├└]── (\w+)", serval.errors.__doc__ or "")
@@ -87,7 +86,7 @@ def test_every_route_is_documented() -> None:
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
-def test_what_is_generated_is_current(page: Path) -> None:
+def test_generated_pages_are_up_to_date(page: Path) -> None:
     text = page.read_text()
     assert GENERATE["rewritten"](text) == text, "run `make docs`"
 
