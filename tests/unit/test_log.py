@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serval.log import Log, RequestLog, Writer, open_log, take_over_logging
+from serval.log import Log, RequestLog, Writer, open_log, redirect_logging
 
 Read = Callable[[], str]
 
@@ -134,7 +134,7 @@ def test_warnings_of_libraries_come_through_ours(pipe: tuple[int, Read], monkeyp
     library.propagate = False
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers)
     log = open_log(level="info", form="json", descriptor=pipe[0])
-    take_over_logging(log)
+    redirect_logging(log)
     logging.captureWarnings(False)
     library.info("no")
     library.warning("disk is %s", "full")

@@ -10,7 +10,7 @@ from typing import Any
 
 from serval.data_plane.plane import Front
 from serval.http.asgi import AsgiApp
-from serval.log import Log, take_over_logging
+from serval.log import Log, redirect_logging
 from serval.port.certificates import Certificate, CertificateWatch, log_certificate
 from serval.port.granian import AppServer
 from serval.port.listener import accepted_all, drop_new_connections
@@ -86,7 +86,7 @@ class PublicPort:
             self._granian = AppServer(self._answer, endpoint, self._settings.max_head_bytes)
         else:
             self._granian = AppServer(self._answer, endpoint, self._settings.max_head_bytes, self._certificate)
-        take_over_logging(self._log)  # after Granian, which configures `logging` when it is made
+        redirect_logging(self._log)  # after Granian, which configures `logging` when it is made
         self._running = asyncio.create_task(self._granian.serve())
         if isinstance(endpoint, Path):
             assert self._open_front is not None  # noqa: S101
