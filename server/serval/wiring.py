@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -23,8 +22,7 @@ from serval.auth.csrf import Csrf
 from serval.auth.passwords import Passwords
 from serval.auth.request_limiter import RequestLimiter
 from serval.changes import ChangeNotifier, Changes
-from serval.conversion.sandbox.child_process import Limits
-from serval.conversion.sandbox.sandbox import Sandbox
+from serval.conversion.sandbox.sandbox import Sandbox, open_sandbox
 from serval.data_plane.leases import Leases
 from serval.data_plane.plane import DataPlane, Publisher, open_data_plane
 from serval.db.engine import Database, database_url, open_engine
@@ -121,7 +119,7 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         )
         stack.push_async_callback(redis.aclose)
         await _check_redis(redis)
-        sandbox = open_sandbox(settings)
+        sandbox = _open_sandbox(settings)
         stack.push_async_callback(sandbox.close)
         await sandbox.start(preload=settings.convert_preload)
         secrets = {name: await shared_secret(database, name) for name in SECRETS}
@@ -267,19 +265,15 @@ def _find_model(models: ModelService) -> FindModel:
     return find_model
 
 
-def open_sandbox(settings: Settings) -> Sandbox:
+def _open_sandbox(settings: Settings) -> Sandbox:
     """Return the sandbox of conversions with the limits of the settings."""
     scratch = settings.data_dir / "scratch"
     scratch.mkdir(mode=0o711, exist_ok=True)
-    limits = Limits(
+    return open_sandbox(
+        scratch,
         memory_bytes=settings.convert_memory_bytes,
         cpu_seconds=settings.convert_cpu_seconds,
         wall_seconds=settings.convert_wall_seconds,
-    )
-    return Sandbox(
-        python=sys.executable,
-        root=scratch,
-        limits=limits,
         allow_unconfined=settings.allow_unconfined_conversion,
         max_children=settings.convert_parallel,
     )

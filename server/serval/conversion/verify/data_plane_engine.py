@@ -13,11 +13,11 @@ PROBE_ROWS = 64
 VERSION = "candidate"
 
 
-class NativeEngine:
+class DataPlaneEngine:
     """A data plane of its own, for one graph."""
 
     def run(self, onnx: bytes, signature: Signature, rows: Rows) -> Answers:
-        """What the data plane answers for rows. Raises NotConvertible where it refuses the graph."""
+        """The data plane's answers. Raises NotConvertible if it refuses the graph."""
         plane = _native.DataPlane(
             runtime_library=str(runtime_library()),
             cache_bytes=0,
