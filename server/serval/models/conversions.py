@@ -12,20 +12,18 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.changes import Changes
-from serval.conversion.freeze import Frozen, freeze, inspect
-from serval.conversion.messages import Inspection
-from serval.conversion.report import Report
+from serval.conversion.examine import Examination, examine
+from serval.conversion.freeze import Frozen, freeze
 from serval.conversion.sandbox.sandbox import Sandbox
 from serval.data_plane.plane import GraphError, LoadError
 from serval.db.base import now
 from serval.db.engine import Database
-from serval.errors import DatabaseUnavailable, NotConvertible, SchemaChanged, ServalError, Unprocessable
+from serval.errors import DatabaseUnavailable, NotConvertible, SchemaChanged, ServalError
 from serval.log import Log
 from serval.metrics import ConversionMetrics
 from serval.models.lifecycle import UNDER_WAY, Status, advance
 from serval.models.live import MAX_ATTEMPTS, LiveModels, Probe
 from serval.models.samples import example_body, freeze_request
-from serval.models.schemas import Examination, Reason
 from serval.models.service import changes_schema, make_live, onnx_key, schema_changed, source_key
 from serval.models.tables import Model, Version
 from serval.settings.settings import Settings
@@ -91,14 +89,7 @@ class Conversions:
         BadRequest."""
         request = freeze_request(columns, sample, self._limit_bytes)
         async with self._turns:
-            inspection: Inspection | None = None
-            try:
-                inspection = await inspect(self._sandbox, upload, self._limit_bytes)
-                frozen = await freeze(self._sandbox, upload, request, _no_stage)
-            except Unprocessable as error:
-                report = msgspec.convert(error.extra["report"], Report) if "report" in error.extra else None
-                return Examination(False, Reason(error.code, error.message), inspection, None, report)
-        return Examination(True, None, inspection, frozen.signature, frozen.report)
+            return await examine(self._sandbox, upload, request)
 
     async def stop(self) -> None:
         """End conversions under way; the next start takes them up again."""
@@ -233,10 +224,6 @@ class Conversions:
             version.failure = {"code": code, "message": message}
             if isinstance(report, dict):
                 version.report = report
-
-
-async def _no_stage(_: str) -> None:
-    """An examination has no version whose stage could be told."""
 
 
 async def _reason_to_hold(

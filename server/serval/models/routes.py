@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody
 
 from serval.auth.caller import Caller
+from serval.conversion.examine import Examination
 from serval.errors import (
     BadRequest,
     Conflict,
@@ -36,7 +37,6 @@ from serval.models.queries import VisibleVersion
 from serval.models.schemas import (
     EXAMINED_BODY,
     UPLOAD_BODY,
-    Examination,
     ModelChange,
     ModelList,
     ModelView,

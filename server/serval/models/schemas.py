@@ -7,8 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from serval.auth.caller import Caller
-from serval.conversion.messages import Inspection
-from serval.conversion.report import Report
+from serval.conversion.report import Reason, Report
 from serval.conversion.signature import Signature
 from serval.errors import BadRequest
 from serval.http.openapi import JsonSchema, body
@@ -40,11 +39,6 @@ class Promotion(msgspec.Struct, forbid_unknown_fields=True):
     """How a version goes live by hand."""
 
     allow_schema_change: bool = False
-
-
-class Reason(msgspec.Struct):
-    code: str
-    message: str
 
 
 class VersionView(msgspec.Struct):
@@ -202,19 +196,6 @@ class ShareView(msgspec.Struct):
 
 class ShareList(msgspec.Struct):
     items: list[ShareView]
-
-
-class Examination(msgspec.Struct):
-    """What a file is, and whether it would be served; nothing of it is kept."""
-
-    converts: bool
-    failure: Reason | None
-    """Why it would not be served."""
-    inspection: Inspection | None
-    """What is in the file, where it could be read."""
-    signature: Signature | None
-    report: Report | None
-    """How true the converted model is, where it came so far."""
 
 
 class ShortModel(msgspec.Struct):

@@ -14,11 +14,11 @@ PROBE_ROWS = 64
 VERSION = "candidate"
 
 
-class NativeEngine:
+class DataPlaneEngine:
     """A data plane of its own, for one graph."""
 
     def run(self, onnx: bytes, signature: Signature, rows: Rows) -> Answers:
-        """What the data plane answers for rows. Raises NotConvertible where it refuses the graph."""
+        """The data plane's answers. Raises NotConvertible if it refuses the graph."""
         models = _native.DataPlane(settings_to_run_a_model(str(runtime_library()), len(rows))).models
         probe = rows.take(slice(0, PROBE_ROWS))
         try:

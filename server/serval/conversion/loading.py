@@ -1,4 +1,4 @@
-"""Reads the bytes of an upload into a Python object; only ever called where hostile code can do nothing."""
+"""Loads the bytes of an upload into a Python object; called only where hostile code can do no harm."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import msgspec
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
+from serval.conversion.file_kinds import SAVE, foreign_kind, unpacked, zip_kind
 from serval.conversion.plain_text import plain
-from serval.conversion.sandbox.files import SAVE, foreign_kind, unpacked, zip_kind
 from serval.errors import NotAModel
 
 LIMIT_BYTES = 2 << 30
@@ -25,13 +25,13 @@ Format = Literal["pickle", "joblib", "skops"]
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """An object from an upload, and what was seen on the way."""
+    """An object from an upload, and how it was saved."""
 
     content: Any
     format: Format
     compression: str | None
     saved_by: str | None
-    """The scikit-learn version that saved it, where it differs from ours; None: ours, or none told."""
+    """The scikit-learn version that saved it, if it differs from ours; None: ours, or unknown."""
     notes: list[str]
 
 
@@ -42,11 +42,11 @@ def load(upload: bytes, limit_bytes: int = LIMIT_BYTES) -> Loaded:
         archive = zip_kind(content, limit_bytes)
         if archive != "skops":
             raise NotAModel(f"The file is {archive}: {SAVE}.")
-        loaded, notes, saved_by = _caught(_load_skops, content)
+        loaded, notes, saved_by = _with_warnings(_load_skops, content)
         return Loaded(loaded, "skops", compression, saved_by, notes)
     if not content.startswith(b"\x80") and (kind := foreign_kind(content)):
         raise NotAModel(f"The file is {kind}: {SAVE}.")
-    loaded, notes, saved_by = _caught(_load_pickle, content)
+    loaded, notes, saved_by = _with_warnings(_load_pickle, content)
     return Loaded(
         loaded,
         "joblib" if compression or b"joblib.numpy_pickle" in content[:100_000] else "pickle",
@@ -56,7 +56,7 @@ def load(upload: bytes, limit_bytes: int = LIMIT_BYTES) -> Loaded:
     )
 
 
-def _caught(read: Any, content: bytes) -> tuple[Any, list[str], str | None]:
+def _with_warnings(read: Any, content: bytes) -> tuple[Any, list[str], str | None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         loaded = read(content)
@@ -73,11 +73,10 @@ def _load_skops(content: bytes) -> Any:
 
     try:
         unknown = get_untrusted_types(data=content)
-        strange = [name for name in unknown if not is_trusted(name)]
-        if strange:
-            raise NotAModel(
-                f"The file needs types that Serval does not load: {', '.join(f'`{plain(name, 100)}`' for name in strange[:5])}."
-            )
+        untrusted = [name for name in unknown if not is_trusted(name)]
+        if untrusted:
+            names = ", ".join(f"`{plain(name, 100)}`" for name in untrusted[:5])
+            raise NotAModel(f"The file needs types that Serval does not load: {names}.")
         return loads(content, trusted=unknown)
     except NotAModel:
         raise
@@ -100,7 +99,7 @@ def _load_pickle(content: bytes) -> Any:
 
 
 def _explained(error: Exception) -> NotAModel:
-    """The sentence for whatever reading the file raised."""
+    """The message for an error that loading the file raised."""
     text = plain(str(error), 200)
     if isinstance(error, ModuleNotFoundError):
         return NotAModel(_missing_module(error.name or text))
@@ -109,13 +108,13 @@ def _explained(error: Exception) -> NotAModel:
     if isinstance(error, EOFError) or "truncated" in text or "ran out of" in text.lower():
         return NotAModel("The file ends too early: it was cut short on the way; upload it again.")
     if isinstance(error, pickle.UnpicklingError | UnicodeDecodeError | IndexError | KeyError):
-        return NotAModel(f"The file is no readable pickle ({text}): {SAVE}.")
+        return NotAModel(f"The file is not a readable pickle ({text}): {SAVE}.")
     if "incompatible dtype" in text or "node array" in text:
         return NotAModel(
-            f"The file was saved by a scikit-learn whose trees {sklearn.__version__} can not read ({text}): load it with the scikit-learn "
-            f"that saved it, fit again with {sklearn.__version__}, and save."
+            f"The file was saved by a scikit-learn version whose trees {sklearn.__version__} cannot read ({text}): fit"
+            f" the model again with {sklearn.__version__}, and save it."
         )
-    return NotAModel(f"The file can not be loaded ({type(error).__name__}: {text}): {SAVE}.")
+    return NotAModel(f"The file cannot be loaded ({type(error).__name__}: {text}): {SAVE}.")
 
 
 def _missing_module(name: str) -> str:
@@ -126,18 +125,18 @@ def _missing_module(name: str) -> str:
             f"fit and save the model again with scikit-learn {sklearn.__version__}."
         )
     return (
-        f"The file needs the Python module `{plain(name, 100)}`, which Serval does not have: build the model from scikit-learn's own "
-        "estimators and NumPy functions, and save it again."
+        f"The file needs the Python module `{plain(name, 100)}`, which Serval does not have: build the model from"
+        " scikit-learn's own estimators and NumPy functions, and save it again."
     )
 
 
 def _missing_name(text: str) -> str:
-    found = re.search(r"Can't get attribute '([^']+)' on <module '([^']+)'", text) or re.search(
+    match = re.search(r"Can't get attribute '([^']+)' on <module '([^']+)'", text) or re.search(
         r"cannot import name '([^']+)' from '([^']+)'", text
     )
-    if found is None:
-        return f"The file refers to something that is not here ({text}): {SAVE}."
-    name, module = found.groups()
+    if match is None:
+        return f"The file refers to something that does not exist here ({text}): {SAVE}."
+    name, module = match.groups()
     if module in {"__main__", "__mp_main__", "serval.conversion.sandbox.child"} or not module.startswith("sklearn"):
         where = (
             "the script or notebook that saved it (`__main__`)"
@@ -145,8 +144,9 @@ def _missing_name(text: str) -> str:
             else f"the module `{module}`"
         )
         return (
-            f"The file refers to `{name}`, which is defined in {where}, and a pickle holds no code: replace it by scikit-learn's own "
-            "transformers and NumPy functions (`FunctionTransformer(numpy.log1p)`), fit and save again."
+            f"The file refers to `{name}`, which is defined in {where}, and a pickle holds no code: replace it by"
+            " scikit-learn's own transformers and NumPy functions (`FunctionTransformer(numpy.log1p)`), fit and save"
+            " again."
         )
     return (
         f"The file refers to `{module}.{name}`, which scikit-learn {sklearn.__version__} does not have: "
@@ -159,22 +159,23 @@ def predictor(content: Any) -> Any:
     instead."""
     if isinstance(content, type):
         raise NotAModel(
-            f"The file holds the class `{content.__name__}`, not a fitted object: save what `{content.__name__}(...).fit(X, y)` returns."
+            f"The file holds the class `{content.__name__}`, not a fitted object: save what"
+            f" `{content.__name__}(...).fit(X, y)` returns."
         )
     if hasattr(content, "predict") or hasattr(content, "fit"):
         return content
     name = type(content).__name__
     if isinstance(content, Mapping):
         raise NotAModel(
-            _around(
+            _container(
                 f"a dict with the keys {_keys(content)}",
                 {repr(key): value for key, value in list(content.items())[:1000]},
             )
         )
     if isinstance(content, list | tuple):
         raise NotAModel(
-            _around(
-                f"a {name} of {len(content)} objects", {str(place): value for place, value in enumerate(content[:1000])}
+            _container(
+                f"a {name} of {len(content)} objects", {str(index): value for index, value in enumerate(content[:1000])}
             )
         )
     raise NotAModel(f"The file holds a `{plain(name, 100)}`, not a model: {SAVE}.")
@@ -185,10 +186,8 @@ def _keys(content: Mapping[Any, Any]) -> str:
     return ", ".join(keys) + (", ..." if len(content) > 8 else "")
 
 
-def _around(what: str, parts: dict[str, Any]) -> str:
-    models = [
-        plain(place, 60) for place, part in parts.items() if hasattr(part, "predict") and not isinstance(part, type)
-    ]
+def _container(description: str, parts: dict[str, Any]) -> str:
+    models = [plain(key, 60) for key, part in parts.items() if hasattr(part, "predict") and not isinstance(part, type)]
     if not models:
-        return f"The file holds {what}, and no model among them: {SAVE}."
-    return f"The file holds {what}: save `saved[{models[0]}]` alone (`joblib.dump(saved[{models[0]}], path)`)."
+        return f"The file holds {description}, and no model among them: {SAVE}."
+    return f"The file holds {description}: save `saved[{models[0]}]` alone (`joblib.dump(saved[{models[0]}], path)`)."

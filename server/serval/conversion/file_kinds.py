@@ -1,4 +1,4 @@
-"""What kind of file an upload is, by its first bytes, and what is inside a compressed one."""
+"""Which kind of file an upload is, by its first bytes, and the content of a compressed one."""
 
 import bz2
 import io
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from serval.errors import NotAModel
 
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG image"),
@@ -43,7 +43,7 @@ SAVE = "save a fitted scikit-learn predictor with `joblib.dump(model, path)` or 
 
 
 class Decompressor(Protocol):
-    """What zlib, bz2 and lzma objects have in common."""
+    """The interface of zlib, bz2 and lzma objects."""
 
     @property
     def eof(self) -> bool: ...
@@ -62,14 +62,15 @@ def compression_of(content: bytes) -> str | None:
 
 
 def unpacked(content: bytes, limit_bytes: int) -> tuple[bytes, str | None]:
-    """The content, decompressed if need be, and the compression's name. Raises NotAModel past `limit_bytes`, and where
-    it is damaged."""
+    """The content, decompressed if need be, and the compression's name. Raises NotAModel past `limit_bytes`, and if it
+    is damaged."""
     name = compression_of(content)
     if name is None:
         return content, None
     if name in {"lz4", "zstd"}:
         raise NotAModel(
-            f"The file is compressed with {name}, which Serval does not read: save it with `joblib.dump(model, path, compress=3)`."
+            f"The file is compressed with {name}, which Serval does not read: save it with"
+            " `joblib.dump(model, path, compress=3)`."
         )
     try:
         return _decompressed(content, name, limit_bytes), name
@@ -80,12 +81,12 @@ def unpacked(content: bytes, limit_bytes: int) -> tuple[bytes, str | None]:
 def _decompressed(content: bytes, name: str, limit_bytes: int) -> bytes:
     out = bytearray()
     while content:
-        machine = _machine(name, limit_bytes)
-        content = _one_stream(machine, content, out, limit_bytes)
+        decompressor = _decompressor(name, limit_bytes)
+        content = _one_stream(decompressor, content, out, limit_bytes)
     return bytes(out)
 
 
-def _machine(name: str, limit_bytes: int) -> Decompressor:
+def _decompressor(name: str, limit_bytes: int) -> Decompressor:
     if name == "bzip2":
         return bz2.BZ2Decompressor()
     if name in {"xz", "lzma"}:
@@ -93,24 +94,24 @@ def _machine(name: str, limit_bytes: int) -> Decompressor:
     return zlib.decompressobj(wbits=31 if name == "gzip" else 15)
 
 
-def _one_stream(machine: Decompressor, content: bytes, out: bytearray, limit_bytes: int) -> bytes:
+def _one_stream(decompressor: Decompressor, content: bytes, out: bytearray, limit_bytes: int) -> bytes:
     """Decompress one stream onto `out`; return what follows it. Raises EOFError where it is cut short."""
     pending = content
-    while not machine.eof:
-        piece = machine.decompress(pending, PIECE)
-        out += piece
+    while not decompressor.eof:
+        chunk = decompressor.decompress(pending, CHUNK_BYTES)
+        out += chunk
         if len(out) > limit_bytes:
             raise NotAModel(
                 f"The file unpacks to more than {limit_bytes >> 20} MiB: that is no model that Serval can hold."
             )
-        pending = getattr(machine, "unconsumed_tail", b"")
-        if not piece and not pending and not machine.eof:
+        pending = getattr(decompressor, "unconsumed_tail", b"")
+        if not chunk and not pending and not decompressor.eof:
             raise EOFError
-    return machine.unused_data
+    return decompressor.unused_data
 
 
 def foreign_kind(content: bytes) -> str | None:
-    """What the file is, if it is something else than a pickle or a zip."""
+    """What the file is, if it is neither a pickle nor a zip."""
     if not content:
         return "empty"
     for magic, name in MAGIC:
@@ -124,12 +125,12 @@ def foreign_kind(content: bytes) -> str | None:
 
 
 def _text_kind(head: bytes) -> str | None:
-    """The kind of a text; pickles of protocol 0 are ASCII too, so only what no pickle begins with."""
+    """The kind of a text; pickles of protocol 0 are ASCII too, so only texts that no pickle begins with."""
     try:
         text = head.decode("utf-8", "strict" if len(head) < 4096 else "ignore").lstrip("\ufeff \r\n\t")
     except UnicodeDecodeError:
         return None
-    if any(ord(mark) < 32 and mark not in "\r\n\t" for mark in text):
+    if any(ord(character) < 32 and character not in "\r\n\t" for character in text):
         return None
     lowered = text[:200].lower()
     if lowered.startswith(("<!doctype html", "<html")):

@@ -19,7 +19,7 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 
 from serval.conversion import tasks
-from serval.conversion.sandbox.loading import load, predictor
+from serval.conversion.loading import load, predictor
 from serval.errors import NotAModel
 from support.sample_models import iris, specimen
 
@@ -44,21 +44,21 @@ def test_pickles_of_every_protocol_load(protocol: int) -> None:
 
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("lzma", 3), ("xz", 3), ("bz2", 3)])
-def test_joblib_files_load_however_compressed(compress: Any, tmp_path: Path) -> None:
+def test_joblib_files_load_with_every_compression(compress: Any, tmp_path: Path) -> None:
     joblib.dump(model(), tmp_path / "model.joblib", compress=compress)
     assert type(opened((tmp_path / "model.joblib").read_bytes())) is LogisticRegression
 
 
-def test_cloudpickle_loads() -> None:
+def test_a_cloudpickle_file_loads() -> None:
     assert type(opened(cloudpickle.dumps(model()))) is LogisticRegression
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_skops_loads(method: int) -> None:
+def test_a_skops_file_loads(method: int) -> None:
     assert type(opened(skops.io.dumps(model(), compression=method))) is LogisticRegression
 
 
-def test_skops_with_types_of_its_own_is_refused_by_their_name() -> None:
+def test_a_skops_file_with_untrusted_types_is_refused_by_their_name() -> None:
     class Strange:
         pass
 
@@ -68,7 +68,7 @@ def test_skops_with_types_of_its_own_is_refused_by_their_name() -> None:
 
 
 @pytest.mark.parametrize("pack", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
-def test_bombs_are_refused_before_they_fill_the_memory(pack: Any) -> None:
+def test_compression_bombs_are_refused_before_they_fill_the_memory(pack: Any) -> None:
     with pytest.raises(NotAModel, match="unpacks to more than 1 MiB"):
         load(pack(bytes(64 << 20)), limit_bytes=1 << 20)
 
@@ -83,10 +83,10 @@ def test_a_zip_bomb_is_refused() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("pack", [bytes, zlib.compress, gzip.compress, lzma.compress])
-def test_a_file_cut_short_says_so(share: float, pack: Any) -> None:
+def test_a_truncated_file_is_refused_as_cut_short(share: float, pack: Any) -> None:
     content = pack(pickle.dumps(model()))
     found = reason(content[: int(len(content) * share)])
-    assert "cut short" in found or "no readable pickle" in found
+    assert "cut short" in found or "not a readable pickle" in found
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,11 @@ def test_a_file_cut_short_says_so(share: float, pack: Any) -> None:
         (b"", "empty"),
     ],
 )
-def test_other_files_are_named(content: bytes, kind: str) -> None:
+def test_other_files_are_refused_by_name(content: bytes, kind: str) -> None:
     assert kind in reason(content)
 
 
-def test_an_onnx_file_is_named() -> None:
+def test_an_onnx_file_is_refused_by_name() -> None:
     from serval.conversion.from_sklearn import convert
 
     assert "an ONNX model" in reason(convert(model()).onnx)
@@ -120,20 +120,20 @@ def test_an_onnx_file_is_named() -> None:
     ("name", "kind"),
     [("archive/data.pkl", "a PyTorch model"), ("x.npy", "NumPy arrays"), ("readme.txt", "a zip archive")],
 )
-def test_other_archives_are_named(name: str, kind: str) -> None:
+def test_other_archives_are_refused_by_name(name: str, kind: str) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr(name, b"x")
     assert kind in reason(out.getvalue())
 
 
-def test_a_dict_around_a_model_says_what_to_save() -> None:
+def test_a_dict_that_holds_a_model_is_refused_with_what_to_save() -> None:
     found = reason(pickle.dumps({"model": model(), "columns": ["a"]}))
     assert "a dict with the keys `'model'`, `'columns'`" in found
     assert "saved['model']" in found
 
 
-def test_a_list_around_a_model_says_what_to_save() -> None:
+def test_a_list_that_holds_a_model_is_refused_with_what_to_save() -> None:
     assert "saved[1]" in reason(pickle.dumps(["scaler", model()]))
 
 
@@ -146,7 +146,7 @@ def test_a_list_around_a_model_says_what_to_save() -> None:
         (LogisticRegression, "class"),
     ],
 )
-def test_what_is_no_model_is_named(content: Any, named: str) -> None:
+def test_an_object_that_is_not_a_model_is_refused_by_name(content: Any, named: str) -> None:
     assert named in reason(pickle.dumps(content))
 
 
@@ -160,11 +160,11 @@ def test_a_missing_module_is_named() -> None:
     assert "`xgboost_of_mine`" in reason(b"\x80\x04cxgboost_of_mine.sklearn\nXGBClassifier\n.")
 
 
-def test_a_class_that_scikit_learn_no_longer_has_asks_to_fit_again() -> None:
+def test_a_class_that_scikit_learn_removed_is_refused_with_advice_to_fit_again() -> None:
     found = reason(b"\x80\x04csklearn.linear_model._logistic\nOldRegression\n.")
     assert "OldRegression" in found
     assert "fit and save the model again" in found
 
 
-def test_what_tasks_need_can_be_imported() -> None:
+def test_the_libraries_of_tasks_can_be_imported() -> None:
     tasks.preload()
