@@ -50,6 +50,16 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def is_support(path: Path) -> bool:
+    return ROOT / "tests" / "support" in path.parents
+
+
+def module_names(path: Path) -> set[str]:
+    """The names by which `path` can be imported where `tests` is on the path."""
+    parts = path.relative_to(ROOT / "tests").with_suffix("").parts
+    return {".".join(parts), path.stem}
+
+
 @pytest.fixture(scope="module")
 def imports() -> grimp.ImportGraph:
     return grimp.build_graph("serval", include_external_packages=True, cache_dir=None)
@@ -92,6 +102,18 @@ def test_a_module_opens_with_one_sentence(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=name_of)
 def test_an_init_is_empty_but_for_the_version(path: Path) -> None:
     assert re.fullmatch(r'(__version__ = "[^"]+"\n)?', path.read_text())
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
+def test_tests_share_support_modules_and_import_no_tests(path: Path) -> None:
+    others = {name for other in TESTS if not is_support(other) for name in module_names(other)}
+    imported = {module for module in imports_of(ast.parse(path.read_text()))}
+    assert {name for name in imported if {name, name.rpartition(".")[0]} & others} == set()
+
+
+@pytest.mark.parametrize("path", [path for path in TESTS if not is_support(path)], ids=name_of)
+def test_a_module_among_the_tests_has_tests_or_fixtures(path: Path) -> None:
+    assert path.name.startswith("test_") or path.name == "conftest.py"
 
 
 def test_no_name_says_nothing() -> None:

@@ -3,23 +3,12 @@
 import json
 
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 
 from serval._native import DataPlane
 from support import graphs
-from support.planes import ask, load, new_plane, put_caller, route, signature
+from support.planes import ask, load, new_plane, put_caller, route, samples, signature
 
 LABELS = {"model": "ada/iris", "version": "1"}
-
-
-def samples(plane: DataPlane, name: str, **labels: str) -> list[float]:
-    families = text_string_to_metric_families(plane.metrics().decode())
-    return [
-        sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    ]
 
 
 def counting_plane(**settings: float) -> DataPlane:

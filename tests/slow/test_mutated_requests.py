@@ -8,13 +8,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from native.test_both_readers import assert_both_agree, plane  # noqa: F401 the fixture
 
-from serval._native import DataPlane
 from serval.auth.credentials import presented
 from serval.errors import NotAuthenticated
 from serval.predictions.routes import _asks_no_cache
 from support.fronts import Fronted, fronted
+from support.json_readers import assert_readers_agree, echo_plane
 from support.malformed import LAST
 from support.raw_http import Reply, exchanged, replies
 
@@ -54,10 +53,10 @@ def mutated(text: bytes, pieces: list[Any], rng: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_million_mutated_bodies_are_read_alike_by_rust_and_python(plane: DataPlane) -> None:  # noqa: F811 the fixture
-    rng = random.Random(81)
+def test_a_million_mutated_bodies_are_read_alike_by_rust_and_python() -> None:
+    rng, plane = random.Random(81), echo_plane()
     for _ in range(1_000_000):
-        assert_both_agree(plane, mutated(rng.choice(BODIES), PIECES, rng))
+        assert_readers_agree(plane, mutated(rng.choice(BODIES), PIECES, rng))
 
 
 TARGETS = [

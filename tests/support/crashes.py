@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from support.backends import free_port
 from support.http_client import SERVAL
 from support.processes import Running, gone, kin_of
+from support.waiting import wait_until
 
 IRIS = load_iris()
 ROWS: list[list[float]] = IRIS.data[::10].tolist()
@@ -206,10 +207,7 @@ class Victims:
         return str(self.ask(f"SELECT status FROM versions WHERE id = '{version}'")[0][0])
 
     def _await(self, is_so: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not is_so():
-            assert time.monotonic() < deadline, self.ask("SELECT id, status, attempts, failure FROM versions")
-            time.sleep(0.001)
+        wait_until(is_so, within_seconds=PATIENCE_SECONDS)
 
     def _send_half(self, connection: socket.socket) -> None:
         head = (

@@ -4,7 +4,6 @@ import json
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import httpx2
 
 from support.processes import Running, running
+from support.waiting import wait_until
 
 SERVAL = str(Path(sys.executable).with_name("serval"))
 
@@ -55,14 +55,13 @@ class Client:
 
     def await_version(self, model: str, number: int, status: str) -> dict[str, Any]:
         """Ask until a version has a status; fail when it ends otherwise."""
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
+
+        def version_with_status() -> dict[str, Any] | None:
             version: dict[str, Any] = self.http.get(f"/api/v1/models/{model}/versions/{number}").json()
-            if version["status"] == status:
-                return version
-            assert version["status"] not in {"ready", "failed"}, version
-            time.sleep(0.05)
-        raise TimeoutError(f"version {number} of {model} is still {version['status']}")
+            assert version["status"] == status or version["status"] not in {"ready", "failed"}, version
+            return version if version["status"] == status else None
+
+        return wait_until(version_with_status, within_seconds=120)
 
     def close(self) -> None:
         self.http.close()

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from support.waiting import wait_until
+
 Row = list[float]
 
 
@@ -83,10 +85,7 @@ class Steady:
     def await_more(self, answers: int) -> None:
         """Wait until every client has had some more right answers."""
         goals = [seen.right + answers for seen in self.seen]
-        deadline = time.monotonic() + 60
-        while any(seen.right < goal for seen, goal in zip(self.seen, goals, strict=True)):
-            assert time.monotonic() < deadline, (self.wrong[:3], self.cut_off, self.refused)
-            time.sleep(0.005)
+        wait_until(lambda: all(seen.right >= goal for seen, goal in zip(self.seen, goals, strict=True)))
 
     def _ask_on(self, seen: Seen) -> None:
         connection = self._connect()

@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from serval.auth import key_format as keys
 from support.backends import Postgres, Redis, valkey
 from support.http_client import Client, serving
-from support.planes import eventually
 from support.tls import tls_before
+from support.waiting import wait_until
 
 IRIS = load_iris()
 MODEL = pickle.dumps(LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target))
@@ -101,7 +101,7 @@ def test_a_row_that_one_server_ran_answers_on_the_other_with_equal_values(
     def asked_of_both() -> tuple[httpx2.Response, httpx2.Response]:
         before = entries(cache)
         first = one.predict("iris", row := fresh())
-        eventually(lambda: entries(cache) > before)
+        wait_until(lambda: entries(cache) > before)
         return first, two.predict("iris", row)
 
     # A machine that is busy may miss the few milliseconds that an answer of the cache is waited for.
@@ -119,10 +119,10 @@ def test_the_same_row_of_the_same_file_is_not_shared_between_tenants(
     one, two = replicas
     row, before = fresh(), entries(cache)
     one.predict("iris", row)
-    eventually(lambda: entries(cache) == before + 1)
+    wait_until(lambda: entries(cache) == before + 1)
     answer = two.predict("iris", row, headers={"X-API-Key": BOB})
     assert (answer.status_code, answer.headers["x-cache"]) == (200, "miss")
-    eventually(lambda: entries(cache) == before + 2)
+    wait_until(lambda: entries(cache) == before + 2)
 
 
 @contextmanager
@@ -189,8 +189,8 @@ def test_a_cache_behind_tls_is_used_where_its_certificate_is_trusted(cache: Redi
             )
             before, row = entries(cache), fresh()
             assert client.predict("iris", row).headers["x-cache"] == "miss"
-            eventually(lambda: entries(cache) > before)
-            eventually(lambda: client.predict("iris", row).headers["x-cache"] == "l2")
+            wait_until(lambda: entries(cache) > before)
+            wait_until(lambda: client.predict("iris", row).headers["x-cache"] == "l2")
 
 
 def test_a_cache_whose_certificate_nobody_trusts_is_not_used_and_fails_nobody(cache: Redis, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import onnx
 import pytest
 import redis
 
-from native.test_metrics import samples
 from serval._native import DataPlane
 from support import graphs
 from support.backends import Redis
-from support.planes import ask, eventually, load, new_plane, put_caller, regressor, route, signature
+from support.planes import ask, load, new_plane, put_caller, regressor, route, samples, signature
 from support.registry import heavy
+from support.waiting import wait_until
 
 ROW = '{"input":[0.25,0.75]}'
 SECRET = b"s" * 32
@@ -53,19 +53,19 @@ def replica(
     put_caller(plane, hashlib.sha256(b"bob").digest(), "usr_2")
     load(plane, graphs.largest(2), contract, np.ones((1, 2)))
     plane.set_routes([route(**({"cache": "l2", "cache_ttl_seconds": 0.0} | settings))])
-    eventually(lambda: plane.level_two() == "up")
+    wait_until(lambda: plane.level_two() == "up")
     return plane
 
 
 def written(plane: DataPlane, rows: int) -> None:
     """Wait until so many rows have been written."""
-    eventually(lambda: samples(plane, "serval_cache_level_two_written_total") == [rows])
+    wait_until(lambda: samples(plane, "serval_cache_level_two_written_total") == [rows])
 
 
 def hit(plane: DataPlane, body: str = ROW, **settings: Any) -> Any:
     """The answer, once it comes from the Redis: a machine that is busy may miss the time for an answer."""
     answers: list[Any] = []
-    eventually(lambda: answers.append(ask(plane, body, **settings)) or answers[-1].cache == "l2")
+    wait_until(lambda: answers.append(ask(plane, body, **settings)) or answers[-1].cache == "l2")
     return answers[-1]
 
 
@@ -167,7 +167,7 @@ def test_a_value_that_was_tampered_with_is_a_miss(server: Redis, change: str) ->
     reply = ask(plane, ROW)
     assert (reply.cache, json.loads(reply.body)["prediction"]) == ("miss", "yes")
     if change != "list":
-        eventually(lambda: samples(plane, "serval_cache_level_two_forged_total") == [1])
+        wait_until(lambda: samples(plane, "serval_cache_level_two_forged_total") == [1])
 
 
 @pytest.mark.parametrize(("levels", "expected"), [("off", "bypass"), ("l1", "l1")])
@@ -217,7 +217,7 @@ def test_hits_are_counted_by_level_and_round_trips_measured(server: Redis) -> No
 def answers_all_the_while(plane: DataPlane, state: str) -> None:
     """Ask new rows until level two has come to a state; every one of them is answered."""
     asked = iter(range(1_000_000))
-    eventually(lambda: bool(ask(plane, f'{{"input":[{next(asked)},0.5]}}').body) and plane.level_two() == state)
+    wait_until(lambda: bool(ask(plane, f'{{"input":[{next(asked)},0.5]}}').body) and plane.level_two() == state)
 
 
 def test_a_redis_that_stops_fails_nobody_and_is_found_again(server: Redis) -> None:
@@ -241,7 +241,7 @@ def test_a_redis_that_is_paused_fails_nobody_and_is_found_again(server: Redis) -
 def test_a_redis_that_stops_unasked_is_known_to_be_down(server: Redis) -> None:
     plane = replica(server)
     server.stop()
-    eventually(lambda: plane.level_two() == "down")
+    wait_until(lambda: plane.level_two() == "down")
 
 
 def test_a_redis_that_is_full_is_read_and_not_written_until_it_has_room(server: Redis) -> None:
@@ -261,7 +261,7 @@ def test_a_redis_that_is_away_from_the_start_is_connected_to_later(server: Redis
     plane = new_plane(cache_url=server.url, cache_secret=SECRET)
     assert plane.level_two() == "down"
     server.start()
-    eventually(lambda: plane.level_two() == "up")
+    wait_until(lambda: plane.level_two() == "up")
 
 
 def test_without_an_address_there_is_no_level_two() -> None:

@@ -5,7 +5,7 @@ import re
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from serval.auth.rate_headers import limit_headers
 from serval.errors import CannotStart
 from support.fronts import Fronted, fronted
 from support.planes import put_caller
-from support.raw_http import PATIENCE_SECONDS, connected, exchanged, hangs_up, next_reply, replies
+from support.raw_http import connected, exchanged, hangs_up, next_reply, replies
+from support.waiting import wait_until
 
 CLOSE = "Connection: close"
 BODY = b'{"input": [1, 2]}'
@@ -26,13 +27,6 @@ BODY = b'{"input": [1, 2]}'
 def front(tmp_path: Path) -> Iterator[Fronted]:
     with fronted(tmp_path) as front:
         yield front
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def statuses(said: bytes) -> list[int]:
@@ -196,7 +190,7 @@ def test_a_refusal_in_the_middle_of_a_body_reaches_whoever_sends_it(front: Front
 def test_a_body_that_ends_early_is_no_request(front: Fronted) -> None:
     said = exchanged(front.port, front.prediction(BODY, "Cookie: a").replace(b"Length: 17", b"Length: 99"), shut=True)
     assert said == b""
-    until(lambda: front.gauge("serval_front_forwarded") == 0)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
 
 
 def test_a_head_that_comes_too_slowly_ends_its_connection(tmp_path: Path) -> None:
@@ -218,7 +212,7 @@ def test_a_forwarded_body_that_pauses_is_told_so(tmp_path: Path) -> None:
     with fronted(tmp_path, body_timeout_seconds=0.3) as front, connected(front.port) as connection:
         connection.sendall(front.prediction(BODY, "Cookie: a")[:-3])
         assert statuses(hangs_up(connection)) == [408]
-        until(lambda: front.gauge("serval_front_forwarded") == 0)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
 
 
 def test_a_connection_that_asks_nothing_more_is_closed(tmp_path: Path) -> None:
@@ -234,31 +228,31 @@ def test_a_client_that_never_reads_is_hung_up_on(tmp_path: Path) -> None:
         front.app.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 33554432\r\n\r\n" + bytes(1 << 25)
         connection.connect(("127.0.0.1", front.port))
         connection.sendall(front.prediction(BODY, "Cookie: a"))
-        until(lambda: front.gauge("serval_front_timed_out_total") == 1)
-        until(lambda: front.gauge("serval_front_connections") == 0)
+        wait_until(lambda: front.gauge("serval_front_timed_out_total") == 1)
+        wait_until(lambda: front.gauge("serval_front_connections") == 0)
 
 
 @pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
 def test_a_connection_beyond_the_limit_is_closed_and_the_others_go_on(tmp_path: Path, limit: str) -> None:
     with fronted(tmp_path, **{limit: 2}) as front, connected(front.port) as one, connected(front.port) as other:
-        until(lambda: front.gauge("serval_front_connections") == 2)
+        wait_until(lambda: front.gauge("serval_front_connections") == 2)
         with connected(front.port) as third:
             assert hangs_up(third) == b""
         for connection in (one, other):
             connection.sendall(front.prediction())
             assert next_reply(connection).status == 200
         one.close()
-        until(lambda: front.gauge("serval_front_connections") == 1)
+        wait_until(lambda: front.gauge("serval_front_connections") == 1)
         assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
 
 
 def test_a_body_beyond_the_room_for_all_is_refused(tmp_path: Path) -> None:
     with fronted(tmp_path, max_buffered_bytes=1024) as front, connected(front.port) as slow:
         slow.sendall(front.prediction(bytes(1000))[:-1])
-        until(lambda: front.gauge("serval_front_buffered_bytes") == 1000)
+        wait_until(lambda: front.gauge("serval_front_buffered_bytes") == 1000)
         assert statuses(exchanged(front.port, front.prediction(bytes(100), CLOSE))) == [503]
         slow.close()
-        until(lambda: front.gauge("serval_front_buffered_bytes") == 0)
+        wait_until(lambda: front.gauge("serval_front_buffered_bytes") == 0)
         assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
 
 
@@ -334,7 +328,7 @@ def test_what_the_app_has_no_room_for_is_refused_and_predictions_go_on(tmp_path:
     with fronted(tmp_path, max_forwarded=1) as front, connected(front.port) as busy:
         front.app.may_answer.clear()
         busy.sendall(front.prediction(BODY, "Cookie: a"))
-        until(lambda: front.gauge("serval_front_forwarded") == 1)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 1)
         assert statuses(exchanged(front.port, front.prediction(BODY, "Cookie: a", CLOSE))) == [503]
         assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
         front.app.may_answer.set()
@@ -350,7 +344,7 @@ def test_thousands_of_slow_connections_hold_little_memory_and_disturb_nobody(tmp
         for number in range(many):
             connection = stack.enter_context(connected(front.port))
             connection.sendall(front.prediction(BODY)[: 40 if number % 2 else -5])
-        until(lambda: front.gauge("serval_front_connections") == many)
+        wait_until(lambda: front.gauge("serval_front_connections") == many)
         assert (resident_bytes() - before) / many < 64 * 1024  # with the client's own half, which is in this process
         with connected(front.port) as connection:
             for _ in range(100):

@@ -4,8 +4,7 @@ import re
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from support.fronts import Fronted, fronted
 from support.http2_client import Http2, http2
 from support.raw_http import PATIENCE_SECONDS, Reply, connected, exchanged, hangs_up, next_reply, replies
 from support.tls import Authority, secured
+from support.waiting import wait_until
 
 BODY = b'{"input": [1, 2]}'
 PREDICT = "/api/v1/predict/iris"
@@ -37,13 +37,6 @@ def front(tmp_path: Path, authority: Authority) -> Iterator[Fronted]:
 def client(front: Fronted, authority: Authority) -> Iterator[Http2]:
     with http2(front.port, authority.context("h2")) as client:
         yield client
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def predict(client: Http2, front: Fronted, *more: tuple[str, str], body: bytes = BODY) -> int:
@@ -71,7 +64,7 @@ def test_the_protocol_is_agreed_on_in_the_handshake(
 def test_a_protocol_that_nobody_speaks_is_a_failed_handshake(front: Fronted, authority: Authority) -> None:
     with pytest.raises(ssl.SSLError, match="no application protocol"), secured(front.port, authority.context("spdy/3")):
         pass
-    until(lambda: front.gauge("serval_front_handshakes_failed_total") == 1)
+    wait_until(lambda: front.gauge("serval_front_handshakes_failed_total") == 1)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
@@ -263,10 +256,10 @@ def test_a_head_beyond_its_limit_is_told_so(tmp_path: Path, authority: Authority
 def test_many_requests_go_on_one_connection_at_once_and_not_more(front: Fronted, client: Http2) -> None:
     front.app.may_answer.clear()
     waiting = [client.ask("GET", f"/{number}") for number in range(100)]
-    until(lambda: front.gauge("serval_front_forwarded") == 100)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 100)
     assert client.answer(predict(client, front)).status == 200  # nobody waits for another
     more = [client.ask("GET", "/") for _ in range(28)]
-    until(lambda: front.gauge("serval_front_forwarded") == 128)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 128)
     assert client.h2.remote_settings.max_concurrent_streams == 128
     front.app.may_answer.set()
     assert [client.answer(number).status for number in waiting + more] == [200] * 128
@@ -276,7 +269,7 @@ def test_many_requests_go_on_one_connection_at_once_and_not_more(front: Fronted,
 def test_a_stream_beyond_the_limit_is_refused(front: Fronted, client: Http2) -> None:
     front.app.may_answer.clear()
     waiting = [client.ask("GET", "/") for _ in range(128)]
-    until(lambda: front.gauge("serval_front_forwarded") == 128)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 128)
     client.h2.remote_settings.max_concurrent_streams = 1000
     client.h2.remote_settings.acknowledge()
     assert client.reset(client.ask("GET", "/")) == ErrorCodes.REFUSED_STREAM
@@ -294,7 +287,7 @@ def test_requests_that_are_reset_at_once_end_their_connection(front: Fronted, cl
     with suppress(ConnectionResetError, BrokenPipeError):  # it may have hung up already
         client.flush()
     client.hangs_up()
-    until(lambda: front.gauge("serval_front_forwarded") == 0)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
     assert client.goodbye is not None
     assert client.goodbye.error_code == ErrorCodes.ENHANCE_YOUR_CALM
     assert front.app.heads.qsize() < 500
@@ -373,8 +366,8 @@ def test_a_handshake_that_is_none_ends_its_connection_and_is_counted(front: Fron
 
 def test_who_connects_and_leaves_has_failed_at_nothing(front: Fronted) -> None:
     with connected(front.port):
-        until(lambda: front.gauge("serval_front_connections") == 1)
-    until(lambda: front.gauge("serval_front_connections") == 0)
+        wait_until(lambda: front.gauge("serval_front_connections") == 1)
+    wait_until(lambda: front.gauge("serval_front_connections") == 0)
     assert front.gauge("serval_front_handshakes_failed_total") == 0
 
 
@@ -457,7 +450,7 @@ def test_a_client_that_takes_nothing_on_its_stream_is_hung_up_on(
         predict(client, front, *([("cookie", "a")] if is_forwarded else []))
         client.hangs_up()
         assert front.gauge("serval_front_timed_out_total") == 1
-        until(lambda: front.gauge("serval_front_forwarded") == 0)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
 
 
 def test_a_client_that_takes_one_piece_and_no_more_is_hung_up_on(tmp_path: Path, authority: Authority) -> None:
@@ -467,7 +460,7 @@ def test_a_client_that_takes_one_piece_and_no_more_is_hung_up_on(tmp_path: Path,
             client.takes_data = False
             client.ask("GET", "/a")
             client.hangs_up()
-            until(lambda: front.gauge("serval_front_forwarded") == 0)
+            wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
             assert front.gauge("serval_front_timed_out_total") == 1
 
 
@@ -479,7 +472,7 @@ def test_an_app_that_takes_its_time_is_not_the_clients_fault(tmp_path: Path, aut
     ):
         front.app.may_answer.clear()
         number = client.ask("GET", "/a")
-        until(lambda: front.gauge("serval_front_forwarded") == 1)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 1)
         for _ in range(2):
             with connected(front.port) as other:
                 assert hangs_up(other) == b""  # which has taken longer than anything may
@@ -500,7 +493,7 @@ def test_connections_of_one_address_are_bounded_with_tls_too(tmp_path: Path, aut
         http2(front.port, context) as one,
         connected(front.port),
     ):
-        until(lambda: front.gauge("serval_front_connections") == 2)
+        wait_until(lambda: front.gauge("serval_front_connections") == 2)
         with connected(front.port) as third:
             assert hangs_up(third) == b""
         assert one.answer(predict(one, front)).status == 200
@@ -509,7 +502,7 @@ def test_connections_of_one_address_are_bounded_with_tls_too(tmp_path: Path, aut
 def test_a_stopping_front_lets_streams_finish_and_says_goodbye(front: Fronted, client: Http2) -> None:
     front.app.may_answer.clear()
     waiting = [client.ask("GET", "/") for _ in range(10)]
-    until(lambda: front.gauge("serval_front_forwarded") == 10)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 10)
     cut_off: list[int] = []
     stopping = threading.Thread(target=lambda: cut_off.append(front.front.stop(PATIENCE_SECONDS)))
     stopping.start()
@@ -540,10 +533,10 @@ def test_streams_that_outlive_the_patience_of_a_stopping_front_are_counted_and_c
     front.app.may_answer.clear()
     for _ in range(3):
         client.ask("GET", "/")
-    until(lambda: front.gauge("serval_front_forwarded") == 3)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 3)
     assert front.front.stop(0.0) == 3
     client.hangs_up()
-    until(lambda: front.gauge("serval_front_forwarded") == 0)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
 
 
 def test_a_front_that_is_about_to_stop_sends_clients_elsewhere_with_their_next_answer(
@@ -619,7 +612,7 @@ def test_a_body_that_breaks_off_with_its_connection_is_no_request(front: Fronted
     with http2(front.port, authority.context("h2")) as client:
         number = client.begin([(":method", "POST"), (":scheme", "https"), (":authority", "serval"), (":path", "/a")])
         client.send(number, BODY)
-        until(lambda: front.gauge("serval_front_forwarded") == 1)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 1)
         client.socket.shutdown(socket.SHUT_RDWR)
-    until(lambda: front.gauge("serval_front_forwarded") == 0)
-    until(lambda: front.gauge("serval_front_connections") == 0)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
+    wait_until(lambda: front.gauge("serval_front_connections") == 0)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native.test_compute import Asked, echoing, keep_busy, until, waiting
 
 from serval._native import Answer, DataPlane, Later, LoadError, Refusal
 from support import graphs
+from support.compute_queue import Call, echo_plane, keep_busy, queued
 from support.planes import KEY, ask, load, new_plane, put_caller, route, signature
+from support.waiting import wait_until
 
 ROW = '{"input": [1, 0, 0]}'
 FAILS = '{"input": [0, 0, 9]}'
@@ -165,33 +166,33 @@ def test_a_prediction_over_the_quota_takes_nothing_of_the_rate() -> None:
 
 
 def test_a_prediction_refused_for_a_full_queue_is_paid_with_nothing() -> None:
-    plane = echoing(max_waiting_per_model=1)
+    plane = echo_plane(max_waiting_per_model=1)
     put_key(plane, used=0, allowed=3, limits=[("user:usr_1", 3, 3600)])
     busy = keep_busy(plane)
-    queued = waiting(plane, [[1, 2]])
-    assert Asked(plane, [[9, 0]]).start().reply().code == "queue_full"
-    assert all(isinstance(asked.reply(), Answer) for asked in (busy, queued))
-    assert isinstance(Asked(plane, [[3, 4]]).start().reply(), Answer)
+    waiting = queued(plane, [[1, 2]])
+    assert Call(plane, [[9, 0]]).start().reply().code == "queue_full"
+    assert all(isinstance(call.reply(), Answer) for call in (busy, waiting))
+    assert isinstance(Call(plane, [[3, 4]]).start().reply(), Answer)
     refused = plane.charge([("user:usr_1", 3, 3600)])
     assert isinstance(refused, Refusal)
     assert uses(plane) == {"key_1": 3}
 
 
 def test_what_is_under_way_counts_and_is_given_back_when_nobody_waits_any_more() -> None:
-    plane = echoing()
+    plane = echo_plane()
     put_key(plane, used=0, allowed=2)
     busy = keep_busy(plane)
-    queued = waiting(plane, [[1, 2]])
+    waiting = queued(plane, [[1, 2]])
     refused: Any = plane.predict(KEY, "full", "mdl_1", "ver_1", False, False, False, np.ones(2).tobytes(), [], 0)
     assert refused.code == "quota_exceeded"
-    queued.later.cancel()
+    waiting.later.cancel()
 
     def is_free() -> bool:
         return isinstance(
             plane.predict(KEY, "full", "mdl_1", "ver_1", False, False, False, np.ones(2).tobytes(), [], 0), Later
         )
 
-    until(is_free)
+    wait_until(is_free)
     assert isinstance(busy.reply(), Answer)
     assert uses(plane) == {"key_1": 1}
 
