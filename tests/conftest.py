@@ -1,13 +1,17 @@
 """Fixtures that every test may ask for: a running Serval and what it stands on."""
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 from support.backends import Postgres, postgres, valkey
-from support.http_client import Client, serving
+from support.http_client import Client, migrate, serving
+
+# Every core has a test of its own: where BLAS and OpenMP took all of them for each, they would mostly spin.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("serval", deadline=None)
@@ -24,21 +28,22 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A PostgreSQL server for databases of which each module has its own."""
+    """A PostgreSQL server for databases of which each module has its own, copied from one with the tables."""
     with postgres(tmp_path_factory.mktemp("postgres")) as server:
+        migrate(tmp_path_factory.mktemp("migrated"), server.url())
         yield server
 
 
 @pytest.fixture(scope="module", params=["embedded", "postgres"])
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis elsewhere,
-    without the front."""
+    without the front. The tables are there."""
     if request.param == "embedded":
         yield {}
         return
     server: Postgres = request.getfixturevalue("shared_postgres")
     name = f"serval_{next(_numbers)}"
-    server.ask(f"CREATE DATABASE {name};")
+    server.ask(f"CREATE DATABASE {name} TEMPLATE serval;")
     with valkey(tmp_path_factory.mktemp("redis")) as redis:
         yield {"SERVAL_DATABASE_URL": server.url(name), "SERVAL_REDIS_URL": redis.url, "SERVAL_FRONT": "false"}
 
@@ -46,7 +51,7 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def server(backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A running Serval on each backend, shared by the tests of a module; they use model names of their own."""
-    with serving(tmp_path_factory.mktemp("serval") / "data", backend) as client:
+    with serving(tmp_path_factory.mktemp("serval") / "data", backend, is_migrated=True) as client:
         yield client
 
 

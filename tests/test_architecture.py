@@ -107,7 +107,7 @@ def test_an_init_is_empty_but_for_the_version(path: Path) -> None:
 @pytest.mark.parametrize("path", TESTS, ids=name_of)
 def test_tests_share_support_modules_and_import_no_tests(path: Path) -> None:
     others = {name for other in TESTS if not is_support(other) for name in module_names(other)}
-    imported = {module for module in imports_of(ast.parse(path.read_text()))}
+    imported = set(imports_of(ast.parse(path.read_text())))
     assert {name for name in imported if {name, name.rpartition(".")[0]} & others} == set()
 
 

@@ -32,7 +32,7 @@ MOST_SECONDS = 0.05
 def crowd(backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A data folder whose database holds them, and some of the keys."""
     folder = tmp_path_factory.mktemp("serval") / "data"
-    with serving(folder, backend):
+    with serving(folder, backend, is_migrated=True):
         pass
     return folder, asyncio.run(fill(database_url(backend.get("SERVAL_DATABASE_URL"), folder)))
 
