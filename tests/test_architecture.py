@@ -1,4 +1,4 @@
-"""The laws of the house: who may import whom, how modules open, which names are not used."""
+"""Rules of the architecture: imports, first sentences of modules, names."""
 
 import ast
 import re
@@ -75,7 +75,7 @@ def test_imports_point_down_only() -> None:
 @pytest.mark.parametrize(
     ("module", "unseen"), [(module, unseen) for module, others in BLIND.items() for unseen in others]
 )
-def test_a_module_that_must_not_know_another_can_not_reach_it(
+def test_a_module_cannot_reach_modules_that_it_must_not_know(
     imports: grimp.ImportGraph, module: str, unseen: str
 ) -> None:
     chains = (
@@ -116,7 +116,7 @@ def test_a_module_among_the_tests_has_tests_or_fixtures(path: Path) -> None:
     assert path.name.startswith("test_") or path.name == "conftest.py"
 
 
-def test_no_name_says_nothing() -> None:
+def test_module_names_are_meaningful() -> None:
     names = {path: set(path.relative_to(PACKAGE).with_suffix("").parts) for path in MODULES}
     assert [
         name_of(path) for path, parts in names.items() if parts & NAMES_THAT_SAY_NOTHING or path.name == "models.py"

@@ -1,4 +1,4 @@
-"""What the code offers is in `docs/`, and nothing else is."""
+"""The docs describe all that the code offers, and nothing else."""
 
 import re
 import runpy
@@ -35,7 +35,7 @@ def test_every_error_has_a_code_of_its_own() -> None:
     assert len(codes) == len(set(codes))
 
 
-def test_the_tree_at_the_top_of_the_errors_draws_all_of_them() -> None:
+def test_the_tree_in_the_errors_module_shows_every_error() -> None:
     import serval.errors
 
     drawn = re.findall(r"[├└]── (\w+)", serval.errors.__doc__ or "")
@@ -64,6 +64,6 @@ def test_every_route_is_documented() -> None:
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
-def test_what_is_generated_is_current(page: Path) -> None:
+def test_generated_pages_are_up_to_date(page: Path) -> None:
     text = page.read_text()
     assert GENERATE["rewritten"](text) == text, "run `make docs`"

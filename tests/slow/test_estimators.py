@@ -1,4 +1,4 @@
-"""Every classifier and regressor of scikit-learn, and random pipelines, uploaded and asked over HTTP: nothing may be live and wrong."""
+"""Every scikit-learn estimator and random pipelines over HTTP: no live version answers wrongly."""
 
 import json
 import pickle
@@ -175,7 +175,7 @@ def test_each_refusal_names_the_estimator_and_says_what_to_do(alone: list[Outcom
     assert unexplained([*alone, *piped]) == []
 
 
-def test_the_page_of_formats_tells_what_was_measured(alone: list[Outcome], piped: list[Outcome]) -> None:
+def test_the_page_of_formats_lists_what_was_measured(alone: list[Outcome], piped: list[Outcome]) -> None:
     page = PAGE.read_text()
     PAGE.write_text(TABLE.sub(lambda block: block[1] + table(alone, piped) + block[2], page))
     assert all(f"| `{name}` |" in PAGE.read_text() for name in NAMES)

@@ -1,4 +1,4 @@
-"""Millions of mutated requests: Rust reads of them nothing that Python would read otherwise."""
+"""Millions of mutated requests: Rust reads nothing in them that Python reads otherwise."""
 
 import json
 import random
@@ -128,7 +128,7 @@ def assert_python_reads_it_alike(front: Fronted, target: bytes, lines: list[byte
 
 
 @pytest.mark.slow
-def test_what_the_front_answers_by_itself_python_would_have_answered(tmp_path: Path) -> None:
+def test_the_front_answers_mutated_requests_as_python_would(tmp_path: Path) -> None:
     rng, answered = random.Random(82), 0
     with fronted(tmp_path) as front:
         for _ in range(3000):

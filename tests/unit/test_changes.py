@@ -1,4 +1,4 @@
-"""What one process records and another puts in force."""
+"""Changes that one process records take effect in another."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -65,7 +65,7 @@ async def record(database: Database, process: Process, subject: str) -> None:
         process.changes.record(session, "key", subject)
 
 
-def test_what_one_records_the_other_is_told_once_and_the_first_is_not(tmp_path: Path) -> None:
+def test_a_recorded_change_is_delivered_once_to_the_other_process_only(tmp_path: Path) -> None:
     async def check(database: Database, one: Process, other: Process) -> None:
         for subject in ("a", "b"):
             await record(database, one, subject)
@@ -78,7 +78,7 @@ def test_what_one_records_the_other_is_told_once_and_the_first_is_not(tmp_path: 
     with_two(tmp_path, check)
 
 
-def test_what_is_rolled_back_is_told_to_nobody(tmp_path: Path) -> None:
+def test_a_change_that_is_rolled_back_is_not_delivered(tmp_path: Path) -> None:
     async def check(database: Database, one: Process, other: Process) -> None:
         with suppress(NotFound):
             async with database.write() as session:
@@ -92,7 +92,7 @@ def test_what_is_rolled_back_is_told_to_nobody(tmp_path: Path) -> None:
     with_two(tmp_path, check)
 
 
-def test_a_change_that_commits_after_later_ones_is_told_too(tmp_path: Path) -> None:
+def test_a_change_that_commits_after_later_ones_is_delivered(tmp_path: Path) -> None:
     async def check(database: Database, _: Process, other: Process) -> None:
         for number in (7, 3):
             async with database.write() as session:
@@ -102,7 +102,7 @@ def test_a_change_that_commits_after_later_ones_is_told_too(tmp_path: Path) -> N
     with_two(tmp_path, check)
 
 
-def test_a_change_of_a_kind_that_is_not_known_puts_everything_in_doubt(tmp_path: Path) -> None:
+def test_a_change_of_an_unknown_kind_resets_everything(tmp_path: Path) -> None:
     async def check(database: Database, _: Process, other: Process) -> None:
         async with database.write() as session:
             session.add(Change(kind="of a newer server", subject="x"))
@@ -111,7 +111,9 @@ def test_a_change_of_a_kind_that_is_not_known_puts_everything_in_doubt(tmp_path:
     with_two(tmp_path, check)
 
 
-def test_who_has_not_read_for_long_doubts_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_has_not_polled_for_long_resets_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def check(_: Database, __: Process, other: Process) -> None:
         monkeypatch.setattr("serval.changes.BLIND_SECONDS", 0.0)
         assert await other.hear() == "reset"

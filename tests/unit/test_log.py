@@ -1,4 +1,4 @@
-"""Lines of the log: their form, their order, and that nobody waits for them."""
+"""Log lines: their form, their order, and that no caller waits for them."""
 
 import json
 import logging
@@ -85,7 +85,7 @@ def test_a_value_that_is_no_json_is_written_as_text(pipe: tuple[int, Read], valu
     assert lines(pipe[1]())[0]["event"] == "odd"
 
 
-def test_text_for_a_terminal_is_one_line_that_nobody_can_fake(pipe: tuple[int, Read]) -> None:
+def test_a_text_line_cannot_be_forged_by_its_values(pipe: tuple[int, Read]) -> None:
     log = open_log(level="info", form="text", descriptor=pipe[0])
     log.info("upload", name="a\nb\x1b[2J")
     log.close()
@@ -94,7 +94,7 @@ def test_text_for_a_terminal_is_one_line_that_nobody_can_fake(pipe: tuple[int, R
     assert "a\\nb\\x1b[2J" in text
 
 
-def test_a_reader_that_does_not_read_holds_up_nobody() -> None:
+def test_a_consumer_that_does_not_read_delays_no_caller() -> None:
     reading, writing = os.pipe()
     log = Log(Writer(writing))
     began = time.perf_counter()
@@ -106,7 +106,7 @@ def test_a_reader_that_does_not_read_holds_up_nobody() -> None:
     os.close(writing)
 
 
-def test_lines_that_were_left_out_are_counted() -> None:
+def test_dropped_lines_are_counted() -> None:
     reading, writing = os.pipe()
     log = Log(Writer(writing))
     for _ in range(40_000):
@@ -118,7 +118,7 @@ def test_lines_that_were_left_out_are_counted() -> None:
     os.close(writing)
 
 
-def test_a_reader_that_goes_away_stops_nothing() -> None:
+def test_a_consumer_that_goes_away_stops_no_caller() -> None:
     reading, writing = os.pipe()
     log = Log(Writer(writing))
     os.close(reading)
@@ -128,7 +128,7 @@ def test_a_reader_that_goes_away_stops_nothing() -> None:
     os.close(writing)
 
 
-def test_warnings_of_libraries_come_through_ours(pipe: tuple[int, Read], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_of_libraries_are_logged(pipe: tuple[int, Read], monkeypatch: pytest.MonkeyPatch) -> None:
     library = logging.getLogger("some.library")
     library.addHandler(logging.NullHandler())
     library.propagate = False
@@ -167,7 +167,7 @@ def ask(log: RequestLog, status: int, ms: float) -> None:
         (503, 1, "info", "request"),
     ],
 )
-def test_a_request_is_one_line_whose_level_tells_slow_and_failed(
+def test_a_request_is_one_line_whose_level_depends_on_speed_and_status(
     pipe: tuple[int, Read], status: int, ms: float, level: str, event: str
 ) -> None:
     log = open_log(level="info", form="json", descriptor=pipe[0])
@@ -189,7 +189,7 @@ def test_a_request_is_one_line_whose_level_tells_slow_and_failed(
     } < set(line)
 
 
-def test_a_line_costs_less_than_twenty_microseconds() -> None:
+def test_logging_a_line_takes_less_than_twenty_microseconds() -> None:
     with Path(os.devnull).open("wb") as nothing:
         log = Log(Writer(nothing.fileno()))
         requests = RequestLog(log, slow_ms=1000)

@@ -1,4 +1,4 @@
-"""What is done in the background is done again, whatever becomes of it."""
+"""A periodic task goes on after faults and outages."""
 
 import asyncio
 import json
@@ -34,19 +34,19 @@ def events_of(folder: Path, outcomes: list[Exception | None], *, away: str | Non
     return [json.loads(line)["event"] for line in (folder / "log").read_text().splitlines()]
 
 
-def test_a_fault_is_told_each_time_and_ends_nothing(tmp_path: Path) -> None:
+def test_a_fault_is_logged_each_time_and_the_task_goes_on(tmp_path: Path) -> None:
     assert events_of(tmp_path, [FAULT, FAULT, GOOD]) == ["failed", "failed"]
 
 
-def test_a_database_that_is_away_is_told_of_once_until_it_is_back(tmp_path: Path) -> None:
+def test_an_outage_of_the_database_is_logged_once_until_it_ends(tmp_path: Path) -> None:
     assert events_of(tmp_path, [AWAY, AWAY, FAULT, AWAY, GOOD, AWAY]) == ["waits", "failed", "waits"]
 
 
-def test_a_step_may_tell_of_the_database_itself(tmp_path: Path) -> None:
+def test_a_step_can_log_an_outage_by_itself(tmp_path: Path) -> None:
     assert events_of(tmp_path, [AWAY, GOOD, AWAY], away=None) == []
 
 
-def test_rounds_that_never_began_stop_at_once() -> None:
+def test_a_task_that_never_started_stops_at_once() -> None:
     asyncio.run(
         PeriodicTask(
             lambda: asyncio.sleep(0), 1, open_log(level="error", form="json"), name="test", failed="", away=None

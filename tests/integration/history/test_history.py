@@ -1,4 +1,4 @@
-"""What was predicted can be read back, by whom it concerns."""
+"""Predictions can be read back by the users they concern."""
 
 import pickle
 import re
@@ -93,7 +93,7 @@ def test_a_prediction_is_listed_within_two_seconds(server: Client, owner: Header
     assert server.http.get(f"/api/v1/predictions/{item['id']}", headers=owner).json() == item
 
 
-def test_of_many_rows_the_first_are_listed(server: Client, owner: Headers, start: str) -> None:
+def test_of_a_large_batch_the_first_rows_are_listed(server: Client, owner: Headers, start: str) -> None:
     answer = server.predict("seen", {"inputs": IRIS.data.tolist()}, headers=owner).json()
     [item] = wait_for_listed(server, 1, owner, since=start)
     assert item["rows"] == len(IRIS.data)
@@ -110,7 +110,7 @@ def test_equal_rows_have_equal_digests_however_they_are_written(server: Client, 
     assert sorted(Counter(item["digest"] for item in items).values()) == [1, 4]
 
 
-def test_the_owner_and_administrators_see_it_and_others_do_not(
+def test_the_owner_and_administrators_see_a_prediction_and_others_do_not(
     server: Client, owner: Headers, other: Headers, start: str
 ) -> None:
     model = server.http.get("/api/v1/models/seen", headers=owner).json()["id"]
@@ -122,7 +122,7 @@ def test_the_owner_and_administrators_see_it_and_others_do_not(
     assert server.http.get("/api/v1/predictions", params={"model": model}, headers=other).status_code == 404
 
 
-def test_pages_follow_each_other_newest_first(server: Client, owner: Headers, start: str) -> None:
+def test_pages_of_predictions_follow_each_other_newest_first(server: Client, owner: Headers, start: str) -> None:
     for _ in range(5):
         assert server.predict("seen", {"input": ROW}, headers=owner).status_code == 200
     all_ids = [item["id"] for item in wait_for_listed(server, 5, owner, since=start)]
@@ -138,7 +138,7 @@ def test_pages_follow_each_other_newest_first(server: Client, owner: Headers, st
     assert paged == all_ids
 
 
-def test_filters_choose_version_and_time(server: Client, owner: Headers, start: str) -> None:
+def test_predictions_can_be_filtered_by_version_and_time(server: Client, owner: Headers, start: str) -> None:
     for version in ("1", "2", "1"):
         assert server.predict("seen", {"input": ROW}, headers=owner, version=version).status_code == 200
     wait_for_listed(server, 3, owner, since=start)
@@ -150,7 +150,7 @@ def test_filters_choose_version_and_time(server: Client, owner: Headers, start: 
 @pytest.mark.parametrize(
     "query", ["cursor=nothing", "limit=0", "limit=501", "since=yesterday", "version=0", "version=1&version=2"]
 )
-def test_a_filter_that_makes_no_sense_is_refused(server: Client, query: str) -> None:
+def test_an_invalid_filter_is_refused(server: Client, query: str) -> None:
     assert server.http.get(f"/api/v1/predictions?{query}").status_code == 400
 
 
@@ -158,9 +158,7 @@ def test_an_unknown_prediction_is_not_found(server: Client) -> None:
     assert server.http.get(f"/api/v1/predictions/{new_id('prd')}").status_code == 404
 
 
-def test_the_metrics_of_the_public_port_are_those_of_ones_own_models(
-    server: Client, owner: Headers, other: Headers
-) -> None:
+def test_the_public_metrics_cover_only_models_of_the_caller(server: Client, owner: Headers, other: Headers) -> None:
     assert server.predict("seen", {"input": ROW}, headers=owner).status_code == 200
     text = server.http.get("/metrics", headers=owner).text
     assert set(re.findall(r'model="[^"/]+/([^"]+)"', text)) == {"seen"}
@@ -180,14 +178,14 @@ def uploaded(client: Client) -> Client:
     return client
 
 
-def test_an_orderly_stop_writes_the_last_of_it(tmp_path: Path) -> None:
+def test_an_orderly_stop_writes_the_last_predictions(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_HISTORY_INPUTS": "values"}) as client:
         assert uploaded(client).predict("iris", {"input": ROW}).status_code == 200
     [(_, inputs, predictions)] = rows_of(tmp_path / "data")
     assert (inputs, predictions) == ("[[5.1,3.5,1.4,0.2]]", "[0]")
 
 
-def test_predictions_answered_without_python_are_logged_and_slow_ones_warned_of(tmp_path: Path) -> None:
+def test_predictions_are_logged_by_sample_and_slow_ones_as_warnings(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_LOG_PREDICTIONS_SAMPLE": "1"}) as client:
         answer = uploaded(client).predict("iris", {"input": ROW}).json()
         client.predict("iris", {"input": ROW})  # whose key the data plane knows
@@ -201,7 +199,7 @@ def test_predictions_answered_without_python_are_logged_and_slow_ones_warned_of(
         assert client.process.until("slow_prediction")["level"] == "warning"
 
 
-def test_a_share_of_nothing_writes_nothing(tmp_path: Path) -> None:
+def test_a_sample_of_zero_records_nothing(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_HISTORY_SAMPLE": "0"}) as client:
         uploaded(client)
         for _ in range(20):
@@ -210,7 +208,7 @@ def test_a_share_of_nothing_writes_nothing(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "data") == []
 
 
-def test_a_full_ring_counts_what_it_leaves_out_and_fails_nothing(tmp_path: Path) -> None:
+def test_a_full_ring_counts_dropped_records_and_fails_no_prediction(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_HISTORY_CAPACITY": "1"}) as client:
         uploaded(client)
         for _ in range(200):
@@ -221,7 +219,7 @@ def test_a_full_ring_counts_what_it_leaves_out_and_fails_nothing(tmp_path: Path)
     assert int(dropped[1]) + len(rows_of(tmp_path / "data")) == 200
 
 
-def test_what_is_older_than_the_setting_is_forgotten(tmp_path: Path) -> None:
+def test_predictions_beyond_the_retention_are_deleted(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with serving(folder, {}) as client:
         uploaded(client)
@@ -238,9 +236,7 @@ def test_what_is_older_than_the_setting_is_forgotten(tmp_path: Path) -> None:
     assert [item["id"] for item in items] == [last, aged]
 
 
-def test_what_was_predicted_while_the_database_was_away_is_written_when_it_is_back(
-    database: Postgres, tmp_path: Path
-) -> None:
+def test_predictions_made_in_a_database_outage_are_written_afterwards(database: Postgres, tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_DATABASE_URL": database.url()}) as client:
         uploaded(client).predict("iris", {"input": ROW})
         wait_for_listed(client, 1)

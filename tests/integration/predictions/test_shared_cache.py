@@ -1,4 +1,4 @@
-"""Two servers on one database and one cache: what one has run answers on the other, whatever becomes of the cache."""
+"""Two servers share predictions in one cache, whatever becomes of that cache."""
 
 import pickle
 import shutil
@@ -93,7 +93,7 @@ def entries(cache: Redis) -> int:
     return int(redis.Redis.from_url(cache.url).dbsize())
 
 
-def test_a_row_that_one_server_ran_answers_on_the_other_with_equal_values(
+def test_a_row_run_by_one_server_is_a_hit_with_equal_values_on_the_other(
     replicas: tuple[Client, Client], cache: Redis
 ) -> None:
     one, two = replicas
@@ -113,9 +113,7 @@ def test_a_row_that_one_server_ran_answers_on_the_other_with_equal_values(
     assert second.json()["cache_hit"] is True
 
 
-def test_the_same_row_of_the_same_file_is_not_shared_between_tenants(
-    replicas: tuple[Client, Client], cache: Redis
-) -> None:
+def test_tenants_with_the_same_model_file_share_no_entries(replicas: tuple[Client, Client], cache: Redis) -> None:
     one, two = replicas
     row, before = fresh(), entries(cache)
     one.predict("iris", row)
@@ -148,7 +146,9 @@ def asked_all_the_while(client: Client) -> Iterator[None]:
     assert odd == []
 
 
-def test_a_cache_that_stops_and_starts_again_fails_nobody(replicas: tuple[Client, Client], cache: Redis) -> None:
+def test_predictions_succeed_while_the_cache_is_stopped_and_started(
+    replicas: tuple[Client, Client], cache: Redis
+) -> None:
     with asked_all_the_while(replicas[0]):
         cache.stop()
         replicas[0].process.until_line("cache_level_two", state="down")
@@ -156,7 +156,7 @@ def test_a_cache_that_stops_and_starts_again_fails_nobody(replicas: tuple[Client
         replicas[0].process.until_line("cache_level_two", state="up")
 
 
-def test_a_cache_that_is_paused_fails_nobody(replicas: tuple[Client, Client], cache: Redis) -> None:
+def test_predictions_succeed_while_the_cache_is_paused(replicas: tuple[Client, Client], cache: Redis) -> None:
     with asked_all_the_while(replicas[0]):
         cache.pause()
         replicas[0].process.until_line("cache_level_two", state="down")
@@ -164,7 +164,7 @@ def test_a_cache_that_is_paused_fails_nobody(replicas: tuple[Client, Client], ca
         replicas[0].process.until_line("cache_level_two", state="up")
 
 
-def test_a_cache_that_is_full_fails_nobody(replicas: tuple[Client, Client], cache: Redis) -> None:
+def test_predictions_succeed_while_the_cache_is_full(replicas: tuple[Client, Client], cache: Redis) -> None:
     keeper = redis.Redis.from_url(cache.url)
     with asked_all_the_while(replicas[0]):
         keeper.config_set("maxmemory", "1")
@@ -173,7 +173,7 @@ def test_a_cache_that_is_full_fails_nobody(replicas: tuple[Client, Client], cach
         replicas[0].process.until_line("cache_level_two", state="up")
 
 
-def test_a_cache_behind_tls_is_used_where_its_certificate_is_trusted(cache: Redis, tmp_path: Path) -> None:
+def test_a_cache_behind_tls_is_used_if_its_certificate_is_trusted(cache: Redis, tmp_path: Path) -> None:
     with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, authority):
         settings = {
             "SERVAL_CACHE_URL": f"rediss://localhost:{port}/0",
@@ -193,7 +193,7 @@ def test_a_cache_behind_tls_is_used_where_its_certificate_is_trusted(cache: Redi
             wait_until(lambda: client.predict("iris", row).headers["x-cache"] == "l2")
 
 
-def test_a_cache_whose_certificate_nobody_trusts_is_not_used_and_fails_nobody(cache: Redis, tmp_path: Path) -> None:
+def test_predictions_succeed_without_a_cache_whose_certificate_is_not_trusted(cache: Redis, tmp_path: Path) -> None:
     with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, _):
         settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_PRELOAD": "false"}
         with serving(tmp_path / "data", settings) as client:

@@ -1,4 +1,4 @@
-"""The processes of a server, through real processes and real signals."""
+"""The processes of a server: starts, orderly ends, crashes and replacements."""
 
 import http.client
 import os
@@ -53,7 +53,7 @@ def only_line(server: Running) -> str:
     return line
 
 
-def test_a_server_answers_and_ends_in_order_when_it_is_told_to(start: Start, folder: Path) -> None:
+def test_a_server_answers_and_stops_orderly_on_sigterm(start: Start, folder: Path) -> None:
     server = start()
     assert server.get("/") == (200, b"hello")
     server.send(signal.SIGTERM)
@@ -120,7 +120,7 @@ def test_a_stop_waits_for_a_request_under_way(start: Start, folder: Path) -> Non
     assert answers == [(200, b"hello")]
 
 
-def test_a_stopping_server_says_that_it_is_not_ready_and_still_answers(start: Start) -> None:
+def test_a_draining_server_is_not_ready_and_still_answers(start: Start) -> None:
     server = start(drain_pause_seconds="1")
     assert server.get("/health/ready")[0] == 200
     server.send(signal.SIGTERM)
@@ -162,7 +162,7 @@ def test_a_second_signal_ends_everything_at_once(start: Start, folder: Path) -> 
     assert all(gone(pid) for pid in kin)
 
 
-def test_a_killed_parent_leaves_no_process_and_its_folder_is_free(start: Start, folder: Path) -> None:
+def test_a_killed_parent_leaves_no_process_and_no_lock(start: Start, folder: Path) -> None:
     server = start()
     kin = kin_of(folder)
     assert len(kin) == 3
@@ -203,7 +203,7 @@ def test_a_killed_valkey_is_replaced_with_its_data(start: Start, folder: Path) -
     assert server.get("/") == (200, b"hello")
 
 
-def test_what_valkey_holds_is_there_after_a_restart(start: Start, folder: Path) -> None:
+def test_the_data_of_valkey_survives_a_restart_of_the_server(start: Start, folder: Path) -> None:
     first = start()
     redis(folder, "SET kept 2")
     first.send(signal.SIGTERM)
@@ -237,13 +237,13 @@ def test_a_port_in_use_is_one_clear_line(start: Start, folder: Path, setting: st
     assert kin_of(folder) == set()
 
 
-def test_an_address_that_is_not_ours_is_one_clear_line(start: Start) -> None:
+def test_an_address_of_another_machine_is_one_clear_line(start: Start) -> None:
     server = start(ready=False, host="203.0.113.7")
     assert server.ended() == 1
     assert only_line(server).startswith("serval: `203.0.113.7` is no address of this machine")
 
 
-def test_a_second_server_on_the_folder_is_refused_and_harms_nothing(start: Start) -> None:
+def test_a_second_server_on_the_same_folder_is_refused_without_harm(start: Start) -> None:
     first = start()
     second = start(ready=False)
     assert second.ended() == 1
@@ -268,7 +268,7 @@ def test_a_data_folder_on_a_read_only_file_system_is_one_clear_line(start: Start
     assert only_line(server).startswith("serval: the data folder `/sys/serval` can not be written:")
 
 
-def test_a_leftover_socket_is_in_nobodys_way(start: Start, folder: Path) -> None:
+def test_a_leftover_socket_does_not_prevent_a_start(start: Start, folder: Path) -> None:
     (folder / "valkey").mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as leftover:
         leftover.bind(str(folder / "valkey" / "valkey.sock"))
@@ -286,7 +286,7 @@ def test_a_valkey_that_can_not_start_is_one_clear_line(start: Start, folder: Pat
     assert kin_of(folder) == set()
 
 
-def test_what_a_serving_process_needs_and_lacks_is_one_clear_line(start: Start, folder: Path) -> None:
+def test_a_serving_process_that_cannot_start_is_one_clear_line(start: Start, folder: Path) -> None:
     folder.mkdir()
     (folder / "refuse").touch()
     server = start(ready=False)
@@ -295,7 +295,7 @@ def test_what_a_serving_process_needs_and_lacks_is_one_clear_line(start: Start, 
     assert kin_of(folder) == set()
 
 
-def test_a_serving_process_that_crashes_at_the_first_start_ends_the_server(start: Start, folder: Path) -> None:
+def test_a_serving_process_that_crashes_at_first_start_ends_the_server(start: Start, folder: Path) -> None:
     folder.mkdir()
     (folder / "crash").touch()
     server = start(ready=False)
@@ -306,7 +306,7 @@ def test_a_serving_process_that_crashes_at_the_first_start_ends_the_server(start
     assert kin_of(folder) == set()
 
 
-def test_a_serving_process_that_crashes_later_is_tried_again(start: Start, folder: Path) -> None:
+def test_a_serving_process_that_crashes_later_is_restarted(start: Start, folder: Path) -> None:
     server = start()
     (folder / "crash").touch()
     kill(serving_process(server))

@@ -1,4 +1,4 @@
-"""What one server changes is in force on the others within a second, with Redis and without."""
+"""What one replica changes is in force on the others within a second, with and without Redis."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,7 +53,7 @@ def test_a_model_uploaded_on_one_server_answers_on_the_other(both: Replicas, req
     wait_until_in_force(lambda: answer_of(both.second, name) == 1)
 
 
-def test_a_version_promoted_on_one_server_answers_on_the_other_without_a_gap(both: Replicas) -> None:
+def test_a_version_promoted_on_one_server_is_live_on_the_other_without_a_gap(both: Replicas) -> None:
     for number in (1, 2):
         assert both.first.http.post(f"/api/v1/models/served/versions/{number}/promote").status_code == 200
         assert answer_of(both.first, "served") == number
@@ -75,7 +75,7 @@ def test_a_model_deleted_on_one_server_is_gone_on_the_other_and_comes_back(both:
     wait_until_in_force(lambda: answer_of(both.second, "served") == 2)
 
 
-def test_a_share_made_and_ended_on_one_server_is_so_on_the_other(both: Replicas) -> None:
+def test_a_share_granted_and_revoked_on_one_server_follows_on_the_other(both: Replicas) -> None:
     bob = add_person(both.first, {"SERVAL_DATABASE_URL": both.database.url()}, "bob")
     shares = f"/api/v1/models/{both.first.http.get('/api/v1/models/served').json()['id']}/shares"
 
@@ -91,7 +91,7 @@ def test_a_share_made_and_ended_on_one_server_is_so_on_the_other(both: Replicas)
     wait_until_in_force(lambda: status_of(both.second) == 404)
 
 
-def test_what_is_changed_of_a_model_on_one_server_is_so_on_the_other(both: Replicas) -> None:
+def test_the_cache_setting_changed_on_one_server_follows_on_the_other(both: Replicas) -> None:
     for cache, found in (("off", "bypass"), ("l1", "l1")):
         assert both.first.http.patch("/api/v1/models/served", json={"cache": cache}).status_code == 200
         wait_until(
@@ -113,7 +113,7 @@ def test_a_revoked_key_stops_on_both_servers(both: Replicas) -> None:
     )
 
 
-def test_a_caller_is_believed_while_the_database_is_away_and_forgotten_when_it_is_back(servers: Replicas) -> None:
+def test_a_known_caller_is_served_in_a_database_outage_and_revocable_after_it(servers: Replicas) -> None:
     key_id, key = new_key(servers.first)
     assert servers.second.predict("served", ROW, headers=key).status_code == 200
     with without(servers.database):
@@ -125,7 +125,7 @@ def test_a_caller_is_believed_while_the_database_is_away_and_forgotten_when_it_i
     )
 
 
-def test_a_key_that_opened_nothing_is_refused_again_without_the_database(servers: Replicas) -> None:
+def test_a_key_known_as_unknown_is_refused_without_the_database(servers: Replicas) -> None:
     wrong = {"X-API-Key": keys.new_key()}
     assert servers.second.predict("served", ROW, headers=wrong).status_code == 401
     with without(servers.database):
@@ -133,7 +133,7 @@ def test_a_key_that_opened_nothing_is_refused_again_without_the_database(servers
         assert servers.second.predict("served", ROW, headers={"X-API-Key": keys.new_key()}).status_code == 503
 
 
-def test_the_absence_of_redis_is_told_once_and_counted(servers: Replicas) -> None:
+def test_an_outage_of_redis_is_logged_once_and_counted(servers: Replicas) -> None:
     log = servers.second.process
     assert servers.second.http.get("/api/v1/models", headers={"X-Request-Id": "before"}).status_code == 200
     log.until_line("request", request_id="before")

@@ -30,7 +30,7 @@ def values(answer: Answer) -> Any:
     return json.loads(answer.body)["predictions"]
 
 
-def test_an_answer_says_how_long_it_waited_for_its_turn() -> None:
+def test_an_answer_reports_how_long_the_call_waited_in_the_queue() -> None:
     plane = echo_plane()
     busy = keep_busy(plane)
     asked = Call(plane, [[1, 2]]).start()
@@ -38,7 +38,7 @@ def test_an_answer_says_how_long_it_waited_for_its_turn() -> None:
     assert 0.2 * busy_seconds < waited_seconds < 20
 
 
-def test_a_hundred_equal_calls_are_run_once() -> None:
+def test_a_hundred_equal_calls_are_one_run() -> None:
     plane = echo_plane()
     busy = keep_busy(plane)
     asked = [Call(plane, [[1, 2]]) for _ in range(100)]
@@ -50,7 +50,7 @@ def test_a_hundred_equal_calls_are_run_once() -> None:
     assert count(plane, "merged_total") == 0
 
 
-def test_rows_are_shared_one_by_one() -> None:
+def test_equal_rows_of_different_calls_are_run_once() -> None:
     plane = echo_plane()
     keep_busy(plane)
     first = queued(plane, [[1, 2], [3, 4]])
@@ -60,7 +60,7 @@ def test_rows_are_shared_one_by_one() -> None:
     assert count(plane, "shared_rows_total") == 2
 
 
-def test_calls_that_ask_for_no_cache_share_nothing() -> None:
+def test_calls_with_no_cache_share_no_rows() -> None:
     plane = echo_plane()
     keep_busy(plane)
     for asked in [queued(plane, [[1, 2]], no_cache=True) for _ in range(2)]:
@@ -68,7 +68,7 @@ def test_calls_that_ask_for_no_cache_share_nothing() -> None:
     assert count(plane, "shared_rows_total") == 0
 
 
-def test_where_the_first_of_equal_calls_goes_the_others_get_their_answer() -> None:
+def test_when_the_first_of_equal_callers_disconnects_the_others_are_answered() -> None:
     plane = echo_plane()
     keep_busy(plane)
     first = queued(plane, [[1, 2]])
@@ -78,7 +78,7 @@ def test_where_the_first_of_equal_calls_goes_the_others_get_their_answer() -> No
     assert values(other.reply()) == [[1, 2]]
 
 
-def test_a_call_whose_client_has_gone_is_never_run() -> None:
+def test_a_queued_call_whose_client_disconnects_is_never_run() -> None:
     plane = echo_plane()
     busy = keep_busy(plane)
     queued(plane, [[1, 2]]).later.cancel()
@@ -88,7 +88,7 @@ def test_a_call_whose_client_has_gone_is_never_run() -> None:
     assert count(plane, "runs_total") == 2
 
 
-def test_runs_that_wait_are_merged_and_keep_their_bits() -> None:
+def test_queued_calls_are_merged_into_one_run_with_equal_bits() -> None:
     width = 4
     weights = np.random.default_rng(1).normal(size=(width, 3)).astype("float32")
     model = graphs.model(
@@ -110,7 +110,7 @@ def test_runs_that_wait_are_merged_and_keep_their_bits() -> None:
     assert count(plane, "runs_total") == runs + 2
 
 
-def test_a_bad_row_fails_alone() -> None:
+def test_a_row_that_fails_does_not_fail_the_calls_merged_with_it() -> None:
     plane = one_thread_plane(
         graphs.largest(3, has_probabilities=False), signature(3, has_probabilities=False, labels=[[0, 1]])
     )
@@ -122,7 +122,7 @@ def test_a_bad_row_fails_alone() -> None:
     assert count(plane, "merged_total") == 3
 
 
-def test_nothing_waits_for_company() -> None:
+def test_a_call_is_not_delayed_to_be_merged_with_others() -> None:
     plane = echo_plane()
     for row in range(5):
         Call(plane, [[row, 0]]).start().reply()
@@ -130,7 +130,7 @@ def test_nothing_waits_for_company() -> None:
     assert count(plane, "merged_total") == 0
 
 
-def test_a_full_line_refuses_at_once_and_another_model_waits_on() -> None:
+def test_a_full_queue_of_one_model_refuses_at_once_and_others_still_queue() -> None:
     plane = echo_plane(max_waiting_per_model=2)
     keep_busy(plane)
     asked = [queued(plane, [[row, 0]]) for row in range(2)]
@@ -141,7 +141,7 @@ def test_a_full_line_refuses_at_once_and_another_model_waits_on() -> None:
     assert samples(plane, "serval_refusals_total", code="queue_full") == [1]
 
 
-def test_all_models_together_are_bounded() -> None:
+def test_the_queues_of_all_models_together_are_bounded() -> None:
     plane = echo_plane(max_waiting=1)
     keep_busy(plane)
     asked = queued(plane, [[1, 2]])
@@ -149,7 +149,7 @@ def test_all_models_together_are_bounded() -> None:
     assert isinstance(asked.reply(), Answer)
 
 
-def test_a_run_that_can_not_end_in_time_is_refused_before_it_starts() -> None:
+def test_a_run_estimated_beyond_the_deadline_is_refused_before_it_starts() -> None:
     plane = echo_plane(timeout_seconds=0.01)
     refused = Call(plane, [[1, 1]] * 1000, model="slow").start().reply()
     assert isinstance(refused, Refusal)
@@ -158,7 +158,7 @@ def test_a_run_that_can_not_end_in_time_is_refused_before_it_starts() -> None:
     assert count(plane, "runs_total") == 0
 
 
-def test_a_run_whose_turn_comes_too_late_is_refused_before_it_waits() -> None:
+def test_a_call_that_would_wait_beyond_the_deadline_is_refused_at_once() -> None:
     plane = echo_plane()
     loaded = load(plane, SLOW, regressor(2, targets=2, is_multi_target=True), np.ones((3, 2)), "ver_2")
     seconds = loaded.fixed_seconds + 1000 * loaded.row_seconds
@@ -195,7 +195,7 @@ def until_it_ran_away(plane: DataPlane) -> tuple[str, float, float]:
     return runaway
 
 
-def test_a_run_that_does_not_end_is_refused_and_its_version_asked_no_more() -> None:
+def test_a_runaway_is_refused_at_the_deadline_and_its_version_unloaded() -> None:
     plane = runaway_plane()
     assert Call(plane, DEEP).start().reply().code in {"ran_away", "too_late"}
     version, expected_seconds, used_seconds = until_it_ran_away(plane)
@@ -206,20 +206,20 @@ def test_a_run_that_does_not_end_is_refused_and_its_version_asked_no_more() -> N
     assert count(plane, "runaways_total") == 1
 
 
-def test_a_thread_that_is_left_behind_is_replaced() -> None:
+def test_a_thread_occupied_by_a_runaway_is_replaced() -> None:
     plane = runaway_plane()
     Call(plane, DEEP).start().reply()
     assert isinstance(Call(plane, [[1, 1]], model="slow").start().reply(), Answer)
 
 
-def test_a_run_left_behind_keeps_its_place_until_it_ends() -> None:
+def test_a_runaway_counts_as_queued_until_it_ends() -> None:
     plane = runaway_plane(max_waiting=1)
     Call(plane, DEEP).start().reply()
     assert Call(plane, [[1, 1]], model="slow").start().reply().code == "queue_full"
     wait_until(lambda: isinstance(Call(plane, [[1, 1]], model="slow").start().reply(), Answer))
 
 
-def test_a_run_that_waits_behind_a_runaway_of_its_version_is_begun_only_while_that_is_blameless() -> None:
+def test_a_call_behind_a_runaway_of_its_version_runs_only_if_that_is_not_blamed() -> None:
     plane = runaway_plane()
     runs = count(plane, "runs_total")
     deep = Call(plane, DEEP).start()
@@ -232,7 +232,7 @@ def test_a_run_that_waits_behind_a_runaway_of_its_version_is_begun_only_while_th
     until_it_ran_away(plane)
 
 
-def test_a_run_that_does_not_end_is_noticed_when_its_client_has_gone() -> None:
+def test_a_runaway_is_noticed_after_its_client_has_disconnected() -> None:
     plane = runaway_plane()
     runs = count(plane, "runs_total")
     deep = Call(plane, DEEP).start()
@@ -242,7 +242,7 @@ def test_a_run_that_does_not_end_is_noticed_when_its_client_has_gone() -> None:
     assert isinstance(Call(plane, [[1, 1]], model="slow").start().reply(), Answer)
 
 
-def test_a_version_that_ran_away_is_asked_again_once_it_was_loaded_anew() -> None:
+def test_a_version_that_ran_away_answers_again_after_a_reload() -> None:
     plane = runaway_plane()
     Call(plane, DEEP).start().reply()
     until_it_ran_away(plane)
@@ -250,7 +250,7 @@ def test_a_version_that_ran_away_is_asked_again_once_it_was_loaded_anew() -> Non
     assert isinstance(Call(plane, [[1, 2]]).start().reply(), Answer)
 
 
-def test_figures_of_the_queue_begin_at_nothing() -> None:
+def test_metrics_of_the_queue_start_at_zero() -> None:
     plane = echo_plane()
     for name in ("waiting", "runs_total", "merged_total", "shared_rows_total", "runaways_total"):
         assert count(plane, name) == 0

@@ -51,16 +51,16 @@ def test_rust_and_python_read_a_body_alike(plane: DataPlane, body: bytes) -> Non
 
 
 @given(row=st.tuples(numbers, numbers, numbers))
-def test_every_spelling_of_a_number_is_one_value_to_both(plane: DataPlane, row: tuple[str, ...]) -> None:
+def test_rust_and_python_read_every_spelling_of_a_number_alike(plane: DataPlane, row: tuple[str, ...]) -> None:
     assert_readers_agree(plane, f'{{"input": [{", ".join(row)}]}}'.encode())
 
 
 @given(body=st.binary(max_size=40) | st.text('{}[]",:input0123456789.eE+-null \\', max_size=60).map(str.encode))
-def test_what_python_refuses_rust_never_answers(plane: DataPlane, body: bytes) -> None:
+def test_rust_never_answers_a_body_that_python_refuses(plane: DataPlane, body: bytes) -> None:
     assert_readers_agree(plane, body)
 
 
-def test_the_plain_forms_are_answered_by_rust(plane: DataPlane) -> None:
+def test_rust_answers_the_usual_forms_of_a_body(plane: DataPlane) -> None:
     plain = [
         '{"input":[1,2,3]}',
         '{"inputs":[[1,null,3]]}',

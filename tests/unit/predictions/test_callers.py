@@ -1,4 +1,4 @@
-"""What the look-up of a key says holds for predictions; the key is looked up again where others are revoked meanwhile."""
+"""Limits of a looked-up caller hold for predictions, and revocations meanwhile are noticed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ def test_a_key_revoked_while_it_was_looked_up_is_looked_up_again(tmp_path: Path)
     assert len(looked) == 2
 
 
-def test_another_key_revoked_meanwhile_does_not_keep_a_good_one_out(tmp_path: Path) -> None:
+def test_a_revocation_of_another_key_does_not_refuse_a_valid_one(tmp_path: Path) -> None:
     looked: list[int] = []
 
     async def find_caller(parts: Registry) -> Caller:
@@ -59,7 +59,7 @@ def test_another_key_revoked_meanwhile_does_not_keep_a_good_one_out(tmp_path: Pa
     assert len(looked) == 2
 
 
-def test_revocations_without_end_are_not_waited_out(tmp_path: Path) -> None:
+def test_endless_revocations_end_in_an_unavailable_error(tmp_path: Path) -> None:
     looked: list[int] = []
 
     async def find_caller(parts: Registry) -> Caller:
@@ -84,7 +84,7 @@ IN_A_YEAR = datetime.now(UTC) + timedelta(days=365)
         ({"quota": Quota(used=8, allowed=9, resets_at=IN_A_YEAR)}, RateLimited),
     ],
 )
-def test_what_a_caller_may_not_do_is_refused(
+def test_predictions_beyond_the_rights_or_limits_of_a_caller_are_refused(
     tmp_path: Path, changes: dict[str, Any], refusal: type[ServalError]
 ) -> None:
     async def find_caller(*_: object) -> Caller:

@@ -47,7 +47,7 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
         ("ran_away", {}, 504, "taken out of service"),
     ],
 )
-def test_a_refusal_becomes_an_error_that_says_what_was_asked(
+def test_a_refusal_becomes_an_error_that_names_what_was_requested(
     code: str, arguments: dict[str, str], status: int, told: str
 ) -> None:
     error = refusal_error(Refused(code, arguments))
@@ -56,11 +56,11 @@ def test_a_refusal_becomes_an_error_that_says_what_was_asked(
 
 
 @pytest.mark.parametrize("code", ["model_loading", "queue_full"])
-def test_what_will_soon_be_otherwise_is_worth_asking_again(code: str) -> None:
+def test_temporary_refusals_have_retry_after(code: str) -> None:
     assert refusal_error(Refused(code, {})).retry_after_seconds == 1
 
 
-def test_who_is_over_the_rate_is_told_the_rate_and_when_to_come_again() -> None:
+def test_a_refusal_over_the_rate_names_the_rate_and_the_wait() -> None:
     arguments = {"policy": "user", "limit": "1000", "window_seconds": "1", "retry_after_seconds": "3"}
     error = refusal_error(Refused("rate_limited", arguments))
     assert (error.status, error.retry_after_seconds) == (429, 3)
@@ -73,7 +73,7 @@ def test_who_is_over_the_rate_is_told_the_rate_and_when_to_come_again() -> None:
     }
 
 
-def test_who_is_over_the_quota_is_told_it_and_when_the_month_ends() -> None:
+def test_a_refusal_over_the_quota_names_the_quota_and_its_reset() -> None:
     error = refusal_error(Refused("quota_exceeded", {"limit": "5000", "retry_after_seconds": "86400"}))
     assert (error.status, error.retry_after_seconds) == (429, 86400)
     assert "5000 predictions a month" in error.message

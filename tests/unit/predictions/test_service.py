@@ -1,4 +1,4 @@
-"""A prediction that does not end, or could not."""
+"""Runaway predictions, and those that would take longer than the deadline."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def until_failed(parts: Registry) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_version_whose_run_does_not_end_is_taken_out_of_service(tmp_path: Path) -> None:
+def test_a_version_with_a_runaway_prediction_is_quarantined(tmp_path: Path) -> None:
     async def check() -> None:
         async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
             service = service_of(parts)
@@ -57,7 +57,7 @@ def test_a_version_whose_run_does_not_end_is_taken_out_of_service(tmp_path: Path
     asyncio.run(check())
 
 
-def test_a_version_that_ran_away_is_quarantined_without_anybody_asking_python_for_it(tmp_path: Path) -> None:
+def test_a_runaway_answered_by_rust_alone_quarantines_its_version(tmp_path: Path) -> None:
     async def check() -> None:
         async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
             await parts.live.start()
@@ -71,7 +71,7 @@ def test_a_version_that_ran_away_is_quarantined_without_anybody_asking_python_fo
     asyncio.run(check())
 
 
-def test_a_batch_that_can_not_end_in_time_is_refused_and_its_version_serves_on(tmp_path: Path) -> None:
+def test_a_batch_beyond_the_deadline_is_refused_and_its_version_stays_ready(tmp_path: Path) -> None:
     async def check() -> None:
         async with registry(
             tmp_path,
