@@ -84,7 +84,8 @@ def test_a_server_on_an_old_database_refuses_with_one_line(
     database.ask(f"CREATE DATABASE {name};")
     if revision is not None:
         database.ask(
-            f"CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('{revision}');",
+            "CREATE TABLE alembic_version (version_num varchar(32));"
+            f"INSERT INTO alembic_version VALUES ('{revision}');",
             name,
         )
     ended = serval("serve", database_url=database.url(name), folder=tmp_path / "data")

@@ -191,6 +191,7 @@ def table(alone: list[Outcome], piped: list[Outcome]) -> str:
     total = sum(each.is_live for each in alone), sum(each.is_live for each in piped)
     lines += [
         "",
-        f"Live: {total[0]} of {len(alone)} alone, {total[1]} of {len(piped)} behind random preprocessing; none of them answered wrongly.",
+        f"Live: {total[0]} of {len(alone)} alone, {total[1]} of {len(piped)} behind random preprocessing;"
+        + " none of them answered wrongly.",
     ]
     return "\n".join(lines) + "\n"

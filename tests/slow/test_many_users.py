@@ -52,11 +52,16 @@ async def fill(url: object) -> list[str]:
     secrets = [keys.new_key() for _ in range(KEYS)]
     rows = [
         {
-            "id": new_id("key"), "user_id": users[number % USERS]["id"], "name": f"key {number}", "digest": keys.digest(secret),
-            "prefix": secret[:12], "scopes": list(SCOPES), "created_at": at,
+            "id": new_id("key"),
+            "user_id": users[number % USERS]["id"],
+            "name": f"key {number}",
+            "digest": keys.digest(secret),
+            "prefix": secret[:12],
+            "scopes": list(SCOPES),
+            "created_at": at,
         }
         for number, secret in enumerate(secrets)
-    ]  # fmt: skip
+    ]
     database = Database(open_engine(url))  # type: ignore[arg-type]
     async with database.write() as session:
         for table, things in ((User, users), (ApiKey, rows)):

@@ -66,9 +66,17 @@ TARGETS = [
     b"/api/v1/predict/iris?version=1&outputs=probabilities",
 ]
 LINES = [
-    b"X-API-Key: KEY", b"Authorization: Bearer KEY", b"Content-Type: application/json", b"Cache-Control: max-age=0, no-cache",
-    b"Connection: keep-alive", b"X-Request-Id: abc", b"Accept: */*", b"Content-Encoding: identity", b"Cookie: a", b"User-Agent: curl/8",
-]  # fmt: skip
+    b"X-API-Key: KEY",
+    b"Authorization: Bearer KEY",
+    b"Content-Type: application/json",
+    b"Cache-Control: max-age=0, no-cache",
+    b"Connection: keep-alive",
+    b"X-Request-Id: abc",
+    b"Accept: */*",
+    b"Content-Encoding: identity",
+    b"Cookie: a",
+    b"User-Agent: curl/8",
+]
 WORDS = [
     *b" ,;=?&%/.-_\t\xa0\x85",
     b"%2e",

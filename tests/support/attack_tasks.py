@@ -55,8 +55,8 @@ TASKS: dict[str, Callable[[bytes, bytes], bytes]] = {
 
 
 TOOLS = (
-    "concurrent.futures.thread ctypes fcntl glob json mmap multiprocessing.popen_fork multiprocessing.process select shutil signal socket"
-    " subprocess tempfile threading"
+    "concurrent.futures.thread ctypes fcntl glob json mmap multiprocessing.popen_fork multiprocessing.process select"
+    " shutil signal socket subprocess tempfile threading"
 )
 
 

@@ -1,4 +1,4 @@
-"""What a server stands on in tests: everything embedded, or a real PostgreSQL and a Redis-compatible server from Python wheels."""
+"""A real PostgreSQL and a Redis-compatible server for tests, from Python wheels."""
 
 import os
 import signal

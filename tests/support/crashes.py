@@ -107,10 +107,15 @@ class Victims:
         self.random = random.Random(seed)
         self.originals: dict[str, Original] = {}
         self._settings = {
-            "SERVAL_DATA_DIR": str(folder), "SERVAL_PORT": str(free_port()), "SERVAL_METRICS_PORT": "0", "SERVAL_LOG_FORMAT": "json",
-            "SERVAL_DRAIN_PAUSE_SECONDS": "0", "SERVAL_MAX_PENDING_UPLOADS": "1000", "SERVAL_API_RATE": "unlimited",
+            "SERVAL_DATA_DIR": str(folder),
+            "SERVAL_PORT": str(free_port()),
+            "SERVAL_METRICS_PORT": "0",
+            "SERVAL_LOG_FORMAT": "json",
+            "SERVAL_DRAIN_PAUSE_SECONDS": "0",
+            "SERVAL_MAX_PENDING_UPLOADS": "1000",
+            "SERVAL_API_RATE": "unlimited",
             "SERVAL_CONVERT_PRELOAD": "false",
-        } | {f"SERVAL_{name.upper()}": value for name, value in settings.items()}  # fmt: skip
+        } | {f"SERVAL_{name.upper()}": value for name, value in settings.items()}
         self.server = self.started().ready()
         self.url = f"http://127.0.0.1:{self.server.port}"
         self.key = (folder / "admin.key").read_text().strip()
@@ -211,8 +216,8 @@ class Victims:
 
     def _send_half(self, connection: socket.socket) -> None:
         head = (
-            f"POST /api/v1/models/upload HTTP/1.1\r\nHost: serval\r\nX-API-Key: {self.key}\r\nContent-Length: 2000000\r\n"
-            "Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
+            f"POST /api/v1/models/upload HTTP/1.1\r\nHost: serval\r\nX-API-Key: {self.key}\r\n"
+            "Content-Length: 2000000\r\nContent-Type: multipart/form-data; boundary=edge\r\n\r\n"
             '--edge\r\nContent-Disposition: form-data; name="name"\r\n\r\nhalf\r\n'
             '--edge\r\nContent-Disposition: form-data; name="file"; filename="half.pkl"\r\n\r\n'
         )
@@ -251,7 +256,10 @@ class Victims:
         folders = {path.name for path in (self.folder / "models").iterdir()} - {"incoming"}
         rows = {str(row[0]) for row in self.ask("SELECT id FROM versions")}
         assert folders == rows
-        half_live = "SELECT models.name FROM models JOIN versions ON model_id = models.id AND number = live WHERE status != 'ready'"
+        half_live = (
+            "SELECT models.name FROM models JOIN versions ON model_id = models.id AND number = live"
+            " WHERE status != 'ready'"
+        )
         assert self.ask(half_live) == []
         assert self.witness is not None
         assert self.witness.wrong == []

@@ -81,8 +81,16 @@ def test_every_form_of_a_row_gets_the_same_answer(models: Client, body: dict[str
     assert answer.status_code == 200, answer.text
     assert told(answer) == told(models.predict("iris-named", {"features": ROW}))
     assert set(answer.json()) == {
-        "prediction", "probability", "probabilities", "model", "version", "model_version", "latency_ms", "cache_hit", "timestamp",
-    }  # fmt: skip
+        "prediction",
+        "probability",
+        "probabilities",
+        "model",
+        "version",
+        "model_version",
+        "latency_ms",
+        "cache_hit",
+        "timestamp",
+    }
 
 
 def test_the_short_route_answers_with_exactly_four_members(models: Client) -> None:

@@ -51,8 +51,8 @@ def test_a_request_is_forwarded_without_its_hop_by_hop_headers(front: Fronted) -
     said = passed_on(front, front.prediction(BODY, *own, *more, *told))
     said = re.sub(rb"127\.0\.0\.1:\d+", b"PEER", said)
     expected = (
-        f"POST /api/v1/predict/iris HTTP/1.1\r\nhost: serval\r\nx-api-key: {front.key}\r\ncontent-length: {len(BODY)}\r\n"
-        "cookie: a\r\nx-serval-peer: PEER\r\n\r\n"
+        f"POST /api/v1/predict/iris HTTP/1.1\r\nhost: serval\r\nx-api-key: {front.key}\r\n"
+        f"content-length: {len(BODY)}\r\ncookie: a\r\nx-serval-peer: PEER\r\n\r\n"
     )
     assert said == expected.encode() + BODY
 
@@ -130,7 +130,8 @@ def test_answers_of_the_front_forbid_content_sniffing(front: Fronted) -> None:
 
 
 def test_chunked_bodies_are_framed_anew(front: Fronted) -> None:
-    head = f"POST /a HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 4\r\n\r\n".encode()
+    framing = "Transfer-Encoding: gzip, chunked\r\nContent-Length: 4"
+    head = f"POST /a HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n{framing}\r\n\r\n".encode()
     said = passed_on(
         front,
         head

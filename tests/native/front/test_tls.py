@@ -190,8 +190,9 @@ def test_a_request_without_a_body_is_forwarded_without_one(front: Fronted, clien
 
 def test_hop_by_hop_headers_of_the_app_are_not_passed_back(front: Fronted, client: Http2) -> None:
     front.app.answer = (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive, X-Own\r\nKeep-Alive: timeout=5\r\nX-Own: 1\r\n"
-        b"X-Serval-Scheme: https\r\nX-From: app\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive, X-Own\r\n"
+        b"Keep-Alive: timeout=5\r\nX-Own: 1\r\nX-Serval-Scheme: https\r\nX-From: app\r\n\r\n"
+        b"3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
     )
     reply = client.answer(client.ask("GET", "/a"))
     assert (reply.body, sorted(reply.headers.keys() - {"date"})) == (b"abc", ["x-from"])

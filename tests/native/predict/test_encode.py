@@ -67,7 +67,10 @@ TAIL = '"model":"iris","version":"ver_1","model_version":1,"latency_ms":0.000,'
 def test_one_row_has_its_label_its_probability_and_a_map(serve: Serve) -> None:
     plane = serve(graphs.largest(3), signature(3, labels=[["setosa", 'a "b" \\ é', "\u2028"]]))
     reply = ask(plane, '{"input":[0.25,0.5,0.25]}')
-    expected = '{"prediction":"a \\"b\\" \\\\ é","probability":0.5,"probabilities":{"setosa":0.25,"a \\"b\\" \\\\ é":0.5,"\u2028":0.25},'
+    expected = (
+        '{"prediction":"a \\"b\\" \\\\ é","probability":0.5,'
+        '"probabilities":{"setosa":0.25,"a \\"b\\" \\\\ é":0.5,"\u2028":0.25},'
+    )
     assert timeless(reply) == expected + TAIL + '"cache_hit":false,"timestamp":"T"}'
 
 
