@@ -189,9 +189,6 @@ def table(alone: list[Outcome], piped: list[Outcome]) -> str:
         behind = f"{live[each.name]} of {tried[each.name]} live" if tried[each.name] else ""
         lines.append(f"| `{each.name}` | {'live' if each.is_live else 'refused'} | {each.precision} | {behind} |")
     total = sum(each.is_live for each in alone), sum(each.is_live for each in piped)
-    lines += [
-        "",
-        f"Live: {total[0]} of {len(alone)} alone, {total[1]} of {len(piped)} behind random preprocessing;"
-        + " none of them answered wrongly.",
-    ]
+    figures = f"{total[0]} of {len(alone)} alone, {total[1]} of {len(piped)} behind random preprocessing"
+    lines += ["", f"Live: {figures}; none of them answered wrongly."]
     return "\n".join(lines) + "\n"
