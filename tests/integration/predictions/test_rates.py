@@ -12,6 +12,7 @@ from support.backends import Redis, without
 from support.http_client import Client, serving
 from support.rate_load import Asked, most_let_through, press
 from support.replicas import ROW, Replicas, constant, replicas
+from support.waiting import wait_until
 
 LIMIT = 150
 LEASE_SECONDS = 0.1
@@ -26,8 +27,7 @@ def sharing(folders: pytest.TempPathFactory, limit: int) -> Iterator[Replicas]:
     """Two servers that share a rate, and a model `limited` that both answer."""
     with replicas(folders, SERVAL_PREDICT_RATE=str(limit)) as both:
         assert both.first.upload("limited", constant(1)).status_code == 201
-        while both.second.predict("limited", ROW).status_code != 200:
-            pass
+        wait_until(lambda: both.second.predict("limited", ROW).status_code == 200)
         yield both
 
 
