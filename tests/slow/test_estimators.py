@@ -63,7 +63,7 @@ def piped(served: Client) -> list[Outcome]:
 
 
 def fitting_pipelines() -> Iterator[tuple[str, Case]]:
-    """Random pipelines; one whose estimator can not be fitted on its data is drawn again."""
+    """Random pipelines; one whose estimator cannot be fitted on its data is drawn again."""
     for seed in count(FIRST_SEED):
         try:
             yield f"seed {seed}", pipeline(seed)

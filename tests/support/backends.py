@@ -34,7 +34,7 @@ class Postgres:
         self._server.psql(f"\\c {database}\n{command}" if database else command)
 
     def stop(self) -> None:
-        """At once, as an operator would: whoever is connected is cut off."""
+        """At once, as an operator would; its connections are cut off."""
         pid = self._server.get_pid()
         os.kill(pid, signal.SIGINT)
         assert gone(pid)

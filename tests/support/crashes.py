@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from support.backends import free_port
 from support.http_client import SERVAL
-from support.processes import Running, gone, kin_of
+from support.processes import Running, gone, processes_using
 from support.waiting import wait_until
 
 IRIS = load_iris()
@@ -62,7 +62,7 @@ class Original:
 
 
 class Witness:
-    """Asks a live model without a pause. Whoever kills the server may cut its connection, and nothing else."""
+    """Asks a live model without a pause. A kill of the server may cut its connection, and nothing else."""
 
     def __init__(self, url: str, key: str, original: Original) -> None:
         self.right = self.cut_off = 0
@@ -227,7 +227,7 @@ class Victims:
         self._await(lambda: any(path.parent == incoming for path in self.leftovers()))
 
     def _kill(self, victim: Victim) -> set[Path]:
-        """Kill it and whoever dies with it. Returns the unfinished files that it left."""
+        """Kill it and all that dies with it. Returns the unfinished files that it left."""
         if victim == "child":
             pid = self.serving_process()
             doomed = {pid, *descendants(pid)}
@@ -279,7 +279,7 @@ class Victims:
         """End in order; nothing is left but what is whole."""
         self.server.send(signal.SIGTERM)
         assert self.server.ended() == 0
-        assert kin_of(self.folder) == set()
+        assert processes_using(self.folder) == set()
         assert self.leftovers() == set()
 
 
@@ -289,7 +289,7 @@ def survives(folder: Path, seed: int, moments: list[tuple[Victim, Stage]], **set
     try:
         victims.watch()
         for number, (victim, stage) in enumerate(moments):
-            print(f"moment {number}: {victim} during {stage}, seed {seed}", flush=True)  # noqa: T201 for whoever has to repeat it
+            print(f"moment {number}: {victim} during {stage}, seed {seed}", flush=True)  # noqa: T201 to repeat it
             victims.strike(victim, stage)
         for name, status, failure in victims.await_the_end():
             if status == "failed":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support import tiny_server
-from support.processes import PYTHON, Running, gone, kill, kin_of, running
+from support.processes import PYTHON, Running, gone, kill, processes_using, running
 
 TINY = [PYTHON, tiny_server.__file__]
 Start = Callable[..., Running]
@@ -47,6 +47,10 @@ def serving_process(server: Running) -> int:
     return int(server.get("/process")[1])
 
 
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def only_line(server: Running) -> str:
     """What it said on stderr, if that is one line."""
     (line,) = server.errors.decode().splitlines()
@@ -59,7 +63,7 @@ def test_a_server_answers_and_stops_orderly_on_sigterm(start: Start, folder: Pat
     server.send(signal.SIGTERM)
     assert server.ended() == 0
     assert (folder / "closed").exists()
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
     assert server.errors == b""
 
 
@@ -143,7 +147,7 @@ def test_a_request_longer_than_the_drain_is_cut_off(start: Start, folder: Path) 
     client.join()
     assert answers == [500]
     assert (folder / "closed").exists()
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
 def test_an_interrupt_of_the_whole_group_drains_too(start: Start) -> None:
@@ -154,7 +158,7 @@ def test_an_interrupt_of_the_whole_group_drains_too(start: Start) -> None:
 
 def test_a_second_signal_ends_everything_at_once(start: Start, folder: Path) -> None:
     server = start(drain_pause_seconds="60")
-    kin = kin_of(folder)
+    kin = processes_using(folder)
     server.send(signal.SIGTERM)
     server.until("draining")
     server.send(signal.SIGTERM)
@@ -164,7 +168,7 @@ def test_a_second_signal_ends_everything_at_once(start: Start, folder: Path) -> 
 
 def test_a_killed_parent_leaves_no_process_and_no_lock(start: Start, folder: Path) -> None:
     server = start()
-    kin = kin_of(folder)
+    kin = processes_using(folder)
     assert len(kin) == 3
     server.send(signal.SIGKILL)
     assert all(gone(pid) for pid in kin)
@@ -195,7 +199,7 @@ def test_a_killed_valkey_is_replaced_with_its_data(start: Start, folder: Path) -
     server = start()
     assert redis(folder, "SET kept 1") == b"+OK\r\n"
     assert redis(folder, "WAITAOF 1 0 5000").startswith(b"*2\r\n:1")
-    (valkey,) = (pid for pid in kin_of(folder) if b"valkey-server" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    (valkey,) = (pid for pid in processes_using(folder) if b"valkey-server" in command_line(pid))
     kill(valkey)
     server.until("valkey_ended")
     server.until("valkey_restarted")
@@ -234,7 +238,7 @@ def test_a_port_in_use_is_one_clear_line(start: Start, folder: Path, setting: st
         only_line(server)
         == f"serval: port {port} on 127.0.0.1 is in use by another program; choose another with `{flag}`"
     )
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
 def test_an_address_of_another_machine_is_one_clear_line(start: Start) -> None:
@@ -283,7 +287,7 @@ def test_a_valkey_that_can_not_start_is_one_clear_line(start: Start, folder: Pat
     server = start(ready=False)
     assert server.ended() == 1
     assert only_line(server).startswith("serval: the embedded Valkey does not start: ")
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
 def test_a_serving_process_that_cannot_start_is_one_clear_line(start: Start, folder: Path) -> None:
@@ -292,7 +296,7 @@ def test_a_serving_process_that_cannot_start_is_one_clear_line(start: Start, fol
     server = start(ready=False)
     assert server.ended() == 1
     assert only_line(server) == "serval: the database is out of reach"
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
 def test_a_serving_process_that_crashes_at_first_start_ends_the_server(start: Start, folder: Path) -> None:
@@ -303,7 +307,7 @@ def test_a_serving_process_that_crashes_at_first_start_ends_the_server(start: St
     lines = server.errors.decode().splitlines()
     assert "ZeroDivisionError: a fault of ours" in lines
     assert lines[-1] == "serval: the serving process ended before it was ready (code 1)"
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
 def test_a_serving_process_that_crashes_later_is_restarted(start: Start, folder: Path) -> None:

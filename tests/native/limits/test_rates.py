@@ -95,11 +95,11 @@ def test_an_answer_reports_what_remains_of_the_tightest_limit(plane: DataPlane) 
 
 
 def test_a_slow_answer_reports_what_remained_when_it_was_charged(plane: DataPlane) -> None:
-    dear = new_plane(cheap_seconds=0.0)
-    dear.set_routes([route()])
-    load(dear, graphs.echo(1, "float32"), regressor(1, targets=1), np.ones((3, 1)))
-    put_caller(dear, limits=ONCE_AN_HOUR)
-    assert state(ask(dear, '{"input": [1.0]}').rate) == ("user", 1, 3600, 0, 3600)
+    expensive = new_plane(cheap_seconds=0.0)
+    expensive.set_routes([route()])
+    load(expensive, graphs.echo(1, "float32"), regressor(1, targets=1), np.ones((3, 1)))
+    put_caller(expensive, limits=ONCE_AN_HOUR)
+    assert state(ask(expensive, '{"input": [1.0]}').rate) == ("user", 1, 3600, 0, 3600)
 
 
 def test_a_limit_per_minute_can_be_used_up_in_one_burst(plane: DataPlane) -> None:
