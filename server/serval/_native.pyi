@@ -1,9 +1,10 @@
 """The data plane: what Rust offers to Python."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from os import PathLike
-from typing import Literal, Protocol, Self, final
+from typing import Literal, Protocol, Self, TypeAlias, final
 
 __all__ = [
     "Answer",
@@ -307,7 +308,7 @@ class _Route(Protocol):
     @property
     def is_public(self) -> bool: ...
     @property
-    def shared_with(self) -> Set[str]: ...
+    def shared_with(self) -> AbstractSet[str]: ...
 
 class _Rate(Protocol):
     """`serval.settings.plans.Rate`: so many in so many seconds."""
@@ -317,7 +318,7 @@ class _Rate(Protocol):
     @property
     def seconds(self) -> int: ...
 
-_Limits = Sequence[tuple[str, _Rate]]
+_Limits: TypeAlias = Sequence[tuple[str, _Rate]]
 """`kind:id` of each subject that is charged, and its rate. A rate by the minute or longer may be used up at once."""
 
 class _Quota(Protocol):
@@ -344,7 +345,7 @@ class _Caller(Protocol):
     @property
     def can_predict(self) -> bool: ...
     @property
-    def models(self) -> Set[str] | None: ...
+    def models(self) -> AbstractSet[str] | None: ...
     @property
     def expires_at(self) -> datetime | None: ...
     @property
