@@ -68,12 +68,12 @@ class Person(NamedTuple):
         return self.caller.username
 
 
-def add_people(store: Store, *given: dict[str, Any]) -> list[Person]:
-    """People, each as `add_person` is given them."""
+def add_people(store: Store, *options: dict[str, Any]) -> list[Person]:
+    """Add people, each with the options of `add_person`."""
     people: list[Person] = []
 
     async def change(session: AsyncSession) -> None:
-        people.extend([await add_person(session, **each) for each in given])
+        people.extend([await add_person(session, **each) for each in options])
 
     store.write(change)
     return people

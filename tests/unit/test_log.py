@@ -112,8 +112,8 @@ def test_dropped_lines_are_counted() -> None:
     for _ in range(40_000):
         log.info("too many", filler="x" * 50)
     with os.fdopen(reading, "rb") as stream:
-        told = next(line for line in map(json.loads, stream) if line["event"] == "log_lines_left_out")
-    assert told["lines"] > 0
+        dropped = next(line for line in map(json.loads, stream) if line["event"] == "log_lines_left_out")
+    assert dropped["lines"] > 0
     log.close()
     os.close(writing)
 

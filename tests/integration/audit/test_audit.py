@@ -85,19 +85,19 @@ def scene(store: Store) -> Scene:
     return Scene(start.isoformat(), end.isoformat(), ada, bob, carl, root, model)
 
 
-def asked(client: Client, headers: Headers | None = None, **query: Any) -> httpx2.Response:
+def get_audit(client: Client, headers: Headers | None = None, **query: Any) -> httpx2.Response:
     return client.http.get("/api/v1/audit", params=query, headers=headers)
 
 
 def listed(client: Client, headers: Headers | None = None, **query: Any) -> list[Entry]:
-    answer = asked(client, headers, **query)
+    answer = get_audit(client, headers, **query)
     assert answer.status_code == 200, answer.text
     items: list[Entry] = answer.json()["items"]
     return items
 
 
 def exported(client: Client, headers: Headers | None = None, **query: Any) -> list[Entry]:
-    answer = asked(client, headers, format="csv", **query)
+    answer = get_audit(client, headers, format="csv", **query)
     assert answer.status_code == 200, answer.text
     return list(csv.DictReader(io.StringIO(answer.text, newline=""), strict=True))
 
@@ -187,7 +187,7 @@ def test_audit_entries_are_listed_in_pages_newest_first(server: Client, scene: S
         paged: list[str] = []
         page: dict[str, Any] = {"next": None}
         while not paged or page["next"] is not None:
-            page = asked(server, headers, **query, limit=1, **({"cursor": page["next"]} if paged else {})).json()
+            page = get_audit(server, headers, **query, limit=1, **({"cursor": page["next"]} if paged else {})).json()
             assert len(page["items"]) == 1
             paged += [entry["id"] for entry in page["items"]]
         assert paged == all_ids
@@ -195,7 +195,7 @@ def test_audit_entries_are_listed_in_pages_newest_first(server: Client, scene: S
 
 def test_an_unknown_audit_action_is_refused_with_the_known_ones(server: Client) -> None:
     for action in ("key", "key.*", "logins", ".", "", "x."):
-        answer = asked(server, action=action)
+        answer = get_audit(server, action=action)
         assert answer.status_code == 400
         assert all(f"`{known}`" in answer.json()["detail"] for known in ACTIONS)
 
@@ -227,21 +227,23 @@ def test_sql_in_an_audit_filter_is_text(server: Client, scene: Scene, injection:
             assert listed(server, headers, **{name: injection}) == []
             assert exported(server, headers, **{name: injection}) == []
         for name in ("action", "outcome", "cursor", "since", "limit"):
-            assert asked(server, headers, **{name: injection}).status_code == 400
+            assert get_audit(server, headers, **{name: injection}).status_code == 400
     assert scene.acts(listed(server, since=scene.start, until=scene.end)) == ALL
 
 
 def test_the_audit_trail_needs_a_login_or_the_admin_scope(server: Client, store: Store, scene: Scene) -> None:
     scopes = ("predict", "models:read", "models:write")
     for narrow in add_people(store, {"scopes": scopes}, {"scopes": scopes, "role": "admin"}):
-        answer = asked(server, narrow.headers)
+        answer = get_audit(server, narrow.headers)
         assert (answer.status_code, "`admin`" in answer.json()["detail"]) == (403, True)
     assert httpx2.get(f"{server.url}/api/v1/audit").status_code == 401
-    assert server.http.get("/api/audit", headers=scene.ada.headers).json() == asked(server, scene.ada.headers).json()
+    assert (
+        server.http.get("/api/audit", headers=scene.ada.headers).json() == get_audit(server, scene.ada.headers).json()
+    )
 
 
 def test_the_csv_export_equals_the_json_list(server: Client, scene: Scene) -> None:
-    answer = asked(server, scene.ada.headers, format="csv")
+    answer = get_audit(server, scene.ada.headers, format="csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == 'attachment; filename="audit.csv"'
     entries = listed(server, scene.ada.headers)
@@ -271,7 +273,7 @@ def test_the_csv_export_equals_the_json_list(server: Client, scene: Scene) -> No
 )
 def test_csv_is_selected_by_the_accept_header(server: Client, scene: Scene, accept: str, kind: str) -> None:
     def kind_of(**query: str) -> str:
-        answer = asked(server, {**scene.ada.headers, "Accept": accept}, **query)
+        answer = get_audit(server, {**scene.ada.headers, "Accept": accept}, **query)
         assert answer.status_code == 200
         return answer.headers["content-type"].partition(";")[0]
 
@@ -280,7 +282,7 @@ def test_csv_is_selected_by_the_accept_header(server: Client, scene: Scene, acce
 
 
 def test_an_empty_export_is_its_header_line(server: Client, scene: Scene) -> None:
-    answer = asked(server, scene.ada.headers, format="csv", since="2999-01-01T00:00:00Z")
+    answer = get_audit(server, scene.ada.headers, format="csv", since="2999-01-01T00:00:00Z")
     assert (answer.status_code, answer.text.count("\r\n"), answer.text[:6]) == (200, 1, "id,at,")
 
 

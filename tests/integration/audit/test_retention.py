@@ -1,4 +1,4 @@
-"""How the audit trail is kept: for how long, how fast it is found again, and what operators see of it and of people."""
+"""Retention of the audit trail, the speed of its queries, and the gauges of users."""
 
 import asyncio
 import re
@@ -204,28 +204,28 @@ def test_every_audit_query_is_correct_and_uses_an_index(filled: Filled) -> None:
             assert len(entries) == ENTRIES
             for asking in filled.callers.values():
                 for query in QUERIES:
-                    wanted = AuditFilter(**dict.fromkeys(AuditFilter._fields) | {"actions": (), "limit": 101} | query)
-                    found = list(await session.scalars(query_of(asking, wanted)))
-                    expected = [entry for entry in entries if is_wanted(entry, asking, wanted)]
+                    filters = AuditFilter(**dict.fromkeys(AuditFilter._fields) | {"actions": (), "limit": 101} | query)
+                    found = list(await session.scalars(query_of(asking, filters)))
+                    expected = [entry for entry in entries if matches(entry, asking, filters)]
                     assert found == expected[:101], (asking.username, query)
-                    assert reads_in_full(await plan(session, asking, wanted)) == [], (asking.username, query)
+                    assert reads_in_full(await plan(session, asking, filters)) == [], (asking.username, query)
 
     filled.store.run(ask)
 
 
-def is_wanted(entry: AuditEntry, asking: Caller, wanted: AuditFilter) -> bool:
+def matches(entry: AuditEntry, asking: Caller, filters: AuditFilter) -> bool:
     """The same in the plainest words."""
     return (
         (asking.is_admin or asking.user_id in {entry.owner_id, entry.actor_id})
-        and (wanted.actor is None or wanted.actor in {entry.actor, entry.actor_id})
-        and (not wanted.actions or entry.action in wanted.actions)
-        and (wanted.outcome is None or entry.outcome == wanted.outcome)
-        and (wanted.subject is None or entry.subject_id == wanted.subject)
-        and (wanted.before is None or entry.id < wanted.before)
+        and (filters.actor is None or filters.actor in {entry.actor, entry.actor_id})
+        and (not filters.actions or entry.action in filters.actions)
+        and (filters.outcome is None or entry.outcome == filters.outcome)
+        and (filters.subject is None or entry.subject_id == filters.subject)
+        and (filters.before is None or entry.id < filters.before)
     )
 
 
-async def plan(session: AsyncSession, asking: Caller, wanted: AuditFilter) -> list[str]:
+async def plan(session: AsyncSession, asking: Caller, filters: AuditFilter) -> list[str]:
     """How the database goes about it, line by line."""
     dialect = session.get_bind().dialect
     if dialect.name == "postgresql":
@@ -233,7 +233,7 @@ async def plan(session: AsyncSession, asking: Caller, wanted: AuditFilter) -> li
         await session.execute(
             text("SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
         )
-    query = query_of(asking, wanted).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    query = query_of(asking, filters).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
     explain = "EXPLAIN QUERY PLAN" if dialect.name == "sqlite" else "EXPLAIN"
     rows = await (await session.connection()).exec_driver_sql(f"{explain} {query}")
     return [str(row[-1]) for row in rows]

@@ -181,14 +181,14 @@ def test_a_filename_cannot_break_out_of_its_header(server: Client) -> None:
 
 
 def test_cross_origin_pages_are_not_allowed_by_default(server: Client) -> None:
-    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    request_headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     for answer in (
-        server.http.options("/predict", headers=asked),
-        server.http.get("/api/v1/models", headers=asked),
-        server.http.post("/predict", headers=asked, json={}),
+        server.http.options("/predict", headers=request_headers),
+        server.http.get("/api/v1/models", headers=request_headers),
+        server.http.post("/predict", headers=request_headers, json={}),
     ):
         assert [name for name in answer.headers if name.startswith("access-control-")] == []
-    preflight, plain = server.http.options("/predict", headers=asked), server.http.options("/predict")
+    preflight, plain = server.http.options("/predict", headers=request_headers), server.http.options("/predict")
     assert (
         (preflight.status_code, preflight.headers["allow"])
         == (204, "OPTIONS, POST")
@@ -197,13 +197,13 @@ def test_cross_origin_pages_are_not_allowed_by_default(server: Client) -> None:
 
 
 def test_a_page_of_an_allowed_origin_passes_its_preflight(proxied: Client) -> None:
-    asked = {
+    request_headers = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type,x-api-key",
     }
     for path in ("/predict", "/api/v1/predict/iris", "/nothing"):
-        answer = httpx2.options(proxied.url + path, headers=asked | HTTPS)
+        answer = httpx2.options(proxied.url + path, headers=request_headers | HTTPS)
         assert (answer.status_code, answer.content) == (204, b"")
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert {"content-type", "x-api-key"} <= set(answer.headers["access-control-allow-headers"].lower().split(", "))
@@ -250,10 +250,10 @@ def test_a_page_of_an_allowed_origin_may_read_predictions_and_refusals(
     ],
 )
 def test_a_page_of_another_origin_is_not_allowed(proxied: Client, origin: str) -> None:
-    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", **HTTPS}
+    request_headers = {"Origin": origin, "Access-Control-Request-Method": "POST", **HTTPS}
     for answer in (
-        httpx2.options(f"{proxied.url}/predict", headers=asked),
-        proxied.http.post("/predict", headers=asked, json={}),
+        httpx2.options(f"{proxied.url}/predict", headers=request_headers),
+        proxied.http.post("/predict", headers=request_headers, json={}),
     ):
         assert [name for name in answer.headers if name.startswith("access-control-")] == []
         assert answer.headers["vary"] == "Origin"

@@ -135,10 +135,10 @@ def sent(client: Client, request: bytes, *, shut: bool = False) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def asked(client: Client, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
+def send_request(client: Client, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, str]:
     """(status, body) of a request whose target is sent to the letter."""
-    given = {"Host": "x", "Connection": "close", "X-API-Key": client.key, "Content-Length": str(len(body)), **headers}
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items())
+    fields = {"Host": "x", "Connection": "close", "X-API-Key": client.key, "Content-Length": str(len(body)), **headers}
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
     return parted(sent(client, f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body))
 
 
@@ -194,7 +194,7 @@ def test_every_operation_has_an_explicit_unique_id(document: dict[str, Any]) -> 
     shown = {f"{method.upper()} {path}": operation["operationId"] for method, path, operation in operations(document)}
     assert shown == OPERATION_IDS
     assert len(set(shown.values())) == len(shown)
-    assert [id for id in shown.values() if not re.fullmatch("[a-z]+(_[a-z]+)*", id)] == []
+    assert [name for name in shown.values() if not re.fullmatch("[a-z]+(_[a-z]+)*", name)] == []
 
 
 def test_every_operation_has_one_known_tag_and_a_summary(document: dict[str, Any]) -> None:
@@ -269,7 +269,7 @@ def test_an_alias_has_one_canonical_path(path: str, first: str) -> None:
 
 def test_an_alias_is_the_same_route_with_the_same_rule(iris: Client) -> None:
     assert iris.http.get("/api/models/iris").json() == iris.http.get("/api/v1/models/iris").json()
-    assert asked(iris, "POST", "/api/predict/iris", ROW, Content_Type="application/json")[0] == 200
+    assert send_request(iris, "POST", "/api/predict/iris", ROW, Content_Type="application/json")[0] == 200
     assert httpx2.get(f"{iris.url}/api/models").status_code == 401
 
 
@@ -298,7 +298,7 @@ def test_options_lists_the_methods_without_a_key(server: Client, path: str, meth
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "PURGE"])
 def test_an_unsupported_method_is_405(server: Client, method: str) -> None:
-    status, body = asked(server, method, "/api/v1/predict/iris")
+    status, body = send_request(server, method, "/api/v1/predict/iris")
     assert (status, json.loads(body)["code"]) == (405, "method_not_allowed")
 
 
@@ -327,7 +327,7 @@ def test_an_unsupported_method_is_405(server: Client, method: str) -> None:
     ],
 )
 def test_unusual_paths_are_answered_like_any_other(iris: Client, target: str, status: int) -> None:
-    assert asked(iris, "GET", target)[0] == status
+    assert send_request(iris, "GET", target)[0] == status
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,9 @@ def test_unusual_paths_are_answered_like_any_other(iris: Client, target: str, st
     ],
 )
 def test_a_query_parameter_is_valid_or_refused(iris: Client, query: str, status: int) -> None:
-    assert asked(iris, "POST", f"/api/v1/predict/iris?{query}", ROW, Content_Type="application/json")[0] == status
+    assert (
+        send_request(iris, "POST", f"/api/v1/predict/iris?{query}", ROW, Content_Type="application/json")[0] == status
+    )
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_a_query_parameter_is_valid_or_refused(iris: Client, query: str, status:
     ],
 )
 def test_an_unusual_model_name_is_not_found(iris: Client, model: str, status: int) -> None:
-    assert asked(iris, "POST", f"/api/v1/predict/{model}", ROW, Content_Type="application/json")[0] == status
+    assert send_request(iris, "POST", f"/api/v1/predict/{model}", ROW, Content_Type="application/json")[0] == status
 
 
 @pytest.mark.parametrize(
@@ -395,7 +397,7 @@ def test_an_unusual_model_name_is_not_found(iris: Client, model: str, status: in
 )
 def test_an_unusual_header_is_ignored_or_refused(iris: Client, name: str, value: str, status: int) -> None:
     headers = {"Content-Type": "application/json"} | {name: value}
-    assert asked(iris, "POST", "/api/v1/predict/iris", ROW, **headers)[0] == status
+    assert send_request(iris, "POST", "/api/v1/predict/iris", ROW, **headers)[0] == status
 
 
 def test_two_keys_are_refused_by_every_prediction_route(iris: Client) -> None:

@@ -21,14 +21,14 @@ PLANS = {"default": {"monthly_quota": 4, "predict_rate": "1000/s"}}
 Headers = dict[str, str]
 
 
-def make(server: Client, **asked: Any) -> tuple[str, Headers]:
+def make(server: Client, **options: Any) -> tuple[str, Headers]:
     """The id of a new key, and what it is presented in."""
-    answer = server.http.post(KEYS, json={"name": "limited", **asked})
+    answer = server.http.post(KEYS, json={"name": "limited", **options})
     assert answer.status_code == 201, answer.text
     return answer.json()["id"], {"X-API-Key": answer.json()["key"]}
 
 
-def asked(server: Client, own: Headers, times: int) -> list[int]:
+def predict_statuses(server: Client, own: Headers, times: int) -> list[int]:
     """The statuses of so many predictions."""
     return [server.predict("limited", ROW, headers=own).status_code for _ in range(times)]
 
@@ -57,7 +57,7 @@ def seconds_of_the_month_left() -> float:
 
 def test_a_quota_is_used_by_predictions_and_resets_each_month(limited: Client) -> None:
     _, own = make(limited, monthly_quota=3)
-    assert asked(limited, own, 3) == [200, 200, 200]
+    assert predict_statuses(limited, own, 3) == [200, 200, 200]
     refused = limited.predict("limited", ROW, headers=own)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert "quota of 3 predictions" in refused.json()["detail"]
@@ -70,49 +70,56 @@ def test_a_quota_counts_only_answered_predictions(limited: Client) -> None:
     for body in ({"input": ["x"]}, {"inputs": []}, b"{"):
         assert limited.predict("limited", body, headers=own).status_code == 400
     assert limited.predict("limited", {"inputs": [[1.0]] * 50}, headers=own).status_code == 200
-    assert asked(limited, own, 2) == [200, 429]
+    assert predict_statuses(limited, own, 2) == [200, 429]
 
 
 def test_keys_without_a_quota_are_unlimited_and_a_zero_quota_allows_none(limited: Client) -> None:
     _, free = make(limited)
     _, nothing = make(limited, monthly_quota=0)
-    assert asked(limited, free, 20) == [200] * 20
-    assert asked(limited, nothing, 2) == [429, 429]
+    assert predict_statuses(limited, free, 20) == [200] * 20
+    assert predict_statuses(limited, nothing, 2) == [429, 429]
 
 
 @pytest.mark.parametrize("count", [5, 60])
 def test_a_rate_per_minute_or_longer_allows_a_burst(limited: Client, count: int) -> None:
     _, own = make(limited, predict_rate=f"{count}/day")
     with ThreadPoolExecutor(6) as pool:
-        statuses = list(pool.map(lambda _: asked(limited, own, 1)[0], range(count)))
+        statuses = list(pool.map(lambda _: predict_statuses(limited, own, 1)[0], range(count)))
     assert statuses == [200] * count
-    assert asked(limited, own, 3) == [429] * 3
+    assert predict_statuses(limited, own, 3) == [429] * 3
 
 
 def test_the_rates_of_two_keys_are_independent(limited: Client) -> None:
     _, own = make(limited, predict_rate="5/day")
-    assert asked(limited, own, 7) == [200] * 5 + [429] * 2
+    assert predict_statuses(limited, own, 7) == [200] * 5 + [429] * 2
     refused = limited.predict("limited", ROW, headers=own)
     assert refused.status_code == 429
     assert refused.headers["ratelimit-policy"] == '"key";q=5;w=86400'
     assert refused.headers["ratelimit"].startswith('"key";r=0;')
     assert 1 <= int(refused.headers["retry-after"]) <= 86_400
-    assert asked(limited, make(limited, predict_rate="5/day")[1], 1) == [200]
+    assert predict_statuses(limited, make(limited, predict_rate="5/day")[1], 1) == [200]
 
 
 def test_rotating_a_key_does_not_reset_its_quota(limited: Client) -> None:
     """Neither by the new key, nor by both together, nor by rotating again."""
     old_id, old = make(limited, monthly_quota=5)
-    assert asked(limited, old, 2) == [200, 200]
+    assert predict_statuses(limited, old, 2) == [200, 200]
     eventually(lambda: used(limited, old_id) == 2)
     new_id, new = rotated(limited, old_id)
     assert used(limited, new_id) == used(limited, old_id) == 2
-    assert asked(limited, new, 2) == [200, 200]
+    assert predict_statuses(limited, new, 2) == [200, 200]
     eventually(lambda: used(limited, old_id) == 4)
     newest_id, newest = rotated(limited, new_id)
-    assert asked(limited, old, 1) == [200]
+    assert predict_statuses(limited, old, 1) == [200]
     eventually(lambda: {used(limited, key_id) for key_id in (old_id, new_id, newest_id)} == {5})
-    eventually(lambda: asked(limited, newest, 1) == asked(limited, new, 1) == asked(limited, old, 1) == [429])
+    eventually(
+        lambda: (
+            predict_statuses(limited, newest, 1)
+            == predict_statuses(limited, new, 1)
+            == predict_statuses(limited, old, 1)
+            == [429]
+        )
+    )
     assert used(limited, newest_id) == 5
 
 
@@ -128,10 +135,10 @@ def test_the_use_of_a_quota_survives_a_restart(backend: dict[str, str], limited:
     with serving(tmp_path / "data", settings) as before:
         assert before.upload("limited", constant(1)).status_code == 201
         key_id, own = make(before, monthly_quota=4)
-        assert asked(before, own, 3) == [200, 200, 200]
+        assert predict_statuses(before, own, 3) == [200, 200, 200]
     with serving(tmp_path / "data", settings) as after:
         assert used(after, key_id) == 3
-        assert asked(after, own, 2) == [200, 429]
+        assert predict_statuses(after, own, 2) == [200, 429]
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +154,12 @@ def test_a_plan_limits_the_quota_of_its_users_keys(planned: Client) -> None:
     _, own = make(planned)
     answer = planned.predict("limited", ROW, headers=own)
     assert answer.headers["ratelimit-policy"] == '"user";q=1000;w=1'
-    assert asked(planned, own, 4) == [200, 200, 200, 429]
+    assert predict_statuses(planned, own, 4) == [200, 200, 200, 429]
 
 
 def test_only_an_administrator_may_exceed_the_quota_of_the_plan(planned: Client) -> None:
-    assert asked(planned, make(planned, monthly_quota=1)[1], 2) == [200, 429]
-    assert asked(planned, make(planned, monthly_quota=6)[1], 7) == [200] * 6 + [429]
+    assert predict_statuses(planned, make(planned, monthly_quota=1)[1], 2) == [200, 429]
+    assert predict_statuses(planned, make(planned, monthly_quota=6)[1], 7) == [200] * 6 + [429]
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +175,7 @@ def test_two_servers_share_a_quota_up_to_unreported_predictions(both: Replicas) 
     key_id, own = make(both.first, monthly_quota=quota)
     answered = 0
     while True:
-        statuses = asked(both.first, own, batch) + asked(both.second, own, batch)
+        statuses = predict_statuses(both.first, own, batch) + predict_statuses(both.second, own, batch)
         answered += statuses.count(200)
         if not statuses.count(200):
             break
@@ -178,10 +185,10 @@ def test_two_servers_share_a_quota_up_to_unreported_predictions(both: Replicas) 
 
 def test_a_key_rotated_on_one_server_stops_on_the_other(both: Replicas) -> None:
     key_id, own = make(both.first)
-    assert asked(both.second, own, 2) == [200, 200]
+    assert predict_statuses(both.second, own, 2) == [200, 200]
     assert both.first.http.post(f"{KEYS}/{key_id}/rotate", json={"overlap_seconds": 0}).status_code == 201
     began = time.monotonic()
-    eventually(lambda: asked(both.second, own, 1) == [401])
+    eventually(lambda: predict_statuses(both.second, own, 1) == [401])
     assert time.monotonic() - began < 1.0
 
 
@@ -189,14 +196,14 @@ def test_predictions_without_the_database_are_counted_when_it_is_back(database: 
     with serving(tmp_path / "data", {"SERVAL_DATABASE_URL": database.url()}) as client:
         assert client.upload("limited", constant(1)).status_code == 201
         key_id, own = make(client)
-        assert asked(client, own, 1) == [200]
+        assert predict_statuses(client, own, 1) == [200]
         eventually(lambda: used(client, key_id) == 1)
         database.stop()
         try:
-            assert asked(client, own, 20) == [200] * 20
+            assert predict_statuses(client, own, 20) == [200] * 20
             client.process.until("usage_waiting_for_database")
         finally:
             database.start()
         eventually(lambda: used(client, key_id) == 21)
-        told = [line for line in client.process.events if line["event"] == "usage_waiting_for_database"]
-        assert len(told) == 1
+        lines = [line for line in client.process.events if line["event"] == "usage_waiting_for_database"]
+        assert len(lines) == 1

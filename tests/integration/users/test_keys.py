@@ -39,15 +39,15 @@ def headers_of(made: dict[str, Any]) -> Headers:
     return {"X-API-Key": made["key"]}
 
 
-def make(server: Client, headers: Headers | None = None, **asked: Any) -> dict[str, Any]:
-    answer = server.http.post(KEYS, json={"name": "test", **asked}, headers=headers)
+def make(server: Client, headers: Headers | None = None, **options: Any) -> dict[str, Any]:
+    answer = server.http.post(KEYS, json={"name": "test", **options}, headers=headers)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
 
 
-def refused(server: Client, headers: Headers | None = None, **asked: Any) -> tuple[int, str]:
-    answer = server.http.post(KEYS, json={"name": "test", **asked}, headers=headers)
+def refused(server: Client, headers: Headers | None = None, **options: Any) -> tuple[int, str]:
+    answer = server.http.post(KEYS, json={"name": "test", **options}, headers=headers)
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, answer.json()["detail"]
 
@@ -150,7 +150,7 @@ def test_a_key_is_limited_to_its_scopes(server: Client, models: tuple[str, str],
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("options", "words"),
     [
         ({"name": " "}, "`name`"),
         ({"name": "x" * 101}, "name"),
@@ -159,7 +159,7 @@ def test_a_key_is_limited_to_its_scopes(server: Client, models: tuple[str, str],
         ({"scopes": []}, "`scopes`"),
         (
             {"scopes": ["predict", "all"]},
-            "`all` is no scope; there are `predict`, `models:read`, `models:write`, `admin`",
+            "`all` is no scope; the scopes are `predict`, `models:read`, `models:write`, `admin`",
         ),
         ({"scopes": "predict"}, "scopes"),
         ({"scopes": [None]}, "scopes"),
@@ -173,7 +173,7 @@ def test_a_key_is_limited_to_its_scopes(server: Client, models: tuple[str, str],
         ({"expires_in_days": "5"}, "expires_in_days"),
         ({"expires_in_days": 1.5}, "expires_in_days"),
         ({"expires_in_days": 5, "expires_at": "2100-01-01T00:00:00Z"}, "`expires_in_days` and `expires_at`"),
-        ({"expires_at": "2020-01-01T00:00:00Z"}, "has passed"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "in the past"),
         ({"expires_at": "9999-01-01T00:00:00Z"}, "36500 days"),
         ({"expires_at": "2100-01-01T00:00:00"}, "expires_at"),
         ({"expires_at": 4102444800}, "expires_at"),
@@ -190,9 +190,9 @@ def test_a_key_is_limited_to_its_scopes(server: Client, models: tuple[str, str],
     ids=lambda value: str(value)[:50],
 )
 def test_invalid_options_of_a_key_are_refused(
-    server: Client, models: tuple[str, str], asked: dict[str, Any], words: str
+    server: Client, models: tuple[str, str], options: dict[str, Any], words: str
 ) -> None:
-    status, detail = refused(server, **asked)
+    status, detail = refused(server, **options)
     assert status == 400, detail
     assert words in detail
 
@@ -230,8 +230,8 @@ def test_a_key_cannot_create_a_key_with_more_access(server: Client, models: tupl
         ({"scopes": ["predict", "admin", "models:read"]}, "`models:read`"),
         ({"models": ["keyed-b"]}, "not for the model"),
         ({"models": ["keyed-a", "keyed-b"]}, "not for the model"),
-        ({"expires_in_days": 3}, "can not last longer"),
-        ({"expires_at": "2100-01-01T00:00:00Z"}, "can not last longer"),
+        ({"expires_in_days": 3}, "cannot be valid for longer"),
+        ({"expires_at": "2100-01-01T00:00:00Z"}, "cannot be valid for longer"),
     ):
         status, detail = refused(server, maker, **beyond)
         assert (status, words in detail) == (403, True), detail
@@ -261,14 +261,14 @@ def test_a_key_stops_when_it_expires(server: Client, models: tuple[str, str]) ->
 
 def last_answer(server: Client, own: Headers) -> datetime:
     """Predict until the key opens nothing any more; when the last prediction was asked for."""
-    asked = datetime.min.replace(tzinfo=UTC)
+    last_attempt = datetime.min.replace(tzinfo=UTC)
     while True:
         began = datetime.now(UTC)
         status = server.predict("keyed-a", ROW, headers=own).status_code
         if status != 200:
             assert status == 401
-            return asked
-        asked = began
+            return last_attempt
+        last_attempt = began
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def test_an_invalid_or_rotated_key_cannot_be_rotated(server: Client, backend: di
     expired_at = update(ApiKey).where(ApiKey.id == expired["id"]).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
     on_database(server, backend, lambda database: changed(database, expired_at))
     assert server.http.post(f"{KEYS}/{rotated['id']}/rotate", json={}).status_code == 201
-    for made, state in ((revoked, "revoked"), (expired, "expired"), (rotated, "rotated already")):
+    for made, state in ((revoked, "revoked"), (expired, "expired"), (rotated, "already rotated")):
         answer = server.http.post(f"{KEYS}/{made['id']}/rotate", json={})
         assert (answer.status_code, state in answer.json()["detail"]) == (409, True), answer.text
 

@@ -192,7 +192,7 @@ def test_lists_rates_and_plans_can_be_written_in_the_environment_and_in_toml(tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("SERVAL_API_RATE", "0/s", "expected a rate, as `1000/s`"),
         ("SERVAL_PREDICT_RATE", "often", "expected a rate, as `1000/s`"),
@@ -200,8 +200,8 @@ def test_lists_rates_and_plans_can_be_written_in_the_environment_and_in_toml(tmp
         ("SERVAL_PLANS", "free", "expected JSON by name"),
     ],
 )
-def test_an_invalid_rate_or_plan_is_refused(name: str, text: str, told: str) -> None:
-    assert told in refusal(environ={name: text})
+def test_an_invalid_rate_or_plan_is_refused(name: str, text: str, message: str) -> None:
+    assert message in refusal(environ={name: text})
 
 
 def test_a_setting_may_be_read_from_a_file(tmp_path: Path) -> None:

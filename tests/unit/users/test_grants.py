@@ -46,22 +46,22 @@ def test_a_key_cannot_grant_scopes_that_its_creator_lacks() -> None:
         scopes_of(key(scopes=frozenset({"predict", "admin"})), ["predict", "models:write"])
 
 
-@pytest.mark.parametrize("asked", [None, ["mdl_2"], ["mdl_1", "mdl_2"]])
-def test_a_key_restricted_to_models_cannot_create_keys_for_others(asked: list[str] | None) -> None:
-    check_models(LOGIN, asked)
+@pytest.mark.parametrize("models", [None, ["mdl_2"], ["mdl_1", "mdl_2"]])
+def test_a_key_restricted_to_models_cannot_create_keys_for_others(models: list[str] | None) -> None:
+    check_models(LOGIN, models)
     with pytest.raises(NotPermitted):
-        check_models(key(models=frozenset({"mdl_1"})), asked)
+        check_models(key(models=frozenset({"mdl_1"})), models)
     check_models(key(models=frozenset({"mdl_1"})), ["mdl_1"])
 
 
 def test_a_key_may_outlive_the_login_but_not_the_key_that_creates_it() -> None:
-    wanted = AT + timedelta(days=5)
-    assert expiry_of(LOGIN, AT, 5, None) == expiry_of(LOGIN, AT, None, wanted) == wanted
+    expires_at = AT + timedelta(days=5)
+    assert expiry_of(LOGIN, AT, 5, None) == expiry_of(LOGIN, AT, None, expires_at) == expires_at
     assert expiry_of(LOGIN, AT, None, None) is None
-    maker = key(expires_at=wanted)
-    assert expiry_of(maker, AT, 5, None) == expiry_of(maker, AT, None, None) == wanted
+    maker = key(expires_at=expires_at)
+    assert expiry_of(maker, AT, 5, None) == expiry_of(maker, AT, None, None) == expires_at
     with pytest.raises(NotPermitted):
-        expiry_of(maker, AT, None, wanted + timedelta(microseconds=1))
+        expiry_of(maker, AT, None, expires_at + timedelta(microseconds=1))
 
 
 @pytest.mark.parametrize("moment", [AT, AT - timedelta(days=1), AT + MAX_LIFETIME + timedelta(microseconds=1)])
