@@ -48,7 +48,7 @@ def test_the_same_code_starts_a_process_if_unconfined(
 
 
 def test_a_refused_process_is_reported_even_if_the_upload_hides_the_error(laboratory: Laboratory) -> None:
-    error = laboratory.refusal("import os\ntry: os.fork()\nexcept OSError: pass\nloot = 'an innocent model'")
+    error = laboratory.refusal("import os\ntry: os.fork()\nexcept OSError: pass\nresult = 'an innocent model'")
     assert error.message == "The file tried to start a process"
 
 
