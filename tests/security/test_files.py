@@ -70,7 +70,7 @@ def test_the_same_code_lists_a_folder_if_unconfined(
 def test_an_upload_cannot_read_another_upload(laboratory: Laboratory, open_folder: Path) -> None:
     other = open_folder / "other.pkl"
     other.write_text(SECRET)
-    source = f"import os\nloot = [open('{other}').read()]"
+    source = f"import os\nresult = [open('{other}').read()]"
     assert SECRET not in laboratory.reach(source)
 
 

@@ -1,4 +1,4 @@
-"""Memory, CPU, time and output end where the limits say, and the error says which."""
+"""Memory, CPU, time and output are limited, and the error names the limit."""
 
 import gzip
 import io

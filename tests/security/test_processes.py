@@ -1,4 +1,4 @@
-"""An upload starts nothing, stops nothing and looks into nothing."""
+"""An upload starts, signals and inspects no other process."""
 
 import os
 import signal
@@ -32,14 +32,14 @@ STARTING = {
 }
 
 
-@pytest.marker.parametrize("source", STARTING.values(), ids=STARTING)
+@pytest.mark.parametrize("source", STARTING.values(), ids=STARTING)
 def test_an_upload_cannot_start_a_process(laboratory: Laboratory, open_folder: Path, source: str) -> None:
     error = laboratory.refusal(source.format(marker=open_folder / "marker"))
     assert "tried to start a process" in error.message
     assert not (open_folder / "marker").exists()
 
 
-@pytest.marker.parametrize("source", STARTING.values(), ids=STARTING)
+@pytest.mark.parametrize("source", STARTING.values(), ids=STARTING)
 def test_the_same_code_starts_a_process_if_unconfined(
     unconfined: Callable[[str], str], open_folder: Path, source: str
 ) -> None:
@@ -48,7 +48,7 @@ def test_the_same_code_starts_a_process_if_unconfined(
 
 
 def test_a_refused_process_is_reported_even_if_the_upload_hides_the_error(laboratory: Laboratory) -> None:
-    error = laboratory.refusal("import os\ntry: os.fork()\nexcept OSError: pass\nloot = 'an innocent model'")
+    error = laboratory.refusal("import os\ntry: os.fork()\nexcept OSError: pass\nresult = 'an innocent model'")
     assert error.message == "The file tried to start a process"
 
 
@@ -80,7 +80,7 @@ SIGNALS = {
 }
 
 
-@pytest.marker.parametrize("source", SIGNALS.values(), ids=SIGNALS)
+@pytest.mark.parametrize("source", SIGNALS.values(), ids=SIGNALS)
 def test_an_upload_cannot_signal_another_process(
     laboratory: Laboratory, bystander: subprocess.Popen[bytes], source: str
 ) -> None:

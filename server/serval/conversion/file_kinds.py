@@ -62,8 +62,10 @@ def compression_of(content: bytes) -> str | None:
 
 
 def unpacked(content: bytes, limit_bytes: int) -> tuple[bytes, str | None]:
-    """The content, decompressed if need be, and the compression's name. Raises NotAModel past `limit_bytes`, and if it
-    is damaged."""
+    """The content, decompressed if necessary, and the name of the compression.
+
+    Raises NotAModel if it is damaged, or longer than `limit_bytes`.
+    """
     name = compression_of(content)
     if name is None:
         return content, None
@@ -95,7 +97,7 @@ def _decompressor(name: str, limit_bytes: int) -> Decompressor:
 
 
 def _one_stream(decompressor: Decompressor, content: bytes, out: bytearray, limit_bytes: int) -> bytes:
-    """Decompress one stream onto `out`; return what follows it. Raises EOFError where it is cut short."""
+    """Decompress one stream onto `out`; return what follows it. Raises EOFError if it is cut short."""
     pending = content
     while not decompressor.eof:
         chunk = decompressor.decompress(pending, CHUNK_BYTES)

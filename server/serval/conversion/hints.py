@@ -1,4 +1,4 @@
-"""What a converter tells of a model's columns, for the choice of rows."""
+"""What the converter knows about a model's columns, for the choice of rows."""
 
 import msgspec
 

@@ -85,7 +85,7 @@ def _load_skops(content: bytes) -> Any:
 
 
 def is_trusted(name: str) -> bool:
-    """Whether a skops file may name this type: the numeric libraries' own, but nothing that reads or runs."""
+    """Whether a skops file may name this type: the numeric libraries' own, but none that reads files or runs code."""
     return name.startswith(TRUSTED) and not any(
         name == banned or name.startswith(banned + ".") for banned in NOT_TRUSTED
     )
@@ -155,7 +155,7 @@ def _missing_name(text: str) -> str:
 
 
 def predictor(content: Any) -> Any:
-    """The object itself where it is an estimator. Raises NotAModel for containers, data and classes, with what to save
+    """The object itself if it is an estimator. Raises NotAModel for containers, data and classes, with what to save
     instead."""
     if isinstance(content, type):
         raise NotAModel(

@@ -7,12 +7,14 @@ HIDDEN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 
 def is_plain(text: str) -> bool:
     """Whether a text holds no control, direction, surrogate, private or unassigned characters."""
-    return (text.isascii() and text.isprintable()) or not any(unicodedata.category(mark) in HIDDEN for mark in text)
+    return (text.isascii() and text.isprintable()) or not any(
+        unicodedata.category(character) in HIDDEN for character in text
+    )
 
 
 def plain(text: str, length: int) -> str:
-    """The text on one line, cut to `length`, with whatever is not plain replaced."""
+    """The text on one line, cut to `length`, with characters that are not plain replaced."""
     return "".join(
-        mark if is_plain(mark) else "\N{REPLACEMENT CHARACTER}"
-        for mark in " ".join(text[: 4 * length].split())[:length]
+        character if is_plain(character) else "\N{REPLACEMENT CHARACTER}"
+        for character in " ".join(text[: 4 * length].split())[:length]
     )

@@ -13,7 +13,7 @@ class Reason(msgspec.Struct):
 
 
 class FormTried(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One form of the graph that the converter made; `reason`: why it was not taken, None for the one that was."""
+    """One form of the graph that the converter made; `reason`: why it was not chosen, None for the one that was."""
 
     name: str
     reason: str | None
@@ -46,7 +46,7 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worst: int | None
     """The index of the worst row."""
     reason: str | None
-    """Why this is no agreement; None where it is."""
+    """Why the answers do not agree; None if they do."""
 
     @property
     def agreement(self) -> float:
@@ -75,6 +75,6 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rows of the sample that came with the answer expected."""
     expected_agreement: float | None
     hold_reason: str | None
-    """Why the version must not go live by itself; None where it may."""
+    """Why the version must not go live by itself; None if it may."""
     notes: list[str]
     seconds: float

@@ -7,24 +7,23 @@ import msgspec
 Label = bool | int | float | str
 
 MISSING_STRING = "\x1a"
-"""Stands for a missing value in a tensor of strings, which has no other way to say it; no input may contain it."""
+"""Stands for a missing value in a tensor of strings, which has no other marker; no input may contain it."""
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One input column.
 
     `number` and `boolean` columns go, in column order, into the graph's input `numbers` (`[rows, n]`, a missing value
-    is NaN);
-    `string` columns go, in column order, into its input `strings` (`[rows, m]`, a missing value is `MISSING_STRING`).
+    is NaN); `string` columns go, in column order, into its input `strings` (`[rows, m]`, a missing value is
+    `MISSING_STRING`).
     """
 
     name: str
     kind: Literal["number", "boolean", "string"]
     dtype: str
-    """The pandas or numpy dtype that the original is given in this column: `float64`, `int64`, `bool`, `object`, `str`,
-    ..."""
+    """The pandas or numpy dtype of this column for the original: `float64`, `int64`, `bool`, `object`, `str`, ..."""
     missing: Literal["nan", "none"] | None = None
-    """The marker of a missing value that the model was fitted with; None where missing values are refused."""
+    """The marker of a missing value that the model was fitted with; None if missing values are refused."""
     minimum: float | None = None
     maximum: float | None = None
     """Values outside are refused: scikit-learn's own cast would overflow."""
@@ -33,7 +32,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The contract between a frozen graph, the engine that runs it and the doors that feed it.
+    """The contract between a frozen graph, the engine that runs it and the decoders that feed it.
 
     Graph inputs: `numbers` (`numbers_dtype`, `[rows, n]`) if any column is a number or boolean, `strings` (`[rows, m]`)
     if any is a string.

@@ -1,4 +1,4 @@
-"""Runs what Serval writes for a fitted model beside the model itself."""
+"""Runs the graph of a fitted model beside the model itself."""
 
 import warnings
 from collections.abc import Callable
@@ -20,6 +20,11 @@ from support.estimators import Case, Rows, margins, probabilities
 Answers = dict[str, np.ndarray]
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
 def session(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -30,9 +35,8 @@ def is_text(column: pd.Series) -> bool:
     return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
 
 
-def fed(rows: Rows, graph: Graph) -> tuple[Features, dict[str, np.ndarray]]:
-    """The features of a graph and what to feed it: `numbers` float64, `strings` with `MISSING_STRING` for what is
-    missing."""
+def features_of(rows: Rows, graph: Graph) -> tuple[Features, dict[str, np.ndarray]]:
+    """The features of a graph and its inputs: `numbers` float64, `strings` with `MISSING_STRING` if missing."""
     if isinstance(rows, np.ndarray):
         return Tensor.input(graph, "numbers", "float64", range(rows.shape[1])), {
             "numbers": np.asarray(rows, dtype=np.float64)
@@ -45,18 +49,22 @@ def fed(rows: Rows, graph: Graph) -> tuple[Features, dict[str, np.ndarray]]:
     text = rows.loc[:, is_string].astype(object)
     feed["strings"] = text.where(text.notna(), MISSING_STRING).to_numpy()
     strings = Tensor.input(graph, "strings", "string", np.flatnonzero(is_string).tolist())
-    places = [
-        sum(is_string[:index]) if is_one else index - sum(is_string[:index]) for index, is_one in enumerate(is_string)
+    positions = [
+        sum(is_string[:index]) if is_text_column else index - sum(is_string[:index])
+        for index, is_text_column in enumerate(is_string)
     ]
     return Table(
-        tuple(TableColumn(strings if is_one else numbers, at) for is_one, at in zip(is_string, places, strict=True))
+        tuple(
+            TableColumn(strings if is_text_column else numbers, position)
+            for is_text_column, position in zip(is_string, positions, strict=True)
+        )
     ), feed
 
 
-def written(make: Callable[[Features], dict[str, Tensor]], rows: Rows) -> Answers:
-    """What the nodes that `make` writes over these rows answer."""
+def run_graph(make: Callable[[Features], dict[str, Tensor]], rows: Rows) -> Answers:
+    """The outputs of the nodes that `make` writes, for these rows."""
     graph = Graph()
-    x, feed = fed(rows, graph)
+    x, feed = features_of(rows, graph)
     outputs = make(x)
     model = model_of(graph, outputs, dict.fromkeys(outputs))
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx.ml"}
@@ -64,7 +72,7 @@ def written(make: Callable[[Features], dict[str, Tensor]], rows: Rows) -> Answer
     return dict(zip(outputs, session(model.SerializeToString()).run(list(outputs), feed), strict=True))
 
 
-def answered(model: Any, x: Features, *, has_probabilities: bool) -> dict[str, Tensor]:
+def outputs_of(model: Any, x: Features, *, has_probabilities: bool) -> dict[str, Tensor]:
     emit = emitter()
     if not is_classifier(model):
         return {"values": emit.predict(model, x)}
@@ -84,8 +92,8 @@ def compare(model: Any, rows: Rows) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = np.asarray(model.predict(rows))
-        chances = probabilities(model, rows) if is_classifier(model) else None
-        found = written(lambda x: answered(model, x, has_probabilities=chances is not None), rows)
+        proba = probabilities(model, rows) if is_classifier(model) else None
+        found = run_graph(lambda x: outputs_of(model, x, has_probabilities=proba is not None), rows)
         if "values" in found:
             assert found["values"].shape == expected.shape
             np.testing.assert_allclose(
@@ -93,15 +101,14 @@ def compare(model: Any, rows: Rows) -> None:
             )
             return
         assert found["labels"].shape == expected.shape
-        assert not ((found["labels"] != indices(model, expected)) & (margins(model, rows, chances) > 1e-9)).any()
-        if chances is not None:
-            np.testing.assert_allclose(found["probabilities"], chances, rtol=0, atol=1e-5)
+        assert not ((found["labels"] != indices(model, expected)) & (margins(model, rows, proba) > 1e-9)).any()
+        if proba is not None:
+            np.testing.assert_allclose(found["probabilities"], proba, rtol=0, atol=1e-5)
 
 
 @pytest.fixture
 def agrees() -> Callable[[Case], None]:
-    """Asserts that a case's model and what Serval writes for it answer alike on its held-out rows and on those it was
-    fitted on."""
+    """Asserts that a case's model and its graph agree, on its held-out rows and on those that it was fitted on."""
 
     def check(case: Case) -> None:
         compare(case.model, case.held_out)
@@ -118,10 +125,10 @@ def agrees_on_unseen_rows() -> Callable[[Case], None]:
 
 @pytest.fixture
 def transforms_alike() -> Callable[[Any, Rows], None]:
-    """Asserts that a fitted transformer and what Serval writes for it make the same columns."""
+    """Asserts that a fitted transformer and its graph have the same columns."""
 
     def check(model: Any, rows: Rows) -> None:
-        found = written(lambda x: {"columns": emitter().transform(model, x).cast("float64")}, rows)["columns"]
+        found = run_graph(lambda x: {"columns": emitter().transform(model, x).cast("float64")}, rows)["columns"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = model.transform(rows)
@@ -136,6 +143,6 @@ def evaluate() -> Callable[[Callable[[Tensor], Tensor], np.ndarray], np.ndarray]
     """The values of an expression over a float64 matrix."""
 
     def run(make: Callable[[Tensor], Tensor], x: np.ndarray) -> np.ndarray:
-        return written(lambda features: {"y": make(features)}, x)["y"]
+        return run_graph(lambda features: {"y": make(features)}, x)["y"]
 
     return run

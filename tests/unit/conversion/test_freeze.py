@@ -1,6 +1,5 @@
 """From a file to a verified graph, even if confined processes send forged answers."""
 
-import asyncio
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,8 @@ from serval.errors import InvalidFeatures, NotAModel, NotConvertible, NotVerifie
 from support.in_process import InProcessSandbox
 from support.sample_models import SPECIMENS, customers, iris, specimen
 
+pytestmark = pytest.mark.anyio
+
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[[Any], Path]:
@@ -34,7 +35,7 @@ def saved(tmp_path: Path) -> Callable[[Any], Path]:
     return save
 
 
-def frozen(
+async def frozen(
     path: Path,
     request: FreezeRequest | None = None,
     sandbox: InProcessSandbox | None = None,
@@ -45,25 +46,25 @@ def frozen(
         if stages is not None:
             stages.append(stage)
 
-    return asyncio.run(freeze(sandbox or InProcessSandbox(), path, request or FreezeRequest(), note))
+    return await freeze(sandbox or InProcessSandbox(), path, request or FreezeRequest(), note)
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
-def test_every_specimen_freezes(name: str, saved: Callable[[Any], Path]) -> None:
-    report = frozen(saved(specimen(name).model)).report
+async def test_every_specimen_freezes(name: str, saved: Callable[[Any], Path]) -> None:
+    report = (await frozen(saved(specimen(name).model))).report
     assert report.agreement == 1.0
     assert report.rows > 300
     assert report.hold_reason is None
 
 
-def test_the_stages_are_reported_in_order(saved: Callable[[Any], Path]) -> None:
+async def test_the_stages_are_reported_in_order(saved: Callable[[Any], Path]) -> None:
     stages: list[str] = []
-    frozen(saved(specimen("iris logistic").model), stages=stages)
+    await frozen(saved(specimen("iris logistic").model), stages=stages)
     assert stages == ["converting", "verifying"]
 
 
-def test_the_report_names_versions_form_and_worst_row(saved: Callable[[Any], Path]) -> None:
-    report = frozen(saved(specimen("scaler, forest").model)).report
+async def test_the_report_names_versions_form_and_worst_row(saved: Callable[[Any], Path]) -> None:
+    report = (await frozen(saved(specimen("scaler, forest").model))).report
     assert (report.estimator, report.form) == ("Pipeline", "mixed")
     assert (report.scikit_learn_saved_with, report.scikit_learn_verified_with) == (
         sklearn.__version__,
@@ -73,38 +74,40 @@ def test_the_report_names_versions_form_and_worst_row(saved: Callable[[Any], Pat
     assert len(report.worst_row.row) == 4
 
 
-def test_probe_rows_fit_the_signature(saved: Callable[[Any], Path]) -> None:
-    graph = frozen(saved(specimen("mixed columns, logistic").model))
+async def test_probe_rows_fit_the_signature(saved: Callable[[Any], Path]) -> None:
+    graph = await frozen(saved(specimen("mixed columns, logistic").model))
     assert (len(graph.numbers), len(graph.strings)) == (64 * 3 * 8, 64)
 
 
-def test_expected_labels_are_compared(saved: Callable[[Any], Path]) -> None:
+async def test_expected_labels_are_compared(saved: Callable[[Any], Path]) -> None:
     rows, labels = iris()[0][:5].tolist(), specimen("string labels").model.predict(iris()[0][:5]).tolist()
-    report = frozen(
-        saved(specimen("string labels").model), FreezeRequest(sample=rows, expected=[*labels[:4], "tulip"])
+    report = (
+        await frozen(
+            saved(specimen("string labels").model), FreezeRequest(sample=rows, expected=[*labels[:4], "tulip"])
+        )
     ).report
     assert (report.expected_rows, report.expected_agreement) == (5, 0.8)
 
 
-def test_expected_values_are_compared(saved: Callable[[Any], Path]) -> None:
+async def test_expected_values_are_compared(saved: Callable[[Any], Path]) -> None:
     regressor = specimen("two targets")
     rows = regressor.held_out[:3]
     request = FreezeRequest(sample=rows.tolist(), expected=regressor.model.predict(rows).tolist())
-    assert frozen(saved(regressor.model), request).report.expected_agreement == 1.0
+    assert (await frozen(saved(regressor.model), request)).report.expected_agreement == 1.0
 
 
-def test_a_sample_by_name_and_as_text_is_taken(saved: Callable[[Any], Path]) -> None:
+async def test_a_sample_by_name_and_as_text_is_taken(saved: Callable[[Any], Path]) -> None:
     sample = [{"age": "", "city": "Rome", "member": "true", "income": "30000"}]
-    signature = frozen(
-        saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample, is_text=True)
+    signature = (
+        await frozen(saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample, is_text=True))
     ).signature
     assert [column.kind for column in signature.columns] == ["number", "string", "boolean", "number"]
 
 
 @pytest.mark.parametrize("row", [[1.0, 2.0], {"x0": 1.0}, {"x0": 1.0, "x1": 1.0, "x2": 1.0, "x3": 1.0, "x4": 1.0}])
-def test_a_sample_of_other_columns_is_refused(row: Any, saved: Callable[[Any], Path]) -> None:
+async def test_a_sample_of_other_columns_is_refused(row: Any, saved: Callable[[Any], Path]) -> None:
     with pytest.raises(InvalidFeatures, match="Row 1 of the sample"):
-        frozen(saved(specimen("iris logistic").model), FreezeRequest(sample=[row]))
+        await frozen(saved(specimen("iris logistic").model), FreezeRequest(sample=[row]))
 
 
 def other_version(path: Path) -> Path:
@@ -116,22 +119,22 @@ def other_version(path: Path) -> Path:
     return path
 
 
-def test_a_model_saved_with_another_scikit_learn_is_held(tmp_path: Path) -> None:
-    report = frozen(other_version(tmp_path / "old.pkl")).report
+async def test_a_model_saved_with_another_scikit_learn_is_held(tmp_path: Path) -> None:
+    report = (await frozen(other_version(tmp_path / "old.pkl"))).report
     assert report.scikit_learn_saved_with == "1.8.0"
     assert report.hold_reason is not None
     assert "1.8.0" in report.hold_reason
 
 
-def test_matching_expected_answers_release_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:
+async def test_matching_expected_answers_release_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:
     rows = iris()[0][:10]
     request = FreezeRequest(sample=rows.tolist(), expected=specimen("iris logistic").model.predict(rows).tolist())
-    assert frozen(other_version(tmp_path / "old.pkl"), request).report.hold_reason is None
+    assert (await frozen(other_version(tmp_path / "old.pkl"), request)).report.hold_reason is None
 
 
-def test_wrong_expected_answers_hold_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:
+async def test_wrong_expected_answers_hold_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:
     request = FreezeRequest(sample=iris()[0][:2].tolist(), expected=[2, 2])
-    held = frozen(other_version(tmp_path / "old.pkl"), request).report.hold_reason
+    held = (await frozen(other_version(tmp_path / "old.pkl"), request)).report.hold_reason
     assert held is not None
     assert "0.0%" in held
 
@@ -152,9 +155,9 @@ def wrong_weights(conversion: messages.Conversion) -> messages.Conversion:
     )
 
 
-def test_a_graph_that_differs_from_the_original_fails_verification(saved: Callable[[Any], Path]) -> None:
+async def test_a_graph_that_differs_from_the_original_fails_verification(saved: Callable[[Any], Path]) -> None:
     with pytest.raises(NotVerified, match="does not answer like the original") as caught:
-        frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(wrong_weights))
+        await frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(wrong_weights))
     assert caught.value.extra["report"]["worst_row"] is not None
     assert (caught.value.status, caught.value.code) == (422, "not_verified")
 
@@ -169,7 +172,7 @@ def test_a_graph_that_differs_from_the_original_fails_verification(saved: Callab
         Column(name="a", kind="string", dtype="object", categories=(MISSING_STRING,)),
     ],
 )
-def test_forged_columns_of_a_child_are_refused(column: Column, saved: Callable[[Any], Path]) -> None:
+async def test_forged_columns_of_a_child_are_refused(column: Column, saved: Callable[[Any], Path]) -> None:
     def change(conversion: messages.Conversion) -> messages.Conversion:
         columns = (column, *conversion.signature.columns[1:])
         return msgspec.structs.replace(
@@ -177,85 +180,85 @@ def test_forged_columns_of_a_child_are_refused(column: Column, saved: Callable[[
         )
 
     with pytest.raises(NotConvertible, match="out of bounds"):
-        frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))
+        await frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))
 
 
 @pytest.mark.parametrize(
     "labels", [((),), (("a\u202e", "b", "c"),), (("a",) * 10_001,), (("a", "b"), ("c",)), (("a" * 201, "b", "c"),)]
 )
-def test_forged_labels_of_a_child_are_refused(labels: Any, saved: Callable[[Any], Path]) -> None:
+async def test_forged_labels_of_a_child_are_refused(labels: Any, saved: Callable[[Any], Path]) -> None:
     def change(conversion: messages.Conversion) -> messages.Conversion:
         return msgspec.structs.replace(
             conversion, signature=msgspec.structs.replace(conversion.signature, labels=labels)
         )
 
     with pytest.raises(NotConvertible, match="out of bounds: the labels"):
-        frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))
+        await frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))
 
 
 @pytest.mark.parametrize("task", ["convert", "engine", "reference"])
 @pytest.mark.parametrize(
     "answer", [b"", b"\xc1", b"\x80", msgspec.msgpack.encode({"rows": -1}), msgspec.msgpack.encode([1] * 1000)]
 )
-def test_an_answer_of_another_shape_is_refused(task: str, answer: bytes, saved: Callable[[Any], Path]) -> None:
+async def test_an_answer_of_another_shape_is_refused(task: str, answer: bytes, saved: Callable[[Any], Path]) -> None:
     with pytest.raises(SandboxViolation):
-        frozen(saved(specimen("iris logistic").model), sandbox=InProcessSandbox({task: lambda _: answer}))
+        await frozen(saved(specimen("iris logistic").model), sandbox=InProcessSandbox({task: lambda _: answer}))
 
 
-def test_answers_for_too_few_rows_are_refused(saved: Callable[[Any], Path]) -> None:
+async def test_answers_for_too_few_rows_are_refused(saved: Callable[[Any], Path]) -> None:
     def shorten(answer: bytes) -> bytes:
         packed = msgspec.msgpack.decode(answer, type=messages.PackedAnswers)
         return messages.encode(msgspec.structs.replace(packed, answered=packed.answered[:-1]))
 
     with pytest.raises(SandboxViolation, match="another shape"):
-        frozen(saved(specimen("iris logistic").model), sandbox=InProcessSandbox({"reference": shorten}))
+        await frozen(saved(specimen("iris logistic").model), sandbox=InProcessSandbox({"reference": shorten}))
 
 
-def test_control_characters_in_the_notes_of_a_child_are_replaced(saved: Callable[[Any], Path]) -> None:
+async def test_control_characters_in_the_notes_of_a_child_are_replaced(saved: Callable[[Any], Path]) -> None:
     def change(conversion: messages.Conversion) -> messages.Conversion:
         return msgspec.structs.replace(conversion, notes=["\x1b[2Jhello\nthere"], estimator="A\u202eB")
 
-    report = frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change)).report
+    report = (await frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change))).report
     assert report.notes == ["\ufffd[2Jhello there"]
     assert report.estimator == "A\ufffdB"
 
 
-def test_an_inspection_describes_the_file(saved: Callable[[Any], Path]) -> None:
-    inspection = asyncio.run(inspect(InProcessSandbox(), saved(specimen("mixed columns, logistic").model)))
+async def test_an_inspection_describes_the_file(saved: Callable[[Any], Path]) -> None:
+    inspection = await inspect(InProcessSandbox(), saved(specimen("mixed columns, logistic").model))
     assert (inspection.estimator, inspection.kind, inspection.format) == ("Pipeline", "classifier", "joblib")
     assert inspection.steps == ["ColumnTransformer", "LogisticRegression"]
     assert inspection.columns == ["age", "city", "member", "income"]
     assert inspection.labels == [False, True]
 
 
-def test_an_inspection_explains_why_a_file_is_not_a_predictor(saved: Callable[[Any], Path]) -> None:
-    inspection = asyncio.run(inspect(InProcessSandbox(), saved(LogisticRegression())))
+async def test_an_inspection_explains_why_a_file_is_not_a_predictor(saved: Callable[[Any], Path]) -> None:
+    inspection = await inspect(InProcessSandbox(), saved(LogisticRegression()))
     assert inspection.kind is None
     assert inspection.problem is not None
     assert "not fitted" in inspection.problem
 
 
-def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     with pytest.raises(NotAModel, match="a PNG image"):
-        frozen(path)
+        await frozen(path)
 
 
-def test_every_unreadable_file_is_a_serval_error(tmp_path: Path) -> None:
+async def test_every_unreadable_file_is_a_serval_error(tmp_path: Path) -> None:
     path = tmp_path / "noise.pkl"
     chance = np.random.default_rng(0)
     for size in range(1, 200):
         path.write_bytes(b"\x80\x04" + chance.bytes(size))
         with pytest.raises(ServalError):
-            frozen(path)
+            await frozen(path)
 
 
-def test_missing_values_of_customers_reach_the_original(saved: Callable[[Any], Path]) -> None:
+async def test_missing_values_of_customers_reach_the_original(saved: Callable[[Any], Path]) -> None:
     sample = [
         {"age": None, "city": None, "member": bool(row.member), "income": float(row.income)}
         for row in customers()[0].head(3).itertuples()
     ]
     assert (
-        frozen(saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample)).report.agreement == 1.0
-    )
+        await frozen(saved(specimen("mixed columns, logistic").model), FreezeRequest(sample=sample))
+    ).report.agreement == 1.0

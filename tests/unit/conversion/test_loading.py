@@ -1,4 +1,4 @@
-"""Files are read whatever they are, and what is no model is named."""
+"""Model files load; other files are refused with the name of their kind."""
 
 import bz2
 import gzip

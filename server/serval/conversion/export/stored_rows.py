@@ -1,4 +1,4 @@
-"""Rows that fitted estimators keep in the space of their input: training rows, support vectors, centres."""
+"""Rows that fitted estimators store in the space of their input: training rows, support vectors, centres."""
 
 import warnings
 from typing import Any

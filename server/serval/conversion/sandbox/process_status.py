@@ -25,7 +25,7 @@ def fields_of(status: Path) -> dict[str, str]:
 
 
 def confinement_gap(status: dict[str, str]) -> str | None:
-    """Why a process is not confined: root, a capability, no filter; None where it is."""
+    """Why a process is not confined: root, a capability, no filter; None if it is confined."""
     if "0" in status["Uid"].split():
         return "it runs as root"
     if int(status["CapPrm"], 16) or int(status["CapEff"], 16):

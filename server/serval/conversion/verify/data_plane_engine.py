@@ -1,4 +1,4 @@
-"""Runs a graph on rows through the data plane, exactly as predictions will."""
+"""Runs a graph on rows through the data plane, exactly as predictions do."""
 
 import msgspec
 import numpy as np

@@ -360,7 +360,7 @@ def test_a_data_folder_that_uploads_could_read_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_late_import_works_if_the_child_can_read_the_interpreter(laboratory: Laboratory) -> None:
-    source = "try: import wave\nexcept ImportError as error: wave = error\nloot = type(wave).__name__"
+    source = "try: import wave\nexcept ImportError as error: wave = error\nresult = type(wave).__name__"
     assert laboratory.attack(source) == ("'ModuleNotFoundError'" if closed_folders() else "'module'")
 
 

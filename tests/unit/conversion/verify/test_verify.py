@@ -1,4 +1,4 @@
-"""The comparison refuses what differs and counts what is a tie."""
+"""The comparison refuses different answers and counts ties."""
 
 import msgspec
 import numpy as np

@@ -52,7 +52,7 @@ def scaled_by_temperature(model: Any, part: Any, scores: Tensor, method: str) ->
 
 
 def is_logit(member: Any) -> bool:
-    """Scores of linear models and support vectors are no probabilities: their rows do not sum to one."""
+    """Scores of linear models and support vectors are not probabilities: their rows do not sum to one."""
     return hasattr(member, "coef_") or hasattr(member, "support_vectors_")
 
 
@@ -66,7 +66,7 @@ def platt(_: Emitter, model: Any, x: Tensor) -> Tensor:
 
 
 def monotone(_: Emitter, model: Any, x: Tensor) -> Tensor:
-    """Beyond the fitted range: the nearest value, or NaN where scikit-learn says NaN or refuses."""
+    """Beyond the fitted range: the nearest value, or NaN if scikit-learn returns NaN or refuses."""
     values = x.ravel()
     inside = interpolate(values, model.X_thresholds_, model.y_thresholds_)
     if model.out_of_bounds == "clip":
@@ -89,7 +89,7 @@ def threshold_labels(emit: Emitter, model: Any, x: Features) -> Tensor:
 
 
 def positive_and_limit(model: Any, used: str) -> tuple[int, float]:
-    """The index of the positive class and the score from which on it is chosen."""
+    """The index of the positive class and the score from which it is chosen."""
     tuned = hasattr(model, "best_threshold_")
     label = model._curve_scorer._get_pos_label() if tuned else model.pos_label
     positive = 1 if label is None else int(np.flatnonzero(model.classes_ == label)[0])

@@ -106,28 +106,28 @@ class Leaves:
 
 
 def sums(trees: list[Nodes], targets: list[int], x: Tensor) -> Tensor:
-    """`[rows, targets]` in float64: what each row finds in its leaves, added up; a tree's first value counts for its
-    target, and so on."""
+    """`[rows, targets]` in float64: the sum of each row's leaves; a tree's first value counts for its
+    target, the next for the target after it."""
     note_thresholds(trees, x)
-    width = max(target + of.value.shape[1] for of, target in zip(trees, targets, strict=True))
+    width = max(target + nodes.value.shape[1] for nodes, target in zip(trees, targets, strict=True))
     return narrow_sums(trees, targets, width, x) if x.dtype == "float32" else wide_sums(trees, targets, width, x)
 
 
 def note_thresholds(trees: list[Nodes], x: Tensor) -> None:
     if not x.origins:
         return
-    for of in trees:
-        for node in np.flatnonzero(~of.is_leaf).tolist():
-            for edge in of.members.get(node, [float(of.threshold[node])]):
-                x.note_one(x.origins[of.feature[node]], edge)
+    for nodes in trees:
+        for node in np.flatnonzero(~nodes.is_leaf).tolist():
+            for edge in nodes.members.get(node, [float(nodes.threshold[node])]):
+                x.note_one(x.origins[nodes.feature[node]], edge)
 
 
 def narrow_sums(trees: list[Nodes], targets: list[int], width: int, x: Tensor) -> Tensor:
-    """In float32. A threshold is rounded down: for a float32 feature that comparison says the same."""
+    """In float32. A threshold is rounded down: for a float32 feature that comparison gives the same result."""
     branches, leaves = Branches(), Leaves()
-    for tree, (of, target) in enumerate(zip(trees, targets, strict=True)):
-        branches.add_tree(tree, replace(of, threshold=rounded_down(of.threshold)))
-        leaves.add_tree(tree, of.is_leaf, target, of.value)
+    for tree, (nodes, target) in enumerate(zip(trees, targets, strict=True)):
+        branches.add_tree(tree, replace(nodes, threshold=rounded_down(nodes.threshold)))
+        leaves.add_tree(tree, nodes.is_leaf, target, nodes.value)
     return emitted(branches, leaves, width, x).cast("float64")
 
 
@@ -146,18 +146,18 @@ def wide_sums(trees: list[Nodes], targets: list[int], width: int, x: Tensor) -> 
     """
     unit = coarse_unit(trees)
     branches, leaves = Branches(), Leaves()
-    for tree, (of, target) in enumerate(zip(trees, targets, strict=True)):
-        branches.add_tree(tree, of)
-        whole = np.round(of.value / unit)
-        leaves.add_tree(tree, of.is_leaf, target, whole)
-        leaves.add_tree(tree, of.is_leaf, target + width, of.value - whole * unit)
+    for tree, (nodes, target) in enumerate(zip(trees, targets, strict=True)):
+        branches.add_tree(tree, nodes)
+        whole = np.round(nodes.value / unit)
+        leaves.add_tree(tree, nodes.is_leaf, target, whole)
+        leaves.add_tree(tree, nodes.is_leaf, target + width, nodes.value - whole * unit)
     both = emitted(branches, leaves, 2 * width, x).cast("float64")
     return both.columns(np.arange(width)) * unit + both.columns(np.arange(width, 2 * width))
 
 
 def coarse_unit(trees: list[Nodes]) -> float:
     """The power of two of which float32 can count every sum over the trees: fewer than 2**24."""
-    largest = sum(float(np.abs(of.value).max()) for of in trees)
+    largest = sum(float(np.abs(nodes.value).max()) for nodes in trees)
     return float(2.0 ** (np.ceil(np.log2(largest)) - 23)) if largest > 0 else 1.0
 
 

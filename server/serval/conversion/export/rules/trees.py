@@ -75,7 +75,7 @@ def boosted(emit: Emitter, model: Any, x: Tensor) -> Tensor:
 
 
 def summed_stages(stages: list[list[Nodes]], x: Tensor) -> Tensor:
-    """`[rows, trees of a stage]`: what each row finds, added up over the stages."""
+    """`[rows, trees of a stage]`: each row's leaves, added up over the stages."""
     return sums(
         [tree for stage in stages for tree in stage], [target for stage in stages for target in range(len(stage))], x
     )

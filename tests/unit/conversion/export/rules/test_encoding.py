@@ -1,4 +1,4 @@
-"""Encoders of categories, of strings and of numbers, known, missing and never seen."""
+"""Encoders of categories, of strings and of numbers, known, missing and unknown."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Projections before a predictor make the columns that scikit-learn makes."""
+"""Projections before a predictor have the columns of scikit-learn."""
 
 import numpy as np
 import pytest

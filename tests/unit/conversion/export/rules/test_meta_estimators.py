@@ -1,4 +1,4 @@
-"""Estimators made of other estimators."""
+"""Meta-estimators: estimators made of other estimators."""
 
 import numpy as np
 import pytest
