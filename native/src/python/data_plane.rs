@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 use crate::compute::scheduler::QueueLimits;
 use crate::engine::runtime;
 use crate::engine::version::Version;
+use crate::error::Fault;
 use crate::history::ring;
 use crate::metrics::{Gauges, LoadedGauges};
 use crate::plane::{Plane, Settings};
@@ -42,7 +43,7 @@ struct PlaneSettings {
     cache_bytes: u64,
     cache_ttl_seconds: f64,
     cache_url: Option<String>,
-    cache_secret: Option<[u8; 32]>,
+    cache_secret: Option<Vec<u8>>,
     cache_l2_ttl_seconds: f64,
     inline_below_seconds: f64,
     max_rows: usize,
@@ -58,14 +59,16 @@ struct PlaneSettings {
     slow_seconds: f64,
 }
 
-impl From<PlaneSettings> for Settings {
-    fn from(settings: PlaneSettings) -> Self {
-        Self {
+impl TryFrom<PlaneSettings> for Settings {
+    type Error = Fault;
+
+    fn try_from(settings: PlaneSettings) -> Result<Self, Fault> {
+        Ok(Self {
             cache_bytes: settings.cache_bytes,
             cache_ttl_seconds: settings.cache_ttl_seconds,
             cache_l2_ttl_seconds: settings.cache_l2_ttl_seconds,
             cache_url: settings.cache_url,
-            cache_secret: settings.cache_secret,
+            cache_secret: settings.cache_secret.map(secret).transpose()?,
             inline_below_seconds: settings.inline_below_seconds,
             max_rows: settings.max_rows,
             caller_age_seconds: settings.caller_age_seconds,
@@ -82,8 +85,12 @@ impl From<PlaneSettings> for Settings {
                 slow_seconds: settings.slow_seconds,
                 keeps_inputs: settings.keeps_inputs,
             },
-        }
+        })
     }
+}
+
+fn secret(bytes: Vec<u8>) -> Result<[u8; 32], Fault> {
+    bytes.try_into().map_err(|_| Fault::argument("the secret of the cache: expected 32 bytes"))
 }
 
 #[pymethods]
@@ -92,7 +99,7 @@ impl DataPlane {
     fn new(py: Python<'_>, settings: PlaneSettings) -> PyResult<Self> {
         let plane = Arc::new(py.detach(|| {
             runtime::open(Path::new(&settings.runtime_library))?;
-            Plane::new(settings.into())
+            Plane::new(settings.try_into()?)
         })?);
         Ok(Self {
             models: Py::new(py, Models(plane.clone()))?,
