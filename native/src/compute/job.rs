@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::clock::{monotonic_nanoseconds, seconds_between};
 use crate::compute::run::{self, Run};
+use crate::engine::batch::Outputs;
 use crate::error::Fault;
 
 /// A run with everybody who waits for some of its rows.
@@ -24,7 +25,7 @@ pub enum Outcome {
 }
 
 pub struct Finished {
-    pub words: Result<Vec<u64>, Fault>,
+    pub outputs: Result<Outputs, Fault>,
     pub started_nanoseconds: u64,
     pub infer_seconds: f64,
 }
@@ -54,17 +55,16 @@ pub fn execute(jobs: &[Arc<Job>]) -> Vec<Finished> {
         return vec![execute_alone(job)];
     }
     let started_nanoseconds = monotonic_nanoseconds();
-    let version = &jobs[0].run.version;
-    let numbers: Vec<f64> = jobs.iter().flat_map(|job| &job.run.numbers).copied().collect();
-    let strings: Vec<Box<str>> = jobs.iter().flat_map(|job| &job.run.strings).cloned().collect();
-    let Ok(words) = run::execute(version, &numbers, &strings) else {
+    let mut batch = jobs[0].run.batch.clone();
+    jobs[1..].iter().for_each(|job| batch.append(&job.run.batch));
+    let Ok(outputs) = run::execute(&jobs[0].run.version, &batch) else {
         return jobs.iter().map(execute_alone).collect();
     };
-    let mut rest = &words[..];
+    let mut start = 0;
     let mut next_part = |job: &Arc<Job>| {
-        let (part, others) = rest.split_at(job.run.rows() * version.signature.width());
-        rest = others;
-        finished(Ok(part.to_vec()), started_nanoseconds)
+        let part = outputs.slice(start, job.run.rows());
+        start += job.run.rows();
+        finished(Ok(part), started_nanoseconds)
     };
     jobs.iter().map(&mut next_part).collect()
 }
@@ -74,7 +74,7 @@ fn execute_alone(job: &Arc<Job>) -> Finished {
     finished(job.run.execute(), started_nanoseconds)
 }
 
-fn finished(words: Result<Vec<u64>, Fault>, started_nanoseconds: u64) -> Finished {
+fn finished(outputs: Result<Outputs, Fault>, started_nanoseconds: u64) -> Finished {
     let infer_seconds = seconds_between(started_nanoseconds, monotonic_nanoseconds());
-    Finished { words, started_nanoseconds, infer_seconds }
+    Finished { outputs, started_nanoseconds, infer_seconds }
 }

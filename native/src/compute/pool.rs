@@ -13,6 +13,7 @@ use crate::compute::scheduler::{Cost, QueueLimits};
 use crate::compute::single_flight::Flights;
 use crate::compute::watchdog::quarantined;
 use crate::compute::workers::{Shared, Task};
+use crate::engine::batch::Outputs;
 use crate::engine::version::Version;
 use crate::error::Fault;
 use crate::metrics::ComputeCounters;
@@ -70,8 +71,13 @@ impl Compute {
         if let Some(runaway) = run.version.runaway() {
             return Err(quarantined(&run.version, runaway).into());
         }
-        let mut waiter =
-            Waiter { shared: shared.clone(), jobs: vec![], rows: Vec::with_capacity(run.rows()), joined_nanoseconds };
+        let mut waiter = Waiter {
+            shared: shared.clone(),
+            version: run.version.clone(),
+            jobs: vec![],
+            rows: Vec::with_capacity(run.rows()),
+            joined_nanoseconds,
+        };
         let missing = waiter.join_flights(&state.flights, &run);
         shared.counters.shared_rows.add(run.rows() - missing.len());
         if missing.is_empty() {
@@ -100,6 +106,7 @@ impl Drop for Compute {
 /// Waits for rows; dropped, it does so no more.
 struct Waiter {
     shared: Arc<Shared>,
+    version: Arc<Version>,
     jobs: Vec<(Arc<Job>, watch::Receiver<Outcome>)>,
     /// Of each row: the index of its job, and its index there.
     rows: Vec<(usize, usize)>,
@@ -139,16 +146,15 @@ impl Waiter {
 
     async fn result(mut self) -> Result<RunResult, ComputeError> {
         let finished = self.finished().await?;
-        let width = self.jobs.first().map_or(0, |(job, _)| job.run.version.signature.width());
-        let mut words = Vec::with_capacity(self.rows.len() * width);
-        let outputs =
-            finished.iter().map(|job| job.words.as_ref().map_err(Fault::clone)).collect::<Result<Vec<_>, _>>()?;
+        let parts =
+            finished.iter().map(|job| job.outputs.as_ref().map_err(Fault::clone)).collect::<Result<Vec<_>, _>>()?;
+        let mut outputs = Outputs::with_capacity(&self.version.signature, self.rows.len());
         for &(job, row) in &self.rows {
-            words.extend_from_slice(&outputs[job][row * width..(row + 1) * width]);
+            outputs.push_row(parts[job].row(row));
         }
         let started = finished.iter().map(|job| job.started_nanoseconds).max().unwrap_or_default();
         let infer_seconds = finished.iter().map(|job| job.infer_seconds).fold(0.0, f64::max);
-        Ok(RunResult { words, queue_seconds: seconds_between(self.joined_nanoseconds, started), infer_seconds })
+        Ok(RunResult { outputs, queue_seconds: seconds_between(self.joined_nanoseconds, started), infer_seconds })
     }
 
     /// Waits until all jobs have finished.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cache::memory::Key;
 use crate::compute::scheduler::Cost;
-use crate::engine::batch::{Batch, Outputs};
+use crate::engine::batch::{Outputs, OwnedBatch};
 use crate::engine::version::Version;
 use crate::error::Fault;
 
@@ -14,23 +14,21 @@ pub struct Run {
     /// Id of the model, by which the scheduler shares out the time.
     pub model: Box<str>,
     pub version: Arc<Version>,
-    pub numbers: Vec<f64>,
-    pub strings: Vec<Box<str>>,
+    pub batch: OwnedBatch,
     /// The cache's keys of the rows; none where they are not to be cached.
     pub keys: Vec<Key>,
 }
 
-/// Raw outputs of the rows of a run.
+/// What a run gives.
 pub struct RunResult {
-    pub words: Vec<u64>,
+    pub outputs: Outputs,
     pub queue_seconds: f64,
     pub infer_seconds: f64,
 }
 
 impl Run {
     pub fn rows(&self) -> usize {
-        let signature = &self.version.signature;
-        self.numbers.len().checked_div(signature.numbers()).unwrap_or(self.strings.len() / signature.strings().max(1))
+        self.batch.rows()
     }
 
     /// How long all its rows are expected to take.
@@ -58,26 +56,23 @@ impl Run {
 
     /// A run of some of its rows.
     pub fn pick(&self, rows: &[usize]) -> Self {
-        let (numbers, strings) = (self.version.signature.numbers(), self.version.signature.strings());
         Self {
             model: self.model.clone(),
             version: self.version.clone(),
-            numbers: rows.iter().flat_map(|row| &self.numbers[row * numbers..(row + 1) * numbers]).copied().collect(),
-            strings: rows.iter().flat_map(|row| &self.strings[row * strings..(row + 1) * strings]).cloned().collect(),
+            batch: self.batch.pick(rows),
             keys: rows.iter().map(|&row| self.keys[row]).collect(),
         }
     }
 
     /// Runs it on the calling thread.
-    pub fn execute(&self) -> Result<Vec<u64>, Fault> {
-        execute(&self.version, &self.numbers, &self.strings)
+    pub fn execute(&self) -> Result<Outputs, Fault> {
+        execute(&self.version, &self.batch)
     }
 }
 
 /// Runs rows on the calling thread; a panic is a fault of these rows alone.
-pub fn execute(version: &Version, numbers: &[f64], strings: &[Box<str>]) -> Result<Vec<u64>, Fault> {
-    let strings: Vec<&str> = strings.iter().map(|string| &**string).collect();
-    let batch = Batch::of(&version.signature, numbers, &strings)?;
-    let outputs = catch_unwind(AssertUnwindSafe(|| version.run(batch)));
-    outputs.unwrap_or_else(|_| Err(Fault::load("a run has panicked"))).map(Outputs::into_words)
+pub fn execute(version: &Version, batch: &OwnedBatch) -> Result<Outputs, Fault> {
+    batch
+        .with(|batch| catch_unwind(AssertUnwindSafe(|| version.run(batch))))
+        .unwrap_or_else(|_| Err(Fault::load("a run has panicked")))
 }

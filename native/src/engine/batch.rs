@@ -84,13 +84,33 @@ impl<'a> Batch<'a> {
 pub struct OwnedBatch<S = Box<str>> {
     widths: Widths,
     rows: usize,
-    pub numbers: Vec<f64>,
-    pub strings: Vec<S>,
+    numbers: Vec<f64>,
+    strings: Vec<S>,
 }
 
 impl OwnedBatch<&str> {
     pub fn as_batch(&self) -> Batch<'_> {
         Batch { widths: self.widths, rows: self.rows, numbers: &self.numbers, strings: &self.strings }
+    }
+
+    /// The numbers of the rows from `start` on, to be changed.
+    pub fn numbers_mut(&mut self, start: usize) -> &mut [f64] {
+        &mut self.numbers[start * self.widths.numbers..]
+    }
+}
+
+impl OwnedBatch {
+    /// Calls `read` with the rows.
+    pub fn with<T>(&self, read: impl FnOnce(Batch<'_>) -> T) -> T {
+        let strings: Vec<&str> = self.strings.iter().map(|string| &**string).collect();
+        read(Batch { widths: self.widths, rows: self.rows, numbers: &self.numbers, strings: &strings })
+    }
+
+    /// Adds copies of the rows of another batch of the same signature.
+    pub fn append(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.numbers.extend_from_slice(&other.numbers);
+        self.strings.extend_from_slice(&other.strings);
     }
 }
 
@@ -113,6 +133,11 @@ impl From<OwnedBatch<&str>> for OwnedBatch {
 }
 
 impl<S: Clone> OwnedBatch<S> {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Copies of some rows, in the order of `rows`.
     pub fn pick(&self, rows: &[usize]) -> Self {
         let Widths { numbers, strings } = self.widths;
@@ -139,17 +164,14 @@ impl Outputs {
         Self { words: vec![0; rows * width], width }
     }
 
-    /// `words` of rows of `signature`.
-    pub fn of(signature: &Signature, words: Vec<u64>) -> Self {
-        Self { words, width: signature.width() }
+    /// No outputs, with room for so many rows of `signature`.
+    pub fn with_capacity(signature: &Signature, rows: usize) -> Self {
+        let width = signature.width();
+        Self { words: Vec::with_capacity(rows * width), width }
     }
 
     pub fn words(&self) -> &[u64] {
         &self.words
-    }
-
-    pub fn into_words(self) -> Vec<u64> {
-        self.words
     }
 
     /// How many rows there are.
@@ -159,6 +181,15 @@ impl Outputs {
 
     pub fn row(&self, row: usize) -> &[u64] {
         &self.words[row * self.width..(row + 1) * self.width]
+    }
+
+    /// A copy of consecutive rows.
+    pub fn slice(&self, start: usize, rows: usize) -> Self {
+        Self { words: self.words[start * self.width..(start + rows) * self.width].to_vec(), width: self.width }
+    }
+
+    pub fn push_row(&mut self, words: &[u64]) {
+        self.words.extend_from_slice(words);
     }
 
     pub fn set_row(&mut self, row: usize, words: &[u64]) {
@@ -186,7 +217,9 @@ mod tests {
         let batch = Batch::of(&signature, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[]).unwrap();
         let picked = batch.pick(&[2, 0, 2]);
         assert_eq!((picked.as_batch().rows(), &*picked.numbers), (3, &[5.0, 6.0, 1.0, 2.0, 5.0, 6.0][..]));
-        assert_eq!(OwnedBatch::from(batch).pick(&[1]).numbers, [3.0, 4.0]);
+        let mut owned = OwnedBatch::from(batch).pick(&[1]);
+        owned.append(&batch.pick(&[0]).into());
+        assert_eq!(owned.with(|batch| (batch.rows(), batch.numbers().to_vec())), (2, vec![3.0, 4.0, 1.0, 2.0]));
         assert_eq!(batch.slice(1, 2).row(1).numbers(), [5.0, 6.0]);
     }
 
@@ -203,6 +236,8 @@ mod tests {
         outputs.set_row(1, &[1, 2, 3]);
         assert_eq!((outputs.rows(), outputs.row(0), outputs.row(1)), (2, &[0, 0, 0][..], &[1, 2, 3][..]));
         outputs.slice_mut(0, 1).fill(9);
-        assert_eq!(outputs.iter().collect::<Vec<_>>(), [&[9, 9, 9], &[1, 2, 3]]);
+        outputs.push_row(&[4, 5, 6]);
+        assert_eq!(outputs.iter().collect::<Vec<_>>(), [&[9, 9, 9], &[1, 2, 3], &[4, 5, 6]]);
+        assert_eq!(outputs.slice(1, 2).words(), [1, 2, 3, 4, 5, 6]);
     }
 }

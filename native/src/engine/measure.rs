@@ -47,7 +47,7 @@ pub fn measure(
 ) -> Result<Measurement, Fault> {
     let subject = Subject { session, signature };
     let one = probes.row(0);
-    let [given, jittered] = sample_probes(probes, signature, subject.seconds(one, 1)?);
+    let [given, jittered] = sample_probes(probes, subject.seconds(one, 1)?);
     // The model may refuse jittered rows: then the given ones have to do.
     let tile = subject.tile(has_products, &jittered).or_else(|_| subject.tile(has_products, &given))?;
     let one_seconds = subject.seconds(one, tile)?;
@@ -114,7 +114,7 @@ impl Subject<'_> {
     clippy::cast_precision_loss,
     reason = "clamped to a few thousand"
 )]
-fn sample_probes<'a>(probes: Batch<'a>, signature: &Signature, one_seconds: f64) -> [OwnedBatch<&'a str>; 2] {
+fn sample_probes(probes: Batch<'_>, one_seconds: f64) -> [OwnedBatch<&str>; 2] {
     let runs = (TILES.len() * (BATCH_SIZES_TO_PROBE.len() + 1)) as f64;
     let most = ((PROBING_SECONDS / one_seconds / runs) as usize).clamp(FEWEST_PROBES, MOST_PROBES);
     let given = (most / 2).min(probes.rows());
@@ -124,7 +124,7 @@ fn sample_probes<'a>(probes: Batch<'a>, signature: &Signature, one_seconds: f64)
     };
     let mut jittered = sample(most);
     let mut random = Random::seeded(most as u64);
-    for number in &mut jittered.numbers[given * signature.numbers()..] {
+    for number in jittered.numbers_mut(given) {
         *number *= 0.5 + random.next() as f64 / u64::MAX as f64;
     }
     [sample(given), jittered]

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::front::refusal::HeadRefusal;
 use crate::limits::callers::Digest;
+use crate::predict::request::AnswerShape;
 use crate::predict::routes::Selector;
 
 /// `srv_`, 43 characters of base64url, 8 hexadecimal digits of CRC-32 over what is before them (`serval.auth.keys`).
@@ -58,8 +59,8 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    pub fn is_short(&self) -> bool {
-        self.model.is_none()
+    pub fn shape(&self) -> AnswerShape {
+        if self.model.is_none() { AnswerShape::Short } else { AnswerShape::Full }
     }
 
     pub fn selector(&self) -> Selector<'_> {
@@ -153,7 +154,7 @@ fn target<'a>(path: &'a str, query: &'a str) -> Option<Target<'a>> {
     if query.is_empty() {
         return Some(target);
     }
-    if target.is_short() {
+    if target.shape() == AnswerShape::Short {
         return None;
     }
     for part in query.split('&') {
@@ -373,7 +374,7 @@ mod tests {
     fn supported_predictions_are_read() {
         let parts = supported_request("/predict", &[]);
         let Head::Predict(predict) = read(&parts) else { panic!() };
-        assert!(predict.target.is_short() && predict.target.model.is_none());
+        assert!(predict.target.shape() == AnswerShape::Short && predict.target.model.is_none());
         assert_eq!((predict.length, predict.no_cache), (Some(2), false));
         assert_eq!(predict.caller, <[u8; 32]>::from(Sha256::digest(key())));
         let parts = supported_request(

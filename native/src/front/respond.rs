@@ -26,7 +26,7 @@ use crate::metrics::Counter;
 use crate::plane::Plane;
 use crate::predict::answer::Answer;
 use crate::predict::path::PredictError;
-use crate::predict::request::{AnswerShape, EntryPoint, LongBodyRequest, PredictOptions, PredictRequest};
+use crate::predict::request::{EntryPoint, LongBodyRequest, PredictOptions, PredictRequest};
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
@@ -197,20 +197,19 @@ impl Front {
         body: &Bytes,
         started_nanoseconds: u64,
     ) -> Result<Answer, PredictError> {
-        let target = &predict.target;
+        let (model, selector) = (predict.target.model, predict.target.selector());
         let options = PredictOptions {
-            shape: if target.is_short() { AnswerShape::Short } else { AnswerShape::Full },
-            all_probabilities: target.all_probabilities,
+            shape: predict.target.shape(),
+            all_probabilities: predict.target.all_probabilities,
             no_cache: predict.no_cache,
             is_charged: true,
             started_nanoseconds,
             entry_point: EntryPoint::Front,
         };
         let request = PredictRequest { caller: &predict.caller, options, may_read_long_body: false };
-        match self.plane.answer(request, target.model, target.selector(), body) {
+        match self.plane.answer(request, model, selector, body) {
             Err(PredictError::BodyTooLong) => {
-                let long = LongBodyRequest::of(request, target.model, target.selector(), body.clone());
-                self.plane.answer_long_body(long).await
+                self.plane.answer_long_body(LongBodyRequest::of(request, model, selector, body.clone())).await
             }
             Err(PredictError::Deferred(deferred)) => self.plane.finish(*deferred).await,
             result => result,

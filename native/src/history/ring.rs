@@ -112,6 +112,12 @@ mod tests {
         signature: Arc<Signature>,
     }
 
+    fn outputs(signature: &Signature, words: &[u64]) -> Outputs {
+        let mut outputs = Outputs::with_capacity(signature, words.len() / signature.width());
+        words.chunks(signature.width()).for_each(|row| outputs.push_row(row));
+        outputs
+    }
+
     impl Fixture {
         fn new() -> Self {
             let caller = Arc::new(Caller {
@@ -146,7 +152,7 @@ mod tests {
 
         fn push(&self, history: &History, numbers: &[f64], words: &[u64]) {
             let batch = Batch::of(&self.signature, numbers, &[]).unwrap();
-            let outputs = Outputs::of(&self.signature, words.to_vec());
+            let outputs = outputs(&self.signature, words);
             history.push(&self.answered(&outputs), || history.rows(batch));
         }
 
@@ -210,7 +216,7 @@ mod tests {
     #[test]
     fn the_fronts_slow_predictions_are_logged_whatever_is_kept() {
         let (fixture, history) = (Fixture::new(), History::new(&Settings { sample: 0.0, ..SETTINGS }));
-        let outputs = Outputs::of(&fixture.signature, WORDS.to_vec());
+        let outputs = outputs(&fixture.signature, &WORDS);
         let quick = AnsweredPrediction { entry_point: EntryPoint::Front, ..fixture.answered(&outputs) };
         for answered in [
             quick,

@@ -23,8 +23,8 @@ impl Plane {
     pub fn charge(&self, prediction: &mut Prediction) -> Result<(), Refusal> {
         if prediction.options.is_charged {
             let caller = &prediction.resolved.caller;
-            let reserved = caller.reserve()?;
-            prediction.charge = Charge { reserved, rate: self.rates.charge(&caller.buckets)? };
+            let reservation = caller.reserve()?;
+            prediction.charge = Charge { reservation, rate: self.rates.charge(&caller.buckets)? };
         }
         Ok(())
     }

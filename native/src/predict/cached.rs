@@ -103,7 +103,7 @@ impl CacheTtls {
 
 impl CacheLookup {
     fn bypassed(signature: &Signature, rows: usize) -> Self {
-        let (outputs, ttls) = (Outputs::of(signature, vec![]), CacheTtls::default());
+        let (outputs, ttls) = (Outputs::with_capacity(signature, 0), CacheTtls::default());
         Self { outputs, missing: vec![], keys: vec![], ttls, level_two_hits: 0, rows }
     }
 

@@ -1,7 +1,6 @@
 //! Predictions that are finished on other threads: what waits for level two of the cache, or for the compute queue.
 
 use crate::clock::{monotonic_nanoseconds, seconds_between};
-use crate::compute::run::Run;
 use crate::engine::batch::{Batch, OwnedBatch};
 use crate::history::record::RecordedRows;
 use crate::plane::Plane;
@@ -15,7 +14,7 @@ pub struct DeferredRun {
     pub lookup: CacheLookup,
     pub asks_level_two: bool,
     /// The rows that have to be run.
-    batch: OwnedBatch,
+    pub batch: OwnedBatch,
     /// All rows, as the history keeps them.
     pub recorded: RecordedRows,
 }
@@ -53,20 +52,6 @@ impl Plane {
         version.cache_benefit.enter(now, spent_seconds, version.seconds(keys.len()) - version.seconds(left.len()));
         if left.len() < keys.len() {
             deferred.batch = deferred.batch.pick(&left);
-        }
-    }
-}
-
-impl DeferredRun {
-    /// The run of the rows that are still missing.
-    pub fn take_run(&mut self) -> Run {
-        let batch = &mut self.batch;
-        Run {
-            model: self.prediction.resolved.published.route.model.clone(),
-            version: self.prediction.resolved.version.clone(),
-            numbers: std::mem::take(&mut batch.numbers),
-            strings: std::mem::take(&mut batch.strings),
-            keys: self.lookup.missing_keys(),
         }
     }
 }

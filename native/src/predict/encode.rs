@@ -343,7 +343,9 @@ mod tests {
     use crate::engine::signature::tests::signature;
 
     fn outputs(signature: &Signature) -> Outputs {
-        Outputs::of(signature, vec![1, 0.25_f64.to_bits(), 0.75_f64.to_bits()])
+        let mut outputs = Outputs::with_capacity(signature, 1);
+        outputs.push_row(&[1, 0.25_f64.to_bits(), 0.75_f64.to_bits()]);
+        outputs
     }
 
     fn printed(number: f64, dtype: Float) -> String {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::clock::{Stopwatch, now_seconds};
 use crate::compute::error::ComputeError;
-use crate::engine::batch::{Batch, Outputs};
+use crate::compute::run::Run;
+use crate::engine::batch::{Batch, OwnedBatch};
 use crate::engine::version::Version;
 use crate::error::{Code, Fault, Refusal};
 use crate::plane::Plane;
@@ -92,8 +93,8 @@ impl Plane {
     /// The rest of a deferred prediction: level two → run, here or on a compute thread → remember → encode → settle → record.
     async fn answer_deferred(&self, mut deferred: DeferredRun) -> Result<Answer, PredictError> {
         self.ask_level_two(&mut deferred).await;
-        self.run_deferred(&mut deferred).await?;
-        let DeferredRun { mut prediction, lookup, recorded, .. } = deferred;
+        let DeferredRun { mut prediction, mut lookup, batch, recorded, .. } = deferred;
+        self.run_deferred(&mut prediction, &mut lookup, batch).await?;
         self.remember(&mut prediction, &lookup);
         let answer = Answer::encode(&mut prediction, &lookup);
         prediction.charge.settle(answer.unix_nanoseconds);
@@ -169,25 +170,29 @@ impl Plane {
         Ok(())
     }
 
-    async fn run_deferred(&self, deferred: &mut DeferredRun) -> Result<(), PredictError> {
-        let run = deferred.take_run();
-        let (version, times) = (deferred.prediction.resolved.version.clone(), &mut deferred.prediction.times);
+    async fn run_deferred(
+        &self,
+        prediction: &mut Prediction,
+        lookup: &mut CacheLookup,
+        batch: OwnedBatch,
+    ) -> Result<(), PredictError> {
+        if lookup.missing_rows() == 0 {
+            return Ok(());
+        }
+        let (published, version) = (&prediction.resolved.published, &prediction.resolved.version);
+        let (model, keys) = (published.route.model.clone(), lookup.missing_keys());
+        let run = Run { model, version: version.clone(), batch, keys };
         let mut stopwatch = Stopwatch::start();
-        let words = match run.rows() {
-            0 => return Ok(()),
-            rows if self.is_inline(&version, rows) => {
-                let words = run.execute()?;
-                times.infer_seconds = stopwatch.lap();
-                words
-            }
-            _ => {
-                let result = self.compute.run(run).await?;
-                (times.queue_seconds, times.infer_seconds) = (result.queue_seconds, result.infer_seconds);
-                result.words
-            }
-        };
-        deferred.lookup.fill(Outputs::of(&version.signature, words));
-        deferred.prediction.stopwatch = Stopwatch::start();
+        if self.is_inline(version, run.rows()) {
+            lookup.fill(run.execute()?);
+            prediction.times.infer_seconds = stopwatch.lap();
+        } else {
+            let result = self.compute.run(run).await?;
+            lookup.fill(result.outputs);
+            prediction.times.queue_seconds = result.queue_seconds;
+            prediction.times.infer_seconds = result.infer_seconds;
+        }
+        prediction.stopwatch = Stopwatch::start();
         Ok(())
     }
 

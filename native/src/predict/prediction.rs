@@ -34,7 +34,7 @@ pub struct ResolvedVersion {
 /// What a prediction has paid. Dropped, it gives back what it took of the quota.
 #[derive(Debug, Default)]
 pub struct Charge {
-    pub reserved: Reservation,
+    pub reservation: Reservation,
     /// What is left of the caller's tightest rate; None: it has none.
     pub rate: Option<RateState>,
 }
@@ -57,6 +57,6 @@ impl Prediction {
 impl Charge {
     /// The prediction is answered: what it paid is used.
     pub fn settle(&mut self, unix_nanoseconds: u64) {
-        std::mem::take(&mut self.reserved).commit(unix_nanoseconds);
+        std::mem::take(&mut self.reservation).commit(unix_nanoseconds);
     }
 }

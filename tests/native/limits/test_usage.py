@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native.compute.test_compute import Asked, echoing, keep_busy, until, waiting
 
+from native.compute.test_compute import Asked, echoing, keep_busy, until, waiting
 from serval._native import Answer, DataPlane, Deferred, LoadError, Refusal
 from support import graphs
 from support.planes import KEY, ask, load, new_plane, predict, put_caller, rates_of, route, signature
