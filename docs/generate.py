@@ -1,4 +1,4 @@
-"""Writes into the pages of this folder what the code knows better: settings, metrics, routes, permissions. `make docs` runs it."""
+"""Writes the generated blocks of this folder: settings, metrics, routes, permissions. `make docs` runs it."""
 # ruff: noqa: INP001
 
 import re
@@ -8,6 +8,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BOUND_TEXT = re.compile(r'let (\w+) = ("[^"]+");\n([^\n]*)\b\1\b')
+"""A text with a name of its own, which the next line of Rust uses."""
 METRIC = re.compile(r'(Counter\(\s*)?"(serval_[a-z_]+)",\s*(?:"(?:counter|gauge|histogram)",\s*)?"([^"]+)"')
 
 
@@ -22,7 +24,7 @@ def rewritten(page: str) -> str:
 
 
 def settings() -> Iterator[str]:
-    from serval.settings.settings import describe
+    from serval.settings.reference import describe
 
     rows = [(f"`{each.environment}`", each.accepts, each.default, each.description) for each in describe()]
     return table(("setting", "takes", "default", "what it does"), rows)
@@ -35,9 +37,10 @@ def metrics() -> Iterator[str]:
 
 
 def known_metrics() -> list[tuple[str, str]]:
-    """(name, what it says of itself) of every metric that the sources of both planes register."""
+    """(name, description) of every metric that the sources of both planes register."""
     sources = [*(ROOT / "server").rglob("*.py"), *(ROOT / "native" / "src").rglob("*.rs")]
-    found = [match for source in sorted(sources) for match in METRIC.finditer(source.read_text())]
+    texts = [BOUND_TEXT.sub(r"\3\2", source.read_text()) for source in sorted(sources)]
+    found = [match for text in texts for match in METRIC.finditer(text)]
     return sorted(
         (name + ("_total" if is_counter else ""), text)
         for is_counter, name, text in (match.groups() for match in found)
@@ -68,11 +71,11 @@ def known_routes() -> list[tuple[str, str, str]]:
 
 
 def permissions() -> Iterator[str]:
-    from serval.auth.permissions import PERMISSIONS
+    from serval.auth.permissions import ROUTE_RULES
 
     rows = [
         (*(f"`{part}`" for part in route.split(" ", 1)), permission.summary)
-        for route, permission in PERMISSIONS.items()
+        for route, permission in ROUTE_RULES.items()
     ]
     return table(("method", "path", "who"), rows)
 

@@ -1,9 +1,10 @@
 """The data plane: what Rust offers to Python."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from os import PathLike
-from typing import Literal, Protocol, Self, final
+from typing import Literal, Protocol, Self, TypeAlias, final
 
 __all__ = [
     "Answer",
@@ -39,7 +40,7 @@ class LoadError(RuntimeError):
     """ONNX Runtime refused the model or a run of it, or its inputs and outputs are not those of the signature."""
 
 class ConfinementError(RuntimeError):
-    """The kernel can not confine this process; the message says what is missing."""
+    """The kernel cannot confine this process; the message says what is missing."""
 
 def certificate_expiry(chain: bytes, key: bytes) -> int | None:
     """Return the Unix time at which a certificate expires; None where its dates are written in a way that is not
@@ -307,7 +308,7 @@ class _Route(Protocol):
     @property
     def is_public(self) -> bool: ...
     @property
-    def shared_with(self) -> Set[str]: ...
+    def shared_with(self) -> AbstractSet[str]: ...
 
 class _Rate(Protocol):
     """`serval.settings.plans.Rate`: so many in so many seconds."""
@@ -317,7 +318,7 @@ class _Rate(Protocol):
     @property
     def seconds(self) -> int: ...
 
-_Limits = Sequence[tuple[str, _Rate]]
+_Limits: TypeAlias = Sequence[tuple[str, _Rate]]
 """`kind:id` of each subject that is charged, and its rate. A rate by the minute or longer may be used up at once."""
 
 class _Quota(Protocol):
@@ -344,7 +345,7 @@ class _Caller(Protocol):
     @property
     def can_predict(self) -> bool: ...
     @property
-    def models(self) -> Set[str] | None: ...
+    def models(self) -> AbstractSet[str] | None: ...
     @property
     def expires_at(self) -> datetime | None: ...
     @property
@@ -395,8 +396,8 @@ class DataPlane:
         """Answer on a listening TCP socket, of which a copy is taken; what is not answered goes to the app on
         `app_socket`.
 
-        `refusals`: name, status, headers and body of each refusal that is sent from here. `placeholders`: a text in them, and
-        what is put there: `request_id` or an argument of the refusal. `live`: the body of
+        `refusals`: name, status, headers and body of each refusal that is sent from here. `placeholders`: a text in
+        them, and what is put there: `request_id` or an argument of the refusal. `live`: the body of
         `GET /health/live`. `certificate`: PEM of it with its chain, and of its private key; then the port speaks TLS
         alone, and HTTP/2 too. Raises ValueError.
         """
@@ -427,8 +428,8 @@ class Models:
         """Forget a version; runs under way finish. False: it was not loaded."""
 
     def take_runaways(self) -> list[tuple[str, float, float]]:
-        """Versions whose run did not end, since the last call: id, CPU seconds expected and used. They are refused until
-        loaded again."""
+        """Versions whose run did not end, since the last call: id, CPU seconds expected and used. They are refused
+        until loaded again."""
 
     def run(self, version: str, numbers: bytes, strings: Sequence[str]) -> Outputs:
         """Run rows through a loaded version exactly as a prediction would (tile and all), without cache. Raises
@@ -566,7 +567,7 @@ class PredictionRecord:
     version: str
     version_number: int
     user: str
-    """User id of who asked."""
+    """User id of the caller."""
     rows: int
     digest: str
     """The first 128 bits of BLAKE3 over the canonical bytes of all rows, in hexadecimal."""

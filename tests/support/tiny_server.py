@@ -14,7 +14,7 @@ from serval.log import Log, open_log
 from serval.process.child import Serving, run_child
 from serval.process.handover import ServeConfig
 from serval.process.supervisor import Supervisor
-from serval.settings.settings import load_settings
+from serval.settings.reading import load_settings
 
 
 class TinyApp:
@@ -44,8 +44,8 @@ class TinyApp:
 
 
 @asynccontextmanager
-async def open_tiny(orders: ServeConfig, log: Log) -> AsyncIterator[Serving]:
-    folder = orders.settings.data_dir
+async def open_tiny(config: ServeConfig, log: Log) -> AsyncIterator[Serving]:
+    folder = config.settings.data_dir
     if (folder / "refuse").exists():
         raise CannotStart("the database is out of reach")
     if (folder / "crash").exists():

@@ -61,7 +61,7 @@ impl BodyBudget {
         let reading = buffered.read(body, length, limit);
         timeout(Duration::from_secs_f64(self.limits.body_seconds), reading)
             .await
-            .map_err(|_| Unreadable::Refused(FrontRefusal::TooSlow))??;
+            .map_err(|_| Unreadable::Refused(FrontRefusal::RequestTimeout))??;
         Ok(buffered)
     }
 }

@@ -25,7 +25,7 @@ pub enum FrontRefusal {
     /// The body is too large.
     TooLarge,
     /// The client sends its body too slowly.
-    TooSlow,
+    RequestTimeout,
     /// The bodies being read take all the memory that they may.
     NoRoom,
     /// The app has too many requests in flight.
@@ -53,7 +53,7 @@ impl FrontRefusal {
             Self::PlainHttp => "plain_http",
             Self::Stalled => "stalled",
             Self::TooLarge => "too_large",
-            Self::TooSlow => "too_slow",
+            Self::RequestTimeout => "request_timeout",
             Self::NoRoom => "no_room",
             Self::AppBusy => "app_busy",
             Self::AppUnavailable => "app_away",

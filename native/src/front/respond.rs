@@ -298,7 +298,7 @@ impl Front {
                     forward::strip(&mut parts.headers);
                     return Ok(Response::from_parts(parts, ResponseBody::App(body, permit)));
                 }
-                Err(ForwardError::Stalled) => FrontRefusal::TooSlow,
+                Err(ForwardError::Stalled) => FrontRefusal::RequestTimeout,
                 Err(ForwardError::Unavailable) => FrontRefusal::AppUnavailable,
                 Err(ForwardError::Aborted) => return Err(Aborted),
             },

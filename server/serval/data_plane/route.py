@@ -1,13 +1,14 @@
 """Routes: which version of a model answers whom."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 import msgspec
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that can be asked."""
+    """A model and the versions of it that may answer."""
 
     model: str
     """Id."""
@@ -28,5 +29,5 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     cache_l2_ttl_seconds: float | None
     is_public: bool
     """Everybody may ask it, and all who ask share its cached rows."""
-    shared_with: Set[str]
+    shared_with: AbstractSet[str]
     """User ids of others who may ask it."""

@@ -69,11 +69,12 @@ class ModelController(Controller):
     """The models that exist for the caller: their own, those shared with them; for administrators all."""
 
     path = "/api/v1/models"
-    tags = ("Models",)
 
     @post(
         "/upload",
-        summary="Upload a fitted model; it is converted, verified and served",
+        operation_id="upload_model",
+        summary="Upload a fitted model to convert, verify and serve it",
+        tags=["Models"],
         request_max_body_size=None,
         status_code=201,
         responses={202: _STILL_CONVERTING, **keyed_responses(NotFound, SchemaChanged, *_UPLOAD_ERRORS, *_FILE_ERRORS)},
@@ -103,11 +104,24 @@ class ModelController(Controller):
         await conversions.wait(version.id, wait_seconds)
         return _uploaded(await models.get_version(caller, version.model_id, version.number), caller, _base_url(request))
 
-    @get(summary="List models", responses=keyed_responses(), operation_class=KEYED)
+    @get(
+        operation_id="list_models",
+        summary="List models",
+        tags=["Models"],
+        responses=keyed_responses(),
+        operation_class=KEYED,
+    )
     async def list_models(self, caller: NamedDependency[Caller], models: NamedDependency[ModelService]) -> ModelList:
         return ModelList([ModelView.of(row) for row in await models.list_models(caller)])
 
-    @get("/{model:str}", summary="Show a model", responses=keyed_responses(NotFound), operation_class=KEYED)
+    @get(
+        "/{model:str}",
+        operation_id="get_model",
+        summary="Show a model",
+        tags=["Models"],
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
     async def get_model(
         self, model: Name, caller: NamedDependency[Caller], models: NamedDependency[ModelService]
     ) -> ModelView:
@@ -115,7 +129,9 @@ class ModelController(Controller):
 
     @patch(
         "/{model:str}",
-        summary="Change a model's description, or how its answers are cached",
+        operation_id="update_model",
+        summary="Update a model's description or cache settings",
+        tags=["Models"],
         responses=keyed_responses(NotFound, *JSON_ERRORS),
         operation_class=KEYED,
     )
@@ -131,7 +147,9 @@ class ModelController(Controller):
 
     @delete(
         "/{model:str}",
+        operation_id="delete_model",
         summary="Delete a model; it can be restored",
+        tags=["Models"],
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
@@ -142,7 +160,9 @@ class ModelController(Controller):
 
     @post(
         "/{model:str}/restore",
-        summary="Bring a deleted model back, by its id",
+        operation_id="restore_model",
+        summary="Restore a deleted model, by its id",
+        tags=["Models"],
         status_code=200,
         responses=keyed_responses(NotFound, NameTaken),
         operation_class=KEYED,
@@ -154,7 +174,9 @@ class ModelController(Controller):
 
     @post(
         "/{model:str}/rollback",
-        summary="Make the previous live version live again",
+        operation_id="rollback_model",
+        summary="Roll back to the previous live version",
+        tags=["Versions"],
         status_code=200,
         responses=keyed_responses(NotFound, Conflict),
         operation_class=KEYED,
@@ -166,7 +188,9 @@ class ModelController(Controller):
 
     @get(
         "/{model:str}/versions",
+        operation_id="list_versions",
         summary="List the versions of a model, newest first",
+        tags=["Versions"],
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
@@ -178,7 +202,9 @@ class ModelController(Controller):
 
     @get(
         "/{model:str}/versions/{number:int}",
+        operation_id="get_version",
         summary="Show a version",
+        tags=["Versions"],
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
@@ -194,7 +220,9 @@ class ModelController(Controller):
 
     @get(
         "/{model:str}/versions/{number:int}/report",
-        summary="How true the converted model is",
+        operation_id="get_report",
+        summary="Show the conversion report",
+        tags=["Versions"],
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
@@ -205,7 +233,9 @@ class ModelController(Controller):
 
     @get(
         "/{model:str}/versions/{number:int}/download",
-        summary="Download the frozen ONNX",
+        operation_id="download_onnx",
+        summary="Download the converted ONNX model",
+        tags=["Versions"],
         media_type="application/octet-stream",
         responses=keyed_responses(NotFound, Conflict),
         operation_class=operation(headers={"Content-Disposition": "The name of the file."}),
@@ -221,7 +251,9 @@ class ModelController(Controller):
 
     @post(
         "/{model:str}/versions/{number:int}/promote",
-        summary="Make a version live",
+        operation_id="promote_version",
+        summary="Promote a version to be the live one",
+        tags=["Versions"],
         status_code=200,
         responses=keyed_responses(NotFound, Conflict, SchemaChanged, *JSON_ERRORS),
         operation_class=operation(is_body_required=False),
@@ -241,7 +273,9 @@ class ModelController(Controller):
 
     @post(
         "/{model:str}/versions/{number:int}/deprecate",
-        summary="Mark a version as not to be used any more",
+        operation_id="deprecate_version",
+        summary="Deprecate a version",
+        tags=["Versions"],
         status_code=200,
         responses=keyed_responses(NotFound, Conflict),
         operation_class=KEYED,
@@ -258,7 +292,9 @@ class ModelController(Controller):
 
     @post(
         "/{model:str}/versions/{number:int}/archive",
-        summary="Take a version out of service for good",
+        operation_id="archive_version",
+        summary="Archive a version, which ends its service permanently",
+        tags=["Versions"],
         status_code=200,
         responses=keyed_responses(NotFound, Conflict),
         operation_class=KEYED,
@@ -276,7 +312,8 @@ class ModelController(Controller):
 
 @post(
     "/api/v1/storage/validate",
-    summary="Say what a file is and whether it would be served; nothing is stored",
+    operation_id="validate_model",
+    summary="Check whether a file can be converted and served, without storing it",
     tags=["Models"],
     request_max_body_size=None,
     status_code=200,
@@ -304,7 +341,8 @@ async def validate(
 
 @get(
     "/models",
-    summary="The short list of what you may ask",
+    operation_id="list_models_short",
+    summary="List the names of the models that you may use",
     tags=["Models"],
     responses=keyed_responses(),
     operation_class=KEYED,

@@ -17,7 +17,7 @@ from serval.models.access import DOWNLOAD, Access, Permission, allows
 from serval.models.lifecycle import Lifecycle, Status
 from serval.models.queries import VisibleModel, VisibleVersion, full_name
 from serval.models.tables import Cache, Share
-from serval.models.upload import MODEL_TYPES
+from serval.models.upload import MAX_DESCRIPTION_LENGTH, MODEL_TYPES
 
 Ttl = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
 """Seconds, at most a year."""
@@ -26,7 +26,7 @@ Ttl = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
 class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
     """What the owner may change of a model."""
 
-    description: Annotated[str, msgspec.Meta(max_length=10_000, pattern=PLAIN_TEXT)] | UnsetType = UNSET
+    description: Annotated[str, msgspec.Meta(max_length=MAX_DESCRIPTION_LENGTH, pattern=PLAIN_TEXT)] | UnsetType = UNSET
     cache: Cache | UnsetType = UNSET
     """`l1`: answers are kept in the process, `l2`: in Redis too, `auto`: in Redis where a run costs more than asking
     it, `off`: nowhere."""
@@ -258,7 +258,7 @@ _UPLOAD_FIELDS: dict[str, JsonSchema] = {
         "description": "What the model is called; the same name again is its next version. `owner/name`: one that you manage.",
     },
     "model_type": {"type": "string", "enum": list(MODEL_TYPES), "description": "What made the file; `auto` finds out."},
-    "description": {"type": "string", "maxLength": 10_000, "description": "A text for people."},
+    "description": {"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH, "description": "A text for people."},
     "columns": {
         "type": "string",
         "description": "Names for the columns of a model without: a JSON list, or names parted by commas.",

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 from serval.auth.caller import FindCaller
 from serval.data_plane.plane import Answer, Callers, Deferred, NeedsPython, Predictor, Refusal
 from serval.errors import Unavailable, UnsupportedContent
+from serval.http.request import MAX_VERSION_NUMBER
 from serval.models.live import LiveModels
-from serval.models.queries import LARGEST_NUMBER
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
 from serval.predictions.refusals import refusal_error
@@ -60,7 +60,7 @@ class PredictionService:
         """Return the encoded answer. Raises the ServalError that explains why there is none."""
         if request.version is not None:
             request.version = min(
-                request.version, LARGEST_NUMBER
+                request.version, MAX_VERSION_NUMBER
             )  # a caller may name one that no integer of Rust holds
         if request.csv is not None:
             return await self._decode_and_predict(request, body, await self._resolve(request, request.model))
@@ -116,7 +116,7 @@ class PredictionService:
         )
 
     async def _ask(self, request: PredictionRequest, ask: Callable[[], T | Refusal | Deferred]) -> T:
-        """Ask the data plane until it answers, recovering once from each kind of refusal that Python can recover from."""
+        """Ask the data plane until it answers; recover once from each kind of refusal that Python can recover from."""
         recovered: set[str] = set()
         while True:
             reply: Any = ask()

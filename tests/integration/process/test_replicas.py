@@ -118,7 +118,7 @@ def test_a_caller_is_believed_while_the_database_is_away_and_forgotten_when_it_i
     key_id, key = new_key(servers.first)
     assert servers.second.predict("served", ROW, headers=key).status_code == 200
     with without(servers.database):
-        servers.second.process.until("changes_wait_for_the_database")
+        servers.second.process.until("changes_waiting_for_database")
         assert servers.second.predict("served", ROW, headers=key).status_code == 200
     seconds_until(lambda: servers.first.http.delete(f"/api/v1/api-keys/{key_id}").status_code == 204)
     assert seconds_until(lambda: servers.second.predict("served", ROW, headers=key).status_code == 401) < WITHIN_SECONDS
@@ -142,7 +142,7 @@ def test_the_absence_of_redis_is_told_once_and_counted(servers: Replicas) -> Non
         log.until("change_notifications_unavailable")
         seconds_until(lambda: metric(servers.second, 'serval_redis_failures_total{use="changes"}') >= before + 3)
     log.until("change_notifications_restored")
-    told = [event["event"] for event in log.events[told_before:] if event["event"].startswith("changes_are")]
+    told = [event["event"] for event in log.events[told_before:] if event["event"].startswith("change_notifications")]
     assert told == ["change_notifications_unavailable", "change_notifications_restored"]
 
 
