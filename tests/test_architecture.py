@@ -183,7 +183,7 @@ def rust_module(path: Path) -> tuple[str, ...]:
 
 
 def absolute_rust_path(module: tuple[str, ...], path: str) -> tuple[str, ...]:
-    """A path that starts with `crate` or with `super` once or more, from the root of the crate; empty for another one."""
+    """A path with `crate` or some `super` in front, from the root of the crate; empty for another one."""
     first, *rest = path.split("::")
     if first == "crate":
         return tuple(rest)

@@ -1,4 +1,4 @@
-//! Level two: rows that replicas share in Redis. One connection under a circuit breaker; nobody waits for a write.
+//! Level two: rows that replicas share in Redis. One connection behind a circuit breaker; writes are not awaited.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

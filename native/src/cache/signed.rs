@@ -1,5 +1,4 @@
-//! Signed cache values: a row of raw outputs with a keyed MAC, so that write access to Redis is not enough to forge an
-//! answer.
+//! Signed cache values: rows of raw outputs with a keyed MAC, so that a writer to Redis cannot forge an answer.
 
 use crate::cache::memory::Key;
 

@@ -20,7 +20,7 @@ pub struct Job {
 pub enum Outcome {
     Pending,
     Finished(Arc<Finished>),
-    /// Nobody waits for it, or its version was quarantined.
+    /// No caller waits for it, or its version was quarantined.
     Abandoned,
 }
 
@@ -43,7 +43,7 @@ impl Job {
         self.outcome.send_replace(outcome);
     }
 
-    /// Whether it has no result yet and nobody waits for one.
+    /// Whether it has no result yet and no caller waits for one.
     pub fn is_unwanted(&self) -> bool {
         self.outcome.receiver_count() == 0 && matches!(*self.outcome.borrow(), Outcome::Pending)
     }

@@ -1,4 +1,4 @@
-//! Rows that a job already holds: whoever wants the same row waits for that job instead of running it again.
+//! Rows that a job already holds: a request for the same row waits for that job instead of running it again.
 
 use std::collections::HashMap;
 use std::sync::Arc;

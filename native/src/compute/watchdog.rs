@@ -41,7 +41,7 @@ impl RunningJob {
 pub struct Overdue {
     pub jobs: Vec<Arc<Job>>,
     pub runaway: Option<Runaway>,
-    /// It was found before, and its thread has been replaced.
+    /// Its thread has been replaced before.
     pub was_replaced: bool,
 }
 

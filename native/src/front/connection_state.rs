@@ -51,7 +51,7 @@ const FINISH: u8 = 1;
 const END: u8 = 2;
 
 impl ConnectionState {
-    /// The state of a new connection: whoever connects is about to send a request.
+    /// The state of a new connection, on which a request is about to begin.
     pub fn new() -> Self {
         Self {
             stage: AtomicU8::new(HEAD),

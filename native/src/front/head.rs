@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn a_bearer_may_be_an_access_token() {
         let token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2ln-_";
-        let asked = |header: &str, value: &str| {
+        let caller_of = |header: &str, value: &str| {
             let request = parts("POST", "/predict", &[("host", "serval"), ("content-length", "2"), (header, value)]);
             match read(&request) {
                 Head::Predict(predict) => Ok(predict.caller),
@@ -464,13 +464,13 @@ mod tests {
                 head => panic!("{head:?}"),
             }
         };
-        assert_eq!(asked("authorization", &format!("Bearer {token} ")), Ok(Sha256::digest(token).into()));
-        assert_eq!(asked("x-api-key", token), Err("not_a_key"));
-        assert!(asked("authorization", &format!("Bearer a.b.{}", "c".repeat(4092))).is_ok());
+        assert_eq!(caller_of("authorization", &format!("Bearer {token} ")), Ok(Sha256::digest(token).into()));
+        assert_eq!(caller_of("x-api-key", token), Err("not_a_key"));
+        assert!(caller_of("authorization", &format!("Bearer a.b.{}", "c".repeat(4092))).is_ok());
         for other in
             ["a.b", "a.b.", ".b.c", "a..c", "a.b.c.d", "a.b.c=", "a.b c.d", &format!("a.b.{}", "c".repeat(4093))]
         {
-            assert_eq!(asked("authorization", &format!("Bearer {other}")), Err("not_a_key"), "{other}");
+            assert_eq!(caller_of("authorization", &format!("Bearer {other}")), Err("not_a_key"), "{other}");
         }
     }
 

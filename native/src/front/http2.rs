@@ -1,5 +1,4 @@
-//! A request of HTTP/2 as HTTP/1.1 would have written it: then there is one reader of heads, and the app is told what
-//! it knows.
+//! Translates a request of HTTP/2 into one of HTTP/1.1, so that one reader of heads serves both.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;

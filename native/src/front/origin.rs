@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-/// What the front knows of a connection, whatever is asked on it.
+/// What the front knows of a connection before any request.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
     pub peer: SocketAddr,

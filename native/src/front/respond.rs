@@ -312,7 +312,7 @@ async fn without_body(body: Incoming, response: Response<ResponseBody>) -> Respo
     if body::discard(body).await { response } else { closing(response) }
 }
 
-/// Whether nobody could read the request on its way: it came over TLS, to here or to a trusted proxy.
+/// Whether the request came over TLS, to here or to a trusted proxy.
 fn is_private(headers: &HeaderMap, origin: Origin) -> bool {
     let mut protocols = headers.get_all(FORWARDED_PROTO).iter();
     let is_https = protocols.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"https"));

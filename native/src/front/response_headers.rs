@@ -136,10 +136,10 @@ mod tests {
         let bucket = RateLimiter::default().bucket("key:key_1", Rate { count: 1000, seconds: 60 });
         let mut headers = HeaderMap::new();
         insert_rate_limit(&mut headers, &RateState { bucket, remaining: 999, reset_seconds: 1 });
-        let mut found = text_of(&headers);
-        found.sort_unstable();
+        let mut fields = text_of(&headers);
+        fields.sort_unstable();
         assert_eq!(
-            found,
+            fields,
             [
                 ("ratelimit", "\"key\";r=999;t=1"),
                 ("ratelimit-limit", "1000"),

@@ -1,5 +1,4 @@
-//! The refusals that the front sends by itself: whole responses that Python has written, with placeholders for what
-//! differs.
+//! The refusals that the front sends by itself: responses written by Python, with placeholders for what differs.
 
 use std::collections::HashMap;
 

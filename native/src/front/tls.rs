@@ -72,6 +72,6 @@ fn unusable_pair(error: &rustls::Error) -> String {
             "the private key is not that of the certificate".to_owned()
         }
         rustls::Error::InvalidCertificate(_) => format!("the certificate is none: {error}"),
-        _ => format!("the private key can not be used: {error}"),
+        _ => format!("the private key cannot be used: {error}"),
     }
 }

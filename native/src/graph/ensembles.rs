@@ -46,7 +46,7 @@ fn classes(node: &Node<'_>) -> Result<usize, Fault> {
 
 fn targets(node: &Node<'_>, name: &str) -> Result<usize, Fault> {
     let targets = node.int(name).unwrap_or(1);
-    require(node, (1..=MAX_TARGETS).contains(&targets), "has a number of targets that can not be")?;
+    require(node, (1..=MAX_TARGETS).contains(&targets), "has a number of targets that cannot be")?;
     Ok(index(targets))
 }
 

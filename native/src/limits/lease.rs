@@ -1,5 +1,4 @@
-//! Tokens that a replica leases from Redis, where the algorithm of `gcra.rs` runs for all replicas. Pure: values in,
-//! values out.
+//! Tokens that a replica leases from Redis, which runs `gcra.rs` for all replicas. Pure: values in, values out.
 //!
 //! A bucket holds the tokens that Redis has granted and asks for more before they are used up. It may use its part of
 //! what Redis has left before that is granted, so that no request waits for Redis. Its tokens are then below zero.

@@ -1,5 +1,4 @@
-//! The rate limiter: a table of buckets that answers are charged to, exact in one process, leased from Redis among
-//! several.
+//! The rate limiter: a table of buckets, exact in one process, leased from Redis among several.
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -14,7 +13,7 @@ use crate::limits::rate::Rate;
 use crate::limits::wakeup::Wakeup;
 use crate::sync::lock;
 
-/// Buckets that nobody uses are swept at each multiple.
+/// Unused buckets are swept at each multiple.
 const BUCKETS_BEFORE_SWEEP: usize = 1024;
 
 /// What a bucket has left after a request.
@@ -325,8 +324,8 @@ mod tests {
         limiter.charge_at(&bucket, NANOSECONDS_PER_SECOND).unwrap();
         let refusal = limiter.charge_at(&bucket, 2 * NANOSECONDS_PER_SECOND - MILLISECOND).unwrap_err();
         assert_eq!(refusal.code, Code::RateLimited);
-        let told: Vec<&str> = refusal.arguments.iter().map(|(_, value)| &**value).collect();
-        assert_eq!(told, ["user", "1", "60", "60"]);
+        let arguments: Vec<&str> = refusal.arguments.iter().map(|(_, value)| &**value).collect();
+        assert_eq!(arguments, ["user", "1", "60", "60"]);
         assert!(limiter.charge_at(&bucket, 61 * NANOSECONDS_PER_SECOND).is_ok());
     }
 

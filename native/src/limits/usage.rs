@@ -136,7 +136,7 @@ impl UsageMeters {
         }
     }
 
-    /// What has been used since the last call. Meters that nobody holds and that have nothing to report are dropped.
+    /// What has been used since the last call. Drops meters without a holder and without anything to report.
     pub fn take(&self) -> Vec<Usage> {
         let mut usages = vec![];
         self.lock().retain(|key, known| {
