@@ -17,6 +17,12 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop of tests marked `anyio`, and of their async fixtures."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A PostgreSQL server for databases of which each module has its own."""
     with postgres(tmp_path_factory.mktemp("postgres")) as server:

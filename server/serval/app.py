@@ -10,6 +10,7 @@ from litestar.types import Scope
 
 from serval.audit.routes import list_audit
 from serval.auth.caller import Caller
+from serval.deployments.routes import ReleaseController
 from serval.errors import NotPermitted, ServalError
 from serval.history.routes import HistoryController
 from serval.http.asgi import AsgiApp
@@ -26,8 +27,9 @@ from serval.http.request import HttpRequest
 from serval.http.request_logging import RequestLogging
 from serval.http.security_headers import SecurityHeaders
 from serval.log import Log, RequestLog
-from serval.models.routes import ModelController, short_list, validate
+from serval.models.routes import ModelController, short_list
 from serval.models.sharing_routes import ShareController
+from serval.models.upload_routes import upload, validate
 from serval.predictions.routes import predict, predict_short, test_model
 from serval.settings.addresses import Networks
 from serval.users.key_routes import ApiKeyController
@@ -58,7 +60,9 @@ PREDICTING = (predict_short, predict)
 
 OTHERS = (
     HistoryController,
+    upload,
     ModelController,
+    ReleaseController,
     ShareController,
     test_model,
     validate,
@@ -77,7 +81,7 @@ ROUTES = (*PREDICTING, *OTHERS)
 
 
 JSON_BODY_BYTES = 64 * 1024
-"""The largest body of any other route, but for uploads, which are bounded while they stream (`models/upload.py`)."""
+"""The largest body of any other route but uploads, which are bounded while they stream (`models/upload_form.py`)."""
 
 
 def build_app(wiring: Wiring) -> RequestLogging:
@@ -92,6 +96,8 @@ def build_app(wiring: Wiring) -> RequestLogging:
         "csrf": wiring.csrf,
         "keys": wiring.keys,
         "models": wiring.models,
+        "uploads": wiring.uploads,
+        "releases": wiring.releases,
         "sharing": wiring.sharing,
         "conversions": wiring.conversions,
         "predictions": wiring.predictions,

@@ -29,6 +29,8 @@ from serval.data_plane.leases import Leases
 from serval.data_plane.plane import DataPlane, Publisher, open_data_plane
 from serval.db.engine import Database, database_url, open_engine
 from serval.db.shared_secrets import shared_secret
+from serval.deployments.publishing import RoutePublisher
+from serval.deployments.releases import ReleaseService
 from serval.errors import CannotStart
 from serval.history.recorder import HistoryRecorder
 from serval.history.service import HistoryService
@@ -36,10 +38,12 @@ from serval.http.probes import Probes
 from serval.log import Log
 from serval.metrics import Metrics, count_connections
 from serval.models.conversions import Conversions
-from serval.models.live import LiveModels
+from serval.models.files import VersionFiles
 from serval.models.load_attempts import LoadAttempts
+from serval.models.loading import ModelLoader
 from serval.models.service import ModelService
 from serval.models.sharing import SharingService
+from serval.models.uploads import UploadService
 from serval.predictions.service import PredictionService
 from serval.settings.plans import rate_of
 from serval.settings.settings import Settings
@@ -86,8 +90,11 @@ class Wiring(msgspec.Struct, frozen=True):
     users: UserService
     keys: KeyService
     uses: UsageRecorder
-    live: LiveModels
+    loader: ModelLoader
+    routes: RoutePublisher
     models: ModelService
+    uploads: UploadService
+    releases: ReleaseService
     sharing: SharingService
     conversions: Conversions
     predictions: PredictionService
@@ -138,8 +145,10 @@ async def open_wiring(settings: Settings, log: Log) -> AsyncIterator[Wiring]:
         wiring.retention.start()
         stack.push_async_callback(wiring.population.stop)
         wiring.population.start()
-        stack.push_async_callback(wiring.live.close)
-        await wiring.live.start()
+        stack.push_async_callback(wiring.routes.stop)
+        await wiring.routes.start()
+        stack.push_async_callback(wiring.loader.stop)
+        await wiring.loader.start()
         if settings.cache_url:
             stack.push_async_callback(
                 _ended, asyncio.create_task(_tell_of_level_two(wiring.publisher, log), name="watch the cache")
@@ -206,12 +215,25 @@ def _wire(
     ring = SigningKeys(database, changes, settings.signing_key_days, settings.access_token_minutes)
     sessions = SessionService(database, publisher, changes, ring, limits, settings.refresh_token_days)
     passwords = Passwords(settings.password_min_length)
-    live = LiveModels(database, storage, LoadAttempts(settings.data_dir / "loading"), publisher, changes, log)
-    models = ModelService(database, storage, live, changes, settings.max_pending_uploads)
+    files = VersionFiles(storage)
+    loader = ModelLoader(database, files, LoadAttempts(settings.data_dir / "loading"), publisher, changes, log)
+    routes = RoutePublisher(database, loader, publisher, changes, log)
+    models = ModelService(database, files, changes, routes.refresh)
+    releases = ReleaseService(database, loader, routes, changes)
     uses = UsageRecorder(publisher, database, log)
     keys = KeyService(database, publisher, changes, limits, uses, _find_model(models))
     gate = RequestLimiter(plane, _find_caller(keys, sessions), rate_of(settings.api_rate))
-    conversions = Conversions(database, storage, live, changes, sandbox, settings, metrics.conversions, log)
+    conversions = Conversions(
+        database,
+        files,
+        loader,
+        sandbox,
+        settings,
+        metrics.conversions,
+        log,
+        release=releases.release_converted,
+        announcing=routes.announcing,
+    )
     count_entries(database.writers, metrics.audit_entries)
     _add_gauges(metrics, settings, database, redis)
     return Wiring(
@@ -234,17 +256,20 @@ def _wire(
         users=UserService(database),
         keys=keys,
         uses=uses,
-        live=live,
+        loader=loader,
+        routes=routes,
         models=models,
-        sharing=SharingService(database, live, changes),
+        uploads=UploadService(database, files, settings.max_pending_uploads),
+        releases=releases,
+        sharing=SharingService(database, changes, routes.refresh),
         conversions=conversions,
-        predictions=PredictionService(plane, publisher, gate.identify, live, settings.max_rows),
+        predictions=PredictionService(plane, publisher, gate.identify, loader, routes, settings.max_rows),
         history=HistoryRecorder(plane, database, settings, metrics.history, log),
         past=HistoryService(database, models),
         audit=AuditTrail(database),
         retention=AuditRetention(database, settings.audit_days, log),
         population=UserGauges(database, metrics.gauges, log),
-        probes=_probes(database, redis, publisher, live),
+        probes=_probes(database, redis, publisher, loader),
     )
 
 
@@ -285,7 +310,7 @@ def open_sandbox(settings: Settings) -> Sandbox:
     )
 
 
-def _probes(database: Database, redis: Redis, publisher: Publisher, live: LiveModels) -> Probes:
+def _probes(database: Database, redis: Redis, publisher: Publisher, loader: ModelLoader) -> Probes:
     async def check_database() -> None:
         async with asyncio.timeout(CHECK_SECONDS), database.read() as session:
             await session.execute(text("SELECT 1"))
@@ -295,7 +320,7 @@ def _probes(database: Database, redis: Redis, publisher: Publisher, live: LiveMo
             await redis.ping()
 
     checks = {"database": check_database, "redis": check_redis}
-    return Probes(checks, is_ready=lambda: publisher.has_routes, loaded_models=lambda: live.count)
+    return Probes(checks, is_ready=lambda: publisher.has_routes, loaded_models=lambda: loader.count)
 
 
 def _add_gauges(metrics: Metrics, settings: Settings, database: Database, redis: Redis) -> None:

@@ -9,8 +9,9 @@ import msgspec
 from serval.auth.caller import Caller, ClientInfo, FindCaller
 from serval.auth.credentials import Credential
 from serval.data_plane.plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
+from serval.deployments.publishing import RoutePublisher
 from serval.errors import Unavailable, UnsupportedContent
-from serval.models.live import LiveModels
+from serval.models.loading import ModelLoader
 from serval.models.queries import LARGEST_NUMBER
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
@@ -57,12 +58,19 @@ class PredictionService:
     """Asks the data plane, and does what it leaves to Python."""
 
     def __init__(
-        self, plane: DataPlane, publisher: Publisher, find_caller: FindCaller, live: LiveModels, max_rows: int
+        self,
+        plane: DataPlane,
+        publisher: Publisher,
+        find_caller: FindCaller,
+        loader: ModelLoader,
+        routes: RoutePublisher,
+        max_rows: int,
     ) -> None:
         self._plane = plane
         self._publisher = publisher
         self._find_caller = find_caller
-        self._live = live
+        self._loader = loader
+        self._routes = routes
         self._max_rows = max_rows
 
     async def admit(self, question: Question) -> None:
@@ -114,13 +122,13 @@ class PredictionService:
         if refusal.code == "unknown_caller":
             await self._install_caller(question)
         elif refusal.code == "model_loading":
-            await self._live.set_runaways_aside()
-            await self._live.ensure_loaded(refusal.arguments["version_id"])
+            await self._loader.quarantine_runaways()
+            await self._loader.ensure_loaded(refusal.arguments["version_id"])
         elif refusal.code in {"unknown_model", "unknown_version"}:
-            await self._live.announced()
+            await self._routes.announced()
         else:
             if refusal.code == "ran_away":
-                await self._live.set_runaways_aside()
+                await self._loader.quarantine_runaways()
             raise refusal_error(refusal)
 
     async def _install_caller(self, question: Question) -> None:
@@ -161,7 +169,7 @@ class PredictionService:
         return await self._ask(question, find)
 
     async def _decode_and_predict(self, question: Question, body: bytes, target: Target) -> Answer:
-        signature = (await self._live.ensure_loaded(target.version)).signature
+        signature = (await self._loader.ensure_loaded(target.version)).signature
 
         def decode() -> Decoded:
             if question.csv is not None:

@@ -24,8 +24,10 @@ def asked_with(folder: Path, find_caller: Callable[[Registry], Awaitable[Caller]
 
     async def run() -> bytes:
         async with registry(folder) as parts:
-            await parts.live.start()
-            service = PredictionService(parts.plane, parts.publisher, lambda *_: find_caller(parts), parts.live, 1000)
+            await parts.start()
+            service = PredictionService(
+                parts.plane, parts.publisher, lambda *_: find_caller(parts), parts.loader, parts.routes, 1000
+            )
             return (await service.answer(question(), BODY)).body
 
     return asyncio.run(run())
@@ -92,8 +94,8 @@ def test_what_a_caller_may_not_do_is_refused(
 
     async def run() -> None:
         async with registry(tmp_path) as parts:
-            await parts.live.start()
-            service = PredictionService(parts.plane, parts.publisher, find_caller, parts.live, 1000)
+            await parts.start()
+            service = PredictionService(parts.plane, parts.publisher, find_caller, parts.loader, parts.routes, 1000)
             if refusal is RateLimited:
                 assert (await service.answer(question(), BODY)).rows == 1
             with pytest.raises(refusal):

@@ -28,7 +28,7 @@ async def find_caller(_: Credential, __: ClientInfo) -> Caller:
 
 
 def service_of(parts: Registry) -> PredictionService:
-    return PredictionService(parts.plane, parts.publisher, find_caller, parts.live, MAX_ROWS)
+    return PredictionService(parts.plane, parts.publisher, find_caller, parts.loader, parts.routes, MAX_ROWS)
 
 
 async def until_failed(parts: Registry) -> None:
@@ -43,7 +43,7 @@ def test_a_version_whose_run_does_not_end_is_taken_out_of_service(tmp_path: Path
     async def check() -> None:
         async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
             service = service_of(parts)
-            await parts.live.start()
+            await parts.start()
             assert (await service.answer(question(), MANY)).rows == 1000
             with pytest.raises(DeadlineExceeded):
                 await service.answer(question(), DEEP)
@@ -60,13 +60,13 @@ def test_a_version_whose_run_does_not_end_is_taken_out_of_service(tmp_path: Path
 def test_a_version_that_ran_away_is_quarantined_without_anybody_asking_python_for_it(tmp_path: Path) -> None:
     async def check() -> None:
         async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
-            await parts.live.start()
+            await parts.start()
             put_caller(parts.plane, KEY)
             later = ask(parts.plane, DEEP, model="echo", caller=KEY, waits=False)
             assert (await asyncio.to_thread(later.wait)).code in {"ran_away", "too_late"}
             await until_failed(parts)
             with pytest.raises(Quarantined, match="has not ended"):
-                await parts.live.ensure_loaded("ver_1")
+                await parts.loader.ensure_loaded("ver_1")
 
     asyncio.run(check())
 
@@ -81,8 +81,8 @@ def test_a_batch_that_can_not_end_in_time_is_refused_and_its_version_serves_on(t
             max_rows=MAX_ROWS,
         ) as parts:
             service = service_of(parts)
-            await parts.live.start()
-            measured = (await parts.live.ensure_loaded("ver_1")).loaded
+            await parts.start()
+            measured = (await parts.loader.ensure_loaded("ver_1")).loaded
             assert measured.fixed_seconds + MAX_ROWS * measured.row_seconds > 0.5
             with pytest.raises(DeadlineExceeded, match=r"would take about .* send fewer rows"):
                 await service.answer(question(), DEEP)
