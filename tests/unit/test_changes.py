@@ -43,7 +43,7 @@ async def two_processes(folder: Path) -> AsyncIterator[tuple[Database, Process, 
     database = Database(open_engine(url))
     both = process(database), process(database)
     for each in both:
-        each.changes.start()
+        await each.changes.start()
     try:
         yield database, *both
     finally:

@@ -58,7 +58,7 @@ class Leases:
         self._keeping: asyncio.Task[None] | None = None
         self._descriptor = -1
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._descriptor = self._plane.share_rates()
         asyncio.get_running_loop().add_reader(self._descriptor, self._on_wanted)
         self._keeping = asyncio.create_task(self._keep(), name="lease rates")

@@ -68,11 +68,11 @@ class HistoryRecorder:
         self._moment = (lambda moment: moment) if dialect.name == "postgresql" else _text_of
         self._most_drained = settings.history_capacity
 
-    def start(self) -> None:
+    async def start(self) -> None:
         for rounds in self._rounds:
-            rounds.start()
+            await rounds.start()
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Drain once more and write what waits, if the database takes it in time."""
         for rounds in self._rounds:
             await rounds.stop()

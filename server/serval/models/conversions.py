@@ -1,13 +1,10 @@
 """Converts uploads, a few at a time, and releases what they become."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.conversion.freeze import Frozen, freeze, inspect
 from serval.conversion.messages import Inspection
@@ -22,6 +19,7 @@ from serval.metrics import ConversionMetrics
 from serval.models.files import Probe, VersionFiles
 from serval.models.lifecycle import UNDER_WAY, Status, advance
 from serval.models.loading import ModelLoader
+from serval.models.publication import Publication
 from serval.models.samples import example_body, freeze_request
 from serval.models.schemas import Examination, Reason
 from serval.models.tables import Version
@@ -29,11 +27,6 @@ from serval.settings.settings import Settings
 from serval.work.queue import TooManyAttempts, WorkQueue, WorkStates
 
 STATES = WorkStates(waiting="pending", running="converting", unfinished=UNDER_WAY)
-
-
-ReleaseConverted = Callable[[AsyncSession, Version, str | None], Awaitable[None]]
-"""Decides, in the transaction of a session, whether a converted version becomes the live one; the text says why its
-report does not prove enough."""
 
 
 class Conversions:
@@ -44,24 +37,20 @@ class Conversions:
         database: Database,
         files: VersionFiles,
         loader: ModelLoader,
+        publication: Publication,
         sandbox: Sandbox,
         settings: Settings,
         metrics: ConversionMetrics,
         log: Log,
-        *,
-        release: ReleaseConverted,
-        announcing: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
-        """`announcing`: a block in which a version may become live, and after which its route is published."""
         self._database = database
         self._files = files
         self._loader = loader
+        self._publication = publication
         self._sandbox = sandbox
         self._limit_bytes = settings.convert_memory_bytes // 2
         self._metrics = metrics
         self._log = log
-        self._release = release
-        self._announcing = announcing
         self._queue = WorkQueue(
             database,
             Version,
@@ -123,7 +112,10 @@ class Conversions:
         probe = Probe(frozen.numbers, frozen.strings)
         sha256 = await asyncio.to_thread(self._files.store, version_id, frozen.onnx, probe)
         try:
-            async with self._loader.trial(version_id, frozen.signature, frozen.onnx, probe), self._announcing():
+            async with (
+                self._loader.trial(version_id, frozen.signature, frozen.onnx, probe),
+                self._publication.announcing(),
+            ):
                 await self._queue.record(lambda: self._finish(version_id, frozen, sha256))
         except (GraphError, LoadError) as error:
             raise NotConvertible(f"The engine cannot run the converted model: {error}") from error
@@ -151,7 +143,7 @@ class Conversions:
             version.example = example_body(frozen.signature, frozen.numbers, frozen.strings)
             version.onnx_bytes = len(frozen.onnx)
             version.onnx_sha256 = sha256
-            await self._release(session, version, frozen.report.hold_reason)
+            await self._publication.release_converted(session, version, frozen.report.hold_reason)
 
     async def _fail(self, version_id: str, error: Exception) -> None:
         """Record why a version was not converted."""

@@ -78,7 +78,7 @@ class ModelLoader:
 
     async def start(self) -> None:
         """Watch for versions that run away."""
-        self._watch.start()
+        await self._watch.start()
 
     async def stop(self) -> None:
         await self._watch.stop()

@@ -100,11 +100,13 @@ def _too_many_rows(arguments: Arguments) -> ServalError:
 
 
 def _quota_exceeded(arguments: Arguments) -> ServalError:
-    limit, wait = arguments["limit"], int(arguments["retry_after_seconds"])
+    limit, wait = arguments["limit"], arguments["retry_after_seconds"]
     return RateLimited(
         f"The quota of {limit} predictions a month of this key is used up: it begins anew in {wait} s.",
-        retry_after_seconds=wait,
-        headers=limit_headers("quota", int(limit), window_seconds=wait, remaining=0, reset_seconds=wait),
+        headers={
+            "retry-after": wait,
+            **limit_headers("quota", limit, window_seconds=wait, remaining=0, reset_seconds=wait),
+        },
     )
 
 

@@ -45,15 +45,15 @@ async def open_serval(orders: ServeConfig, log: Log) -> AsyncIterator[Serving]:
     """Serval itself. Raises CannotStart or Unavailable when what it stands on is out of reach."""
     from serval.app import build_app
     from serval.port.front import front_opener
-    from serval.wiring import open_wiring
+    from serval.wiring import open_service
 
     await prepare_database(orders)
-    async with open_wiring(orders.settings, log) as wiring:
+    async with open_service(orders.settings, log) as service:
         yield Serving(
-            app=build_app(wiring),
-            render_metrics=wiring.render_metrics,
-            begin_drain=wiring.probes.stop,
-            open_front=front_opener(wiring.plane, orders.settings) if orders.settings.front else None,
+            app=build_app(service),
+            render_metrics=service.core.render_metrics,
+            begin_drain=service.probes.stop,
+            open_front=front_opener(service.core.plane, orders.settings) if orders.settings.front else None,
         )
 
 

@@ -66,10 +66,10 @@ class UsageRecorder:
         self._writing: asyncio.Task[None] | None = None
         self._add = _add_predictions(database.engine.dialect)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._writing = asyncio.create_task(self._write_regularly(), name="write uses of keys")
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Write what is left, if the database takes it in time. A round under way is not cut off: nobody would know
         what it wrote."""
         self._closing.set()

@@ -11,9 +11,9 @@ import pytest
 
 from serval.auth.caller import Caller, Quota
 from serval.errors import NotAuthenticated, NotPermitted, RateLimited, ServalError, Unavailable
-from serval.predictions.service import CHECKS, PredictionService
+from serval.predictions.service import MAX_LOOKUPS, PredictionService
 from serval.settings.plans import Rate
-from support.prediction_requests import question
+from support.prediction_requests import prediction_request
 from support.registry import CALLER, KEY, Registry, registry
 
 BODY = b'{"input": [1.0, 2.0]}'
@@ -28,7 +28,7 @@ def asked_with(folder: Path, find_caller: Callable[[Registry], Awaitable[Caller]
             service = PredictionService(
                 parts.plane, parts.publisher, lambda *_: find_caller(parts), parts.loader, parts.routes, 1000
             )
-            return (await service.answer(question(), BODY)).body
+            return (await service.answer(prediction_request(), BODY)).body
 
     return asyncio.run(run())
 
@@ -71,7 +71,7 @@ def test_revocations_without_end_are_not_waited_out(tmp_path: Path) -> None:
 
     with pytest.raises(Unavailable, match="revoked faster"):
         asked_with(tmp_path, find_caller)
-    assert len(looked) == CHECKS
+    assert len(looked) == MAX_LOOKUPS
 
 
 IN_A_YEAR = datetime.now(UTC) + timedelta(days=365)
@@ -97,8 +97,8 @@ def test_what_a_caller_may_not_do_is_refused(
             await parts.start()
             service = PredictionService(parts.plane, parts.publisher, find_caller, parts.loader, parts.routes, 1000)
             if refusal is RateLimited:
-                assert (await service.answer(question(), BODY)).rows == 1
+                assert (await service.answer(prediction_request(), BODY)).rows == 1
             with pytest.raises(refusal):
-                await service.answer(question(), BODY)
+                await service.answer(prediction_request(), BODY)
 
     asyncio.run(run())

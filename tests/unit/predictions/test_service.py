@@ -12,7 +12,7 @@ from serval.errors import DeadlineExceeded, Quarantined
 from serval.predictions.service import PredictionService
 from support import graphs
 from support.planes import ask, put_caller
-from support.prediction_requests import question
+from support.prediction_requests import prediction_request
 from support.registry import CALLER, KEY, Registry, registry
 
 MAX_ROWS = 60_000
@@ -44,15 +44,15 @@ def test_a_version_whose_run_does_not_end_is_taken_out_of_service(tmp_path: Path
         async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
             service = service_of(parts)
             await parts.start()
-            assert (await service.answer(question(), MANY)).rows == 1000
+            assert (await service.answer(prediction_request(), MANY)).rows == 1000
             with pytest.raises(DeadlineExceeded):
-                await service.answer(question(), DEEP)
+                await service.answer(prediction_request(), DEEP)
             await until_failed(parts)
             version = await parts.version()
             assert version.failure is not None
             assert "has not ended" in version.failure["message"]
             with pytest.raises(Quarantined, match="has not ended"):
-                await service.answer(question(), MANY)
+                await service.answer(prediction_request(), MANY)
 
     asyncio.run(check())
 
@@ -85,8 +85,8 @@ def test_a_batch_that_can_not_end_in_time_is_refused_and_its_version_serves_on(t
             measured = (await parts.loader.ensure_loaded("ver_1")).loaded
             assert measured.fixed_seconds + MAX_ROWS * measured.row_seconds > 0.5
             with pytest.raises(DeadlineExceeded, match=r"would take about .* send fewer rows"):
-                await service.answer(question(), DEEP)
-            assert (await service.answer(question(), ONE)).rows == 1
+                await service.answer(prediction_request(), DEEP)
+            assert (await service.answer(prediction_request(), ONE)).rows == 1
             assert (await parts.version()).status == "ready"
 
     asyncio.run(check())
