@@ -12,8 +12,7 @@ from serval.errors import Conflict, NotFound, SchemaChanged
 from serval.http.openapi import KEYED, operation
 from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import Name, VersionNumber
-from serval.models.dependencies import CallerDependency, LinksDependency
-from serval.models.links import LINKS
+from serval.models.dependencies import LINKS, CallerDependency, LinksDependency
 from serval.models.schemas import VersionView
 
 ReleasesDependency: TypeAlias = NamedDependency[ReleaseService]

@@ -4,23 +4,22 @@ import asyncio
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import select
 
 from serval.conversion.freeze import Frozen, freeze, inspect
 from serval.conversion.messages import Inspection
 from serval.conversion.report import Report
 from serval.conversion.sandbox.sandbox import Sandbox
 from serval.data_plane.plane import GraphError, LoadError
-from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import NotConvertible, ServalError, Unprocessable
 from serval.log import Log
 from serval.metrics import ConversionMetrics
+from serval.models.conversion_records import ConversionRecords
 from serval.models.files import Probe, VersionFiles
-from serval.models.lifecycle import UNDER_WAY, Status, advance
+from serval.models.lifecycle import UNDER_WAY, Status
 from serval.models.loading import ModelLoader
 from serval.models.publication import Publication
-from serval.models.samples import example_body, freeze_request
+from serval.models.samples import freeze_request
 from serval.models.schemas import Examination, Reason
 from serval.models.tables import Version
 from serval.settings.settings import Settings
@@ -43,7 +42,7 @@ class Conversions:
         metrics: ConversionMetrics,
         log: Log,
     ) -> None:
-        self._database = database
+        self._records = ConversionRecords(database, publication)
         self._files = files
         self._loader = loader
         self._publication = publication
@@ -65,9 +64,7 @@ class Conversions:
 
     async def start(self) -> None:
         """Sweep files that belong to no version and take up interrupted conversions."""
-        async with self._database.read() as session:
-            known = list(await session.scalars(select(Version.id)))
-        self._files.sweep(known)
+        self._files.sweep(await self._records.versions())
         await self._queue.start()
 
     async def stop(self) -> None:
@@ -116,51 +113,20 @@ class Conversions:
                 self._loader.trial(version_id, frozen.signature, frozen.onnx, probe),
                 self._publication.announcing(),
             ):
-                await self._queue.record(lambda: self._finish(version_id, frozen, sha256))
+                await self._queue.record(lambda: self._records.finish(version_id, frozen, sha256))
         except (GraphError, LoadError) as error:
             raise NotConvertible(f"The engine cannot run the converted model: {error}") from error
 
     async def _enter_stage(self, version_id: str, stage: str) -> None:
-        await self._queue.record(lambda: self._write_stage(version_id, msgspec.convert(stage, Status)))
-
-    async def _write_stage(self, version_id: str, stage: Status) -> None:
-        async with self._database.write() as session:
-            version = await session.get_one(Version, version_id)
-            if version.status != stage:
-                version.status = advance(version.status, stage)
-
-    async def _finish(self, version_id: str, frozen: Frozen, sha256: str) -> None:
-        """Record the result and release the version, in one transaction."""
-        async with self._database.write() as session:
-            version = await session.get_one(Version, version_id)
-            if version.status == "ready":  # an earlier try was committed, only its confirmation was lost
-                return
-            version.status = advance(version.status, "ready")
-            version.attempts = 0
-            version.ready_at = now()
-            version.signature = msgspec.to_builtins(frozen.signature)
-            version.report = msgspec.to_builtins(frozen.report)
-            version.example = example_body(frozen.signature, frozen.numbers, frozen.strings)
-            version.onnx_bytes = len(frozen.onnx)
-            version.onnx_sha256 = sha256
-            await self._publication.release_converted(session, version, frozen.report.hold_reason)
+        await self._queue.record(lambda: self._records.enter_stage(version_id, msgspec.convert(stage, Status)))
 
     async def _fail(self, version_id: str, error: Exception) -> None:
         """Record why a version was not converted."""
         failure = _failure_of(error)
         if failure is not error and not isinstance(error, TooManyAttempts):
             self._log.error("conversion_crashed", version=version_id, exception=error)
-        await self._queue.record(lambda: self._write_failure(version_id, failure))
+        await self._queue.record(lambda: self._records.fail(version_id, failure))
         self._log.info("conversion_failed", version=version_id, code=failure.code, reason=failure.message)
-
-    async def _write_failure(self, version_id: str, failure: ServalError) -> None:
-        async with self._database.write() as session:
-            version = await session.get_one(Version, version_id)
-            version.status = "failed"
-            version.failure = {"code": failure.code, "message": failure.message}
-            report = failure.extra.get("report")
-            if isinstance(report, dict):
-                version.report = report
 
     def _count(self, error: Exception | None, seconds: float) -> None:
         self._metrics.ended.labels("ready" if error is None else _failure_of(error).code).inc()

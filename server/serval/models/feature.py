@@ -48,9 +48,13 @@ def open_models(core: Core, loader: ModelLoader, publication: Publication) -> Mo
     dependencies = {
         "models": service,
         "sharing": SharingService(database, core.changes, publication.refresh),
-        "uploads": UploadService(database, files, settings.max_pending_uploads),
+        "uploads": UploadService(
+            database,
+            files,
+            max_pending_uploads=settings.max_pending_uploads,
+            max_bytes=settings.max_upload_bytes,
+        ),
         "conversions": conversions,
-        "storage": core.storage,
     }
     background: list[Background] = [RunningSandbox(sandbox, preload=settings.convert_preload), loader, conversions]
     return Models(Feature(routes=ROUTES, dependencies=dependencies, background=background), service)

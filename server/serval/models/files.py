@@ -24,6 +24,10 @@ class VersionFiles:
     def __init__(self, storage: DiskStorage) -> None:
         self._storage = storage
 
+    def receive(self, limit_bytes: int) -> Incoming:
+        """Open a file for an upload. Raises Unavailable when the disk is nearly full."""
+        return self._storage.receive(limit_bytes)
+
     def keep_source(self, version_id: str, incoming: Incoming) -> None:
         """Store an uploaded file, durably."""
         self._storage.keep(incoming, _source(version_id))

@@ -2,10 +2,6 @@
 
 from typing import NamedTuple
 
-from litestar.di import NamedDependency, Provide
-
-from serval.auth.caller import Caller
-from serval.http.request import HttpRequest
 from serval.models.queries import full_name
 from serval.models.tables import Version
 
@@ -26,11 +22,3 @@ class Links(NamedTuple):
         name = model.name if model.owner_id == self.user_id else full_name(model)
         url = f"{self.base_url}/api/v1/predict/{name}"
         return url if model.live == version.number else f"{url}?version={version.number}"
-
-
-def provide_links(request: HttpRequest, caller: NamedDependency[Caller]) -> Links:
-    return Links(str(request.base_url).rstrip("/"), caller.user_id)
-
-
-LINKS = {"links": Provide(provide_links, sync_to_thread=False)}
-"""The dependency of routes that show versions."""

@@ -9,8 +9,7 @@ from serval.http.openapi import KEYED, operation
 from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import Name, VersionNumber
 from serval.models.access import DOWNLOAD
-from serval.models.dependencies import CallerDependency, LinksDependency, ModelsDependency
-from serval.models.links import LINKS
+from serval.models.dependencies import LINKS, CallerDependency, LinksDependency, ModelsDependency
 from serval.models.schemas import (
     ModelChange,
     ModelList,

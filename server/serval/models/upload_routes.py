@@ -5,7 +5,6 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, post
-from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter
 
@@ -28,19 +27,18 @@ from serval.http.problems import keyed_responses
 from serval.http.request import HttpRequest
 from serval.http.request_logging import note
 from serval.models.dependencies import (
+    LINKS,
     CallerDependency,
     ConversionsDependency,
     LinksDependency,
     ModelsDependency,
     UploadsDependency,
 )
-from serval.models.links import LINKS, Links
+from serval.models.links import Links
 from serval.models.queries import VisibleVersion
 from serval.models.schemas import Examination, VersionView
-from serval.models.upload_form import EXAMINED_FIELDS, check_length, read_upload
+from serval.models.upload_form import EXAMINED_FIELDS, read_upload
 from serval.models.upload_schemas import EXAMINED_BODY, UPLOAD_BODY
-from serval.settings.settings import Settings
-from serval.storage.disk import DiskStorage
 
 DEFAULT_WAIT_SECONDS = 30.0
 MAX_WAIT_SECONDS = 300.0
@@ -71,18 +69,14 @@ async def upload(
     models: ModelsDependency,
     uploads: UploadsDependency,
     conversions: ConversionsDependency,
-    storage: NamedDependency[DiskStorage],
-    settings: NamedDependency[Settings],
     links: LinksDependency,
     prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False)] = None,
 ) -> Response[VersionView]:
     wait_seconds = _wait_seconds(prefer)
-    check_length(request.content_length, settings.max_upload_bytes)
-    async with uploads.slot(caller):
-        with storage.receive(settings.max_upload_bytes) as incoming:
-            note(request.scope, body_limit_bytes=settings.max_upload_bytes)
-            form = await read_upload(request.headers.get("content-type"), request.stream(), incoming)
-            version = await uploads.add_version(caller, form, incoming)
+    async with uploads.receive(caller, request.content_length) as incoming:
+        note(request.scope, body_limit_bytes=uploads.max_bytes)
+        form = await read_upload(request.headers.get("content-type"), request.stream(), incoming)
+        version = await uploads.add_version(caller, form, incoming)
     conversions.enqueue(version.id)
     await conversions.wait(version.id, wait_seconds)
     return _uploaded(await models.get_version(caller, version.model_id, version.number), links)
@@ -102,16 +96,12 @@ async def validate(
     caller: CallerDependency,
     uploads: UploadsDependency,
     conversions: ConversionsDependency,
-    storage: NamedDependency[DiskStorage],
-    settings: NamedDependency[Settings],
 ) -> Examination:
-    check_length(request.content_length, settings.max_upload_bytes)
-    async with uploads.slot(caller):
-        with storage.receive(settings.max_upload_bytes) as incoming:
-            note(request.scope, body_limit_bytes=settings.max_upload_bytes)
-            form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)
-            async with incoming.open() as file:
-                return await conversions.examine(file, form.columns, form.sample)
+    async with uploads.receive(caller, request.content_length) as incoming:
+        note(request.scope, body_limit_bytes=uploads.max_bytes)
+        form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)
+        async with incoming.open() as file:
+            return await conversions.examine(file, form.columns, form.sample)
 
 
 def _wait_seconds(prefer: str | None) -> float:

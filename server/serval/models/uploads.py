@@ -22,35 +22,33 @@ from serval.models.names import check_reference
 from serval.models.queries import find_model, find_own_model, subject_of
 from serval.models.samples import freeze_request
 from serval.models.tables import Model, Version
-from serval.models.upload_form import UploadForm
+from serval.models.upload_form import UploadForm, check_length
 from serval.storage.disk import Incoming
 
 
 class UploadService:
     """Bounds the uploads that are under way, and stores those that arrive."""
 
-    def __init__(self, database: Database, files: VersionFiles, max_pending_uploads: int) -> None:
+    def __init__(self, database: Database, files: VersionFiles, *, max_pending_uploads: int, max_bytes: int) -> None:
+        """`max_bytes`: of a file."""
         self._database = database
         self._files = files
         self._max_pending_uploads = max_pending_uploads
+        self.max_bytes = max_bytes
         self._receiving: Counter[str] = Counter()
         """By user: uploads whose bodies are being read."""
 
     @asynccontextmanager
-    async def slot(self, caller: Caller) -> AsyncIterator[None]:
-        """Hold a slot for an upload while it is received. Raises RateLimited, before its body is read, where none is
-        free."""
-        async with self._database.read() as session:
-            pending = await _count_pending(session, caller.user_id) + self._receiving[caller.user_id]
-        if pending >= self._max_pending_uploads:
-            raise RateLimited(
-                f"{pending} of your uploads are not done yet: wait for one to end (`max_pending_uploads`)."
-            )
-        self._receiving[caller.user_id] += 1
-        try:
-            yield
-        finally:
-            self._receiving[caller.user_id] -= 1
+    async def receive(self, caller: Caller, announced_bytes: int | None) -> AsyncIterator[Incoming]:
+        """Yield a file for the body of an upload, deleted at the end of the block unless `add_version` stored it.
+
+        Raises TooLarge, RateLimited and Unavailable, before the body is read, where it announces too many bytes, too
+        many uploads of the caller are pending, or the disk is nearly full.
+        """
+        check_length(announced_bytes, self.max_bytes)
+        async with self._slot(caller):
+            with self._files.receive(self.max_bytes) as incoming:
+                yield incoming
 
     async def add_version(self, caller: Caller, form: UploadForm, incoming: Incoming) -> Version:
         """Store an uploaded file as the next version of its model, to be converted.
@@ -71,6 +69,21 @@ class UploadService:
             self._files.delete(version_id)
             raise
 
+    @asynccontextmanager
+    async def _slot(self, caller: Caller) -> AsyncIterator[None]:
+        """Count an upload while it is received. Raises RateLimited."""
+        async with self._database.read() as session:
+            pending = await _count_pending(session, caller.user_id) + self._receiving[caller.user_id]
+        if pending >= self._max_pending_uploads:
+            raise RateLimited(
+                f"{pending} of your uploads are not done yet: wait for one to end (`max_pending_uploads`)."
+            )
+        self._receiving[caller.user_id] += 1
+        try:
+            yield
+        finally:
+            self._receiving[caller.user_id] -= 1
+
     async def _insert_version(
         self, version_id: str, caller: Caller, name: str, form: UploadForm, incoming: Incoming
     ) -> Version:
@@ -86,8 +99,8 @@ class UploadService:
         return version
 
     async def _check_slots_of_owner(self, session: AsyncSession, caller: Caller, model: Model) -> None:
-        """Hold those who manage another user's model to what its owner may upload: `slot` has counted only the uploads
-        for their own models."""
+        """Hold those who manage another user's model to what its owner may upload: `receive` has counted only the
+        uploads for their own models."""
         if model.owner_id == caller.user_id:
             return
         pending = await _count_pending(session, model.owner_id)
