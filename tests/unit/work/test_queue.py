@@ -120,9 +120,12 @@ async def test_work_under_way_has_an_attempt_counted(errands: Errands) -> None:
 
 async def test_no_more_work_is_done_at_once_than_there_are_turns(errands: Errands) -> None:
     names = ["a", "b", "c", "d"]
+    errands.let_go.clear()
     for name in names:
         await errands.add(name)
         errands.queue.enqueue(name)
+    await errands.until_under_way(2)
+    errands.let_go.set()
     for name in names:
         await errands.queue.wait(name, 20)
     assert [await errands.state(name) for name in names] == [("done", 0)] * 4
