@@ -22,7 +22,7 @@ def rewritten(page: str) -> str:
 
 
 def settings() -> Iterator[str]:
-    from serval.settings.settings import describe
+    from serval.settings.reference import describe
 
     rows = [(f"`{each.environment}`", each.accepts, each.default, each.description) for each in describe()]
     return table(("setting", "takes", "default", "what it does"), rows)
@@ -68,11 +68,11 @@ def known_routes() -> list[tuple[str, str, str]]:
 
 
 def permissions() -> Iterator[str]:
-    from serval.auth.permissions import PERMISSIONS
+    from serval.auth.permissions import ROUTE_RULES
 
     rows = [
         (*(f"`{part}`" for part in route.split(" ", 1)), permission.summary)
-        for route, permission in PERMISSIONS.items()
+        for route, permission in ROUTE_RULES.items()
     ]
     return table(("method", "path", "who"), rows)
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serval.errors import ServalError
-from serval.http.docs import error_classes
+from serval.errors import ServalError, error_classes
 
 DOCS = Path(__file__).parent.parent / "docs"
 GENERATE = runpy.run_path(str(DOCS / "generate.py"))

@@ -1,4 +1,4 @@
-"""What changed, as rows that every serving process reads twice a second: the truth behind what each has in memory."""
+"""Changes that other serving processes must apply: rows that each of them reads twice a second."""
 
 import asyncio
 import time
@@ -9,12 +9,13 @@ from typing import Literal
 from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import BigInteger, Index, Integer, String, delete, event, func, select
+from sqlalchemy import BigInteger, Index, Integer, String, event, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from serval.db.base import Table, UtcDateTime
 from serval.db.engine import Database
+from serval.db.retention import delete_below
 from serval.log import Log
 from serval.periodic import PeriodicTask
 
@@ -22,21 +23,21 @@ Kind = Literal["key", "model", "user", "signing_key"]
 
 POLL_SECONDS = 0.5
 OVERLAP = timedelta(seconds=60)
-"""Each poll reads so far back: PostgreSQL hands out ids and moments in one order and commits in another."""
+"""How far back each poll reads: PostgreSQL assigns ids and times in one order and commits in another."""
 BLIND_SECONDS = OVERLAP.total_seconds() / 2
-"""Who has not read for longer may have missed something."""
-KEPT = timedelta(days=1)
+"""A process that has not polled for longer may have missed changes."""
+RETENTION = timedelta(days=1)
 SWEEP_SECONDS = 3600.0
 
 CHANNEL = "serval:changes"
-HEAR_SECONDS = 1.0
+LISTEN_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
 _NOW = func.now(type_=UtcDateTime())
 
 
 class Change(Table):
-    """Something that other serving processes must take notice of."""
+    """A change that other serving processes must apply."""
 
     __tablename__ = "changes"
     __table_args__ = (Index(None, "at"),)
@@ -44,62 +45,65 @@ class Change(Table):
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
     subject: Mapped[str] = mapped_column(String(100))
-    """Of a key the SHA-256 in hexadecimal, of anything else the id."""
+    """The SHA-256 of a key in hexadecimal; the id of anything else."""
     at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=_NOW)
-    """By the clock of the database, so that those of the servers do not matter."""
+    """By the clock of the database: those of the servers may differ."""
 
 
 class Changes:
-    """Records what this process changes and puts in force what others did."""
+    """Records what this process changes and applies what others changed."""
 
-    def __init__(self, database: Database, seen: Counter, log: Log) -> None:
-        """`seen`: by kind."""
+    def __init__(self, database: Database, applied: Counter, log: Log) -> None:
+        """`applied`: counts changes of others, by kind."""
         self._database = database
-        self._counter = seen
-        self._log = log
+        self._applied = applied
         self._reactions: dict[str, Callable[[str], None]] = {}
         self._resets: list[Callable[[], None]] = []
-        self._seen: set[int] = set()
+        self._known_ids: set[int] = set()
         self._read_at = self._swept_at = 0.0
-        self.woken = asyncio.Event()
-        """Set to read now instead of at the next half second."""
-        failed, away = "changes_can_not_be_read", "changes_wait_for_the_database"
-        self._rounds = PeriodicTask(
-            self._read, POLL_SECONDS, log, name="poll changes", failed=failed, away=away, woken=self.woken
+        self.wake = asyncio.Event()
+        """Set to poll now instead of at the next half second."""
+        self._polling = PeriodicTask(
+            self._poll,
+            POLL_SECONDS,
+            log,
+            name="poll changes",
+            failure_event="changes_poll_failed",
+            unavailable_event="changes_waiting_for_database",
+            wake=self.wake,
         )
         self.committed = asyncio.Event()
-        """Set when this process has changed something."""
+        """Set when this process has committed a change."""
 
     def on(self, kind: Kind, react: Callable[[str], None], *, reset: Callable[[], None]) -> None:
-        """Call `react` with each subject of a kind that another process has changed, `reset` when changes may have been
-        missed.
+        """Call `react` with the subject of each change of a kind that another process made, and `reset` when changes
+        may have been missed.
 
-        Both return at once.
+        Both must return at once.
         """
         self._reactions[kind] = react
         self._resets.append(reset)
 
     def record(self, session: AsyncSession, kind: Kind, subject: str) -> None:
-        """Record a change in the transaction that makes it. Whoever makes it puts it in force in this process
-        itself."""
+        """Record a change in the transaction that makes it. The caller applies it in this process."""
         change = Change(kind=kind, subject=subject)
         session.add(change)
 
         def on_commit(_: object) -> None:
-            self._seen.add(change.id)
+            self._known_ids.add(change.id)
             self.committed.set()
 
         event.listen(session.sync_session, "after_commit", on_commit, once=True)
 
     async def start(self) -> None:
         self._read_at = self._swept_at = time.monotonic()
-        await self._rounds.start()
+        await self._polling.start()
 
     async def stop(self) -> None:
-        await self._rounds.stop()
+        await self._polling.stop()
 
-    async def _read(self) -> None:
-        """Put in force what others changed. Raises DatabaseUnavailable."""
+    async def _poll(self) -> None:
+        """Apply the changes of other processes. Raises DatabaseUnavailable."""
         async with self._database.read() as session:
             since: datetime = (await session.execute(select(_NOW))).scalar_one() - OVERLAP
             changes = list(await session.scalars(select(Change).where(Change.at > since).order_by(Change.id)))
@@ -108,17 +112,17 @@ class Changes:
             self._reset()
         self._read_at = now
         for change in changes:
-            if change.id not in self._seen:
+            if change.id not in self._known_ids:
                 self._react(change)
-        self._seen = {change.id for change in changes}
+        self._known_ids = {change.id for change in changes}
         if now - self._swept_at > SWEEP_SECONDS:
             self._swept_at = now
-            await self._sweep(since - KEPT)
+            await delete_below(self._database, Change.at, since - RETENTION)
 
     def _react(self, change: Change) -> None:
-        self._counter.labels(change.kind).inc()
+        self._applied.labels(change.kind).inc()
         react = self._reactions.get(change.kind)
-        if react is None:  # a newer server changed something that this one knows nothing of
+        if react is None:  # a newer server changed something that this one does not know
             self._reset()
         else:
             react(change.subject)
@@ -127,14 +131,12 @@ class Changes:
         for reset in self._resets:
             reset()
 
-    async def _sweep(self, before: datetime) -> None:
-        async with self._database.write() as session:
-            await session.execute(delete(Change).where(Change.at < before))
-
 
 class ChangeNotifier:
-    """Tells the other serving processes over Redis to read the changes now, and hears them; without Redis they read
-    them a little later."""
+    """Notifies other serving processes over Redis that there are changes to poll, and listens for their notifications.
+
+    Without Redis they poll a little later.
+    """
 
     def __init__(self, redis: Redis, changes: Changes, failures: Counter, log: Log) -> None:
         """`failures`: calls of Redis that failed, by use."""
@@ -142,15 +144,15 @@ class ChangeNotifier:
         self._changes = changes
         self._failures = failures.labels("changes")
         self._log = log
-        self._is_away = False
+        self._is_unavailable = False
         self._tasks: list[asyncio.Task[None]] = []
         self.replicas = 1
         """The serving processes that listen, as far as is known."""
 
     async def start(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._hear(), name="hear changes"),
-            asyncio.create_task(self._ring(), name="tell changes"),
+            asyncio.create_task(self._listen_always(), name="listen for changes"),
+            asyncio.create_task(self._notify(), name="notify of changes"),
         ]
 
     async def stop(self) -> None:
@@ -159,31 +161,31 @@ class ChangeNotifier:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _hear(self) -> None:
+    async def _listen_always(self) -> None:
         while True:
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
                 self._failures.inc()
-                if not self._is_away:
+                if not self._is_unavailable:
                     self._log.warning("change_notifications_unavailable", reason=str(error))
-                self._is_away = True
+                self._is_unavailable = True
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as messages:
             await messages.subscribe(CHANNEL)
-            if self._is_away:
+            if self._is_unavailable:
                 self._log.info("change_notifications_restored")
-            self._is_away = False
-            self._changes.woken.set()  # something may have been told before
+            self._is_unavailable = False
+            self._changes.wake.set()  # a notification may have been missed
             while True:
                 ((_, listeners),) = await self._redis.pubsub_numsub(CHANNEL)
                 self.replicas = max(1, listeners)
-                if await messages.get_message(timeout=HEAR_SECONDS) is not None:
-                    self._changes.woken.set()
+                if await messages.get_message(timeout=LISTEN_SECONDS) is not None:
+                    self._changes.wake.set()
 
-    async def _ring(self) -> None:
+    async def _notify(self) -> None:
         while True:
             await self._changes.committed.wait()
             self._changes.committed.clear()

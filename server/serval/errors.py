@@ -1,4 +1,4 @@
-"""Every error that Serval raises on purpose: its code, its HTTP status, its sentence.
+"""Every error that Serval raises on purpose: its code, HTTP status and title.
 
 ServalError
 ├── BadRequest 400                bad_request
@@ -29,18 +29,19 @@ ServalError
 └── CannotStart                   cannot_start      (never on the wire: the process ends)
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
 class ServalError(Exception):
-    """Something that went wrong in a way Serval foresaw. The message names the thing and the way out."""
+    """An error that Serval raises on purpose. The message names the cause and the way out."""
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
 
     retry_after_seconds: int | None = None
-    """When it is worth asking again; None where asking again does not help."""
+    """When to retry; None where a retry does not help."""
 
     def __init__(
         self,
@@ -51,10 +52,9 @@ class ServalError(Exception):
         retry_after_seconds: int | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """`errors`: (JSON path, message) of each part of the request that is wrong. `extra`: further members of the
-        problem.
+        """`errors`: (JSON path, message) of each invalid part of the request. `extra`: further members of the problem.
 
-        `headers`: of the answer, in lower case.
+        `headers`: of the response, names in lower case.
         """
         super().__init__(message)
         self.message = message
@@ -173,12 +173,13 @@ class CannotStart(ServalError):
     code, title = "cannot_start", "Cannot start"
 
 
+def error_classes(root: type[ServalError] = ServalError) -> Iterator[type[ServalError]]:
+    """Yield every error, in the order of the tree above."""
+    yield root
+    for child in root.__subclasses__():
+        yield from error_classes(child)
+
+
 def error_class(code: str) -> type[ServalError]:
-    """Return the class with a code, `ServalError` where there is none."""
-    waiting: list[type[ServalError]] = [ServalError]
-    while waiting:
-        candidate = waiting.pop()
-        if candidate.code == code:
-            return candidate
-        waiting.extend(candidate.__subclasses__())
-    return ServalError
+    """Return the error with a code, `ServalError` where there is none."""
+    return next((error for error in error_classes() if error.code == code), ServalError)

@@ -11,9 +11,9 @@ import pytest
 from native.test_both_readers import assert_both_agree, plane  # noqa: F401 the fixture
 
 from serval._native import DataPlane
-from serval.auth.credentials import presented
+from serval.auth.credentials import read_credential
 from serval.errors import NotAuthenticated
-from serval.predictions.routes import _asks_no_cache
+from serval.predictions.request import is_no_cache
 from support.fronts import Fronted, fronted
 from support.malformed import LAST
 from support.raw_http import Reply, exchanged, replies
@@ -113,10 +113,10 @@ def assert_python_reads_it_alike(front: Fronted, target: bytes, lines: list[byte
     given = {name.decode(): value.decode("latin-1") for name, value in headers}
     if reply.status == 401:
         with pytest.raises(NotAuthenticated) as refused:
-            presented(headers)
+            read_credential(headers)
         assert refused.value.message == json.loads(reply.body)["detail"]
         return True
-    assert presented(headers).text == front.key
+    assert read_credential(headers).text == front.key
     path, _, query = target.partition(b"#")[0].decode("latin-1").partition("?")
     assert re.fullmatch(r"/predict|/api/(v1/)?predict/(iris|ada/iris|mdl_1)", path)
     parameters = parse_qsl(query, keep_blank_values=True)
@@ -124,7 +124,7 @@ def assert_python_reads_it_alike(front: Fronted, target: bytes, lines: list[byte
     assert dict(parameters).items() <= {"version": "1", "outputs": "probabilities"}.items()
     assert "content-encoding" not in given
     assert given.get("content-type", "application/json").partition(";")[0].lower() == "application/json"
-    assert (reply.headers["x-cache"] == "bypass") == _asks_no_cache(given.get("cache-control", ""))
+    assert (reply.headers["x-cache"] == "bypass") == is_no_cache(given.get("cache-control", ""))
     return True
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.audit.record import Action, Subject, record, record_unknown
+from serval.audit.record import Action, AuditSubject, record, record_unauthenticated
 from serval.audit.tables import Outcome
 from serval.auth import key_format as keys
 from serval.auth.caller import SCOPES, Caller, ClientInfo, Role, Scope
@@ -124,7 +124,7 @@ class Act(NamedTuple):
     who: Caller | str
     """A name: nobody who is known said to be that."""
     action: Action
-    subject: Subject
+    subject: AuditSubject
     outcome: Outcome = "success"
     details: dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
 
@@ -132,7 +132,7 @@ class Act(NamedTuple):
         if isinstance(self.who, Caller):
             record(session, self.who, self.action, self.subject, **self.details)
         else:
-            record_unknown(session, ORIGIN, self.action, self.subject, self.outcome, self.who, **self.details)
+            record_unauthenticated(session, ORIGIN, self.action, self.subject, self.outcome, self.who, **self.details)
 
 
 def record_all(store: Store, acts: list[Act]) -> None:

@@ -14,7 +14,7 @@ from serval.log import Log, open_log
 from serval.process.child import Serving, run_child
 from serval.process.handover import ServeConfig
 from serval.process.supervisor import Supervisor
-from serval.settings.settings import load_settings
+from serval.settings.reading import load_settings
 
 
 class TinyApp:

@@ -1,4 +1,4 @@
-"""Writes the audit trail: in the transaction of the act, so that neither is there without the other."""
+"""Writes the audit trail in the transaction of the act, so that neither exists without the other."""
 
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -24,19 +24,19 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 _FLUSHED = "audit_entries"
-"""Where a session keeps what it counts when it commits."""
+"""Key of a session's entries that are counted when it commits."""
 
 
-class Subject(NamedTuple):
-    """The thing that something was done to."""
+class AuditSubject(NamedTuple):
+    """The resource of an act."""
 
     id: str | None
     name: str
     owner_id: str | None
 
 
-def record(session: AsyncSession, caller: Caller, action: Action, subject: Subject, **details: Any) -> None:
-    """Record an act that succeeds with the transaction of `session`. `details`: what JSON can hold, and no secret."""
+def record(session: AsyncSession, caller: Caller, action: Action, subject: AuditSubject, **details: Any) -> None:
+    """Record an act that succeeds with the transaction of `session`. `details`: JSON values, and no secrets."""
     _add(
         session,
         caller.origin,
@@ -50,25 +50,24 @@ def record(session: AsyncSession, caller: Caller, action: Action, subject: Subje
     )
 
 
-def record_unknown(
+def record_unauthenticated(
     session: AsyncSession,
-    origin: ClientInfo,
+    client: ClientInfo,
     action: Action,
-    subject: Subject,
+    subject: AuditSubject,
     outcome: Outcome,
     actor: str,
     **details: Any,
 ) -> None:
-    """Record an act of somebody who presented no credential: a login, a registration. `actor`: what they said they
-    were."""
-    _add(session, origin, action, subject, outcome, subject.id if outcome == "success" else None, actor, None, details)
+    """Record an act of a client without a credential: a login, a registration. `actor`: the name that it gave."""
+    _add(session, client, action, subject, outcome, subject.id if outcome == "success" else None, actor, None, details)
 
 
 def _add(
     session: AsyncSession,
-    origin: ClientInfo,
+    client: ClientInfo,
     action: Action,
-    subject: Subject,
+    subject: AuditSubject,
     outcome: Outcome,
     actor_id: str | None,
     actor: str,
@@ -87,8 +86,8 @@ def _add(
             subject=subject.name[:200],
             owner_id=subject.owner_id,
             outcome=outcome,
-            address=origin.address,
-            request_id=origin.request_id,
+            address=client.address,
+            request_id=client.request_id,
             details=details or None,
         )
     )
@@ -97,7 +96,7 @@ def _add(
 def count_entries(sessions: sessionmaker[Session], counter: Counter) -> None:
     """Count the entries that sessions commit. `counter`: by action and outcome."""
 
-    def note(session: Session, _flush: UOWTransaction) -> None:
+    def collect(session: Session, _flush: UOWTransaction) -> None:
         flushed = [(entry.action, entry.outcome) for entry in session.new if isinstance(entry, AuditEntry)]
         session.info.setdefault(_FLUSHED, []).extend(flushed)
 
@@ -105,9 +104,9 @@ def count_entries(sessions: sessionmaker[Session], counter: Counter) -> None:
         for labels in session.info.pop(_FLUSHED, []):
             counter.labels(*labels).inc()
 
-    def forget(session: Session) -> None:
+    def discard(session: Session) -> None:
         session.info.pop(_FLUSHED, None)
 
-    event.listen(sessions, "after_flush", note)
+    event.listen(sessions, "after_flush", collect)
     event.listen(sessions, "after_commit", count)
-    event.listen(sessions, "after_rollback", forget)
+    event.listen(sessions, "after_rollback", discard)

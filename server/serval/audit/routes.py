@@ -1,4 +1,4 @@
-"""HTTP for the audit trail."""
+"""Routes of the audit trail."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -14,49 +14,50 @@ from serval.audit.service import AuditFilter, AuditTrail, actions_of
 from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller
 from serval.http.openapi import JsonSchema, operation
-from serval.http.pagination import Limit, Since, Until, cursor_of
+from serval.http.pagination import Limit, Since, Until, cursor_of, page
 from serval.http.problems import keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest
 
 CSV = "text/csv"
 CSV_ANSWER: JsonSchema = {
     "type": "string",
-    "description": "All that match as RFC 4180 in UTF-8, with a header line; `limit` does not apply.",
+    "description": "All matching entries as RFC 4180 in UTF-8, with a header line; `limit` does not apply.",
 }
 
-ByActor = Annotated[
+ActorFilter = Annotated[
     str | None,
     QueryParameter(
-        name="actor", pattern=PLAIN_TEXT, max_length=254, required=False, description="Who did it: username or user id"
+        name="actor", pattern=PLAIN_TEXT, max_length=254, required=False, description="Username or user id of the actor"
     ),
 ]
-OfAction = Annotated[
+ActionFilter = Annotated[
     str | None,
     QueryParameter(
         name="action",
         pattern=PLAIN_TEXT,
         max_length=40,
         required=False,
-        description="What was done, or a prefix as `key.`",
+        description="Action, or a prefix such as `key.`",
     ),
 ]
-OnSubject = Annotated[
+SubjectFilter = Annotated[
     str | None,
-    QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the thing"),
+    QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the resource"),
 ]
-OfOutcome = Annotated[
-    Outcome | None, QueryParameter(name="outcome", required=False, description="Whether it was done or refused")
+OutcomeFilter = Annotated[
+    Outcome | None, QueryParameter(name="outcome", required=False, description="Outcome of the act")
 ]
 Cursor = Annotated[str | None, cursor_of("aud")]
 Format = Annotated[
     Literal["json", "csv"] | None,
-    QueryParameter(name="format", required=False, description="Stands above the header `Accept`"),
+    QueryParameter(name="format", required=False, description="Overrides the `Accept` header"),
 ]
 
 
 @get(
     "/api/v1/audit",
-    summary="List who did what, newest first; as CSV all of it",
+    operation_id="list_audit_entries",
+    summary="List audit entries, newest first, or export them as CSV",
     tags=["Audit"],
     responses={200: ResponseSpec(AuditEntryList, generate_examples=False, description="A page."), **keyed_responses()},
     operation_class=operation(
@@ -67,36 +68,34 @@ async def list_audit(
     request: HttpRequest,
     caller: NamedDependency[Caller],
     audit: NamedDependency[AuditTrail],
-    actor: ByActor = None,
-    action: OfAction = None,
-    subject: OnSubject = None,
-    outcome: OfOutcome = None,
+    actor: ActorFilter = None,
+    action: ActionFilter = None,
+    subject: SubjectFilter = None,
+    outcome: OutcomeFilter = None,
     since: Since = None,
     until: Until = None,
     cursor: Cursor = None,
     limit: Limit = 100,
-    chosen: Format = None,
+    export_format: Format = None,
 ) -> Response[Any]:
-    """The caller's own acts and whatever was done to their own things; administrators see all."""
+    """List the caller's own acts and those on their own resources; administrators see all."""
     request.check_query("actor", "action", "subject", "outcome", "since", "until", "cursor", "limit", "format")
-    wanted = AuditFilter(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
-    if _is_csv(request, chosen):
-        return await _export(caller, audit, wanted)
-    found = await audit.list_entries(caller, wanted)
-    items = [AuditEntryView.of(row, caller) for row in found[:limit]]
-    return Response(AuditEntryList(items, items[-1].id if len(found) > limit else None))
+    filters = AuditFilter(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
+    if _is_csv(request, export_format):
+        return await _export(caller, audit, filters)
+    entries = await audit.list_entries(caller, filters)
+    return Response(AuditEntryList(*page(entries, limit, lambda row: AuditEntryView.of(row, caller))))
 
 
-def _is_csv(request: HttpRequest, chosen: Literal["json", "csv"] | None) -> bool:
-    if chosen is not None:
-        return chosen == "csv"
+def _is_csv(request: HttpRequest, export_format: Literal["json", "csv"] | None) -> bool:
+    if export_format is not None:
+        return export_format == "csv"
     return request.accept.best_match(["application/json", CSV]) == CSV
 
 
-async def _export(caller: Caller, audit: AuditTrail, wanted: AuditFilter) -> Response[Any]:
-    """Begin an export when its first part is read: a database that is away is then still a problem, later a broken
-    connection."""
-    parts = audit.all_entries(caller, wanted)
+async def _export(caller: Caller, audit: AuditTrail, filters: AuditFilter) -> Response[Any]:
+    """Start an export once its first part is read: an unavailable database is then a problem, not a cut connection."""
+    parts = audit.all_entries(caller, filters)
     first = await anext(parts)
     return Stream(
         _lines(caller, first, parts),

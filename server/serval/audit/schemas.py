@@ -1,4 +1,4 @@
-"""What the route of the audit trail gives, as JSON and as CSV."""
+"""Schemas of the audit trail, as JSON and as CSV."""
 
 import csv
 import io
@@ -12,35 +12,34 @@ from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""With what a cell begins that a spreadsheet may run: OWASP ASVS 5.0, 1.2.10, and the full-width forms of the same
-signs."""
+"""Starts of cells that a spreadsheet may run: OWASP ASVS 5.0, 1.2.10, and the full-width forms of these characters."""
 
 
 class AuditEntryView(msgspec.Struct):
-    """Who did what to which thing."""
+    """An act: actor, action and resource."""
 
     id: str
     at: datetime
     actor: str
-    """Username at the time; of a failed login what was given for one."""
+    """Username at the time; of a failed login the name that it gave."""
     actor_id: str | None
     action: str
     outcome: Outcome
     subject: str
-    """What the thing was called at the time."""
+    """Name of the resource at the time."""
     subject_id: str | None
     owner_id: str | None
-    """Id of the user to whom the thing belongs."""
+    """Id of the user who owns the resource."""
     address: str | None
-    """Where the request came from; like the two below it null in what others did, but for administrators."""
+    """Address of the client; like the next two fields null for acts of others, unless the caller is an administrator."""
     credential_id: str | None
-    """Of the key or the login."""
+    """Id of the key or the login."""
     request_id: str | None
     details: dict[str, Any] | None
 
     @classmethod
     def of(cls, row: AuditEntry, caller: Caller) -> "AuditEntryView":
-        """What a caller may know of an entry that they may see."""
+        """Return what a caller may know of a visible entry."""
         may_see_origin = caller.is_admin or row.actor_id == caller.user_id
         return cls(
             id=row.id,
@@ -67,12 +66,12 @@ class AuditEntryList(msgspec.Struct):
 
 
 def csv_header() -> bytes:
-    """The line of the names of the columns."""
+    """Return the header line."""
     return _csv([AuditEntryView.__struct_fields__])
 
 
 def csv_rows(entries: Iterable[AuditEntryView]) -> bytes:
-    """Entries as RFC 4180 in UTF-8, a record each; `details` is JSON."""
+    """Return one RFC 4180 record for each entry, in UTF-8; `details` is JSON."""
     return _csv([_cell(value) for value in msgspec.to_builtins(entry).values()] for entry in entries)
 
 
@@ -83,7 +82,7 @@ def _csv(records: Iterable[Iterable[str]]) -> bytes:
 
 
 def _cell(value: str | dict[str, Any] | None) -> str:
-    """Text that no spreadsheet takes for a formula."""
+    """Return text that no spreadsheet takes for a formula."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,4 +1,4 @@
-"""Reads the audit trail: all of it for administrators, for everybody else their own acts and what was done to their own things."""
+"""Reads the audit trail: administrators see all of it, others their own acts and those on their own resources."""
 
 import re
 from collections.abc import AsyncIterator
@@ -12,120 +12,117 @@ from serval.audit.record import ACTIONS, Action
 from serval.audit.tables import OUTCOMES, AuditEntry, Outcome
 from serval.auth.caller import Caller
 from serval.db.engine import Database
+from serval.db.id_ranges import id_range
 from serval.errors import BadRequest
-from serval.http.pagination import in_utc
-from serval.ids import first_id
 
 EXPORT_ROWS = 1000
-"""What an export reads, and holds, at a time."""
+"""Rows that an export reads and holds at a time."""
 Conditions = list[ColumnElement[bool]]
 
 USER_ID = re.compile("usr_[0-9A-Z]{26}")
 
 
 class AuditFilter(NamedTuple):
-    """Which entries are asked for."""
+    """Which entries to return."""
 
     actor: str | None
-    """Username, or id of a user."""
+    """Username or id of a user."""
     actions: tuple[Action, ...]
-    """One of these; none: whichever."""
+    """One of these; empty: any."""
     subject: str | None
-    """Id of the thing."""
+    """Id of the resource."""
     outcome: Outcome | None
     since: datetime | None
     until: datetime | None
     before: str | None
-    """The id of an entry: only earlier ones."""
+    """Id of an entry: only earlier ones."""
     limit: int
 
 
-def actions_of(given: str | None) -> tuple[Action, ...]:
-    """The action of that name, or those that begin with a prefix such as `key.`; none for None. Raises BadRequest."""
-    if given is None:
+def actions_of(pattern: str | None) -> tuple[Action, ...]:
+    """Return the action of that name, or those with a prefix such as `key.`; none for None. Raises BadRequest."""
+    if pattern is None:
         return ()
-    found = tuple(action for action in ACTIONS if action == given or (given.endswith(".") and action.startswith(given)))
-    if not found:
+    is_prefix = pattern.endswith(".")
+    actions = tuple(action for action in ACTIONS if action == pattern or (is_prefix and action.startswith(pattern)))
+    if not actions:
         known = ", ".join(f"`{action}`" for action in ACTIONS)
-        raise BadRequest(f"`action`: there is no action `{given}`; there are {known}, and prefixes such as `key.`.")
-    return found
+        raise BadRequest(f"`action`: there is no action `{pattern}`; there are {known}, and prefixes such as `key.`.")
+    return actions
 
 
 class AuditTrail:
-    """Answers what the audit trail holds."""
+    """Queries the audit trail."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def list_entries(self, caller: Caller, wanted: AuditFilter) -> list[AuditEntry]:
+    async def list_entries(self, caller: Caller, filters: AuditFilter) -> list[AuditEntry]:
         """Return what a caller may see of what is asked for, newest first. Raises DatabaseUnavailable."""
         async with self._database.read() as session:
-            return list(await session.scalars(query_of(caller, wanted)))
+            return list(await session.scalars(query_of(caller, filters)))
 
-    async def all_entries(self, caller: Caller, wanted: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
+    async def all_entries(self, caller: Caller, filters: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
         """Yield the same in parts, past the limit: at least one, which may be empty. Raises DatabaseUnavailable."""
-        wanted = wanted._replace(limit=EXPORT_ROWS)
+        filters = filters._replace(limit=EXPORT_ROWS)
         while True:
-            entries = await self.list_entries(caller, wanted)
-            yield entries
-            if len(entries) < EXPORT_ROWS:
+            rows = await self.list_entries(caller, filters)
+            yield rows
+            if len(rows) < EXPORT_ROWS:
                 return
-            wanted = wanted._replace(before=entries[-1].id)
+            filters = filters._replace(before=rows[-1].id)
 
 
-def query_of(caller: Caller, wanted: AuditFilter) -> Select[AuditEntry]:
-    """The query of a page: the newest of each branch, and of these the newest."""
-    branches = [_newest(branch, wanted).subquery() for branch in _branches(caller, wanted)]
+def query_of(caller: Caller, filters: AuditFilter) -> Select[AuditEntry]:
+    """Return the query of a page: the newest rows of each branch, and of these the newest."""
+    branches = [_newest(branch, filters).subquery() for branch in _branches(caller, filters)]
     ids = union(*(select(branch.c.id) for branch in branches))
-    return select(AuditEntry).where(AuditEntry.id.in_(ids)).order_by(AuditEntry.id.desc()).limit(wanted.limit)
+    return select(AuditEntry).where(AuditEntry.id.in_(ids)).order_by(AuditEntry.id.desc()).limit(filters.limit)
 
 
-def _newest(branch: Conditions, wanted: AuditFilter) -> Select[str]:
-    query = select(AuditEntry.id).where(*branch).order_by(AuditEntry.id.desc()).limit(wanted.limit)
-    if wanted.since is not None:
-        query = query.where(AuditEntry.id >= first_id("aud", in_utc(wanted.since)))
-    if wanted.until is not None:
-        query = query.where(AuditEntry.id < first_id("aud", in_utc(wanted.until)))
-    if wanted.before is not None:
-        query = query.where(AuditEntry.id < wanted.before)
-    return query
+def _newest(branch: Conditions, filters: AuditFilter) -> Select[str]:
+    ids = id_range(AuditEntry.id, "aud", since=filters.since, until=filters.until, before=filters.before)
+    return select(AuditEntry.id).where(*branch, *ids).order_by(AuditEntry.id.desc()).limit(filters.limit)
 
 
-def _branches(caller: Caller, wanted: AuditFilter) -> list[Conditions]:
-    """What together is all that is asked for. Of each branch an index has the entries in the order of the answer."""
-    who: Conditions = [] if wanted.actor is None else [_read(_named(wanted.actor)) == wanted.actor]
-    what: Conditions = [_read(AuditEntry.action).in_(wanted.actions)] if wanted.actions else []
-    what += [_read(AuditEntry.outcome) == wanted.outcome] if wanted.outcome else []
-    if wanted.subject is not None:
-        return [[AuditEntry.subject_id == wanted.subject, *_visible(caller), *who, *what]]
+def _branches(caller: Caller, filters: AuditFilter) -> list[Conditions]:
+    """Return conditions whose union is the result; an index has the rows of each branch in the order of the result."""
+    who: Conditions = [] if filters.actor is None else [_without_index(_actor_column(filters.actor)) == filters.actor]
+    what: Conditions = [_without_index(AuditEntry.action).in_(filters.actions)] if filters.actions else []
+    what += [_without_index(AuditEntry.outcome) == filters.outcome] if filters.outcome else []
+    if filters.subject is not None:
+        return [[AuditEntry.subject_id == filters.subject, *_visible(caller), *who, *what]]
     if not caller.is_admin:
         return [
             [AuditEntry.owner_id == caller.user_id, *who, *what],
             [AuditEntry.actor_id == caller.user_id, *who, *what],
         ]
-    if wanted.actor is not None:
-        return [[_named(wanted.actor) == wanted.actor, *what]]
+    if filters.actor is not None:
+        return [[_actor_column(filters.actor) == filters.actor, *what]]
     if not what:
         return [[]]
     return [
         [AuditEntry.action == action, AuditEntry.outcome == outcome]
-        for action in wanted.actions or ACTIONS
-        for outcome in ([wanted.outcome] if wanted.outcome else OUTCOMES)
+        for action in filters.actions or ACTIONS
+        for outcome in ([filters.outcome] if filters.outcome else OUTCOMES)
     ]
 
 
 def _visible(caller: Caller) -> Conditions:
     if caller.is_admin:
         return []
-    return [or_(_read(AuditEntry.owner_id) == caller.user_id, _read(AuditEntry.actor_id) == caller.user_id)]
+    return [
+        or_(
+            _without_index(AuditEntry.owner_id) == caller.user_id, _without_index(AuditEntry.actor_id) == caller.user_id
+        )
+    ]
 
 
-def _read(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
-    """A column so written that its own index does not apply: SQLite, which has no statistics, would take any that
-    does."""
+def _without_index(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """Return a column so that its own index does not apply: SQLite has no statistics and would use any that does."""
     return column.concat("")
 
 
-def _named(actor: str) -> InstrumentedAttribute[Any]:
-    """The column in which whoever is meant by a username or the id of a user is found."""
+def _actor_column(actor: str) -> InstrumentedAttribute[Any]:
+    """Return the column that holds a username or the id of a user."""
     return AuditEntry.actor_id if USER_ID.fullmatch(actor) else AuditEntry.actor

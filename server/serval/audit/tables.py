@@ -1,4 +1,4 @@
-"""The table of who did what to which thing."""
+"""The table of the audit trail."""
 
 from typing import Any, Literal, get_args
 
@@ -26,17 +26,17 @@ class AuditEntry(Table):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     at: Mapped[Moment]
     actor_id: Mapped[str | None] = mapped_column(String(40))
-    """User id; None: nobody who is known, or the server itself."""
+    """User id; None: an unauthenticated client, or the server itself."""
     actor: Mapped[str] = mapped_column(String(254))
-    """Username, or what a failed login gave for one."""
+    """Username; of a failed login the name that it gave."""
     credential_id: Mapped[str | None] = mapped_column(String(40))
-    """Of the key or the session."""
+    """Id of the key or the session."""
     action: Mapped[str] = mapped_column(String(40))
     subject_id: Mapped[str | None] = mapped_column(String(40))
     subject: Mapped[str] = mapped_column(String(200))
-    """What the thing was called at the time."""
+    """Name of the resource at the time."""
     owner_id: Mapped[str | None] = mapped_column(String(40))
-    """User id of whoever the thing belongs to, who may see the entry."""
+    """User id of the owner of the resource, who may see the entry."""
     outcome: Mapped[Outcome] = mapped_column(String(10))
     address: Mapped[str] = mapped_column(String(45))
     request_id: Mapped[str] = mapped_column(String(128))

@@ -1,4 +1,4 @@
-"""Who is calling, as the routes see it."""
+"""The caller of a request, as the routes see it."""
 
 from datetime import datetime
 from typing import Literal, Protocol, get_args
@@ -11,7 +11,7 @@ from serval.settings.plans import Rate
 Role = Literal["admin", "user"]
 
 Scope = Literal["predict", "models:read", "models:write", "admin"]
-"""What a key may be for. `admin`: the account itself and its keys, and for administrators everybody's."""
+"""What a key may be used for. `admin`: the account itself and its keys, and for administrators those of everybody."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
@@ -23,12 +23,12 @@ class ClientInfo(msgspec.Struct, frozen=True):
     request_id: str
 
 
-HERE = ClientInfo("", "")
-"""Of acts of the server itself."""
+SERVER_ITSELF = ClientInfo("", "")
+"""The client of acts of the server itself."""
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """What a key has used of what it may do in a calendar month (UTC)."""
+    """The predictions that a key has used, and may use, in a calendar month (UTC)."""
 
     used: int
     allowed: int
@@ -36,30 +36,29 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """A user known by a valid credential."""
+    """A user authenticated by a valid credential."""
 
     user_id: str
     username: str
     role: Role
     scopes: frozenset[Scope]
     models: frozenset[str] | None
-    """Ids of the models that the key is for; None: all that the user may see."""
+    """Ids of the models that the key is restricted to; None: no restriction."""
     key_id: str | None
     """None: a login, not a key."""
     session_id: str | None
     digest: bytes
-    """SHA-256 of what was presented."""
+    """SHA-256 of the credential."""
     expires_at: datetime | None
     api_rate: Rate | None
     predict_limits: tuple[tuple[str, Rate], ...]
-    """(`kind:id`, rate) of each account that a prediction is charged to."""
+    """(`kind:id`, rate) of each limit that a prediction is charged to."""
     quota: Quota | None
-    origin: ClientInfo = HERE
+    origin: ClientInfo = SERVER_ITSELF
 
     @property
     def is_admin(self) -> bool:
-        """Whether everybody's things are open to the caller: an administrator's key without the scope opens their own
-        alone."""
+        """Whether the caller may use the resources of every user: an administrator, with the scope `admin`."""
         return self.role == "admin" and "admin" in self.scopes
 
     @property
@@ -67,15 +66,15 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return self.key_id or self.session_id or ""
 
     def may_see(self, owner_id: str) -> bool:
-        """Whether things of an owner exist for this caller."""
+        """Whether resources of an owner exist for this caller."""
         return self.is_admin or self.user_id == owner_id
 
     def may_use(self, model_id: str) -> bool:
-        """Whether the key is for a model; whether the user may see it is another question."""
+        """Whether the key is for a model; whether the user may see the model is a separate question."""
         return self.models is None or model_id in self.models
 
 
 class FindCaller(Protocol):
-    """Looks up who presents a credential. Raises NotAuthenticated when it opens nothing."""
+    """Looks up the caller of a credential. Raises NotAuthenticated where the credential is not valid."""
 
-    async def __call__(self, presented: Credential, origin: ClientInfo) -> Caller: ...
+    async def __call__(self, credential: Credential, client: ClientInfo, /) -> Caller: ...

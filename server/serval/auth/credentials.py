@@ -1,4 +1,4 @@
-"""What a request presents to say who is calling: an API key, an access token, or the cookie of a login."""
+"""The credential of a request: an API key, an access token, or the cookie of a login."""
 
 import re
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ from serval.auth.key_format import digest, is_key
 from serval.errors import BadRequest, NotAuthenticated
 
 SECURE_PREFIX = "__Host-"
-"""Of cookies that a browser takes only over HTTPS, from this host, for all of it (RFC 6265bis, 4.1.3.2)."""
+"""Of cookies that a browser accepts only over HTTPS, for the whole of one host (RFC 6265bis, 4.1.3.2)."""
 ACCESS_COOKIE = "serval_access"
 REFRESH_COOKIE = "serval_refresh"
 
-_CREDENTIALS = (b"x-api-key", b"authorization")
+_CREDENTIAL_HEADERS = (b"x-api-key", b"authorization")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_LONGEST_TOKEN = 4096
+_MAX_TOKEN_LENGTH = 4096
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """A credential that has the right form; whether it opens anything is to be looked up."""
+    """A well-formed credential; whether it is valid must be looked up."""
 
     kind: Literal["key", "token"]
     text: str
@@ -33,60 +33,74 @@ class Credential(msgspec.Struct, frozen=True):
         return digest(self.text)
 
 
-def presented(headers: Iterable[tuple[bytes, bytes]]) -> Credential:
-    """Return what a request presents in `X-API-Key`, `Authorization: Bearer` or else in a cookie; names of headers are
-    in lower case.
+def no_credentials() -> NotAuthenticated:
+    """Return the error of a request without a credential."""
+    return NotAuthenticated(
+        "An API key or a login is needed: send `X-API-Key: <key>` or `Authorization: Bearer <key or access token>`."
+    )
 
-    Raises BadRequest when there is more than one, NotAuthenticated when there is none or it can be neither key nor
-    token.
+
+def not_bearer() -> NotAuthenticated:
+    """Return the error of a request whose `Authorization` has another scheme."""
+    return NotAuthenticated("`Authorization` must be `Bearer <key or token>`.")
+
+
+def malformed_key() -> NotAuthenticated:
+    """Return the error of a request whose credential is neither a key nor a token."""
+    return NotAuthenticated("This is not an API key of Serval, or it was truncated: copy it again.")
+
+
+def read_credential(headers: Iterable[tuple[bytes, bytes]]) -> Credential:
+    """Return the credential in `X-API-Key`, `Authorization: Bearer` or else in a cookie.
+
+    Names of headers are in lower case. Raises BadRequest where there is more than one credential, NotAuthenticated
+    where there is none or it is malformed.
     """
     headers = list(headers)
-    given = [(name, value.decode("latin-1")) for name, value in headers if name in _CREDENTIALS]
-    if len(given) > 1:
+    credentials = [(name, value.decode("latin-1")) for name, value in headers if name in _CREDENTIAL_HEADERS]
+    if len(credentials) > 1:
         raise BadRequest("There is more than one of `X-API-Key` and `Authorization`: send one of them, once.")
-    if not given:
+    if not credentials:
         return _in_cookie(headers)
-    name, header = given[0]
+    name, value = credentials[0]
     if name == b"authorization":
-        scheme, _, header = header.partition(" ")
+        scheme, _, value = value.partition(" ")
         if scheme.lower() != "bearer":
-            raise NotAuthenticated("`Authorization` must be `Bearer <key or token>`.")
-    text = header.strip()
+            raise not_bearer()
+    text = value.strip()
     if is_key(text):
         return Credential("key", text)
     if name == b"authorization" and _is_token(text):
         return Credential("token", text)
-    raise NotAuthenticated("This is not an API key of Serval, or it was cut: copy it again.")
-
-
-def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the cookies of a request by name; names of headers are in lower case. What can not be read is none."""
-    found: SimpleCookie = SimpleCookie()
-    for name, value in headers:
-        if name == b"cookie":
-            try:
-                found.load(value.decode("latin-1"))
-            except CookieError:
-                continue
-    return {name: morsel.value for name, morsel in found.items()}
+    raise malformed_key()
 
 
 def cookie(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
-    """Return a cookie of ours: the one that only HTTPS can have set, where there is one."""
-    found = _cookies(headers)
-    return found.get(SECURE_PREFIX + name, found.get(name))
+    """Return a cookie of Serval, preferably the one that only HTTPS can have set."""
+    cookies = _cookies(headers)
+    return cookies.get(SECURE_PREFIX + name, cookies.get(name))
+
+
+def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the cookies of a request by name, without unreadable ones. Names of headers are in lower case."""
+    cookies: SimpleCookie = SimpleCookie()
+    for name, value in headers:
+        if name == b"cookie":
+            try:
+                cookies.load(value.decode("latin-1"))
+            except CookieError:
+                continue
+    return {name: morsel.value for name, morsel in cookies.items()}
 
 
 def _in_cookie(headers: list[tuple[bytes, bytes]]) -> Credential:
     token = cookie(headers, ACCESS_COOKIE)
     if token is None:
-        raise NotAuthenticated(
-            "An API key or a login is needed: send `X-API-Key: <key>` or `Authorization: Bearer <key or access token>`."
-        )
+        raise no_credentials()
     if not _is_token(token):
         raise NotAuthenticated("The cookie of the login is damaged: log in again.")
     return Credential("token", token, is_cookie=True)
 
 
 def _is_token(text: str) -> bool:
-    return len(text) <= _LONGEST_TOKEN and _TOKEN.fullmatch(text) is not None
+    return len(text) <= _MAX_TOKEN_LENGTH and _TOKEN.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Protection of logins in cookies against requests that other sites make a browser send.
+"""Protection of cookie logins against cross-site request forgery.
 
 A token bound to the session, which only pages of this origin can read and send in a header (OWASP's signed
 double-submit cookie).
@@ -17,7 +17,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Csrf:
-    """Makes the tokens and asks for them."""
+    """Creates and verifies the tokens."""
 
     def __init__(self, secret: bytes, trusted_origins: Iterable[str]) -> None:
         """`trusted_origins`: of other sites whose pages may log in with cookies."""
@@ -29,17 +29,17 @@ class Csrf:
         return urlsafe_b64encode(hmac.digest(self._secret, session_id.encode(), hashlib.sha256)).rstrip(b"=").decode()
 
     def check(self, session_id: str, own_origin: str, headers: Mapping[str, str]) -> None:
-        """Raises NotPermitted where a request with a cookie was not made by a page that may read the token."""
+        """Raises NotPermitted where a request with a cookie was not made by a page that can read the token."""
         self.check_origin(own_origin, headers)
-        given = headers.get(CSRF_HEADER.lower(), "")
-        if not hmac.compare_digest(given.encode(), self.token(session_id).encode()):
+        token = headers.get(CSRF_HEADER.lower(), "")
+        if not hmac.compare_digest(token.encode(), self.token(session_id).encode()):
             raise NotPermitted(
-                f"A login in cookies changes things only with the header `{CSRF_HEADER}`: the value of the cookie `{CSRF_COOKIE}`."
+                f"Requests with a cookie login that change something need the header `{CSRF_HEADER}`, "
+                f"with the value of the cookie `{CSRF_COOKIE}`."
             )
 
     def check_origin(self, own_origin: str, headers: Mapping[str, str]) -> None:
-        """Raises NotPermitted where a page of another site asks. `own_origin`: `https://host`. Programs send no
-        `Origin`."""
+        """Raises NotPermitted for a page of another site. `own_origin`: `https://host`. Programs send no `Origin`."""
         origin = headers.get("origin")
         if origin is not None and origin != own_origin and origin not in self._trusted_origins:
             raise NotPermitted(

@@ -1,4 +1,4 @@
-"""Secrets that people and programs present: how they look, how they are told from noise, how they are kept."""
+"""The form of API keys and refresh tokens: their prefix, checksum and digest."""
 
 import hashlib
 import secrets
@@ -13,25 +13,24 @@ _LENGTH = len(PREFIX) + _SECRET_LENGTH + 8
 
 
 def new_key(prefix: str = PREFIX) -> str:
-    """Return a fresh secret: a prefix, 32 random bytes in base64url, and 8 hexadecimal digits of CRC-32 over what is
-    before them."""
+    """Return a fresh secret: prefix, 32 random bytes in base64url, and the CRC-32 of both in 8 hexadecimal digits."""
     body = prefix + secrets.token_urlsafe(32)
     return body + _checksum(body)
 
 
 def is_key(text: str, prefix: str = PREFIX) -> bool:
-    """Whether a text has the form of a secret and its checksum is right; a wrong one is told without a look-up."""
+    """Whether a text has the form of a secret and its checksum is right, so that a typo needs no look-up."""
     return len(text) == _LENGTH and text.startswith(prefix) and text.isascii() and _checksum(text[:-8]) == text[-8:]
 
 
 def visible_prefix(key: str) -> str:
-    """Return what may be shown of a key, for people to recognise it by."""
+    """Return the part of a key that may be shown, for people to recognise it by."""
     return key[:12]
 
 
 def digest(key: str) -> bytes:
-    """Return the SHA-256 of what is presented (32 bytes): what is stored of a key. It has 256 random bits, so no slow
-    hash is needed."""
+    """Return the SHA-256 of a credential (32 bytes), which is stored. A key has 256 random bits and needs no slow
+    hash."""
     return hashlib.sha256(key.encode()).digest()
 
 

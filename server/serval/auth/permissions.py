@@ -1,4 +1,4 @@
-"""Who may call which route: the one place that says it. A route that is not here is not served."""
+"""The access rule of each route; a route without one is not served."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,13 +9,12 @@ from serval.auth.caller import Caller, Scope
 from serval.errors import NotPermitted
 
 
-class Permission(msgspec.Struct, frozen=True):
-    """What a route asks of its caller; whether the thing that it names exists for the caller is the service's to
-    say."""
+class RouteRule(msgspec.Struct, frozen=True):
+    """What a route requires of its caller; whether the named resource exists for the caller is up to the service."""
 
     summary: str
     scope: Scope | None = None
-    """What a key must be for; a login is for everything."""
+    """The scope that a key must have; a login has every scope."""
     is_public: bool = False
     needs_admin: bool = False
     is_charged: bool = True
@@ -24,21 +23,23 @@ class Permission(msgspec.Struct, frozen=True):
     def check(self, caller: Caller) -> None:
         """Raises NotPermitted, which names what is missing."""
         if self.scope is not None and self.scope not in caller.scopes:
-            raise NotPermitted(f"This API key is not for that: it needs the scope `{self.scope}`.")
+            raise NotPermitted(f"This API key lacks the scope `{self.scope}`.")
         if self.needs_admin and not caller.is_admin:
-            raise NotPermitted("Only administrators may do that.")
+            raise NotPermitted("Only administrators may do this.")
 
 
-PROBE = Permission("anybody, as often as they like", is_public=True, is_charged=False)
-PUBLIC = Permission("anybody", is_public=True)
-SIGNED_IN = Permission("whoever is known")
-PREDICT = Permission("keys for `predict`, logins", "predict", is_charged=False)
-READ = Permission("keys for `models:read`, logins", "models:read")
-WRITE = Permission("keys for `models:write`, logins", "models:write")
-ACCOUNT = Permission("keys for `admin`, logins", "admin")
-ADMINISTRATE = Permission("administrators: their logins, and keys for `admin`", "admin", needs_admin=True)
+PROBE = RouteRule("everyone, without a rate limit", is_public=True, is_charged=False)
+PUBLIC = RouteRule("everyone", is_public=True)
+AUTHENTICATED = RouteRule("every authenticated caller")
+PREDICT = RouteRule("logins, and keys with the scope `predict`", "predict", is_charged=False)
+READ = RouteRule("logins, and keys with the scope `models:read`", "models:read")
+WRITE = RouteRule("logins, and keys with the scope `models:write`", "models:write")
+ACCOUNT = RouteRule("logins, and keys with the scope `admin`", "admin")
+ADMINISTRATE = RouteRule(
+    "administrators: their logins, and their keys with the scope `admin`", "admin", needs_admin=True
+)
 
-PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
+ROUTE_RULES: Mapping[str, RouteRule] = MappingProxyType(
     {
         "POST /predict": PREDICT,
         "POST /api/v1/predict/{model}": PREDICT,
@@ -46,7 +47,7 @@ PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
         "POST /api/v1/models/{model}/test": PREDICT,
         "GET /api/v1/predictions": READ,
         "GET /api/v1/predictions/{prediction_id}": READ,
-        "GET /models": SIGNED_IN,
+        "GET /models": AUTHENTICATED,
         "GET /api/v1/models": READ,
         "GET /api/v1/models/{model}": READ,
         "GET /api/v1/models/{model}/versions": READ,
@@ -75,9 +76,9 @@ PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
         "POST /api/v1/auth/login": PUBLIC,
         "POST /api/v1/auth/refresh": PUBLIC,
         "POST /api/v1/auth/logout": PUBLIC,
-        "GET /api/v1/auth/me": SIGNED_IN,
+        "GET /api/v1/auth/me": AUTHENTICATED,
         "POST /api/v1/auth/signing-keys": ADMINISTRATE,
-        "GET /api/v1/users/me": SIGNED_IN,
+        "GET /api/v1/users/me": AUTHENTICATED,
         "PATCH /api/v1/users/me": ACCOUNT,
         "POST /api/v1/users/me/password": ACCOUNT,
         "GET /api/v1/users": ADMINISTRATE,
@@ -99,10 +100,9 @@ PERMISSIONS: Mapping[str, Permission] = MappingProxyType(
         "GET /docs/assets/{file_path}": PROBE,
     }
 )
-"""By method and path, as `/openapi.json` writes it."""
+"""By method and path, as in `/openapi.json`."""
 
 
-def permission_of(method: str, path: str) -> Permission:
-    """Return what a route asks of its caller. Raises KeyError for a route that states nothing, which is a fault of
-    ours."""
-    return PERMISSIONS[f"{method} {path}"]
+def rule_of(method: str, path: str) -> RouteRule:
+    """Return the rule of a route. Raises KeyError for a route without one, which is a fault of ours."""
+    return ROUTE_RULES[f"{method} {path}"]

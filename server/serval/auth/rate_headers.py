@@ -1,4 +1,4 @@
-"""What an answer says of the limits of whoever asked."""
+"""Response headers that state the rate limits of a caller."""
 
 from collections.abc import Mapping
 
@@ -6,22 +6,23 @@ from serval.data_plane.plane import RateState
 from serval.errors import RateLimited
 
 LIMIT_HEADERS = {
-    "RateLimit-Policy": 'Where there are limits, the tightest: `"user";q=1000;w=1` is 1000 in a second for each user.',
-    "RateLimit": 'What is left of it: `"user";r=12;t=1` is twelve at once, and all of it again after a second.',
+    "RateLimit-Policy": 'The tightest limit, if any: `"user";q=1000;w=1` is 1000 requests per second for each user.',
+    "RateLimit": 'What is left of it: `"user";r=12;t=1` is 12 requests now, and all of them again after 1 second.',
     "RateLimit-Limit": "`q` of `RateLimit-Policy`.",
     "RateLimit-Remaining": "`r` of `RateLimit`.",
     "RateLimit-Reset": "`t` of `RateLimit`.",
 }
-"""Name and meaning of each header, for the API's own description."""
+"""Name and meaning of each header, for the OpenAPI document."""
 
 
 def limit_headers(
     policy: str, limit: object, window_seconds: object, remaining: object, reset_seconds: object
 ) -> dict[str, str]:
-    """The headers of an answer under a limit of so many in `window_seconds`, with names in lower case.
+    """Return the headers of a response under a limit of so many requests in `window_seconds`, names in lower case.
 
-    `policy`: what is limited, as `user`. The others are integers, or a template's placeholders for them.
-    `RateLimit-Policy` and `RateLimit` by draft-ietf-httpapi-ratelimit-headers-10, and the three that older clients read.
+    `policy`: what is limited, as `user`. The other arguments are integers, or a template's placeholders for them.
+    `RateLimit-Policy` and `RateLimit` follow draft-ietf-httpapi-ratelimit-headers-10; older clients read the other
+    three.
     """
     return {
         "ratelimit-policy": f'"{policy}";q={limit};w={window_seconds}',
@@ -33,16 +34,16 @@ def limit_headers(
 
 
 def rate_headers(rate: RateState) -> dict[str, str]:
-    """The headers of an answer to a caller with limits."""
+    """Return the headers of a response to a caller with limits."""
     return limit_headers(rate.policy, rate.limit, rate.window_seconds, rate.remaining, rate.reset_seconds)
 
 
-def too_often(arguments: Mapping[str, str]) -> RateLimited:
-    """The error for a refusal of the ledger, by its arguments."""
+def rate_limited(arguments: Mapping[str, str]) -> RateLimited:
+    """Return the error for a refusal of the rate limiter, by its arguments."""
     policy, limit, window, wait = (
         arguments[name] for name in ("policy", "limit", "window_seconds", "retry_after_seconds")
     )
     return RateLimited(
-        f"The rate `{policy}` lets {limit} through in {window} s, which are used up: ask again in {wait} s.",
+        f"The rate `{policy}` allows {limit} requests in {window} s, which are used up: try again in {wait} s.",
         headers={"retry-after": wait, **limit_headers(policy, limit, window, remaining=0, reset_seconds=wait)},
     )

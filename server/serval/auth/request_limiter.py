@@ -1,35 +1,34 @@
-"""How often one may knock: requests of users and of addresses, charged to the one ledger of rates."""
+"""Limits the requests of each user and each address, charged to the rate limiter of the data plane."""
 
 from serval.auth.caller import Caller, ClientInfo, FindCaller
 from serval.auth.credentials import Credential
-from serval.auth.rate_headers import too_often
+from serval.auth.rate_headers import rate_limited
 from serval.data_plane.plane import DataPlane, RateState, Refusal
 from serval.errors import NotAuthenticated
-from serval.settings.addresses import subject_of
+from serval.settings.addresses import limited_network
 from serval.settings.plans import Rate
 
 
 class RequestLimiter:
-    """Finds out who is calling and lets them through as often as they may."""
+    """Identifies callers and charges their requests."""
 
     def __init__(self, plane: DataPlane, find_caller: FindCaller, address_rate: Rate | None) -> None:
-        """`address_rate`: of whoever is not known; None: as often as they like."""
+        """`address_rate`: of each address of unauthenticated clients; None: unlimited."""
         self._plane = plane
         self._find_caller = find_caller
         self._address_rate = address_rate
 
-    async def identify(self, presented: Credential, origin: ClientInfo) -> Caller:
-        """Return who presents a credential. Raises NotAuthenticated; RateLimited where the address has presented too
-        many
-        wrong ones.
+    async def identify(self, credential: Credential, client: ClientInfo) -> Caller:
+        """Return the caller of a credential.
 
-        Who is known in the data plane already is let through also then: others behind the same address may be guessing.
+        Raises NotAuthenticated; RateLimited where the address has sent too many wrong credentials. A credential that
+        the data plane knows is admitted even then: another client may share its address.
         """
-        address = _of_address(origin)
-        if self._address_rate is not None and self._plane.user_of(presented.digest) is None:
+        address = _address_subject(client)
+        if self._address_rate is not None and self._plane.user_of(credential.digest) is None:
             _raise(self._plane.peek([(address, self._address_rate.count, self._address_rate.seconds)]))
         try:
-            return await self._find_caller(presented, origin)
+            return await self._find_caller(credential, client)
         except NotAuthenticated:
             self.charge(address, self._address_rate)
             raise
@@ -38,26 +37,26 @@ class RequestLimiter:
         """Charge a request to its user. Raises RateLimited."""
         return self.charge(f"requests:{caller.user_id}", caller.api_rate)
 
-    def admit_anybody(self, origin: ClientInfo) -> RateState | None:
-        """Charge a request of nobody in particular to its address. Raises RateLimited."""
-        return self.charge(_of_address(origin), self._address_rate)
+    def admit_client(self, client: ClientInfo) -> RateState | None:
+        """Charge an unauthenticated request to its address. Raises RateLimited."""
+        return self.charge(_address_subject(client), self._address_rate)
 
     def charge(self, subject: str, rate: Rate | None) -> RateState | None:
-        """Charge an act to `kind:id`; return what is left. Raises RateLimited."""
+        """Charge one request to `kind:id`; return what is left. Raises RateLimited."""
         if rate is None:
             return None
         return _raise(self._plane.charge([(subject, rate.count, rate.seconds)]))
 
     def refund(self, subject: str, rate: Rate) -> None:
-        """Give back what an act was charged that should not count."""
+        """Take back the charge of a request that does not count."""
         self._plane.refund([(subject, rate.count, rate.seconds)])
 
 
 def _raise(outcome: RateState | Refusal | None) -> RateState | None:
     if isinstance(outcome, Refusal):
-        raise too_often(outcome.arguments)
+        raise rate_limited(outcome.arguments)
     return outcome
 
 
-def _of_address(origin: ClientInfo) -> str:
-    return f"address:{subject_of(origin.address)}"
+def _address_subject(client: ClientInfo) -> str:
+    return f"address:{limited_network(client.address)}"

@@ -15,7 +15,7 @@ _LEEWAY_SECONDS = 5
 
 
 class Claims(NamedTuple):
-    """What a valid token says."""
+    """The claims of a valid token."""
 
     user_id: str
     session_id: str
@@ -31,7 +31,7 @@ def sign(secret: bytes, key_id: str, user_id: str, session_id: str, lifetime_sec
 
 
 def key_id_of(token: str) -> str:
-    """Return the `kid` of a token that nothing is believed of yet. Raises NotAuthenticated."""
+    """Return the `kid` of a token that is not verified yet. Raises NotAuthenticated."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
     except jwt.InvalidTokenError as error:
@@ -42,7 +42,7 @@ def key_id_of(token: str) -> str:
 
 
 def read(token: str, secret: bytes) -> Claims:
-    """Return what a token says. Raises NotAuthenticated where any of it is not as `sign` makes it with this secret."""
+    """Return the claims of a token. Raises NotAuthenticated unless `sign` made it with this secret."""
     try:
         claims: dict[str, Any] = jwt.decode(
             token, secret, algorithms=[ALGORITHM], issuer=ISSUER, leeway=_LEEWAY_SECONDS, options={"require": _REQUIRED}
@@ -57,5 +57,5 @@ def read(token: str, secret: bytes) -> Claims:
 
 
 def not_valid() -> NotAuthenticated:
-    """What whoever presents a token that was not made here, or a login that has ended, is told."""
+    """Return the error of a token that was not made here, or whose login has ended."""
     return NotAuthenticated("The access token is not valid, or its login has ended: log in again.")

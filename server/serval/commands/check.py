@@ -31,7 +31,7 @@ def check(file: Path, columns: str | None, sample: Path | None, config: Path | N
     import msgspec
 
     from serval.models.samples import freeze_request
-    from serval.settings.settings import surroundings, typed
+    from serval.settings.reading import surroundings, typed
 
     settings = typed(surroundings({}, config))
     names = [column.strip() for column in columns.split(",")] if columns else None

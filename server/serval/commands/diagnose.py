@@ -50,7 +50,8 @@ def diagnose(config: Path | None, data_dir: str | None, as_json: bool) -> None:
 
 def settings_in_force(config: Path | None, data_dir: str | None) -> dict[str, dict[str, str]]:
     """Each setting, without passwords, and its source."""
-    from serval.settings.settings import describe, surroundings, typed
+    from serval.settings.reading import surroundings, typed
+    from serval.settings.reference import describe
     from serval.settings.text import shown
 
     given = surroundings({"data_dir": data_dir}, config)

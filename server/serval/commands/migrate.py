@@ -19,7 +19,7 @@ def migrate(data_dir: str | None, database_url: str | None, config: Path | None)
     from serval.db import engine
     from serval.db.migrate import migrate as bring_up_to_date
     from serval.process.locks import claim_folder
-    from serval.settings.settings import surroundings, typed
+    from serval.settings.reading import surroundings, typed
 
     settings = typed(surroundings({"data_dir": data_dir, "database_url": database_url}, config))
     if settings.database_url is None:

@@ -132,7 +132,7 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
 
 def key_in(data_dir: str | None) -> str:
     """The administrator's key. Raises CannotStart where it can not be read."""
-    from serval.settings.settings import surroundings, typed
+    from serval.settings.reading import surroundings, typed
 
     path: Path = typed(surroundings({"data_dir": data_dir})).admin_key_file
     try:

@@ -15,7 +15,7 @@ class ServeCommand(click.RichCommand):
     """Knows an option for each setting, made only when this command runs or explains itself."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        from serval.settings.settings import describe
+        from serval.settings.reference import describe
 
         own = super().get_params(ctx)
         return [*own[:-1], *(setting_option(setting.name, setting.description) for setting in describe()), own[-1]]
@@ -37,7 +37,7 @@ def serve(model_file: Path | None, config: Path | None, reload: bool, **given: s
     import asyncio
 
     from serval.log import open_log
-    from serval.settings.settings import surroundings, typed
+    from serval.settings.reading import surroundings, typed
 
     if model_file is not None:
         sys.exit(serve_file(model_file, given, config))
@@ -64,7 +64,7 @@ def serve_file(model_file: Path, given: dict[str, str | None], config: Path | No
 
     from serval.errors import CannotStart
     from serval.log import open_log
-    from serval.settings.settings import surroundings, typed
+    from serval.settings.reading import surroundings, typed
 
     with tempfile.TemporaryDirectory(prefix="serval-") as folder:
         chosen: dict[str, Any] = {"host": "127.0.0.1", "metrics_port": 0, "drain_pause_seconds": 0, "data_dir": folder}

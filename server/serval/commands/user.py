@@ -127,9 +127,9 @@ def _path(who: str) -> str:
 
 
 def _password(*, from_input: bool) -> str:
-    from serval.auth.passwords import generated
+    from serval.auth.passwords import generate_password
 
-    return sys.stdin.readline().rstrip("\r\n") if from_input else generated()
+    return sys.stdin.readline().rstrip("\r\n") if from_input else generate_password()
 
 
 def _print_made(shown: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How much of the machine's CPU is ours."""
+"""CPU cores that this process may use."""
 
 import math
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def cores_by_quota(limit_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
-    """Return the CPU time per time that the control group allows; None where there is no quota."""
+    """Return the CPU seconds per second that the control group allows; None where there is no quota."""
     try:
         quota, period = limit_file.read_text(encoding="ascii").split()
     except (OSError, ValueError):
@@ -15,7 +15,7 @@ def cores_by_quota(limit_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> float |
 
 
 def compute_threads() -> int:
-    """Return how many threads expensive predictions have: a core each, as far as affinity and quota go."""
+    """Return the number of threads for expensive predictions: one per core that affinity and quota allow."""
     cores = len(os.sched_getaffinity(0))
     quota = cores_by_quota()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))

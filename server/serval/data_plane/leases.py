@@ -1,4 +1,4 @@
-"""Leases of rates that replicas share: what the data plane may use up before Redis is asked again."""
+"""Leases of the rates that replicas share: what the data plane may use before it asks Redis again."""
 
 import asyncio
 import os
@@ -13,96 +13,96 @@ from serval.data_plane.plane import DataPlane
 from serval.log import Log
 
 PAUSE_SECONDS = 0.02
-"""Between two calls of Redis for leases, at least."""
-PATIENCE_SECONDS = 0.3
+"""Least time between two calls of Redis."""
+TIMEOUT_SECONDS = 0.3
 RETRY_SECONDS = 0.1
-"""A lease that came too late for no good reason must not divide the rates for long: the other servers go on with
-theirs."""
+"""Short, because one slow call must not partition the rates for long: the other servers keep their leases."""
 
-# The generic cell rate algorithm over all replicas, by the clock of Redis in microseconds. It answers, by turns, how
-# many tokens it
-# grants, and how far ahead the next request would come if all came evenly.
+# The generic cell rate algorithm over all replicas, by the clock of Redis in microseconds. For each key it returns the
+# tokens granted, and how far the theoretical arrival time lies ahead.
 GRANT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local answer = {}
-for place, key in ipairs(KEYS) do
-    local interval = tonumber(ARGV[3 * place - 2]) / 1000
-    local ahead = tonumber(ARGV[3 * place - 1]) * interval
-    local wanted = tonumber(ARGV[3 * place])
+local grants = {}
+for index, key in ipairs(KEYS) do
+    local interval = tonumber(ARGV[3 * index - 2]) / 1000
+    local ahead = tonumber(ARGV[3 * index - 1]) * interval
+    local requested = tonumber(ARGV[3 * index])
     local arrival = math.min(math.max(tonumber(redis.call('GET', key) or now), now), now + ahead)
-    local tokens = math.min(wanted, math.floor((now + ahead - arrival) / interval))
+    local tokens = math.min(requested, math.floor((now + ahead - arrival) / interval))
     arrival = arrival + tokens * interval
     if tokens > 0 then
         redis.call('SET', key, string.format('%.3f', arrival), 'PX', math.ceil((arrival - now) / 1000) + 1000)
     end
-    answer[2 * place - 1] = tokens
-    answer[2 * place] = math.ceil(arrival - now)
+    grants[2 * index - 1] = tokens
+    grants[2 * index] = math.ceil(arrival - now)
 end
-return answer
+return grants
 """
 
 
 class Leases:
-    """Asks Redis for the leases that the data plane wants; nothing is done while it wants none."""
+    """Asks Redis for the leases that the data plane requests; idle while it requests none."""
 
-    def __init__(self, plane: DataPlane, redis: Redis, bell: ChangeNotifier, failures: Counter, log: Log) -> None:
+    def __init__(self, plane: DataPlane, redis: Redis, notifier: ChangeNotifier, failures: Counter, log: Log) -> None:
         """`failures`: calls of Redis that failed, by use."""
         self._plane = plane
         self._grant = redis.register_script(GRANT)
-        self._bell = bell
+        self._notifier = notifier
         self._failures = failures.labels("rates")
         self._log = log
-        self._wanted = asyncio.Event()
-        self._is_away = False
-        self._keeping: asyncio.Task[None] | None = None
+        self._requested = asyncio.Event()
+        self._is_unavailable = False
+        self._task: asyncio.Task[None] | None = None
         self._descriptor = -1
 
     async def start(self) -> None:
         self._descriptor = self._plane.share_rates()
-        asyncio.get_running_loop().add_reader(self._descriptor, self._on_wanted)
-        self._keeping = asyncio.create_task(self._keep(), name="lease rates")
+        asyncio.get_running_loop().add_reader(self._descriptor, self._on_request)
+        self._task = asyncio.create_task(self._run(), name="lease rates")
 
     async def stop(self) -> None:
-        if self._keeping is not None:
+        if self._task is not None:
             asyncio.get_running_loop().remove_reader(self._descriptor)
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-    def _on_wanted(self) -> None:
+    def _on_request(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._descriptor, 4096)
-        self._wanted.set()
+        self._requested.set()
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            self._plane.set_replicas(self._bell.replicas)
+            await self._requested.wait()
+            self._requested.clear()
+            self._plane.set_replicas(self._notifier.replicas)
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
+                async with asyncio.timeout(TIMEOUT_SECONDS):
                     await self._refill()
             except (RedisError, OSError) as error:  # a timeout is an OSError
                 self._plane.divide_rates()
                 self._failures.inc()
-                if not self._is_away:
+                if not self._is_unavailable:
                     self._log.warning(
-                        "rates_partitioned", replicas=self._bell.replicas, reason=str(error) or "Redis does not answer"
+                        "rates_partitioned",
+                        replicas=self._notifier.replicas,
+                        reason=str(error) or "Redis does not answer",
                     )
-                self._is_away = True
-                self._wanted.set()
+                self._is_unavailable = True
+                self._requested.set()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                if self._is_away:
+                if self._is_unavailable:
                     self._log.info("rates_shared")
-                self._is_away = False
+                self._is_unavailable = False
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _refill(self) -> None:
-        wanted = self._plane.wanted_leases()
-        if not wanted:
+        requests = self._plane.wanted_leases()
+        if not requests:
             return
-        keys = [f"serval:rate:{account}" for account, *_ in wanted]
-        answer = await self._grant(keys=keys, args=[number for _, *numbers in wanted for number in numbers])
-        for (account, *_), tokens, ahead_us in zip(wanted, answer[::2], answer[1::2], strict=True):
+        keys = [f"serval:rate:{account}" for account, *_ in requests]
+        grants = await self._grant(keys=keys, args=[number for _, *numbers in requests for number in numbers])
+        for (account, *_), tokens, ahead_us in zip(requests, grants[::2], grants[1::2], strict=True):
             self._plane.grant_lease(account, tokens, ahead_us * 1000)

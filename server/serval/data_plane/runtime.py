@@ -1,4 +1,4 @@
-"""Where the ONNX Runtime library lies."""
+"""Locates the ONNX Runtime library."""
 
 import importlib.util
 from pathlib import Path
@@ -7,8 +7,7 @@ from serval.errors import CannotStart
 
 
 def runtime_library() -> Path:
-    """Return the `libonnxruntime.so` of the installed wheel: one in the process, none downloaded at build. Raises
-    CannotStart."""
+    """Return the `libonnxruntime.so` of the installed wheel, so that a process has only one. Raises CannotStart."""
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         raise CannotStart("The package `onnxruntime` is not installed: install Serval again.")

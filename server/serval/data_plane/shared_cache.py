@@ -15,7 +15,12 @@ class SharedCacheWatch:
         self._log = log
         self._known: str | None = None
         self._task = PeriodicTask(
-            self._look, WATCH_SECONDS, log, name="watch the cache", failed="cache_watch_failed", away=None
+            self._look,
+            WATCH_SECONDS,
+            log,
+            name="watch the cache",
+            failure_event="cache_watch_failed",
+            unavailable_event=None,
         )
 
     async def start(self) -> None:

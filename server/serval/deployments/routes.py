@@ -22,12 +22,13 @@ class ReleaseController(Controller):
     """The releases of a model: those who manage it decide which version answers."""
 
     path = "/api/v1/models/{model:str}"
-    tags = ("Models",)
+    tags = ("Versions",)
     dependencies = LINKS
 
     @post(
         "/rollback",
-        summary="Make the previous live version live again",
+        operation_id="rollback_model",
+        summary="Roll back to the previous live version",
         status_code=200,
         responses=keyed_responses(NotFound, Conflict),
         operation_class=KEYED,
@@ -39,7 +40,8 @@ class ReleaseController(Controller):
 
     @post(
         "/versions/{number:int}/promote",
-        summary="Make a version live",
+        operation_id="promote_version",
+        summary="Promote a version to be the live one",
         status_code=200,
         responses=keyed_responses(NotFound, Conflict, SchemaChanged, *JSON_ERRORS),
         operation_class=operation(is_body_required=False),
@@ -58,7 +60,8 @@ class ReleaseController(Controller):
 
     @post(
         "/versions/{number:int}/deprecate",
-        summary="Mark a version as not to be used any more",
+        operation_id="deprecate_version",
+        summary="Deprecate a version",
         status_code=200,
         responses=keyed_responses(NotFound, Conflict),
         operation_class=KEYED,
@@ -75,7 +78,8 @@ class ReleaseController(Controller):
 
     @post(
         "/versions/{number:int}/archive",
-        summary="Take a version out of service for good",
+        operation_id="archive_version",
+        summary="Archive a version, which ends its service permanently",
         status_code=200,
         responses=keyed_responses(NotFound, Conflict),
         operation_class=KEYED,

@@ -5,12 +5,13 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Dialect, Table, delete, select
+from sqlalchemy import Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serval.data_plane.plane import DataPlane, Seen
 from serval.db.base import now
 from serval.db.engine import Database
+from serval.db.retention import delete_below
 from serval.errors import DatabaseUnavailable
 from serval.history.tables import Prediction
 from serval.ids import first_id
@@ -25,7 +26,6 @@ DRAIN_ROWS = 1000
 MOST_KEPT_ROWS = 32_768
 """What waits for the database at most; more is lost."""
 FORGET_SECONDS = 60.0
-FORGET_ROWS = 1000
 COLUMNS = [
     "id", "created_at", "owner_id", "user_id", "model_id", "version_id", "version_number", "rows", "digest", "inputs", "predictions",
     "probabilities", "cache", "latency_ms",
@@ -55,7 +55,12 @@ class HistoryRecorder:
         self._is_away = False
         self._rounds = [
             PeriodicTask(
-                step, seconds, log, name=f"history{step.__name__}", failed="history_failed", away=None
+                step,
+                seconds,
+                log,
+                name=f"history{step.__name__}",
+                failure_event="history_failed",
+                unavailable_event=None,
             )  # `_write` says so itself
             for seconds, step in (
                 (DRAIN_SECONDS, self._drain),
@@ -169,15 +174,7 @@ class HistoryRecorder:
 
     async def _forget(self) -> None:
         """Delete what is older than the settings keep. Raises DatabaseUnavailable."""
-        before = first_id("prd", now() - timedelta(days=self._days))
-        oldest = select(Prediction.id).where(Prediction.id < before).order_by(Prediction.id).limit(FORGET_ROWS)
-        is_full = True
-        while is_full:
-            async with self._database.write() as session:
-                deleted = cast(
-                    CursorResult[Any], await session.execute(delete(Prediction).where(Prediction.id.in_(oldest)))
-                )
-            is_full = deleted.rowcount == FORGET_ROWS
+        await delete_below(self._database, Prediction.id, first_id("prd", now() - timedelta(days=self._days)))
 
 
 def _insert_of(dialect: Dialect) -> str:

@@ -11,9 +11,9 @@ from serval.errors import BadRequest, NotFound
 from serval.history.schemas import StoredPrediction, StoredPredictionList
 from serval.history.service import HistoryService, PredictionFilter
 from serval.http.openapi import KEYED
-from serval.http.pagination import Limit, Since, Until, cursor_of
+from serval.http.pagination import Limit, Since, Until, cursor_of, page
 from serval.http.problems import keyed_responses
-from serval.http.request import MAX_NUMBER, PLAIN_TEXT, HttpRequest, Name
+from serval.http.request import MAX_VERSION_NUMBER, PLAIN_TEXT, HttpRequest, Name
 
 OfModel = Annotated[
     str | None,
@@ -22,7 +22,8 @@ OfModel = Annotated[
     ),
 ]
 OfVersion = Annotated[
-    int | None, QueryParameter(name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version")
+    int | None,
+    QueryParameter(name="version", ge=1, le=MAX_VERSION_NUMBER, required=False, description="Number of a version"),
 ]
 Cursor = Annotated[str | None, cursor_of("prd")]
 
@@ -34,7 +35,8 @@ class HistoryController(Controller):
     tags = ("Predictions",)
 
     @get(
-        summary="List what was predicted, newest first",
+        operation_id="list_predictions",
+        summary="List past predictions, newest first",
         responses=keyed_responses(BadRequest, NotFound),
         operation_class=KEYED,
     )
@@ -54,12 +56,12 @@ class HistoryController(Controller):
         found = await history.list_predictions(
             caller, PredictionFilter(model, version, since, until, cursor, limit + 1)
         )
-        items = [StoredPrediction.of(row, name) for row, name in found[:limit]]
-        return StoredPredictionList(items, items[-1].id if len(found) > limit else None)
+        return StoredPredictionList(*page(found, limit, lambda row: StoredPrediction.of(*row)))
 
     @get(
         "/{prediction_id:str}",
-        summary="Show one prediction",
+        operation_id="get_prediction",
+        summary="Show a past prediction",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )

@@ -7,10 +7,9 @@ from sqlalchemy import ColumnElement, Select, select, true
 
 from serval.auth.caller import Caller
 from serval.db.engine import Database
+from serval.db.id_ranges import id_range
 from serval.errors import NotFound
 from serval.history.tables import Prediction
-from serval.http.pagination import in_utc
-from serval.ids import first_id
 from serval.models.access import SEE_PREDICTIONS, allows, check_key
 from serval.models.queries import full_name, is_managed, is_of_key, is_visible
 from serval.models.service import ModelService
@@ -46,12 +45,9 @@ class HistoryService:
         )
         if wanted.version is not None:
             query = query.where(Prediction.version_number == wanted.version)
-        if wanted.since is not None:
-            query = query.where(Prediction.id >= first_id("prd", in_utc(wanted.since)))
-        if wanted.until is not None:
-            query = query.where(Prediction.id < first_id("prd", in_utc(wanted.until)))
-        if wanted.before is not None:
-            query = query.where(Prediction.id < wanted.before)
+        query = query.where(
+            *id_range(Prediction.id, "prd", since=wanted.since, until=wanted.until, before=wanted.before)
+        )
         async with self._database.read() as session:
             return [(row[0], row[1]) for row in await session.execute(query)]
 

@@ -1,4 +1,4 @@
-"""ASGI, as what wraps the whole app sees it."""
+"""Types of ASGI, as middleware around the whole app uses them."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -14,7 +14,7 @@ AsgiApp = Callable[[AsgiMap, AsgiReceive, AsgiSend], Awaitable[None]]
 
 
 def with_headers(send: AsgiSend, headers: Headers) -> AsgiSend:
-    """Send what is sent with more headers."""
+    """Return a `send` that adds headers to the response."""
 
     async def send_with_headers(message: AsgiMap) -> None:
         if message["type"] == "http.response.start":

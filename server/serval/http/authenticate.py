@@ -1,4 +1,4 @@
-"""Who is calling and may they, found out before the body is read."""
+"""Authentication and authorization of requests, before the body is read."""
 
 from typing import cast
 
@@ -7,9 +7,9 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from serval.auth.caller import Caller, ClientInfo
-from serval.auth.credentials import Credential, presented
+from serval.auth.credentials import Credential, read_credential
 from serval.auth.csrf import SAFE_METHODS, Csrf
-from serval.auth.permissions import Permission, permission_of
+from serval.auth.permissions import RouteRule, rule_of
 from serval.auth.rate_headers import rate_headers
 from serval.auth.request_limiter import RequestLimiter
 from serval.data_plane.plane import RateState
@@ -19,38 +19,40 @@ from serval.http.request_logging import note
 
 
 class Authenticate(ASGIMiddleware):
-    """Holds each call to the permission of its route and to the rate of its caller.
+    """Enforces the rule of each route and the rate of its caller.
 
-    Predictions with a key or a bearer token are checked by the data plane, which knows who has called before.
+    The data plane checks predictions with a key or a bearer token: it knows earlier callers.
     """
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, gate: RequestLimiter, csrf: Csrf) -> None:
-        self._gate = gate
+    def __init__(self, limiter: RequestLimiter, csrf: Csrf) -> None:
+        self._limiter = limiter
         self._csrf = csrf
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         method = str(scope.get("method"))
-        permission = permission_of(method, scope["path_template"])
-        rate = await self._admit(scope, method, permission)
+        rule = rule_of(method, scope["path_template"])
+        rate = await self._admit(scope, method, rule)
         await next_app(
-            scope, receive, send if rate is None else cast(Send, with_headers(cast(AsgiSend, send), _told(rate)))
+            scope,
+            receive,
+            send if rate is None else cast(Send, with_headers(cast(AsgiSend, send), _rate_headers(rate))),
         )
 
-    async def _admit(self, scope: Scope, method: str, permission: Permission) -> RateState | None:
+    async def _admit(self, scope: Scope, method: str, rule: RouteRule) -> RateState | None:
         """Raises NotAuthenticated, NotPermitted, RateLimited."""
-        if permission.is_public:
-            return self._gate.admit_anybody(origin_of(scope)) if permission.is_charged else None
-        credential = presented(scope["headers"])
+        if rule.is_public:
+            return self._limiter.admit_client(client_of(scope)) if rule.is_charged else None
+        credential = read_credential(scope["headers"])
         if scope["route_handler"].opt.get("own_authentication") and not credential.is_cookie:
             return None
-        caller = await self._gate.identify(credential, origin_of(scope))
+        caller = await self._limiter.identify(credential, client_of(scope))
         scope["user"] = caller
         note(scope, user=caller.user_id)
         self._check_csrf(scope, method, credential, caller)
-        permission.check(caller)
-        return self._gate.admit(caller) if permission.is_charged else None
+        rule.check(caller)
+        return self._limiter.admit(caller) if rule.is_charged else None
 
     def _check_csrf(self, scope: Scope, method: str, credential: Credential, caller: Caller) -> None:
         if credential.is_cookie and method not in SAFE_METHODS:
@@ -58,18 +60,18 @@ class Authenticate(ASGIMiddleware):
             self._csrf.check(caller.session_id or "", f"{scope['scheme']}://{headers.get('host', '')}", headers)
 
 
-def _told(rate: RateState) -> Headers:
-    """What the answer says of what is left of the caller's rate."""
+def _rate_headers(rate: RateState) -> Headers:
+    """Return the headers that state what is left of the caller's rate."""
     return [(name.encode(), value.encode()) for name, value in rate_headers(rate).items()]
 
 
-def origin_of(scope: Scope) -> ClientInfo:
-    """Where a request came from."""
+def client_of(scope: Scope) -> ClientInfo:
+    """Return where a request came from."""
     client = scope["client"]
     return ClientInfo(client[0] if client else "", request_id_of(scope))
 
 
 def provide_caller(scope: Scope) -> Caller:
-    """Return who is calling, to a handler that asks for `caller`."""
+    """Provide the dependency `caller` of handlers."""
     caller: Caller = scope["user"]
     return caller

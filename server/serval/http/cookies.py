@@ -1,4 +1,4 @@
-"""The cookies of a login: which a browser keeps from scripts, from other sites and from plain HTTP."""
+"""The cookies of a login, protected from scripts, other sites and plain HTTP."""
 
 from litestar.datastructures import Cookie
 from litestar.types import Scope
@@ -10,7 +10,7 @@ from serval.auth.csrf import CSRF_COOKIE
 def login_cookies(
     scope: Scope, *, access: str, access_seconds: int, refresh: str, refresh_seconds: int, csrf: str
 ) -> list[Cookie]:
-    """Return the cookies that hold a login. The token against forgery is for scripts of this origin to read."""
+    """Return the cookies of a login. Scripts of this origin may read the CSRF token."""
     return [
         _cookie(scope, ACCESS_COOKIE, access, access_seconds),
         _cookie(scope, REFRESH_COOKIE, refresh, refresh_seconds),
@@ -18,8 +18,8 @@ def login_cookies(
     ]
 
 
-def no_cookies(scope: Scope) -> list[Cookie]:
-    """Return what makes a browser forget a login."""
+def expired_cookies(scope: Scope) -> list[Cookie]:
+    """Return the cookies that make a browser delete a login."""
     names = ((ACCESS_COOKIE, False), (REFRESH_COOKIE, False), (CSRF_COOKIE, True))
     return [_cookie(scope, name, "", 0, is_for_scripts=is_for_scripts) for name, is_for_scripts in names]
 

@@ -1,6 +1,5 @@
-"""The OpenAPI document, its two readers and the list of errors, all served without internet."""
+"""The OpenAPI document, its two viewers and the list of errors, all served without internet access."""
 
-from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from serval import __version__
-from serval.errors import ServalError
+from serval.errors import ServalError, error_classes
 
 ASSETS = Path(__file__).parent / "assets"
 ASSETS_PATH = "/docs/assets"
@@ -24,17 +23,17 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Inline styles are Swagger UI's and Redoc's own; inline scripts there are none."""
+"""Swagger UI and Redoc need inline styles; no page has inline scripts."""
 
 
 def openapi_config() -> OpenAPIConfig:
-    """`/openapi.json`, generated from the routes, and its pages: `/docs` (Swagger UI), `/redoc`, `/docs/errors`."""
+    """Return the configuration of `/openapi.json` and its pages: `/docs` (Swagger UI), `/redoc`, `/docs/errors`."""
     config = OpenAPIConfig(
         title="Serval",
         version=__version__,
         description="Predictions of trained models over HTTP.",
         openapi_router=_SchemaRouter("/", route_handlers=pages(), include_in_schema=False),
-        render_plugins=[_Contract(path="/openapi.json", media_type=MediaType.JSON)],
+        render_plugins=[_OpenApiPlugin(path="/openapi.json", media_type=MediaType.JSON)],
         components=Components(
             security_schemes={
                 "ApiKey": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header"),
@@ -54,31 +53,23 @@ def pages() -> list[ControllerRouterHandler]:
     return [show_swagger, show_redoc, show_errors, files]
 
 
-def error_classes(root: type[ServalError] = ServalError) -> Iterator[type[ServalError]]:
-    """Every error, as the tree in `serval.errors` draws them."""
-    yield root
-    for child in root.__subclasses__():
-        yield from error_classes(child)
-
-
 class _SchemaRouter(Router):
-    """Litestar's router for the schema, without its HTML page for any unknown path, which would hide the 404
-    problems."""
+    """Litestar's router of the schema, without its HTML page for unknown paths, which would replace 404 problems."""
 
     def register(self, value: ControllerRouterHandler) -> list[BaseRoute]:
         is_catch_all = "/{path:str}" in getattr(value, "paths", ())
         return [] if is_catch_all else super().register(value)
 
 
-class _Contract(JsonRenderPlugin):
-    """Litestar writes a union as `oneOf`, which an integer breaks that is a number too: `anyOf` is what is meant."""
+class _OpenApiPlugin(JsonRenderPlugin):
+    """Writes unions as `anyOf`: Litestar writes `oneOf`, which fails for an integer, because it is also a number."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         return super().render(request, with_any_of(openapi_schema))
 
 
 def with_any_of(node: Any) -> Any:
-    """The document with `anyOf` for `oneOf`."""
+    """Return the document with `anyOf` instead of `oneOf`."""
     if isinstance(node, dict):
         return {"anyOf" if key == "oneOf" else key: with_any_of(value) for key, value in node.items()}
     return [with_any_of(item) for item in node] if isinstance(node, list) else node
@@ -96,7 +87,7 @@ def show_redoc() -> Response[str]:
 
 @get("/docs/errors", media_type=MediaType.HTML, sync_to_thread=False)
 def show_errors() -> Response[str]:
-    """Where the `type` of every problem points."""
+    """Show the errors, to which the `type` of every problem points."""
     entries = "".join(_error_entry(error) for error in error_classes())
     return _page("Serval errors", [], [], f"<main><h1>Errors</h1><dl>{entries}</dl></main>")
 

@@ -1,4 +1,4 @@
-"""HTTP for metrics."""
+"""The route of metrics."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,6 +24,7 @@ class MetricsPages(NamedTuple):
 
 @get(
     "/metrics",
+    operation_id="get_metrics",
     summary="Show the metrics of your models as Prometheus text; administrators see all metrics",
     tags=["Observability"],
     media_type=PROMETHEUS_TEXT,

@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of a route beyond its annotations: who may call it, its body, the headers of its answers."""
+"""Parts of the OpenAPI document beyond annotations: authentication, bodies, and headers of responses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,21 +8,20 @@ from litestar.openapi.spec import OpenAPIHeader, OpenAPIMediaType, OpenAPIRespon
 from litestar.openapi.spec.enums import OpenAPIType
 
 JsonSchema = dict[str, Any]
-"""JSON Schema as it is written, for what annotations can not say. No `null` in its examples: Litestar leaves out
-members that are None."""
+"""JSON Schema for what annotations cannot express. Its examples hold no `null`: Litestar omits members that are None."""
 
-_OF_EVERY_ANSWER = {"X-Request-Id": "The request's id: the one sent along where well-formed, else a new one."}
-_OF_STATUS = {
+_COMMON_HEADERS = {"X-Request-Id": "The id of the request: the one it sent, where well-formed, else a new one."}
+_STATUS_HEADERS = {
     401: {"WWW-Authenticate": "How to authenticate."},
-    429: {"Retry-After": "Seconds after which it is worth asking again."},
-    503: {"Retry-After": "Seconds after which it is worth asking again."},
+    429: {"Retry-After": "Seconds after which to retry."},
+    503: {"Retry-After": "Seconds after which to retry."},
 }
 
 
 def body(
     description: str, content: Mapping[str, JsonSchema], examples: Mapping[str, Mapping[str, Any]] | None = None
 ) -> RequestBody:
-    """A request body: for each media type its schema and examples by name."""
+    """Return a request body: for each media type its schema, and examples by name."""
     examples = examples or {}
     return RequestBody(
         description=description,
@@ -32,8 +31,8 @@ def body(
 
 
 def _media(schema: JsonSchema, examples: Mapping[str, Any] | None) -> OpenAPIMediaType:
-    shown = {name: {"value": value} for name, value in (examples or {}).items()}
-    return OpenAPIMediaType(schema=cast(Schema, schema), examples=cast(Any, shown or None))
+    named = {name: {"value": value} for name, value in (examples or {}).items()}
+    return OpenAPIMediaType(schema=cast(Schema, schema), examples=cast(Any, named or None))
 
 
 def operation(
@@ -45,10 +44,10 @@ def operation(
     examples: Mapping[str, Any] | None = None,
     also: Mapping[str, JsonSchema] | None = None,
 ) -> type[Operation]:
-    """The class of a route's entry, for Litestar's `operation_class=`.
+    """Return the class of a route's operation, for Litestar's `operation_class=`.
 
-    `headers`: name and meaning of those of a successful answer. `examples`: successful answers by name.
-    `also`: further media types in which a successful answer can come.
+    `headers`: names and meanings of those of a successful response. `examples`: successful responses by name.
+    `also`: further media types of a successful response.
     """
 
     @dataclass
@@ -59,14 +58,14 @@ def operation(
             if isinstance(self.request_body, RequestBody):
                 self.request_body.required = is_body_required
             for status, response in (self.responses or {}).items():
-                _describe_answer(
+                _describe_response(
                     int(status), cast(OpenAPIResponse, response), headers or {}, examples or {}, also or {}
                 )
 
     return Described
 
 
-def _describe_answer(
+def _describe_response(
     status: int,
     response: OpenAPIResponse,
     headers: Mapping[str, str],
@@ -74,7 +73,7 @@ def _describe_answer(
     also: Mapping[str, JsonSchema],
 ) -> None:
     is_success = status < 300
-    texts = _OF_EVERY_ANSWER | _OF_STATUS.get(status, {}) | (dict(headers) if is_success else {})
+    texts = _COMMON_HEADERS | _STATUS_HEADERS.get(status, {}) | (dict(headers) if is_success else {})
     described = {
         name: OpenAPIHeader(schema=Schema(type=OpenAPIType.STRING), description=text) for name, text in texts.items()
     }
@@ -87,7 +86,7 @@ def _describe_answer(
 
 
 PUBLIC = operation(is_public=True)
-"""A route that needs no key."""
+"""A route without authentication."""
 
 KEYED = operation()
-"""A route that needs a key, and nothing else to be said."""
+"""A route with authentication and nothing else to describe."""

@@ -1,4 +1,4 @@
-"""OPTIONS: which methods a path takes, told to anybody."""
+"""Responses to OPTIONS: the methods of a path, for every client."""
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
@@ -7,7 +7,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 
 class OptionsHandler(ASGIMiddleware):
-    """Answers OPTIONS for every route; Litestar's own answer forgets methods whose handlers stand apart."""
+    """Answers OPTIONS for every route; Litestar's own response omits methods of separate handlers."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -25,5 +25,5 @@ class OptionsHandler(ASGIMiddleware):
 
 
 def allowed(methods: set[str]) -> str:
-    """The value of `Allow`: HEAD goes where GET goes."""
+    """Return the value of `Allow`; where GET is allowed, so is HEAD."""
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

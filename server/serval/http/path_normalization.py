@@ -1,4 +1,4 @@
-"""Second spellings of requests: paths of older clients, HEAD for GET, and paths that would be taken for others."""
+"""Other spellings of requests: aliases of paths, HEAD for GET, and ambiguous paths, which are refused."""
 
 import re
 
@@ -16,30 +16,29 @@ ALIASES = {
     "/api/storage": "/api/v1/storage",
     "/api/users": "/api/v1/users",
 }
-"""What older clients write before the rest of a path, and what it stands for."""
+"""Prefixes of paths that older clients use, and what they stand for."""
 
-_TAKEN_FOR_ANOTHER = re.compile(
+_AMBIGUOUS = re.compile(
     rb"""
-      // | (?<=.)/\Z             # an empty step
-    | /(\.|%2e){1,2}(?=/|\Z)     # a step up, or on the spot
-    | %2f | %5c | \\             # a slash that is none
+      // | (?<=.)/\Z             # an empty segment
+    | /(\.|%2e){1,2}(?=/|\Z)     # a dot segment
+    | %2f | %5c | \\             # an encoded slash or a backslash
     | %[01][0-9a-f] | %7f        # a control character
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""What one reader of a path resolves and another does not: a proxy's rules would hold for one path and a route answer
-another."""
+"""What a proxy may resolve and the app not, so that the proxy's rules would apply to another path than the route's."""
 
 
 class PathNormalization:
-    """Turns a second spelling into the first before any route is looked for: same handler, same permission."""
+    """Rewrites other spellings before routing: same handler, same rule."""
 
     def __init__(self, app: AsgiApp) -> None:
         self._app = app
 
     async def __call__(self, scope: AsgiMap, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] == "http":
-            scope["path"] = first_spelling(scope["path"])
+            scope["path"] = canonical_path(scope["path"])
             if scope["method"] == "HEAD":
                 scope["method"], send = "GET", _without_body(send)
             if not is_unambiguous(scope["raw_path"]):
@@ -48,8 +47,8 @@ class PathNormalization:
         await self._app(scope, receive, send)
 
 
-def first_spelling(path: str) -> str:
-    """The path that an alias stands for, any other as it is."""
+def canonical_path(path: str) -> str:
+    """Return the path that an alias stands for, or the path itself."""
     if not path.startswith("/api/") or path.startswith("/api/v1/"):
         return path
     head = "/".join(path.split("/", 3)[:3])
@@ -57,8 +56,8 @@ def first_spelling(path: str) -> str:
 
 
 def is_unambiguous(raw_path: bytes) -> bool:
-    """Whether a path, as it was sent, means the same to every reader."""
-    return _TAKEN_FOR_ANOTHER.search(raw_path) is None
+    """Whether every parser resolves a path, as it was sent, to the same one."""
+    return _AMBIGUOUS.search(raw_path) is None
 
 
 def _without_body(send: AsgiSend) -> AsgiSend:

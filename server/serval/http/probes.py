@@ -1,4 +1,4 @@
-"""Is it up, may it be asked, what is it: the routes for load balancers, operators and the curious."""
+"""Health probes and the description of the running server."""
 
 import os
 import sys
@@ -15,11 +15,11 @@ from serval import __version__
 from serval.http.openapi import PUBLIC
 
 Check = Callable[[], Awaitable[None]]
-"""Raises whatever is wrong."""
+"""Raises an error where the dependency does not work."""
 
 
 class Health(msgspec.Struct):
-    """How the service is; `checks` names what it stands on."""
+    """The state of the service; `checks` is that of its dependencies."""
 
     status: Literal["ok", "degraded", "stopping"]
     version: str
@@ -29,7 +29,7 @@ class Health(msgspec.Struct):
 
 
 class Probes:
-    """What the probes answer from."""
+    """The state that the probes report."""
 
     def __init__(
         self, checks: Mapping[str, Check], is_ready: Callable[[], bool], loaded_models: Callable[[], int]
@@ -41,7 +41,7 @@ class Probes:
         self._stopping = False
 
     def stop(self) -> None:
-        """Be not ready from now on: the server is about to stop."""
+        """Report from now on that the server is not ready, because it is about to stop."""
         self._stopping = True
 
     @property
@@ -49,7 +49,7 @@ class Probes:
         return self._is_ready() and not self._stopping
 
     async def health(self) -> Health:
-        """Ask everything the service stands on; a warm prediction needs none of it."""
+        """Check every dependency; cached and loaded predictions need none of them."""
         checks = {name: await _outcome(check) for name, check in self._checks.items()}
         status: Literal["ok", "degraded", "stopping"] = (
             "ok" if all(text == "ok" for text in checks.values()) else "degraded"
@@ -77,7 +77,7 @@ LIVE = Status("live")
 
 
 class Info(msgspec.Struct):
-    """What is running."""
+    """The running server."""
 
     name: str
     version: str
@@ -91,19 +91,32 @@ _NOT_READY = {
 }
 
 
-@get("/health", summary="How the service and what it stands on are", tags=["Observability"], operation_class=PUBLIC)
+@get(
+    "/health",
+    operation_id="get_health",
+    summary="Show the health of the service and its dependencies",
+    tags=["Observability"],
+    operation_class=PUBLIC,
+)
 async def health(probes: NamedDependency[Probes]) -> Health:
     return await probes.health()
 
 
-@get("/health/live", summary="The process is alive", tags=["Observability"], operation_class=PUBLIC)
+@get(
+    "/health/live",
+    operation_id="get_liveness",
+    summary="Check that the process is alive",
+    tags=["Observability"],
+    operation_class=PUBLIC,
+)
 async def live() -> Status:
     return LIVE
 
 
 @get(
     "/health/ready",
-    summary="The process may be sent requests",
+    operation_id="get_readiness",
+    summary="Check that the process is ready for requests",
     tags=["Observability"],
     responses=_NOT_READY,
     operation_class=PUBLIC,
@@ -116,6 +129,12 @@ async def ready(probes: NamedDependency[Probes]) -> Response[Status]:
     )
 
 
-@get("/info", summary="What is running", tags=["Observability"], operation_class=PUBLIC)
+@get(
+    "/info",
+    operation_id="get_info",
+    summary="Show the version and environment of the server",
+    tags=["Observability"],
+    operation_class=PUBLIC,
+)
 async def info() -> Info:
     return Info("serval", __version__, ".".join(map(str, sys.version_info[:3])), len(os.sched_getaffinity(0)), "/docs")

@@ -1,13 +1,12 @@
-"""Errors become RFC 9457 problem bodies; nothing else in Serval writes one."""
+"""Turns errors into RFC 9457 problems; nothing else writes one."""
 
 import re
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, SerializationException
+from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import Scope
 
@@ -32,14 +31,10 @@ from serval.http.options_handler import allowed
 from serval.ids import new_id
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-NOTHING_HERE = "There is nothing at this path; /docs lists what there is."
+NOTHING_HERE = "There is nothing at this path; /docs lists all routes."
 
 _WELL_FORMED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _STATE_KEY = "request_id"
-
-_UNREADABLE = (UnicodeDecodeError, LookupError, RecursionError)
-_READERS = ("litestar.connection.request", "litestar._multipart")
-"""Errors that the framework lets escape from reading a body: not UTF-8, an unknown charset of a part, deep nesting."""
 
 _ERROR_OF_STATUS: Mapping[int, type[ServalError]] = {
     error.status: error
@@ -51,14 +46,14 @@ _ERROR_OF_STATUS: Mapping[int, type[ServalError]] = {
 
 
 class ProblemPart(msgspec.Struct, frozen=True):
-    """One wrong part of a request."""
+    """One invalid part of a request."""
 
     path: str
     message: str
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What went wrong, by RFC 9457; `code` is for programs, `detail` for people."""
+    """An error by RFC 9457; `code` is for programs, `detail` for people."""
 
     type: str
     title: str
@@ -73,22 +68,22 @@ ProblemHandler = Callable[[Request[Any, Any, Any], Any], Response[Any]]
 
 
 def problem_handlers() -> dict[type[Exception] | int, ProblemHandler]:
-    """The app's exception handlers: every error of every route leaves as a problem."""
+    """Return the exception handlers of the app, which turn every error into a problem."""
     return {
-        ServalError: _answer_serval_error,
-        HTTPException: _answer_litestar_error,
-        Exception: _answer_other,
+        ServalError: _serval_response,
+        HTTPException: _framework_response,
+        Exception: _fault_response,
     }
 
 
 def problem(error: ServalError, request_id: str) -> Problem:
-    """The body for an error; one with status 500 says nothing of its cause."""
+    """Return the problem of an error; one with status 500 does not reveal its cause."""
     is_fault = error.status == ServalError.status
     return Problem(
         type=f"/docs/errors#{error.code}",
         title=error.title,
         status=error.status,
-        detail=f"Serval failed; request {request_id} is in its log." if is_fault else error.message,
+        detail=f"Internal error; the log has its cause, under request {request_id}." if is_fault else error.message,
         code=error.code,
         request_id=request_id,
         errors=[ProblemPart(path, message) for path, message in error.errors] or None,
@@ -96,7 +91,7 @@ def problem(error: ServalError, request_id: str) -> Problem:
 
 
 def problem_headers(error: ServalError) -> dict[str, str]:
-    """Headers that belong to an error: its own, `Retry-After`, `WWW-Authenticate`."""
+    """Return the headers of an error: its own, `Retry-After`, `WWW-Authenticate`."""
     headers = dict(error.headers)
     if error.retry_after_seconds is not None:
         headers.setdefault("retry-after", str(error.retry_after_seconds))
@@ -106,19 +101,19 @@ def problem_headers(error: ServalError) -> dict[str, str]:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The request's id: the caller's own `X-Request-Id` where well-formed, else a new one; the same at each call."""
+    """Return the id of a request: its own `X-Request-Id` where well-formed, else a new one; the same at each call."""
     state = scope["state"]
     if _STATE_KEY not in state:
-        offered = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-        state[_STATE_KEY] = offered if _WELL_FORMED_REQUEST_ID.fullmatch(offered) else new_id("req")
+        sent_id = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+        state[_STATE_KEY] = sent_id if _WELL_FORMED_REQUEST_ID.fullmatch(sent_id) else new_id("req")
     return str(state[_STATE_KEY])
 
 
-def _answer_serval_error(request: Request[Any, Any, Any], error: ServalError) -> Response[bytes]:
+def _serval_response(request: Request[Any, Any, Any], error: ServalError) -> Response[bytes]:
     return _response(request, error)
 
 
-def _answer_litestar_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def _framework_response(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if methods := _allowed(error):
         headers["allow"] = methods
@@ -126,19 +121,13 @@ def _answer_litestar_error(request: Request[Any, Any, Any], error: HTTPException
 
 
 def _allowed(error: HTTPException) -> str:
-    """The methods that a path takes instead, in the same order in every process; empty where the error names none."""
-    given = (error.headers or {}).get("allow")
-    return allowed(set(given.split(", "))) if given else ""
+    """Return the methods that the path allows, sorted; empty where the error names none."""
+    methods = (error.headers or {}).get("allow")
+    return allowed(set(methods.split(", "))) if methods else ""
 
 
-def _answer_other(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    if type(error) in _UNREADABLE and _came_from_reading_the_body(error):
-        return _response(request, MalformedBody("The body is not UTF-8 in its own encoding, or is nested too deeply."))
+def _fault_response(request: Request[Any, Any, Any], _error: Exception) -> Response[bytes]:
     return _response(request, ServalError("A fault of Serval's own."))
-
-
-def _came_from_reading_the_body(error: Exception) -> bool:
-    return any(frame.f_globals.get("__name__") in _READERS for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _response(
@@ -153,7 +142,7 @@ def _response(
 
 
 async def send_problem(scope: AsgiMap, send: AsgiSend, error: ServalError) -> None:
-    """Answer a request that reaches no route."""
+    """Send the response of a request that reaches no route."""
     body = problem_body(error, request_id_of(cast(Scope, scope)))
     headers = {"content-type": PROBLEM_MEDIA_TYPE, "content-length": str(len(body)), **problem_headers(error)}
     lines = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -162,19 +151,13 @@ async def send_problem(scope: AsgiMap, send: AsgiSend, error: ServalError) -> No
 
 
 def problem_body(error: ServalError, request_id: str) -> bytes:
-    """The problem with the error's own members beside it, which never stand in for those of RFC 9457."""
+    """Return the problem as JSON with the error's own members, which never replace those of RFC 9457."""
     members = {} if error.status == ServalError.status else error.extra
     return msgspec.json.encode({**members, **msgspec.to_builtins(problem(error, request_id))})
 
 
 def _as_serval_error(error: HTTPException) -> ServalError:
-    """What the framework raised, in Serval's own tree."""
-    if error.detail == "Request Entity Too Large":
-        return TooLarge("The body is larger than this route takes.")
-    if error.detail == "client disconnected prematurely":
-        return BadRequest("The body ended before it was whole.")
-    if isinstance(error.__cause__, SerializationException):
-        return MalformedBody(f"The body is not JSON: {error.detail.rstrip('.')}.")
+    """Return the error of Serval for one that the framework raised."""
     kind = _ERROR_OF_STATUS.get(error.status_code) or (BadRequest if error.status_code < 500 else ServalError)
     return kind(_sentence(error), errors=_parts(error.extra))
 
@@ -184,19 +167,19 @@ def _sentence(error: HTTPException) -> str:
         case 404:
             return NOTHING_HERE
         case 405:
-            return f"This path takes {_allowed(error) or 'other methods'}."
+            return f"This path allows {_allowed(error) or 'other methods'}."
     parts = _parts(error.extra)
     return f"{parts[0][0]}: {parts[0][1]}" if parts else f"{error.detail.rstrip('.')}."
 
 
 def _parts(extra: object) -> list[tuple[str, str]]:
-    """(path, message) of each problem that the framework found in a request."""
+    """Return (path, message) of each invalid part that the framework reports."""
     if not isinstance(extra, list):
         return []
     return [
-        _part(str(found.get("key", "body")), str(found["message"]))
-        for found in extra
-        if isinstance(found, dict) and "message" in found
+        _part(str(part.get("key", "body")), str(part["message"]))
+        for part in extra
+        if isinstance(part, dict) and "message" in part
     ]
 
 
@@ -206,7 +189,7 @@ def _part(key: str, message: str) -> tuple[str, str]:
 
 
 def problem_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
-    """What a route's OpenAPI entry says of the errors it can answer, for Litestar's `responses=`."""
+    """Return the OpenAPI responses of the errors that a route can return, for Litestar's `responses=`."""
     by_status: dict[int, list[type[ServalError]]] = {}
     for error in dict.fromkeys(errors):
         by_status.setdefault(error.status, []).append(error)
@@ -214,15 +197,14 @@ def problem_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
 
 
 def _problem_response(errors: list[type[ServalError]]) -> ResponseSpec:
-    told = "; ".join(f"{error.title} (`{error.code}`)" for error in errors)
-    return ResponseSpec(Problem, generate_examples=False, description=f"{told}.", media_type=PROBLEM_MEDIA_TYPE)
+    description = "; ".join(f"{error.title} (`{error.code}`)" for error in errors)
+    return ResponseSpec(Problem, generate_examples=False, description=f"{description}.", media_type=PROBLEM_MEDIA_TYPE)
 
 
 JSON_ERRORS = (MalformedBody, TooLarge, UnsupportedContent)
-"""What a route answers too that takes a JSON body."""
+"""Further errors of a route that takes a JSON body."""
 
 
 def keyed_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
-    """`problem_responses` of a route that needs a credential: looking it up can fail too, and it may be used too
-    often."""
+    """Return the responses of a route that needs a credential, with the errors of authentication and limits."""
     return problem_responses(BadRequest, NotAuthenticated, NotPermitted, *errors, RateLimited, Unavailable)

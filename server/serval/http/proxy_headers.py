@@ -1,4 +1,4 @@
-"""Who asks and how, where a proxy stands between: its word is taken, nobody else's."""
+"""The client, scheme and host of a request behind proxies, from the headers of trusted proxies only."""
 
 import re
 from collections.abc import Sequence
@@ -19,84 +19,84 @@ _PARAMETER = re.compile(rf"[ \t]*({_WORD})=({_WORD}|{_QUOTED})[ \t]*(?:;|$)")
 _NODE = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?")
 HOST = re.compile(r"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _SCHEMES = frozenset({"http", "https"})
-MOST_HOPS = 32
-"""Proxies that are followed from the last one outwards; no request has come through so many."""
+MAX_HOPS = 32
+"""Proxies that are followed from the last one outwards; no real request passes through more."""
 
 
-class Asker(msgspec.Struct, frozen=True):
-    """Who asks, by which scheme, of which host; None: as the connection and the Host header say."""
+class ClientConnection(msgspec.Struct, frozen=True):
+    """The client of a request, its scheme and its host; None: those of the connection and the `Host` header."""
 
     address: Address
     scheme: str | None = None
     host: str | None = None
 
 
-class Hop(msgspec.Struct, frozen=True):
-    """What a proxy says of the request that it got; None: nothing that can be read."""
+class ForwardedElement(msgspec.Struct, frozen=True):
+    """One proxy's description of the request that it received; None: absent or unreadable."""
 
     address: Address | None = None
     scheme: str | None = None
     host: str | None = None
 
 
-def asker(peer: Address, headers: RawHeaders, trusted: Networks) -> Asker:
-    """Who asks: the peer of the connection or, where that is a trusted proxy, whom the outermost trusted proxy was
-    asked by.
+def client_connection(peer: Address, headers: RawHeaders, trusted: Networks) -> ClientConnection:
+    """Return the peer of the connection or, where it is a trusted proxy, the client of the outermost trusted proxy.
 
-    Proxies say it by `Forwarded` (RFC 7239) or `X-Forwarded-For`, `-Proto` and `-Host`. A proxy that writes the one may
-    pass on
-    what the client has written in the other: where the two contradict each other, neither is believed.
+    Proxies send `Forwarded` (RFC 7239), or `X-Forwarded-For`, `-Proto` and `-Host`. A proxy that writes one of them may
+    pass on what the client wrote into the other: where the two contradict each other, both are ignored.
     """
     if peer not in trusted:
-        return Asker(peer)
+        return ClientConnection(peer)
     one, other = _outermost(_forwarded(headers), trusted), _outermost(_x_forwarded(headers), trusted)
     if _contradict(one, other):
-        return Asker(peer)
-    return Asker(one.address or other.address or peer, one.scheme or other.scheme, one.host or other.host)
+        return ClientConnection(peer)
+    return ClientConnection(one.address or other.address or peer, one.scheme or other.scheme, one.host or other.host)
 
 
-def _outermost(hops: Sequence[Hop], trusted: Networks) -> Hop:
-    """Go from the last hop, which the peer has added, outwards as long as trusted proxies speak of each other."""
-    found = Hop()
-    for hop in reversed(hops):
-        found = Hop(hop.address or found.address, hop.scheme, hop.host)
-        if hop.address is None or hop.address not in trusted:
+def _outermost(elements: Sequence[ForwardedElement], trusted: Networks) -> ForwardedElement:
+    """Walk from the last element, which the peer added, outwards for as long as it describes a trusted proxy."""
+    outermost = ForwardedElement()
+    for element in reversed(elements):
+        outermost = ForwardedElement(element.address or outermost.address, element.scheme, element.host)
+        if element.address is None or element.address not in trusted:
             break
-    return found
+    return outermost
 
 
-def _contradict(one: Hop, other: Hop) -> bool:
+def _contradict(one: ForwardedElement, other: ForwardedElement) -> bool:
     pairs = ((one.address, other.address), (one.scheme, other.scheme), (one.host, other.host))
     return any(a is not None and b is not None and a != b for a, b in pairs)
 
 
-def _forwarded(headers: RawHeaders) -> list[Hop]:
-    """The hops of `Forwarded`, the client's first; what can not be parted into elements is one that says nothing."""
+def _forwarded(headers: RawHeaders) -> list[ForwardedElement]:
+    """Return the elements of `Forwarded`, the client's first; one empty element where they cannot be separated."""
     text = _joined(headers, b"forwarded")
     if not _ELEMENTS.fullmatch(text):
-        return [Hop()]  # a quote that does not end: what is behind it may be the client's word or the proxy's
-    elements = [element for element in _ELEMENT.findall(text) if element.strip()]
-    return [_hop(element) for element in elements[-MOST_HOPS:]]
+        return [ForwardedElement()]  # an open quote: the client or the proxy may have written what follows
+    texts = [element for element in _ELEMENT.findall(text) if element.strip()]
+    return [_element(element) for element in texts[-MAX_HOPS:]]
 
 
-def _hop(element: str) -> Hop:
-    """One element, `for=192.0.2.1;proto=https;host=example.com`."""
+def _element(text: str) -> ForwardedElement:
+    """Parse one element, `for=192.0.2.1;proto=https;host=example.com`."""
     parameters: dict[str, str] = {}
     position = 0
-    while position < len(element):
-        found = _PARAMETER.match(element, position)
-        if found is None or found[1].lower() in parameters:
-            return Hop()
-        parameters[found[1].lower()] = _unquoted(found[2])
-        position = found.end()
-    return Hop(_node(parameters.get("for", "")), _scheme(parameters.get("proto")), _host(parameters.get("host")))
+    while position < len(text):
+        match = _PARAMETER.match(text, position)
+        if match is None or match[1].lower() in parameters:
+            return ForwardedElement()
+        parameters[match[1].lower()] = _unquoted(match[2])
+        position = match.end()
+    return ForwardedElement(
+        _node(parameters.get("for", "")), _scheme(parameters.get("proto")), _host(parameters.get("host"))
+    )
 
 
-def _x_forwarded(headers: RawHeaders) -> list[Hop]:
-    """The hops of `X-Forwarded-*`, the client's first.
+def _x_forwarded(headers: RawHeaders) -> list[ForwardedElement]:
+    """Return the elements of `X-Forwarded-*`, the client's first.
 
-    A proxy appends to a list or writes it anew: so schemes and hosts belong to the last hops, and the first of them to
-    all before.
+    A proxy appends to a list or reindexs it: schemes and hosts belong to the last elements, and the first of them also
+    to all elements before.
     """
     addresses, schemes, hosts = (
         _listed(headers, name) for name in (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
@@ -105,29 +105,31 @@ def _x_forwarded(headers: RawHeaders) -> list[Hop]:
         return []
     count = max(len(addresses), 1)
     return [
-        Hop(_node(_at(addresses, place) or ""), _scheme(_at(schemes, place)), _host(_at(hosts, place)))
-        for place in range(count, 0, -1)
+        ForwardedElement(
+            _node(_from_end(addresses, index) or ""), _scheme(_from_end(schemes, index)), _host(_from_end(hosts, index))
+        )
+        for index in range(count, 0, -1)
     ]
 
 
-def _at(values: Sequence[str], place: int) -> str | None:
-    """The value at a place from the end, counted from 1; the first where there are fewer."""
-    return values[-min(place, len(values))] if values else None
+def _from_end(values: Sequence[str], index: int) -> str | None:
+    """Return the value at an index from the end, counted from 1; the first one where there are fewer."""
+    return values[-min(index, len(values))] if values else None
 
 
 def _listed(headers: RawHeaders, name: bytes) -> list[str]:
-    return [part.strip() for part in _joined(headers, name).split(",") if part.strip()][-MOST_HOPS:]
+    return [part.strip() for part in _joined(headers, name).split(",") if part.strip()][-MAX_HOPS:]
 
 
 def _joined(headers: RawHeaders, name: bytes) -> str:
-    """The value of a header that is a list, which may come in several lines (RFC 9110, 5.3)."""
-    return ",".join(value.decode("latin-1") for given, value in headers if given == name)
+    """Return the value of a list header, which may have several lines (RFC 9110, 5.3)."""
+    return ",".join(value.decode("latin-1") for header, value in headers if header == name)
 
 
 def _node(text: str) -> Address | None:
-    """The address of a node: IPv4, IPv6 in brackets or, as `X-Forwarded-For` has it, bare; with a port or without."""
-    found = _NODE.fullmatch(text)
-    return address_of((found["v4"] or found["v6"]) if found else text)
+    """Return the address of a node: IPv4, IPv6 in brackets or, as in `X-Forwarded-For`, bare; the port is optional."""
+    match = _NODE.fullmatch(text)
+    return address_of((match["v4"] or match["v6"]) if match else text)
 
 
 def _scheme(text: str | None) -> str | None:
@@ -144,7 +146,7 @@ def _unquoted(value: str) -> str:
 
 
 class ProxyHeaders:
-    """Puts who asks into the scope of a request, so that links, logs, limits and the audit trail know the client."""
+    """Writes the client into the scope of a request, for links, logs, limits and the audit trail."""
 
     def __init__(self, app: AsgiApp, trusted: Networks) -> None:
         self._app = app
@@ -153,12 +155,12 @@ class ProxyHeaders:
     async def __call__(self, scope: AsgiMap, receive: AsgiReceive, send: AsgiSend) -> None:
         peer = address_of(scope["client"][0]) if scope["type"] == "http" and scope["client"] else None
         if peer is not None:
-            found = asker(peer, scope["headers"], self._trusted)
-            scope["client"] = (str(found.address), scope["client"][1] if found.address == peer else 0)
-            scope["scheme"] = found.scheme or scope["scheme"]
-            if found.host is not None:
+            client = client_connection(peer, scope["headers"], self._trusted)
+            scope["client"] = (str(client.address), scope["client"][1] if client.address == peer else 0)
+            scope["scheme"] = client.scheme or scope["scheme"]
+            if client.host is not None:
                 scope["headers"] = [
                     *(line for line in scope["headers"] if line[0] != b"host"),
-                    (b"host", found.host.encode()),
+                    (b"host", client.host.encode()),
                 ]
         await self._app(scope, receive, send)

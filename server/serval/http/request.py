@@ -1,4 +1,4 @@
-"""A request as the routes see it."""
+"""Requests as the routes see them."""
 
 import re
 from collections.abc import AsyncGenerator
@@ -6,64 +6,101 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request
-from litestar.datastructures import State
+from litestar.datastructures import FormMultiDict, State
+from litestar.exceptions import InternalServerException, SerializationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.params import PathParameter
 
 from serval.auth.caller import Caller
-from serval.errors import BadRequest, UnsupportedContent
+from serval.errors import BadRequest, MalformedBody, TooLarge, UnsupportedContent
 from serval.settings.plans import RATE
 
 
 class HttpRequest(Request[Caller | None, Any, State]):
-    """A request whose body is read as it was sent: an encoded one is refused, and JSON only where it says so."""
+    """A request whose body must be unencoded, and JSON only where its headers say so.
+
+    Errors of reading the body are raised here, as errors of Serval.
+    """
 
     def stream(self) -> AsyncGenerator[bytes, None]:
-        """Return the body as it arrives. Raises UnsupportedContent, before any of it is read, where it is encoded."""
+        """Return the body as it arrives.
+
+        Raises UnsupportedContent, before any of it is read, where it is encoded; TooLarge; BadRequest where it ends
+        too early.
+        """
         if self.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
             raise UnsupportedContent("`Content-Encoding`: send the body as it is, uncompressed.")
-        return super().stream()
+        return self._chunks(super().stream(), is_consumed=not self.is_connected)
+
+    async def _chunks(self, chunks: AsyncGenerator[bytes, None], *, is_consumed: bool) -> AsyncGenerator[bytes, None]:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except RequestEntityTooLarge as error:
+            raise TooLarge("The body is larger than this route accepts.") from error
+        except InternalServerException as error:
+            if is_consumed:
+                raise
+            raise BadRequest("The body ended too early: the client has disconnected.") from error
 
     async def json(self) -> Any:
-        """Return the body read as JSON, as what its route takes, with nothing turned into another type.
+        """Return the body read as JSON, as the type that its route takes, without coercion between types.
 
-        Raises UnsupportedContent where it says to be something else, BadRequest.
+        Raises UnsupportedContent where its headers name another type, MalformedBody, BadRequest.
         """
-        given = self.headers.get("content-type", "application/json")
-        if given.partition(";")[0].strip().lower() != "application/json":
-            raise UnsupportedContent(f"`Content-Type`: this takes `application/json`, not `{given[:60]}`.")
-        body, taken = await super().json(), self.scope["route_handler"].parsed_data_field
-        return body if taken is None else _typed(body, taken.annotation)
+        content_type = self.headers.get("content-type", "application/json")
+        if content_type.partition(";")[0].strip().lower() != "application/json":
+            raise UnsupportedContent(f"`Content-Type`: this route takes `application/json`, not `{content_type[:60]}`.")
+        try:
+            body = await super().json()
+        except SerializationException as error:
+            raise MalformedBody(f"The body is not JSON: {str(error).rstrip('.')}.") from error
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise _unreadable() from error
+        field = self.scope["route_handler"].parsed_data_field
+        return body if field is None else _typed(body, field.annotation)
+
+    async def form(self) -> FormMultiDict:
+        """Return the body read as a form. Raises MalformedBody."""
+        try:
+            return await super().form()
+        except (UnicodeDecodeError, LookupError, RecursionError) as error:  # LookupError: the charset of a part
+            raise _unreadable() from error
 
     def check_query(self, *single: str) -> None:
-        """Refuse parameters that are given more than once: which of them is meant would be a guess. Raises
-        BadRequest."""
+        """Refuse parameters that are given more than once, which would be ambiguous. Raises BadRequest."""
         for name in single:
             if len(self.query_params.getall(name, [])) > 1:
-                raise BadRequest(f"`{name}`: given twice; send it once.")
+                raise BadRequest(f"`{name}`: given more than once; send it once.")
+
+
+def _unreadable() -> MalformedBody:
+    return MalformedBody("The body is not UTF-8, or is nested too deeply.")
 
 
 def _typed(body: object, kind: Any) -> Any:
-    """The framework would read `"5"` as a number, and takes a wrong member with the name of a dependency for a fault of
-    ours."""
+    """Convert strictly: the framework would read `"5"` as a number, and report some wrong members as faults of ours."""
     try:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at ")
-        message = next(
-            (f"Expected {text}" for pattern, text in MATCHING.items() if message.endswith(repr(pattern))), message
-        )
+        descriptions = (text for pattern, text in PATTERN_DESCRIPTIONS.items() if message.endswith(repr(pattern)))
+        message = next((f"Expected {text}" for text in descriptions), message)
         path = re.sub(r"^`\$\.?|`$", "", where) or "body"
         raise BadRequest(f"{path}: {message}.", errors=[(path, message)]) from error
 
 
 PLAIN_TEXT = "^[^\\x00]*$"
-"""Text without U+0000, which PostgreSQL can not keep."""
+"""Text without U+0000, which PostgreSQL cannot store."""
 
-MATCHING = {PLAIN_TEXT: "text without U+0000", RATE: "a rate as `1000/s`, `100/min`, `5/h` or `10/day`, or `unlimited`"}
-"""What a text is that matches a pattern, for whoever sent another."""
+PATTERN_DESCRIPTIONS = {
+    PLAIN_TEXT: "text without U+0000",
+    RATE: "a rate as `1000/s`, `100/min`, `5/h` or `10/day`, or `unlimited`",
+}
+"""Describes texts that match a pattern, for error messages."""
 
-MAX_NUMBER = 2**31 - 1
-"""The largest number of a version."""
+MAX_VERSION_NUMBER = 2**31 - 1
+"""The largest version number that an integer column of PostgreSQL holds."""
 
 Name = Annotated[str, PathParameter(pattern=PLAIN_TEXT, max_length=200, description="Id or name")]
-VersionNumber = Annotated[int, PathParameter(ge=1, le=MAX_NUMBER, description="Number of a version")]
+VersionNumber = Annotated[int, PathParameter(ge=1, le=MAX_VERSION_NUMBER, description="Number of a version")]

@@ -1,4 +1,4 @@
-"""Around every request: an id, a log line, the counters."""
+"""The id, the log line and the metrics of every request."""
 
 import time
 from typing import Any, cast
@@ -11,13 +11,13 @@ from serval.http.problems import request_id_of
 from serval.log import RequestLog
 from serval.metrics import HttpMetrics
 
-_FACTS = "serval_facts"
-NEAR = 0.8
-"""A body beyond this share of its limit is worth a warning: the next one may be refused."""
+_FIELDS = "serval_log_fields"
+NEAR_LIMIT_SHARE = 0.8
+"""A body above this share of its limit is logged as a warning: the next one may be refused."""
 
 
 class RequestLogging:
-    """Wraps the whole app, so that also what it refuses before any route is seen."""
+    """Wraps the whole app, so that requests refused before routing are logged too."""
 
     def __init__(self, app: AsgiApp, metrics: HttpMetrics, log: RequestLog) -> None:
         self._app = app
@@ -54,10 +54,10 @@ class RequestLogging:
             finally:
                 seconds = time.perf_counter() - started
                 self._metrics.count(scope["method"], _endpoint(scope), status, seconds, received_bytes, sent_bytes)
-                facts = scope["state"].get(_FACTS, {})
-                user, limit_bytes = facts.pop("user", None), facts.pop("body_limit_bytes", None) or _body_limit(scope)
-                if limit_bytes is not None and received_bytes > NEAR * limit_bytes:
-                    facts |= {"body_bytes": received_bytes, "near_limit_bytes": limit_bytes}
+                fields = scope["state"].get(_FIELDS, {})
+                user, limit_bytes = fields.pop("user", None), fields.pop("body_limit_bytes", None) or _body_limit(scope)
+                if limit_bytes is not None and received_bytes > NEAR_LIMIT_SHARE * limit_bytes:
+                    fields |= {"body_bytes": received_bytes, "near_limit_bytes": limit_bytes}
                 self._log.write(
                     request_id=request_id,
                     client=scope["client"][0] if scope["client"] else None,
@@ -66,22 +66,21 @@ class RequestLogging:
                     method=scope["method"],
                     status=status,
                     ms=seconds * 1e3,
-                    **facts,
+                    **fields,
                 )
 
 
-def note(scope: Scope, **facts: Any) -> None:
-    """Remember facts of a request for its log line: `user`, `model`, `version`, or `body_limit_bytes` where the route
-    keeps it itself."""
-    scope["state"].setdefault(_FACTS, {}).update(facts)
+def note(scope: Scope, **fields: Any) -> None:
+    """Add fields to the log line of a request: `user`, `model`, `version`, or the route's own `body_limit_bytes`."""
+    scope["state"].setdefault(_FIELDS, {}).update(fields)
 
 
 def _body_limit(scope: AsgiMap) -> int | None:
-    """The largest body that the route takes; None where there is no route, or it bounds the body itself."""
+    """Return the largest body that the route accepts; None: no route, or the route has its own limit."""
     handler: HTTPRouteHandler | None = scope.get("route_handler")
     return None if handler is None else handler.resolve_request_max_body_size()
 
 
 def _endpoint(scope: AsgiMap) -> str:
-    """Return the template of the route, so that paths nobody serves do not become labels without end."""
+    """Return the template of the route, so that unknown paths do not create labels without bound."""
     return scope.get("path_template") or "unmatched"

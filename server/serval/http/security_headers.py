@@ -1,4 +1,4 @@
-"""What keeps browsers and networks from misusing answers: headers of each one, and HTTPS alone where that is wished."""
+"""Security headers of every response, and HTTPS only where the settings require it."""
 
 from types import MappingProxyType
 
@@ -9,7 +9,7 @@ from serval.http.proxy_headers import HOST
 
 ONE_YEAR_SECONDS = 31_536_000
 
-EVERYWHERE = MappingProxyType(
+DEFAULT_HEADERS = MappingProxyType(
     {
         b"x-content-type-options": b"nosniff",
         b"referrer-policy": b"no-referrer",
@@ -17,16 +17,15 @@ EVERYWHERE = MappingProxyType(
         b"cache-control": b"no-store",
     }
 )
-"""Headers of every answer whose route says nothing else: what is JSON is no page, and what one caller may see is kept
-by nobody."""
-OVER_HTTPS = (b"strict-transport-security", b"max-age=%d" % ONE_YEAR_SECONDS)
+"""Headers of every response whose route does not set them: JSON is not a page, and no cache may store it."""
+HSTS_HEADER = (b"strict-transport-security", b"max-age=%d" % ONE_YEAR_SECONDS)
 
 PROBES = frozenset({"/health", "/health/live", "/health/ready"})
-"""Asked from within, where there is no certificate."""
+"""Called from inside the cluster, without a certificate."""
 
 
 class SecurityHeaders:
-    """Wraps the app: with the headers of every answer and, where that is wished, without plain HTTP."""
+    """Adds the headers to every response and, if set, refuses plain HTTP."""
 
     def __init__(self, app: AsgiApp, *, https_only: bool) -> None:
         self._app = app
@@ -36,29 +35,28 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif self._https_only and scope["scheme"] != "https" and scope["path"] not in PROBES:
-            await _lead_to_https(scope, guarded(send, scope))
+            await _redirect_to_https(scope, with_security_headers(send, scope))
         else:
-            await self._app(scope, receive, guarded(send, scope))
+            await self._app(scope, receive, with_security_headers(send, scope))
 
 
-def guarded(send: AsgiSend, scope: AsgiMap) -> AsgiSend:
-    async def send_guarded(message: AsgiMap) -> None:
+def with_security_headers(send: AsgiSend, scope: AsgiMap) -> AsgiSend:
+    async def send_with_headers(message: AsgiMap) -> None:
         if message["type"] == "http.response.start":
-            said = {name.lower() for name, _ in message["headers"]}
-            more = [header for header in EVERYWHERE.items() if header[0] not in said]
-            message["headers"] = [*message["headers"], *more, *([OVER_HTTPS] if scope["scheme"] == "https" else [])]
+            present = {name.lower() for name, _ in message["headers"]}
+            more = [header for header in DEFAULT_HEADERS.items() if header[0] not in present]
+            message["headers"] = [*message["headers"], *more, *([HSTS_HEADER] if scope["scheme"] == "https" else [])]
         await send(message)
 
-    return send_guarded
+    return send_with_headers
 
 
-async def _lead_to_https(scope: AsgiMap, send: AsgiSend) -> None:
-    """Answer 308 to what a browser may simply ask again, 403 to the rest: whatever it was has gone over the network in
-    the clear."""
+async def _redirect_to_https(scope: AsgiMap, send: AsgiSend) -> None:
+    """Redirect GET and HEAD with 308; refuse the rest with 403, because their content was sent unencrypted."""
     host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
     if scope["method"] not in {"GET", "HEAD"} or not HOST.fullmatch(host):
         error = HttpsRequired(
-            "This server is for HTTPS alone: ask it with `https://`, and replace the key or password that you have sent."
+            "This server requires HTTPS: use `https://`, and replace the key or password that you sent."
         )
         await send_problem(scope, send, error)
         return

@@ -10,7 +10,7 @@ from serval.models.files import VersionFiles
 from serval.models.load_attempts import LoadAttempts
 from serval.models.loading import ModelLoader
 from serval.models.publication import Publication
-from serval.models.routes import ModelController, short_list
+from serval.models.routes import ModelController, VersionController, short_list
 from serval.models.sandbox import RunningSandbox, new_sandbox
 from serval.models.service import ModelService
 from serval.models.sharing import SharingService
@@ -18,7 +18,7 @@ from serval.models.sharing_routes import ShareController
 from serval.models.upload_routes import upload, validate
 from serval.models.uploads import UploadService
 
-ROUTES = (upload, ModelController, ShareController, validate, short_list)
+ROUTES = (upload, ModelController, VersionController, ShareController, validate, short_list)
 
 
 class Models(NamedTuple):

@@ -61,8 +61,8 @@ class ModelLoader:
             RUNAWAY_SECONDS,
             log,
             name="watch for runaways",
-            failed="runaway_quarantine_failed",
-            away=None,
+            failure_event="runaway_quarantine_failed",
+            unavailable_event=None,
         )
 
     @property

@@ -10,14 +10,12 @@ from sqlalchemy import ColumnElement, Select, case, exists, or_, select, true, u
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from serval.audit.record import Subject
+from serval.audit.record import AuditSubject
 from serval.auth.caller import Caller
 from serval.errors import NotFound
+from serval.http.request import MAX_VERSION_NUMBER
 from serval.models.access import SEE, Access, Act, Permission, access_of, check_key, check_permitted
 from serval.models.tables import Model, Share, Version
-
-LARGEST_NUMBER = 2**31 - 1
-"""Of a version: what an integer column of PostgreSQL holds."""
 
 
 class VisibleModel(NamedTuple):
@@ -110,7 +108,7 @@ async def find_deleted_or_not(session: AsyncSession, caller: Caller, model_id: s
 async def find_version(session: AsyncSession, model: Model, number: int) -> Version:
     """Return a version of a model. Raises NotFound."""
     query = select(Version).where(Version.model_id == model.id, Version.number == number)
-    version = await session.scalar(query) if number <= LARGEST_NUMBER else None
+    version = await session.scalar(query) if number <= MAX_VERSION_NUMBER else None
     if version is None:
         raise NotFound(f"`{model.name}` has no version {number}.")
     return version
@@ -125,9 +123,9 @@ def full_name(model: Model) -> str:
     return f"{model.owner.username}/{model.name}"
 
 
-def subject_of(model: Model) -> Subject:
+def subject_of(model: Model) -> AuditSubject:
     """A model, for the audit trail."""
-    return Subject(model.id, full_name(model), model.owner_id)
+    return AuditSubject(model.id, full_name(model), model.owner_id)
 
 
 def _with_shares(caller: Caller) -> Select[Model, Permission | None]:

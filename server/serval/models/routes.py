@@ -27,19 +27,25 @@ class ModelController(Controller):
 
     path = "/api/v1/models"
     tags = ("Models",)
-    dependencies = LINKS
 
-    @get(summary="List models", responses=keyed_responses(), operation_class=KEYED)
+    @get(operation_id="list_models", summary="List models", responses=keyed_responses(), operation_class=KEYED)
     async def list_models(self, caller: CallerDependency, models: ModelsDependency) -> ModelList:
         return ModelList([ModelView.of(model) for model in await models.list_models(caller)])
 
-    @get("/{model:str}", summary="Show a model", responses=keyed_responses(NotFound), operation_class=KEYED)
+    @get(
+        "/{model:str}",
+        operation_id="get_model",
+        summary="Show a model",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
     async def get_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> ModelView:
         return ModelView.of(await models.get_model(caller, model))
 
     @patch(
         "/{model:str}",
-        summary="Change a model's description, or how its answers are cached",
+        operation_id="update_model",
+        summary="Update a model's description or cache settings",
         responses=keyed_responses(NotFound, *JSON_ERRORS),
         operation_class=KEYED,
     )
@@ -51,6 +57,7 @@ class ModelController(Controller):
 
     @delete(
         "/{model:str}",
+        operation_id="delete_model",
         summary="Delete a model; it can be restored",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
@@ -60,7 +67,8 @@ class ModelController(Controller):
 
     @post(
         "/{model:str}/restore",
-        summary="Bring a deleted model back, by its id",
+        operation_id="restore_model",
+        summary="Restore a deleted model, by its id",
         status_code=200,
         responses=keyed_responses(NotFound, NameTaken),
         operation_class=KEYED,
@@ -68,8 +76,16 @@ class ModelController(Controller):
     async def restore_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> ModelView:
         return ModelView.of(await models.restore_model(caller, model))
 
+
+class VersionController(Controller):
+    """The versions of a model."""
+
+    path = "/api/v1/models/{model:str}/versions"
+    tags = ("Versions",)
+    dependencies = LINKS
+
     @get(
-        "/{model:str}/versions",
+        operation_id="list_versions",
         summary="List the versions of a model, newest first",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
@@ -80,7 +96,8 @@ class ModelController(Controller):
         return VersionList([VersionView.of(version, links) for version in await models.list_versions(caller, model)])
 
     @get(
-        "/{model:str}/versions/{number:int}",
+        "/{number:int}",
+        operation_id="get_version",
         summary="Show a version",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
@@ -96,8 +113,9 @@ class ModelController(Controller):
         return VersionView.of(await models.get_version(caller, model, number), links)
 
     @get(
-        "/{model:str}/versions/{number:int}/report",
-        summary="How true the converted model is",
+        "/{number:int}/report",
+        operation_id="get_report",
+        summary="Show the conversion report",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
@@ -107,8 +125,9 @@ class ModelController(Controller):
         return StoredReport.of(await models.get_version(caller, model, number))
 
     @get(
-        "/{model:str}/versions/{number:int}/download",
-        summary="Download the frozen ONNX",
+        "/{number:int}/download",
+        operation_id="download_onnx",
+        summary="Download the converted ONNX model",
         media_type="application/octet-stream",
         responses=keyed_responses(NotFound, Conflict),
         operation_class=operation(headers={"Content-Disposition": "The name of the file."}),
@@ -127,7 +146,8 @@ class ModelController(Controller):
 
 @get(
     "/models",
-    summary="The short list of what you may ask",
+    operation_id="list_models_short",
+    summary="List the names of the models that you may use",
     tags=["Models"],
     responses=keyed_responses(),
     operation_class=KEYED,

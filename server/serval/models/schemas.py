@@ -15,6 +15,7 @@ from serval.models.lifecycle import Lifecycle, Status
 from serval.models.links import Links
 from serval.models.queries import VisibleModel, VisibleVersion
 from serval.models.tables import Cache
+from serval.models.upload_form import MAX_DESCRIPTION_LENGTH
 
 Ttl = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
 """Seconds, at most a year."""
@@ -23,7 +24,7 @@ Ttl = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
 class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
     """What the owner may change of a model."""
 
-    description: Annotated[str, msgspec.Meta(max_length=10_000, pattern=PLAIN_TEXT)] | UnsetType = UNSET
+    description: Annotated[str, msgspec.Meta(max_length=MAX_DESCRIPTION_LENGTH, pattern=PLAIN_TEXT)] | UnsetType = UNSET
     cache: Cache | UnsetType = UNSET
     """`l1`: answers are kept in the process, `l2`: in Redis too, `auto`: in Redis where a run costs more than asking
     it, `off`: nowhere."""

@@ -16,6 +16,7 @@ from serval.ids import new_id
 from serval.models.access import SEE_SHARES, SHARE, Permission
 from serval.models.queries import find_model, full_name, subject_of
 from serval.models.tables import Model, Share
+from serval.users.queries import find_user
 from serval.users.tables import User
 
 
@@ -80,11 +81,7 @@ class SharingService:
 
 async def _find_receiver(session: AsyncSession, model: Model, user: str) -> User:
     """Return who a model is to be shared with, by name or id. Raises NotFound, BadRequest."""
-    receiver = await session.scalar(select(User).where(User.called(user)))
-    if receiver is None:
-        raise NotFound(
-            f"There is no user `{user[:100]}` to share with; the name is the one before the `/` of their models."
-        )
+    receiver = await find_user(session, user, hint=" to share with; the name is the one before the `/` of their models")
     if receiver.id == model.owner_id:
         raise BadRequest(f"`user`: `{full_name(model)}` is `{receiver.username}`'s own, who needs no share.")
     return receiver

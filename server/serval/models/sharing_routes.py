@@ -22,12 +22,18 @@ class ShareController(Controller):
     path = "/api/v1/models/{model:str}/shares"
     tags = ("Models",)
 
-    @get(summary="List with whom a model is shared", responses=keyed_responses(NotFound), operation_class=KEYED)
+    @get(
+        operation_id="list_shares",
+        summary="List the shares of a model",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
     async def list_shares(self, model: Name, caller: CallerDependency, sharing: SharingDependency) -> ShareList:
         return ShareList([ShareView.of(share) for share in await sharing.list_shares(caller, model)])
 
     @put(
-        summary="Share a model with a user or everybody, or change what they may",
+        operation_id="share_model",
+        summary="Share a model with a user or everybody, or update the permission of a share",
         status_code=201,
         responses={
             200: _CHANGED,
@@ -45,6 +51,12 @@ class ShareController(Controller):
         share, is_new = await sharing.share(caller, model, data.receiver(), data.permission)
         return Response(ShareView.of(share), status_code=201 if is_new else 200)
 
-    @delete("/{share_id:str}", summary="End a share", responses=keyed_responses(NotFound), operation_class=KEYED)
+    @delete(
+        "/{share_id:str}",
+        operation_id="unshare_model",
+        summary="Delete a share",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
     async def unshare(self, model: Name, share_id: Name, caller: CallerDependency, sharing: SharingDependency) -> None:
         await sharing.unshare(caller, model, share_id)

@@ -17,7 +17,7 @@ _FORM_BYTES = (len(UPLOAD_FIELDS) + 1) * _FIELD_LIMIT_BYTES
 
 EXAMINED_FIELDS = ("model_type", "columns", "sample")
 MODEL_TYPES = ("auto", "sklearn")
-MAX_DESCRIPTION = 10_000
+MAX_DESCRIPTION_LENGTH = 10_000
 
 
 class UploadForm(msgspec.Struct):
@@ -107,8 +107,8 @@ def _form(filename: str, fields: dict[str, bytes]) -> UploadForm:
         raise BadRequest(
             f"`model_type`: `{values['model_type'][:40]}` is unknown; use one of {', '.join(MODEL_TYPES)}."
         )
-    if len(values.get("description", "")) > MAX_DESCRIPTION:
-        raise BadRequest(f"`description`: longer than {MAX_DESCRIPTION} characters.")
+    if len(values.get("description", "")) > MAX_DESCRIPTION_LENGTH:
+        raise BadRequest(f"`description`: longer than {MAX_DESCRIPTION_LENGTH} characters.")
     if "columns" in values:
         values["columns"] = _columns(values["columns"])
     if "allow_schema_change" in values:
@@ -130,7 +130,7 @@ def _without_nul(name: str, text: str) -> str:
 
 
 def _columns(text: str) -> list[str]:
-    """Read column names: a JSON list, or names parted by commas."""
+    """Read column names: a JSON list, or names separated by commas."""
     if not text.lstrip().startswith("["):
         return [name.strip() for name in text.split(",")]
     try:

@@ -55,7 +55,8 @@ _STILL_CONVERTING = ResponseSpec(
 
 @post(
     "/api/v1/models/upload",
-    summary="Upload a fitted model; it is converted, verified and served",
+    operation_id="upload_model",
+    summary="Upload a fitted model to convert, verify and serve it",
     tags=["Models"],
     dependencies=LINKS,
     request_max_body_size=None,
@@ -84,7 +85,8 @@ async def upload(
 
 @post(
     "/api/v1/storage/validate",
-    summary="Say what a file is and whether it would be served; nothing is stored",
+    operation_id="validate_model",
+    summary="Check whether a file can be converted and served, without storing it",
     tags=["Models"],
     request_max_body_size=None,
     status_code=200,

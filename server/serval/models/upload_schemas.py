@@ -1,7 +1,7 @@
 """The bodies of uploads, for the OpenAPI document."""
 
 from serval.http.openapi import JsonSchema, body
-from serval.models.upload_form import MODEL_TYPES
+from serval.models.upload_form import MAX_DESCRIPTION_LENGTH, MODEL_TYPES
 
 _UPLOAD_FIELDS: dict[str, JsonSchema] = {
     "file": {
@@ -17,10 +17,10 @@ _UPLOAD_FIELDS: dict[str, JsonSchema] = {
         ),
     },
     "model_type": {"type": "string", "enum": list(MODEL_TYPES), "description": "What made the file; `auto` finds out."},
-    "description": {"type": "string", "maxLength": 10_000, "description": "A text for people."},
+    "description": {"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH, "description": "A text for people."},
     "columns": {
         "type": "string",
-        "description": "Names for the columns of a model without: a JSON list, or names parted by commas.",
+        "description": "Names for the columns of a model without: a JSON list, or names separated by commas.",
     },
     "sample": {
         "type": "string",

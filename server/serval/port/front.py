@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from serval.auth.credentials import presented
+from serval.auth.credentials import read_credential
 from serval.auth.tokens import not_valid
 from serval.data_plane.plane import DataPlane, Front, FrontLimits
 from serval.errors import BadRequest, CannotStart, RequestTimeout, ServalError, TooLarge, Unavailable
@@ -115,12 +115,12 @@ def _core_refusals() -> dict[str, ServalError]:
 
 def _own_refusals(settings: Settings) -> dict[str, ServalError]:
     return {
-        "no_key": _raised(lambda: presented([])),
-        "not_bearer": _raised(lambda: presented([(b"authorization", b"Basic")])),
-        "not_a_key": _raised(lambda: presented([(b"x-api-key", b"none")])),
+        "no_key": _raised(lambda: read_credential([])),
+        "not_bearer": _raised(lambda: read_credential([(b"authorization", b"Basic")])),
+        "not_a_key": _raised(lambda: read_credential([(b"x-api-key", b"none")])),
         "unknown_key": unknown_key(),
         "unknown_token": not_valid(),
-        "too_large": TooLarge("The body is larger than this route takes."),
+        "too_large": TooLarge("The body is larger than this route accepts."),
         "too_slow": RequestTimeout(
             f"The body did not arrive within {settings.body_timeout_seconds:g} s (`body_timeout_seconds`)."
         ),

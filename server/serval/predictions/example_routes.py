@@ -19,6 +19,7 @@ from serval.predictions.service import PredictionService
 
 @post(
     "/api/v1/models/{model:str}/test",
+    operation_id="test_model",
     summary="Predict the stored example with the live version",
     status_code=200,
     tags=["Models"],

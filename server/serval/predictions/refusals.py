@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from serval.auth.rate_headers import limit_headers, too_often
+from serval.auth.rate_headers import limit_headers, rate_limited
 from serval.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -127,6 +127,6 @@ _ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
     "ambiguous_selector": _ambiguous_selector,
     "model_loading": _model_loading,
     "too_many_rows": _too_many_rows,
-    "rate_limited": too_often,
+    "rate_limited": rate_limited,
     "quota_exceeded": _quota_exceeded,
 }

@@ -7,9 +7,9 @@ from email.message import Message
 import msgspec
 
 from serval.auth.caller import Caller, ClientInfo
-from serval.auth.credentials import Credential, presented
+from serval.auth.credentials import Credential, read_credential
 from serval.errors import UnsupportedContent
-from serval.http.authenticate import origin_of
+from serval.http.authenticate import client_of
 from serval.http.request import HttpRequest
 from serval.predictions.decoding import Shape
 
@@ -49,14 +49,14 @@ def read_request(
     if request.scope["query_string"]:
         request.check_query("version", "alias", "outputs")
     return PredictionRequest(
-        credential=presented(request.scope["headers"]),
-        client=origin_of(request.scope),
+        credential=read_credential(request.scope["headers"]),
+        client=client_of(request.scope),
         shape=shape,
         model=model,
         version=version,
         alias=alias,
         all_probabilities=outputs == "probabilities",
-        no_cache=_is_no_cache(request.headers.get("cache-control", "")),
+        no_cache=is_no_cache(request.headers.get("cache-control", "")),
         csv=_csv_parameters(request.headers.get("content-type", JSON)),
         started_ns=time.monotonic_ns(),
     )
@@ -65,7 +65,7 @@ def read_request(
 def uncached_request(request: HttpRequest, caller: Caller, model_id: str, version: int) -> PredictionRequest:
     """Return a request for one version that bypasses the cache. Raises NotAuthenticated."""
     return PredictionRequest(
-        credential=presented(request.scope["headers"]),
+        credential=read_credential(request.scope["headers"]),
         client=caller.origin,
         shape="full",
         model=model_id,
@@ -75,7 +75,7 @@ def uncached_request(request: HttpRequest, caller: Caller, model_id: str, versio
     )
 
 
-def _is_no_cache(cache_control: str) -> bool:
+def is_no_cache(cache_control: str) -> bool:
     """Whether `no-cache` is among the directives of a Cache-Control header."""
     return "no-cache" in {directive.partition("=")[0].strip().lower() for directive in cache_control.split(",")}
 

@@ -1,6 +1,6 @@
 """HTTP for predictions: the short route and the full one."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from litestar import Response, post
 from litestar.di import NamedDependency
@@ -15,7 +15,7 @@ from serval.errors import (
     UnsupportedContent,
 )
 from serval.http.openapi import operation
-from serval.http.request import MAX_NUMBER, HttpRequest
+from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
 from serval.http.request_logging import note
 from serval.predictions.answers import answer_headers, prediction_responses
 from serval.predictions.request import PredictionRequest, read_request
@@ -34,7 +34,11 @@ from serval.predictions.service import PredictionService
 VersionNumber = Annotated[
     int | None,
     QueryParameter(
-        name="version", ge=1, le=MAX_NUMBER, required=False, description="Number of a version; the live one without"
+        name="version",
+        ge=1,
+        le=MAX_VERSION_NUMBER,
+        required=False,
+        description="Number of a version; the live one without",
     ),
 ]
 Alias = Annotated[
@@ -50,6 +54,7 @@ _ERRORS = (InvalidFeatures, MalformedBody, NotPermitted, NotFound, TooLarge, Uns
 
 @post(
     "/predict",
+    operation_id="predict_short",
     summary="Predict with the model named in the body",
     status_code=200,
     tags=["Predictions"],
@@ -61,8 +66,15 @@ async def predict_short(request: HttpRequest, predictions: NamedDependency[Predi
     return await _respond(request, predictions, read_request(request, "short", None, None, None, None))
 
 
+def _predict_operation_id(_handler: object, _method: object, path: list[Any]) -> str:
+    """Return the id for one of the two paths: each is an operation of its own."""
+    has_owner = any(getattr(part, "name", None) == "owner" for part in path)
+    return "predict_shared" if has_owner else "predict"
+
+
 @post(
     ["/api/v1/predict/{model:str}", "/api/v1/predict/{owner:str}/{model:str}"],
+    operation_id=_predict_operation_id,
     summary="Predict with a model",
     status_code=200,
     tags=["Predictions"],

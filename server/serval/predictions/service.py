@@ -8,8 +8,8 @@ from serval.auth.caller import Caller, FindCaller
 from serval.data_plane.plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
 from serval.deployments.publishing import RoutePublisher
 from serval.errors import Unavailable, UnsupportedContent
+from serval.http.request import MAX_VERSION_NUMBER
 from serval.models.loading import ModelLoader
-from serval.models.queries import LARGEST_NUMBER
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
 from serval.predictions.refusals import refusal_error
@@ -68,7 +68,7 @@ class PredictionService:
         """Return the encoded answer. Raises the ServalError that explains why there is none."""
         if request.version is not None:
             request.version = min(
-                request.version, LARGEST_NUMBER
+                request.version, MAX_VERSION_NUMBER
             )  # a caller may name one that no integer of Rust holds
         if request.csv is not None:
             return await self._decode_and_predict(request, body, await self._resolve(request, request.model))

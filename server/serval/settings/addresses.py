@@ -1,4 +1,4 @@
-"""Addresses of the network and origins of web pages, as settings and requests write them."""
+"""Network addresses and origins of web pages, as settings and requests write them."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ Network = IPv4Network | IPv6Network
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _SITE_BITS = 64
-"""What one subscriber has of IPv6, at least (RFC 6177): whoever has one address has all of these."""
+"""The least prefix that one subscriber has (RFC 6177): who has one of its addresses has all of them."""
 
 _HOST = r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*|\[[0-9a-f:.]+\])"
 _ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://{_HOST}(:(?P<port>[1-9][0-9]{{0,4}}))?")
@@ -18,8 +18,7 @@ ANY_ORIGIN = "*"
 
 
 def address_of(text: str) -> Address | None:
-    """The address that a text is, an IPv4 one that is written as IPv6 (`::ffff:192.0.2.1`) as itself; None where it is
-    none."""
+    """Return the address that a text is, or None; an IPv4-mapped one (`::ffff:192.0.2.1`) as IPv4."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -27,16 +26,16 @@ def address_of(text: str) -> Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
-def subject_of(address: str) -> str:
-    """Whom a limit by address counts: an IPv4 address, the /64 of an IPv6 one; a text that is no address as it is."""
-    found = address_of(address)
-    if isinstance(found, IPv6Address):
-        return str(IPv6Network((int(found), _SITE_BITS), strict=False))
-    return address if found is None else str(found)
+def limited_network(address: str) -> str:
+    """Return what a limit by address applies to: an IPv4 address, or the /64 of an IPv6 one; other text as it is."""
+    parsed = address_of(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((int(parsed), _SITE_BITS), strict=False))
+    return address if parsed is None else str(parsed)
 
 
 class Networks:
-    """Networks that an address may be in."""
+    """A set of networks."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         """`texts`: addresses, or networks as `10.0.0.0/8`. Raises ValueError, which names the one that is neither."""
@@ -60,28 +59,26 @@ def _network(text: str) -> Network:
 
 
 def check_origins(texts: Iterable[str]) -> None:
-    """Raises ValueError for the first that no browser sends as `Origin`, and for `*` among others."""
+    """Raises ValueError for the first text that no browser sends as `Origin`, and for `*` beside others."""
     origins = list(texts)
     if ANY_ORIGIN in origins and len(origins) > 1:
-        raise ValueError(f"`{ANY_ORIGIN}` is every origin: give it alone, or name the others alone")
+        raise ValueError(f"`{ANY_ORIGIN}` is every origin: give it alone, or list the others without it")
     for origin in origins:
         if origin != ANY_ORIGIN:
             _check_origin(origin)
 
 
 def _check_origin(text: str) -> None:
-    found = _ORIGIN.fullmatch(text)
-    if found is None:
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
         raise ValueError(
-            f"`{text}` is no origin: write scheme, host and perhaps port in small letters, as `https://app.example.com`"
+            f"`{text}` is no origin: write scheme, host and optional port in lower case, as `https://app.example.com`"
         )
-    if found["port"] is not None and found["port"] == _DEFAULT_PORTS.get(found["scheme"]):
-        raise ValueError(
-            f"`{text}` is sent by browsers without its port, which is the usual one: leave `:{found['port']}` away"
-        )
+    if match["port"] is not None and match["port"] == _DEFAULT_PORTS.get(match["scheme"]):
+        raise ValueError(f"browsers send `{text}` without its port, which is the default: leave out `:{match['port']}`")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone."""
+    """Whether a host can be reached from this machine only."""
     address = address_of(host)
     return host == "localhost" if address is None else address.is_loopback

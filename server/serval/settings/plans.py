@@ -1,4 +1,4 @@
-"""Rates as people write them, and plans: named sets of limits."""
+"""Rates as text, and plans: named sets of limits."""
 
 from typing import Annotated
 
@@ -9,11 +9,11 @@ WINDOWS = {"s": 1, "min": 60, "h": 3600, "day": 86_400}
 
 RATE = rf"^([1-9][0-9]{{0,8}}(/(s|min|h|day))?|{UNLIMITED})$"
 RateText = Annotated[str, msgspec.Meta(pattern=RATE)]
-"""`1000/s`, `100/min`, `5/h`, `10/day`; `1000` is by the second; `unlimited`."""
+"""`1000/s`, `100/min`, `5/h`, `10/day`; `1000` is per second; `unlimited`."""
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """How often something may be done: `count` times in `seconds`."""
+    """A limit of `count` in `seconds`."""
 
     count: int
     seconds: int
@@ -23,7 +23,7 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 def rate_of(text: str | None) -> Rate | None:
-    """Read what `RateText` has let through; None: without limit."""
+    """Parse a valid `RateText`; None: unlimited."""
     if text is None or text == UNLIMITED:
         return None
     count, _, unit = text.partition("/")
@@ -31,11 +31,11 @@ def rate_of(text: str | None) -> Rate | None:
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The limits of the users whose `subscription_tier` names it; what it leaves out is as the settings say."""
+    """Limits of the users whose `subscription_tier` names it; omitted ones are those of the settings."""
 
     api_rate: RateText | None = None
-    """Requests of one user, predictions apart."""
+    """Requests of one user other than predictions."""
     predict_rate: RateText | None = None
     """Predictions of one user."""
     monthly_quota: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Predictions that each key of a user may make in a calendar month (UTC), unless the key says otherwise."""
+    """Predictions of each key of a user in a calendar month (UTC), unless the key has its own quota."""

@@ -1,4 +1,4 @@
-"""Settings as words: what a setting accepts, how a value is written, sizes with units, `.env` lines."""
+"""Settings as text: what a setting accepts, how values are written, sizes with units, `.env` lines."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,11 +15,11 @@ UNITS = MappingProxyType({"": 1, "B": 1, "KIB": KIB, "MIB": MIB, "GIB": GIB, "KB
 
 
 def read_bytes(text: str) -> str | int:
-    """`256 MiB` → 268435456; what is no size is returned as it is, for the conversion to refuse."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
-    if found is None or found[2].upper() not in UNITS:
+    """`256 MiB` → 268435456; text that is no size is returned as it is, for the conversion to refuse."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    if match is None or match[2].upper() not in UNITS:
         return text
-    return int(float(found[1]) * UNITS[found[2].upper()])
+    return int(float(match[1]) * UNITS[match[2].upper()])
 
 
 def in_units(count: int) -> str:
@@ -31,7 +31,7 @@ def in_units(count: int) -> str:
 
 
 def shown(name: str, value: object) -> str:
-    """A value as one would write it in a settings file, without passwords."""
+    """Return a value as it is written in a settings file, without passwords."""
     if value is None:
         return "unset"
     if isinstance(value, bool):
@@ -44,22 +44,22 @@ def shown(name: str, value: object) -> str:
 
 
 def masked(text: str) -> str:
-    """A URL without its password; other text as it is."""
+    """Return a URL without its password; other text as it is."""
     return re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", text)
 
 
 def accepts(name: str, hint: Any) -> str:
-    """What a setting takes, in words."""
-    plain = bare(hint)
-    if get_origin(plain) is tuple:
-        return "texts parted by commas"
-    if get_origin(plain) is dict:
+    """Describe what a setting accepts."""
+    base = bare_type(hint)
+    if get_origin(base) is tuple:
+        return "comma-separated list"
+    if get_origin(base) is dict:
         return "JSON by name"
     if name.endswith("_rate"):
         return "a rate, as `1000/s`, `100/min` or `unlimited`"
-    if get_origin(plain) is Literal:
-        return "one of " + ", ".join(f"`{choice}`" for choice in get_args(plain))
-    words = {bool: "`true` or `false`", int: "a whole number", float: "a number", Path: "a path", str: "text"}[plain]
+    if get_origin(base) is Literal:
+        return "one of " + ", ".join(f"`{choice}`" for choice in get_args(base))
+    words = {bool: "`true` or `false`", int: "a whole number", float: "a number", Path: "a path", str: "text"}[base]
     if name.endswith("_bytes"):
         words = "a size, as `1048576` or `1 MiB`"
     elif name.endswith("_url"):
@@ -89,17 +89,17 @@ def metas(hint: Any) -> Iterator[Meta]:
             yield from metas(choice)
 
 
-def bare(hint: Any) -> Any:
-    """The type below `Annotated` and `| None`."""
+def bare_type(hint: Any) -> Any:
+    """Return the type inside `Annotated` and `| None`."""
     if get_origin(hint) is Annotated:
-        return bare(get_args(hint)[0])
+        return bare_type(get_args(hint)[0])
     if get_origin(hint) in {UnionType, Union}:
-        return next(bare(choice) for choice in get_args(hint) if choice is not NoneType)
+        return next(bare_type(choice) for choice in get_args(hint) if choice is not NoneType)
     return hint
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name."""
+    """Return the end of a sentence about an unknown name."""
     import difflib
 
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
@@ -107,9 +107,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """`NAME=value` lines; comments, `export` and quotes are allowed. Raises CannotStart with the line that is none of
-    it."""
-    found = {}
+    """Read `NAME=value` lines; comments, `export` and quotes are allowed. Raises CannotStart for any other line."""
+    values = {}
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         line = text.strip().removeprefix("export ")
         if not line or line.startswith("#"):
@@ -117,12 +116,12 @@ def read_dotenv(path: Path) -> dict[str, str]:
         name, equals, value = line.partition("=")
         if not equals or not name.strip().isidentifier():
             raise CannotStart(f"line {number} of `{path}` is not `NAME=value`")
-        found[name.strip()] = unquoted(value.strip())
-    return found
+        values[name.strip()] = unquoted(value.strip())
+    return values
 
 
 def unquoted(value: str) -> str:
-    """The value of a `.env` line: without its quotes, or without a comment behind it."""
+    """Return the value of a `.env` line without its quotes, or without the comment after it."""
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
         return value[1:-1]
     return re.sub(r"\s+#.*$", "", value)

@@ -11,14 +11,14 @@ from serval.auth.request_limiter import RequestLimiter
 from serval.core import Core
 from serval.feature import Background, Closing, Feature
 from serval.settings.plans import rate_of
-from serval.users.first_administrator import UserService
+from serval.users.first_administrator import ensure_administrator
 from serval.users.gauges import UserGauges
 from serval.users.key_routes import ApiKeyController
 from serval.users.keys import FindModel, KeyService
 from serval.users.limits import UserLimits
 from serval.users.login_routes import AuthController
 from serval.users.routes import UserController
-from serval.users.service import AccountService
+from serval.users.service import UserService
 from serval.users.sessions import SessionService
 from serval.users.signing_keys import SigningKeys
 from serval.users.usage import UsageRecorder
@@ -35,11 +35,10 @@ class Users(NamedTuple):
 
 
 async def open_users(core: Core, find_model: FindModel) -> Users:
-    """Make the first administrator where there is none. Raises DatabaseUnavailable."""
-    admin_key = await UserService(core.database).ensure_administrator(core.settings.data_dir)
-    if admin_key is not None:
-        core.log.info("administrator_created", key_file=str(admin_key))
+    """Create the first administrator where there is none. Raises DatabaseUnavailable."""
     settings, database = core.settings, core.database
+    if await ensure_administrator(database, settings.admin_key_file):
+        core.log.info("administrator_created", key_file=str(settings.admin_key_file))
     limits = UserLimits(settings)
     signing_keys = SigningKeys(database, core.changes, settings.signing_key_days, settings.access_token_minutes)
     sessions = SessionService(database, core.publisher, core.changes, signing_keys, limits, settings.refresh_token_days)
@@ -54,7 +53,7 @@ async def open_users(core: Core, find_model: FindModel) -> Users:
         UserGauges(database, core.metrics.gauges, core.log),
     )
     dependencies = {
-        "accounts": AccountService(database, core.changes, passwords, sessions, limiter),
+        "users": UserService(database, core.changes, passwords, sessions, limiter),
         "sessions": sessions,
         "signing_keys": signing_keys,
         "keys": keys,
@@ -66,8 +65,8 @@ async def open_users(core: Core, find_model: FindModel) -> Users:
 def _find_caller(keys: KeyService, sessions: SessionService) -> FindCaller:
     """API keys are looked up by one service, access tokens by the other."""
 
-    async def find_caller(presented: Credential, origin: ClientInfo) -> Caller:
-        look_up = keys.find_caller if presented.kind == "key" else sessions.find_caller
-        return await look_up(presented, origin)
+    async def find_caller(credential: Credential, client: ClientInfo) -> Caller:
+        look_up = keys.find_caller if credential.kind == "key" else sessions.find_caller
+        return await look_up(credential, client)
 
     return find_caller

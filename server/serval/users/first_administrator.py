@@ -1,4 +1,4 @@
-"""The first administrator."""
+"""Creates the first administrator."""
 
 import os
 from pathlib import Path
@@ -13,33 +13,27 @@ from serval.ids import new_id
 from serval.users.keys import new_row
 from serval.users.tables import ApiKey, User
 
-ADMIN_KEY_FILE = "admin.key"
 
+async def ensure_administrator(database: Database, key_file: Path) -> bool:
+    """Create the first administrator where there is none with a key, and write the key to `key_file` (mode 0600).
 
-class UserService:
-    """Makes the user without whom nobody could do anything."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def ensure_administrator(self, data_dir: Path) -> Path | None:
-        """Make the first administrator and write its key to `admin.key` (mode 0600); return that file when it was
-        written."""
-        async with self._database.read() as session:
-            admin_id = await session.scalar(select(User.id).where(User.role == "admin").order_by(User.id).limit(1))
-            has_key = admin_id and await session.scalar(select(ApiKey.id).where(ApiKey.user_id == admin_id).limit(1))
-        if has_key:
-            return None
-        if admin_id is None:
-            admin_id = new_id("usr")
-            async with self._database.write() as session:
-                session.add(User(id=admin_id, username="admin", role="admin", created_at=now()))
-        # The file comes first: a crash in between leaves a key that opens nothing, and the next start makes another.
-        path, secret = data_dir / ADMIN_KEY_FILE, keys.new_key()
-        _write_private(path, secret + "\n")
-        async with self._database.write() as session:
-            session.add(new_row(admin_id, "first key", secret, now(), scopes=SCOPES))
-        return path
+    Returns whether the file was written. Raises DatabaseUnavailable.
+    """
+    async with database.read() as session:
+        admin_id = await session.scalar(select(User.id).where(User.role == "admin").order_by(User.id).limit(1))
+        has_key = admin_id and await session.scalar(select(ApiKey.id).where(ApiKey.user_id == admin_id).limit(1))
+    if has_key:
+        return False
+    if admin_id is None:
+        admin_id = new_id("usr")
+        async with database.write() as session:
+            session.add(User(id=admin_id, username="admin", role="admin", created_at=now()))
+    # The file comes first: a crash in between leaves a key that is not valid, and the next start makes another.
+    secret = keys.new_key()
+    _write_private(key_file, secret + "\n")
+    async with database.write() as session:
+        session.add(new_row(admin_id, "first key", secret, now(), scopes=SCOPES))
+    return True
 
 
 def _write_private(path: Path, content: str) -> None:

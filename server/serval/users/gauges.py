@@ -1,4 +1,4 @@
-"""How many users, logins and keys there are, counted in the background, so that whoever asks waits for no database."""
+"""Gauges of users, logins and keys, counted in the background so that reading them needs no database."""
 
 import math
 from typing import NamedTuple
@@ -16,7 +16,7 @@ COUNT_SECONDS = 15.0
 
 
 class Counts(NamedTuple):
-    """How many there are; NaN until they were counted."""
+    """Numbers of active users, logins and keys; NaN before the first count."""
 
     users: float = math.nan
     sessions: float = math.nan
@@ -24,33 +24,33 @@ class Counts(NamedTuple):
 
 
 class UserGauges:
-    """Counts and remembers."""
+    """Counts every few seconds and keeps the last numbers."""
 
     def __init__(self, database: Database, gauges: Gauges, log: Log) -> None:
         self._database = database
         event = "user_gauges_failed"
-        self._rounds = PeriodicTask(
-            self._count_again, COUNT_SECONDS, log, name="count people", failed=event, away=event
+        self._task = PeriodicTask(
+            self._count, COUNT_SECONDS, log, name="count users", failure_event=event, unavailable_event=event
         )
         self.counts = Counts()
         gauges.add("serval_users_active", "Users that are not disabled", lambda: self.counts.users)
         gauges.add("serval_sessions_active", "Logins that are neither ended nor expired", lambda: self.counts.sessions)
-        gauges.add("serval_api_keys_active", "API keys that open something", lambda: self.counts.api_keys)
+        gauges.add("serval_api_keys_active", "API keys that are valid", lambda: self.counts.api_keys)
 
     async def start(self) -> None:
-        await self._rounds.start()
+        await self._task.start()
 
     async def stop(self) -> None:
-        await self._rounds.stop()
+        await self._task.stop()
 
-    async def _count_again(self) -> None:
+    async def _count(self) -> None:
         """Raises DatabaseUnavailable."""
         async with self._database.read() as session:
-            users, sessions, api_keys = (await session.execute(_query())).one()
+            users, sessions, api_keys = (await session.execute(_active_counts())).one()
             self.counts = Counts(users, sessions, api_keys)
 
 
-def _query() -> Select[int, int, int]:
+def _active_counts() -> Select[int, int, int]:
     at = now()
     users = select(func.count()).select_from(User).where(User.disabled_at.is_(None))
     sessions = (

@@ -1,4 +1,4 @@
-"""What a new key is for: what was asked for it, held against what its maker may give away."""
+"""The scopes, models and expiry of a new key, which may not exceed those of the key that creates it."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,88 +8,85 @@ from serval.auth.caller import SCOPES, Caller, Scope
 from serval.errors import BadRequest, NotPermitted
 
 DEFAULT_SCOPES: frozenset[Scope] = frozenset({"predict", "models:read", "models:write"})
-"""`admin`, which is for the account itself, has to be asked for."""
-LONGEST = timedelta(days=36_500)
-"""How far away the end of a key may lie."""
+"""Without `admin`, which is for the account itself and must be requested."""
+MAX_LIFETIME = timedelta(days=36_500)
 
 _ALL_SCOPES = ", ".join(f"`{scope}`" for scope in SCOPES)
 
 
-def name_of(asked: str) -> str:
-    """Return the name without the space around it. Raises BadRequest where nothing is left."""
-    if not asked.strip():
+def name_of(name: str) -> str:
+    """Return the name without surrounding space. Raises BadRequest where it is empty."""
+    if not name.strip():
         raise BadRequest("`name`: give the key a name to recognise it by.")
-    return asked.strip()
+    return name.strip()
 
 
-def scopes_of(caller: Caller, asked: Sequence[str] | None) -> list[Scope]:
-    """Return the scopes of a new key; None: the usual ones, as far as its maker has them. Raises BadRequest,
-    NotPermitted."""
-    wanted = DEFAULT_SCOPES & caller.scopes if asked is None else set(asked)
-    for place, scope in enumerate(asked or ()):
+def scopes_of(caller: Caller, requested: Sequence[str] | None) -> list[Scope]:
+    """Return the scopes of a new key; None: those default ones that the caller has. Raises BadRequest, NotPermitted."""
+    scopes = DEFAULT_SCOPES & caller.scopes if requested is None else set(requested)
+    for index, scope in enumerate(requested or ()):
         if scope not in SCOPES:
             raise BadRequest(
-                f"`scopes[{place}]`: `{scope[:40]}` is no scope; there are {_ALL_SCOPES}.",
-                errors=[(f"scopes[{place}]", "unknown")],
+                f"`scopes[{index}]`: `{scope[:40]}` is no scope; the scopes are {_ALL_SCOPES}.",
+                errors=[(f"scopes[{index}]", "unknown")],
             )
-    if not wanted:
+    if not scopes:
         raise BadRequest(
-            f"`scopes`: a key for nothing opens nothing; name some of {_ALL_SCOPES}.", errors=[("scopes", "none")]
+            f"`scopes`: a key needs at least one scope; the scopes are {_ALL_SCOPES}.", errors=[("scopes", "none")]
         )
-    check_scopes(caller, cast("set[Scope]", wanted))
-    return [scope for scope in SCOPES if scope in wanted]
+    check_scopes(caller, cast("set[Scope]", scopes))
+    return [scope for scope in SCOPES if scope in scopes]
 
 
-def check_scopes(caller: Caller, wanted: frozenset[Scope] | set[Scope]) -> None:
-    """Raises NotPermitted where a key is to be for more than the key that makes it."""
-    if beyond := wanted - caller.scopes:
+def check_scopes(caller: Caller, scopes: frozenset[Scope] | set[Scope]) -> None:
+    """Raises NotPermitted where a key would have scopes that the creating key lacks."""
+    if missing := scopes - caller.scopes:
         raise NotPermitted(
-            f"The key that you make it with is not for `{min(beyond)}`, so what it makes can not be either: log in to make such a key."
+            f"The creating key lacks the scope `{min(missing)}`, so the new key cannot have it: log in to create such a key."
         )
 
 
-def check_models(caller: Caller, wanted: Sequence[str] | None) -> None:
-    """Hold ids of models (None: all) against those of the key that makes another. Raises NotPermitted."""
-    if caller.models is not None and (wanted is None or not caller.models.issuperset(wanted)):
+def check_models(caller: Caller, models: Sequence[str] | None) -> None:
+    """Raises NotPermitted where a key would be for models (None: all) that the creating key is not for."""
+    if caller.models is not None and (models is None or not caller.models.issuperset(models)):
         raise NotPermitted(
-            "The key that you make it with is for some models alone, so what it makes can not be for others: log in to make such a key."
+            "The creating key is restricted to some models, so the new key cannot be for others: log in to create such a key."
         )
 
 
 def expiry_of(caller: Caller, at: datetime, days: int | None, moment: datetime | None) -> datetime | None:
-    """Return when a key that is made now is to expire; None: never. Without either it outlasts its maker as little as
-    with.
+    """Return when a new key expires; None: never. It never expires later than the key that creates it.
 
     Raises BadRequest, NotPermitted.
     """
     if days is not None and moment is not None:
         raise BadRequest(
-            "`expires_in_days` and `expires_at` are both there; give one of them, or none for a key that does not expire."
+            "`expires_in_days` and `expires_at`: give one of them, or neither for a key that does not expire."
         )
-    wanted = moment if days is None else at + timedelta(days=days)
-    if wanted is None:
+    expires_at = moment if days is None else at + timedelta(days=days)
+    if expires_at is None:
         return own_expiry(caller)
-    if wanted <= at:
-        raise BadRequest("`expires_at`: that moment has passed.", errors=[("expires_at", "has passed")])
-    if wanted > at + LONGEST:
+    if expires_at <= at:
+        raise BadRequest("`expires_at`: this time is in the past.", errors=[("expires_at", "in the past")])
+    if expires_at > at + MAX_LIFETIME:
         raise BadRequest(
-            f"`expires_at`: a key may last {LONGEST.days} days at most.", errors=[("expires_at", "too late")]
+            f"`expires_at`: a key may be valid for at most {MAX_LIFETIME.days} days.",
+            errors=[("expires_at", "too late")],
         )
     limit = own_expiry(caller)
-    if limit is not None and wanted > limit:
-        raise NotPermitted(
-            f"The key that you make it with expires at {limit.isoformat()}: what it makes can not last longer."
-        )
-    return wanted
+    if limit is not None and expires_at > limit:
+        raise NotPermitted(f"The creating key expires at {limit.isoformat()}: the new key cannot be valid for longer.")
+    return expires_at
 
 
-def expiry_of_next(caller: Caller, at: datetime, created_at: datetime, expires_at: datetime | None) -> datetime | None:
-    """Return when the key expires that takes over from another: it lasts as long as that one was to, but not longer
-    than its maker."""
-    wanted = None if expires_at is None else at + (expires_at - created_at)
-    return min((moment for moment in (wanted, own_expiry(caller)) if moment is not None), default=None)
+def successor_expiry(
+    caller: Caller, at: datetime, created_at: datetime, expires_at: datetime | None
+) -> datetime | None:
+    """Return when the successor of a key expires: it lives as long as that one, but not longer than its creator."""
+    same_lifetime = None if expires_at is None else at + (expires_at - created_at)
+    return min((moment for moment in (same_lifetime, own_expiry(caller)) if moment is not None), default=None)
 
 
 def own_expiry(caller: Caller) -> datetime | None:
-    """Return when the key expires that a caller presents; None: never, or it is a login."""
+    """Return when the key of a caller expires; None: never, or the caller has a login."""
     return caller.expires_at if caller.key_id is not None else None

@@ -1,4 +1,4 @@
-"""HTTP for API keys."""
+"""Routes of API keys."""
 
 from typing import Annotated
 
@@ -9,33 +9,34 @@ from litestar.params import JSONBody, QueryParameter
 from serval.auth.caller import Caller
 from serval.errors import Conflict, NotFound
 from serval.http.openapi import KEYED, operation
-from serval.http.pagination import Limit, cursor_of
+from serval.http.pagination import Limit, cursor_of, page
 from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest, Name
 from serval.users.key_schemas import OVERLAP_SECONDS, CreatedKey, KeyList, KeyView, NewKey, Rotation
 from serval.users.keys import KeyService
 
-OfUser = Annotated[
+UserFilter = Annotated[
     str | None,
     QueryParameter(
         name="user",
         pattern=PLAIN_TEXT,
         max_length=100,
         required=False,
-        description="For administrators: id or username of somebody else",
+        description="For administrators: id or username of another user",
     ),
 ]
 Cursor = Annotated[str | None, cursor_of("key")]
 
 
 class ApiKeyController(Controller):
-    """The caller's own keys; administrators see and revoke those of everybody."""
+    """The caller's own keys; administrators see and revoke those of every user."""
 
     path = "/api/v1/api-keys"
-    tags = ("API keys",)
+    tags = ("Keys",)
 
     @get(
-        summary="List your keys, newest first, expired and revoked ones too",
+        operation_id="list_keys",
+        summary="List your keys, newest first, including expired and revoked ones",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
@@ -44,23 +45,29 @@ class ApiKeyController(Controller):
         request: HttpRequest,
         caller: NamedDependency[Caller],
         keys: NamedDependency[KeyService],
-        user: OfUser = None,
+        user: UserFilter = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> KeyList:
         request.check_query("user", "cursor", "limit")
-        found = await keys.list_keys(caller, user=user, before=cursor, limit=limit + 1)
-        items = [KeyView.of(row, used) for row, used in found[:limit]]
-        return KeyList(items, items[-1].id if len(found) > limit else None)
+        counted_keys = await keys.list_keys(caller, user=user, before=cursor, limit=limit + 1)
+        return KeyList(*page(counted_keys, limit, lambda counted: KeyView.of(*counted)))
 
-    @get("/{key_id:str}", summary="Show a key", responses=keyed_responses(NotFound), operation_class=KEYED)
+    @get(
+        "/{key_id:str}",
+        operation_id="get_key",
+        summary="Show a key",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
     async def get_key(
         self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
     ) -> KeyView:
         return KeyView.of(*await keys.get_key(caller, key_id))
 
     @post(
-        summary="Make a key; it is shown this once",
+        operation_id="create_key",
+        summary="Create a key; it is shown once",
         responses=keyed_responses(NotFound, *JSON_ERRORS),
         operation_class=KEYED,
     )
@@ -71,7 +78,8 @@ class ApiKeyController(Controller):
 
     @post(
         "/{key_id:str}/rotate",
-        summary="Make the key that takes over from one; it is shown this once, and the old one expires after an overlap",
+        operation_id="rotate_key",
+        summary="Create the successor of a key; it is shown once, and the old key expires after an overlap",
         responses=keyed_responses(NotFound, Conflict, *JSON_ERRORS),
         operation_class=operation(is_body_required=False),
     )
@@ -86,7 +94,13 @@ class ApiKeyController(Controller):
             *await keys.rotate_key(caller, key_id, OVERLAP_SECONDS if data is None else data.overlap_seconds)
         )
 
-    @delete("/{key_id:str}", summary="Revoke a key", responses=keyed_responses(NotFound), operation_class=KEYED)
+    @delete(
+        "/{key_id:str}",
+        operation_id="revoke_key",
+        summary="Revoke a key",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
     async def revoke_key(
         self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
     ) -> None:

@@ -1,4 +1,4 @@
-"""What the routes of keys take and give."""
+"""Schemas of API keys."""
 
 from datetime import datetime
 from typing import Annotated
@@ -12,61 +12,61 @@ from serval.settings.plans import RateText
 from serval.users.tables import ApiKey
 
 OVERLAP_SECONDS = 86_400
-"""How long a rotated key goes on opening things, unless the rotation says otherwise."""
-_MOST_OVERLAP_SECONDS = 30 * 86_400
+"""How long a rotated key stays valid by default."""
+_MAX_OVERLAP_SECONDS = 30 * 86_400
 
 ScopeText = Annotated[str, Meta(max_length=100, pattern=PLAIN_TEXT, extra_json_schema={"examples": list(SCOPES)})]
-"""Read as text, so that an unknown one is refused with the names of those there are."""
+"""Read as text, so that an unknown scope is refused with the list of scopes."""
 ModelName = Annotated[str, Meta(min_length=1, max_length=200, pattern=PLAIN_TEXT)]
 """Id, name or `owner/name`."""
 
 
 class NewKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A key to be made. Made with another key, it is for what that one is for unless this says less."""
+    """A new key. Omitted fields inherit from the key that creates it."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100, pattern=PLAIN_TEXT)]
     scopes: Annotated[list[ScopeText], Meta(max_length=20)] | None = None
-    """`predict`, `models:read`, `models:write`, which are the default, and `admin`."""
+    """`predict`, `models:read` and `models:write`, which are the default, or `admin`."""
     models: Annotated[list[ModelName], Meta(min_length=1, max_length=100)] | None = None
-    """Ids, names or `owner/name` of the models that it is for; absent: all that you may see."""
+    """Ids, names or `owner/name` of the models that it is restricted to; default: no restriction."""
     expires_in_days: Annotated[int, Meta(ge=1, le=36500)] | None = None
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
-    """Neither: it does not expire."""
+    """By default a key does not expire."""
     predict_rate: RateText | None = None
-    """Predictions of this key, beside the rate of its user: `100/min`, `5/s`."""
+    """Rate of this key's predictions, besides that of its user: `100/min`, `5/s`."""
     monthly_quota: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     """Predictions of this key in a calendar month (UTC)."""
 
 
 class Rotation(msgspec.Struct, forbid_unknown_fields=True):
-    """How a key is replaced."""
+    """Options of a rotation."""
 
-    overlap_seconds: Annotated[int, Meta(ge=0, le=_MOST_OVERLAP_SECONDS)] = OVERLAP_SECONDS
-    """How long the old one goes on opening things; 0: it stops at once."""
+    overlap_seconds: Annotated[int, Meta(ge=0, le=_MAX_OVERLAP_SECONDS)] = OVERLAP_SECONDS
+    """How long the old key stays valid; 0: it stops at once."""
 
 
 class KeyView(msgspec.Struct):
-    """A key as it is listed: never the key itself."""
+    """A key without its secret."""
 
     id: str
     name: str
     user: str
-    """Username of whom it belongs to."""
+    """Username of its owner."""
     prefix: str
     scopes: list[Scope]
     models: list[str] | None
-    """Ids of the models that it is for; null: all that its user may see."""
+    """Ids of the models that it is restricted to; null: no restriction."""
     predict_rate: str | None
     monthly_quota: int | None
     used_this_month: int
-    """Predictions, those of the keys that it replaced or that replaced it among them; a few seconds late."""
+    """Predictions, including those of its predecessors and successors; a few seconds late."""
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
     """A few seconds late."""
     replaced_by: str | None
-    """The id of the newest key that took over from it."""
+    """The id of its newest successor."""
 
     @classmethod
     def of(cls, row: ApiKey, used: int) -> "KeyView":
@@ -89,7 +89,7 @@ class KeyView(msgspec.Struct):
 
 
 class CreatedKey(msgspec.Struct):
-    """A key just made; `key` is shown this once."""
+    """A new key; `key` is shown once."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""API keys: made, listed, rotated, revoked, and who one belongs to."""
+"""API keys: creation, listing, rotation, revocation, and the caller of one."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.audit.record import Subject, record
+from serval.audit.record import AuditSubject, record
 from serval.auth import key_format as keys
 from serval.auth.caller import Caller, ClientInfo, Quota, Scope
 from serval.auth.credentials import Credential
@@ -17,38 +17,39 @@ from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import Conflict, NotAuthenticated, NotFound, NotPermitted
 from serval.ids import new_id
-from serval.users.grants import check_models, check_scopes, expiry_of, expiry_of_next, name_of, scopes_of
+from serval.users.grants import check_models, check_scopes, expiry_of, name_of, scopes_of, successor_expiry
 from serval.users.key_schemas import NewKey
 from serval.users.limits import UserLimits
 from serval.users.months import end_of_month, month_of
+from serval.users.queries import find_user
 from serval.users.tables import ApiKey, KeyUsage, User
 from serval.users.usage import USED, UsageRecorder, counted_in
 
 FindModel = Callable[[Caller, str], Awaitable[str]]
-"""Returns the id of a model that a caller names by id, name or `owner/name`. Raises NotFound."""
+"""Returns the id of a model by its id, name or `owner/name`. Raises NotFound."""
 
 
-class CountedKey(NamedTuple):
-    """A key and the predictions that are counted for it this month."""
+class KeyWithUsage(NamedTuple):
+    """A key and its predictions of this month."""
 
     row: ApiKey
     used: int
 
 
-class MadeKey(NamedTuple):
-    """A key just made and, this once, the key itself."""
+class KeyWithSecret(NamedTuple):
+    """A new key and its secret, which is not stored."""
 
     row: ApiKey
     secret: str
 
 
 def unknown_key() -> NotAuthenticated:
-    """What whoever presents a key that opens nothing is told."""
+    """Return the error of a key that is not valid."""
     return NotAuthenticated("The API key is unknown, revoked or expired.")
 
 
 class KeyService:
-    """Reads and writes API keys."""
+    """Creates, lists, rotates and revokes API keys, and finds their callers."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class KeyService:
         changes.on("key", lambda digest: publisher.forget_caller(bytes.fromhex(digest)), reset=publisher.forget_callers)
 
     async def find_caller(self, presented: Credential, origin: ClientInfo) -> Caller:
-        """Return who presents a key. Raises NotAuthenticated."""
+        """Return the caller of a key. Raises NotAuthenticated."""
         at = now()
         found = None if self._publisher.is_unknown(presented.digest) else await self._look_up(presented, at)
         if found is None:
@@ -92,79 +93,81 @@ class KeyService:
             origin=origin,
         )
 
-    async def _look_up(self, presented: Credential, at: datetime) -> CountedKey | None:
+    async def _look_up(self, presented: Credential, at: datetime) -> KeyWithUsage | None:
         async with self._database.read() as session:
             found = await _one(session, _keys(at).where(ApiKey.digest == presented.digest))
         if found is not None and found.row.is_valid(at):
             return found
-        if found is None or found.row.user.disabled_at is None:  # whoever is let in again has waited long enough
+        if found is None or found.row.user.disabled_at is None:  # the key of an enabled user must work at once
             self._publisher.put_unknown(presented.digest)
         return None
 
-    async def list_keys(self, caller: Caller, *, user: str | None, before: str | None, limit: int) -> list[CountedKey]:
-        """Return keys of the caller, newest first, expired and revoked ones too.
+    async def list_keys(
+        self, caller: Caller, *, user: str | None, before: str | None, limit: int
+    ) -> list[KeyWithUsage]:
+        """Return keys of the caller, newest first, including expired and revoked ones.
 
-        `user`: id or username of whose keys an administrator wants to see. `before`: the id of a key, only older ones.
-        Raises NotPermitted,
-        NotFound.
+        `user`: id or username of the owner, for administrators. `before`: the id of a key; only older ones.
+        Raises NotPermitted, NotFound.
         """
         async with self._database.read() as session:
-            owner_id = caller.user_id if user is None else await _whose(session, caller, user)
+            owner_id = caller.user_id if user is None else await _owner_id(session, caller, user)
             query = _keys(now()).where(ApiKey.user_id == owner_id).order_by(ApiKey.id.desc()).limit(limit)
-            found = await session.execute(query if before is None else query.where(ApiKey.id < before))
-            return [CountedKey(row, used) for row, used in found]
+            rows = await session.execute(query if before is None else query.where(ApiKey.id < before))
+            return [KeyWithUsage(row, used) for row, used in rows]
 
-    async def get_key(self, caller: Caller, key_id: str) -> CountedKey:
-        """Return a key of the caller, for an administrator of anybody. Raises NotFound."""
+    async def get_key(self, caller: Caller, key_id: str) -> KeyWithUsage:
+        """Return a key of the caller, or for an administrator of any user. Raises NotFound."""
         async with self._database.read() as session:
             return _visible(caller, await _one(session, _keys(now()).where(ApiKey.id == key_id)), key_id)
 
-    async def create_key(self, caller: Caller, asked: NewKey) -> MadeKey:
-        """Make a key of the caller, for no more than what the caller presents is for. Raises BadRequest, NotPermitted,
-        NotFound."""
+    async def create_key(self, caller: Caller, request: NewKey) -> KeyWithSecret:
+        """Create a key of the caller, with no more access than the caller's credential has.
+
+        Raises BadRequest, NotPermitted, NotFound.
+        """
         at, secret = now(), keys.new_key()
         row = new_row(
             caller.user_id,
-            name_of(asked.name),
+            name_of(request.name),
             secret,
             at,
-            scopes=scopes_of(caller, asked.scopes),
-            models=await self._models_of(caller, asked.models),
-            expires_at=expiry_of(caller, at, asked.expires_in_days, asked.expires_at),
-            predict_rate=asked.predict_rate,
-            monthly_quota=asked.monthly_quota,
+            scopes=scopes_of(caller, request.scopes),
+            models=await self._models_of(caller, request.models),
+            expires_at=expiry_of(caller, at, request.expires_in_days, request.expires_at),
+            predict_rate=request.predict_rate,
+            monthly_quota=request.monthly_quota,
         )
         async with self._database.write() as session:
-            await self._check_quota(session, caller, asked.monthly_quota)
+            await self._check_quota(session, caller, request.monthly_quota)
             session.add(row)
             record(session, caller, "key.create", _subject(row), **_details(row))
         self._publisher.forget_unknown(row.digest)
-        return MadeKey(row, secret)
+        return KeyWithSecret(row, secret)
 
-    async def _models_of(self, caller: Caller, asked: Sequence[str] | None) -> list[str] | None:
-        """The ids of the models that a new key is for; without any, those that its maker is for."""
-        if asked is None:
+    async def _models_of(self, caller: Caller, references: Sequence[str] | None) -> list[str] | None:
+        """Return the ids of the models of a new key; None: those of the creating key."""
+        if references is None:
             return None if caller.models is None else sorted(caller.models)
-        ids = list(dict.fromkeys([await self._find_model(caller, model) for model in asked]))
+        ids = list(dict.fromkeys([await self._find_model(caller, model) for model in references]))
         check_models(caller, ids)
         return ids
 
-    async def _check_quota(self, session: AsyncSession, caller: Caller, wanted: int | None) -> None:
-        """Nobody gives themselves more than their plan does. Raises NotPermitted."""
-        if wanted is None or caller.is_admin:
+    async def _check_quota(self, session: AsyncSession, caller: Caller, quota: int | None) -> None:
+        """Raises NotPermitted where a quota exceeds the plan of its user."""
+        if quota is None or caller.is_admin:
             return
         user = await session.get_one(User, caller.user_id)
         allowed = self._limits.monthly_quota(user.subscription_tier, None)
-        if allowed is not None and wanted > allowed:
+        if allowed is not None and quota > allowed:
             raise NotPermitted(
-                f"`monthly_quota`: the plan `{user.subscription_tier}` lets a key predict {allowed} times a month at most."
+                f"`monthly_quota`: the plan `{user.subscription_tier}` allows a key at most {allowed} predictions a month."
             )
 
-    async def rotate_key(self, caller: Caller, key_id: str, overlap_seconds: int) -> MadeKey:
-        """Make the key that takes over from one of the caller's, which goes on opening things for a while.
+    async def rotate_key(self, caller: Caller, key_id: str, overlap_seconds: int) -> KeyWithSecret:
+        """Create the successor of a key of the caller; the old key expires after an overlap.
 
-        Here the old one stops in time to the second, elsewhere within a second. Raises NotFound, NotPermitted,
-        Conflict.
+        It expires on time here, and within a second elsewhere. Raises NotFound, NotPermitted, Conflict.
         """
         at, secret = now(), keys.new_key()
         async with self._database.write() as session:
@@ -178,7 +181,7 @@ class KeyService:
                 at,
                 scopes=old.scopes,
                 models=old.models,
-                expires_at=expiry_of_next(caller, at, old.created_at, old.expires_at),
+                expires_at=successor_expiry(caller, at, old.created_at, old.expires_at),
                 predict_rate=old.predict_rate,
                 monthly_quota=old.monthly_quota,
             )
@@ -200,14 +203,16 @@ class KeyService:
             )
         self._publisher.forget_caller(old.digest)
         self._publisher.forget_unknown(new.digest)
-        return MadeKey(new, secret)
+        return KeyWithSecret(new, secret)
 
     async def revoke_key(self, caller: Caller, key_id: str) -> None:
-        """Revoke a key of the caller (an administrator: of anybody): here at once, on other replicas within a second.
-        Raises NotFound."""
+        """Revoke a key of the caller (an administrator: of any user), here at once and elsewhere within a second.
+
+        Raises NotFound.
+        """
         async with self._database.write() as session:
             found = await session.get(ApiKey, key_id, with_for_update={"of": ApiKey})
-            row = _visible(caller, None if found is None else CountedKey(found, 0), key_id).row
+            row = _visible(caller, None if found is None else KeyWithUsage(found, 0), key_id).row
             if row.revoked_at is None:
                 row.revoked_at = now()
                 self._changes.record(session, "key", row.digest.hex())
@@ -227,7 +232,7 @@ def new_row(
     predict_rate: str | None = None,
     monthly_quota: int | None = None,
 ) -> ApiKey:
-    """Return the row of a key, which holds nothing that the key could be made from."""
+    """Return the row of a key, from which the key cannot be recovered."""
     return ApiKey(
         id=new_id("key"),
         user_id=user_id,
@@ -247,40 +252,39 @@ def new_row(
 
 
 def _keys(at: datetime) -> Select[ApiKey, int]:
-    """Keys, each with the predictions that are counted for it in the month of a moment."""
+    """Return the query of keys, each with its predictions in the month of a moment."""
     return select(ApiKey, USED).select_from(ApiKey).outerjoin(KeyUsage, counted_in(month_of(at)))
 
 
-async def _one(session: AsyncSession, query: Select[ApiKey, int]) -> CountedKey | None:
+async def _one(session: AsyncSession, query: Select[ApiKey, int]) -> KeyWithUsage | None:
     found = (await session.execute(query)).one_or_none()
-    return None if found is None else CountedKey(found[0], found[1])
+    return None if found is None else KeyWithUsage(found[0], found[1])
 
 
-async def _whose(session: AsyncSession, caller: Caller, reference: str) -> str:
-    """The id of the user whose keys are asked for."""
+async def _owner_id(session: AsyncSession, caller: Caller, reference: str) -> str:
+    """Return the id of the user whose keys are listed."""
     if reference in {caller.user_id, caller.username}:
         return caller.user_id
     if not caller.is_admin:
-        raise NotPermitted("Only administrators may see the keys of others.")
-    user_id = await session.scalar(select(User.id).where(User.called(reference)))
-    if user_id is None:
-        raise NotFound(f"There is no user `{reference[:100]}`.")
-    return user_id
+        raise NotPermitted("Only administrators may list the keys of other users.")
+    return (await find_user(session, reference)).id
 
 
-def _visible(caller: Caller, found: CountedKey | None, key_id: str) -> CountedKey:
+def _visible(caller: Caller, found: KeyWithUsage | None, key_id: str) -> KeyWithUsage:
     if found is None or not caller.may_see(found.row.user_id):
         raise NotFound(f"There is no API key `{key_id[:100]}`.")
     return found
 
 
 async def _locked_family(session: AsyncSession, caller: Caller, key_id: str) -> Sequence[ApiKey]:
-    """A key of the caller and those that it has replaced, locked in the order of their ids. Raises NotFound,
-    NotPermitted."""
+    """Return a key of the caller and those that it replaced, locked in the order of their ids.
+
+    Raises NotFound, NotPermitted.
+    """
     row = await session.get(ApiKey, key_id)
-    owner_id = _visible(caller, None if row is None else CountedKey(row, 0), key_id).row.user_id
+    owner_id = _visible(caller, None if row is None else KeyWithUsage(row, 0), key_id).row.user_id
     if owner_id != caller.user_id:
-        raise NotPermitted("Only whom a key belongs to may see the one that takes over: revoke it instead.")
+        raise NotPermitted("Only the owner of a key may see its successor: revoke the key instead.")
     query = (
         select(ApiKey)
         .where(ApiKey.user_id == owner_id, or_(ApiKey.id == key_id, ApiKey.replaced_by == key_id))
@@ -295,16 +299,16 @@ def _check_rotatable(caller: Caller, row: ApiKey, at: datetime) -> None:
         or row.replaced_by is not None
         or (row.expires_at is not None and row.expires_at <= at)
     ):
-        state = "revoked" if row.revoked_at else "rotated already" if row.replaced_by else "expired"
-        raise Conflict(f"The key `{row.id}` is {state}: make a new one.")
+        state = "revoked" if row.revoked_at else "already rotated" if row.replaced_by else "expired"
+        raise Conflict(f"The key `{row.id}` is {state}: create a new one.")
     check_scopes(caller, frozenset(row.scopes))
     check_models(caller, row.models)
 
 
-def _subject(row: ApiKey) -> Subject:
-    return Subject(row.id, row.name, row.user_id)
+def _subject(row: ApiKey) -> AuditSubject:
+    return AuditSubject(row.id, row.name, row.user_id)
 
 
 def _details(row: ApiKey) -> dict[str, Any]:
-    """What the audit trail keeps of a key."""
+    """Return the details of a key in the audit trail."""
     return {"prefix": row.prefix, "scopes": row.scopes, "models": row.models}

@@ -1,4 +1,4 @@
-"""Calendar months in UTC, by which predictions are counted."""
+"""Calendar months in UTC, in which predictions are counted."""
 
 from datetime import UTC, datetime
 

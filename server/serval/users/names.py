@@ -1,4 +1,4 @@
-"""What users are called: the `owner` in `owner/name`."""
+"""Usernames, which are the `owner` in `owner/name`, and email addresses."""
 
 import re
 
@@ -6,16 +6,17 @@ from serval.errors import BadRequest
 
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,48}[a-z0-9]")
 RESERVED = frozenset({"batch", "everybody", "me", "serval", "upload"})
-"""Words of routes, and names that nobody should pass for."""
+"""Words of routes, and names that could mislead."""
 EMAIL = re.compile(r"[^@\s<>()\[\],;:\\\"\x00-\x1f]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 MAX_EMAIL = 254
 
 
 def check_username(name: str) -> str:
-    """Return a username as it may be. Raises BadRequest."""
+    """Return a valid username. Raises BadRequest."""
     if USERNAME.fullmatch(name) is None or name.startswith("usr_"):
         raise BadRequest(
-            f"`username`: `{name[:60]}` is none: 3 to 50 of `a-z`, `0-9`, `.`, `_`, `-`, with a letter or digit at both ends.",
+            f"`username`: `{name[:60]}` is not valid: use 3 to 50 of `a-z`, `0-9`, `.`, `_`, `-`, "
+            "with a letter or digit at both ends.",
             errors=[("username", "not a username")],
         )
     if name in RESERVED:
@@ -24,15 +25,15 @@ def check_username(name: str) -> str:
 
 
 def check_email(text: str) -> str:
-    """Return an address in the form in which it is kept: lower case. Raises BadRequest."""
+    """Return a valid email address in lower case, as it is stored. Raises BadRequest."""
     email = text.strip().lower()
     if len(email) > MAX_EMAIL or EMAIL.fullmatch(email) is None:
-        raise BadRequest(f"`email`: `{text[:100]}` is no address.", errors=[("email", "not an address")])
+        raise BadRequest(f"`email`: `{text[:100]}` is not an email address.", errors=[("email", "not an address")])
     return email
 
 
 def username_from(email: str) -> str:
-    """Return the username that an address suggests."""
+    """Return the username derived from an email address."""
     name = re.sub(r"[^a-z0-9._-]+", "-", email.partition("@")[0])[:40].strip("._-")
     name = name if len(name) >= 3 else f"user-{name}".rstrip("-")
     return f"{name}-1" if name in RESERVED or name.startswith("usr_") else name

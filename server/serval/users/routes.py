@@ -1,4 +1,4 @@
-"""HTTP for users: oneself, and everybody for administrators."""
+"""Routes of users: their own account, and for administrators every account."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from litestar.params import JSONBody, QueryParameter
 from serval.auth.caller import Caller
 from serval.errors import BadRequest, Conflict, NameTaken, NotFound
 from serval.http.openapi import KEYED, operation
-from serval.http.pagination import Limit, cursor_of
+from serval.http.pagination import Limit, cursor_of, page
 from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest, Name
 from serval.users.schemas import (
@@ -23,12 +23,12 @@ from serval.users.schemas import (
     UserList,
     UserView,
 )
-from serval.users.service import AccountService
+from serval.users.service import UserService
 
 Search = Annotated[
     str | None,
     QueryParameter(
-        name="search", pattern=PLAIN_TEXT, max_length=100, required=False, description="Part of a name or address"
+        name="search", pattern=PLAIN_TEXT, max_length=100, required=False, description="Part of a name or email address"
     ),
 ]
 Cursor = Annotated[str | None, cursor_of("usr")]
@@ -38,110 +38,123 @@ class UserController(Controller):
     """Users."""
 
     path = "/api/v1/users"
-    tags = ("Accounts",)
+    tags = ("Users",)
 
-    @get("/me", summary="Who you are, as /api/v1/auth/me", responses=keyed_responses(), operation_class=KEYED)
-    async def show_me(self, caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]) -> UserView:
-        return UserView.of(await accounts.get(caller.user_id))
+    @get(
+        "/me",
+        operation_id="get_current_user",
+        summary="Show the current user",
+        responses=keyed_responses(),
+        operation_class=KEYED,
+    )
+    async def get_current_user(self, caller: NamedDependency[Caller], users: NamedDependency[UserService]) -> UserView:
+        return UserView.of(await users.get_user(caller.user_id))
 
     @patch(
         "/me",
-        summary="Change your name or address",
+        operation_id="update_current_user",
+        summary="Update your name or email address",
         responses=keyed_responses(NameTaken, *JSON_ERRORS),
         operation_class=KEYED,
     )
-    async def change_me(
-        self, data: JSONBody[Profile], caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]
+    async def update_current_user(
+        self, data: JSONBody[Profile], caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> UserView:
-        return UserView.of(await accounts.change_profile(caller, _given(data)))
+        return UserView.of(await users.update_profile(caller, _changes(data)))
 
     @post(
         "/me/password",
-        summary="Change your password; your other logins end",
+        operation_id="change_password",
+        summary="Change your password and end your other logins",
         status_code=204,
         responses=keyed_responses(*JSON_ERRORS),
         operation_class=KEYED,
     )
     async def change_password(
-        self, data: JSONBody[PasswordChange], caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]
+        self, data: JSONBody[PasswordChange], caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> None:
-        await accounts.change_password(caller, data.current_password, data.new_password)
+        await users.change_password(caller, data.current_password, data.new_password)
 
-    @get(summary="List users", responses=keyed_responses(), operation_class=KEYED)
+    @get(operation_id="list_users", summary="List users", responses=keyed_responses(), operation_class=KEYED)
     async def list_users(
         self,
         request: HttpRequest,
-        accounts: NamedDependency[AccountService],
+        users: NamedDependency[UserService],
         search: Search = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> UserList:
         request.check_query("search", "cursor", "limit")
-        found = await accounts.list(search=search, after=cursor, limit=limit + 1)
-        items = [UserView.of(user) for user in found[:limit]]
-        return UserList(items, items[-1].id if len(found) > limit else None)
+        rows = await users.list_users(search=search, after=cursor, limit=limit + 1)
+        return UserList(*page(rows, limit, UserView.of))
 
     @post(
-        summary="Make an account for somebody",
+        operation_id="create_user",
+        summary="Create a user",
         responses=keyed_responses(NameTaken, *JSON_ERRORS),
         operation_class=KEYED,
     )
     async def create_user(
-        self, data: JSONBody[NewUser], caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]
+        self, data: JSONBody[NewUser], caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> UserView:
-        return UserView.of(await accounts.create(caller, **msgspec.structs.asdict(data)))
+        return UserView.of(await users.create_user(caller, **msgspec.structs.asdict(data)))
 
     @get(
         "/{user:str}",
-        summary="Show a user, by id, username or address",
+        operation_id="get_user",
+        summary="Show a user, by id, username or email address",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
-    async def show_user(self, user: Name, accounts: NamedDependency[AccountService]) -> UserView:
-        return UserView.of(await accounts.find(user))
+    async def get_user(self, user: Name, users: NamedDependency[UserService]) -> UserView:
+        return UserView.of(await users.find_user(user))
 
     @patch(
         "/{user:str}",
-        summary="Change a user's role, plan, name or address",
+        operation_id="update_user",
+        summary="Update a user's role, plan, name or email address",
         responses=keyed_responses(NotFound, Conflict, NameTaken, *JSON_ERRORS),
         operation_class=KEYED,
     )
-    async def change_user(
+    async def update_user(
         self,
         user: Name,
         data: JSONBody[UserChange],
         caller: NamedDependency[Caller],
-        accounts: NamedDependency[AccountService],
+        users: NamedDependency[UserService],
     ) -> UserView:
-        return UserView.of(await accounts.change(caller, user, _given(data)))
+        return UserView.of(await users.update_user(caller, user, _changes(data)))
 
     @post(
         "/{user:str}/disable",
-        summary="End a user's logins and close their keys, within a second everywhere",
+        operation_id="disable_user",
+        summary="Disable a user: their logins end and their keys stop working, everywhere within a second",
         status_code=200,
         responses=keyed_responses(NotFound, Conflict),
         operation_class=KEYED,
     )
     async def disable_user(
-        self, user: Name, caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]
+        self, user: Name, caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> UserView:
-        return UserView.of(await accounts.disable(caller, user))
+        return UserView.of(await users.disable_user(caller, user))
 
     @post(
         "/{user:str}/enable",
-        summary="Let a disabled user in again",
+        operation_id="enable_user",
+        summary="Enable a disabled user",
         status_code=200,
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
     async def enable_user(
-        self, user: Name, caller: NamedDependency[Caller], accounts: NamedDependency[AccountService]
+        self, user: Name, caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> UserView:
-        return UserView.of(await accounts.enable(caller, user))
+        return UserView.of(await users.enable_user(caller, user))
 
     @post(
         "/{user:str}/password",
-        summary="Give a user another password, shown this once; their logins end",
+        operation_id="reset_password",
+        summary="Reset a user's password and end their logins; the new one is shown once",
         status_code=200,
         responses=keyed_responses(NotFound, *JSON_ERRORS),
         operation_class=operation(is_body_required=False),
@@ -150,16 +163,16 @@ class UserController(Controller):
         self,
         user: Name,
         caller: NamedDependency[Caller],
-        accounts: NamedDependency[AccountService],
+        users: NamedDependency[UserService],
         data: JSONBody[PasswordReset | None] = None,
     ) -> NewPassword:
-        row, password = await accounts.reset_password(caller, user, None if data is None else data.password)
+        row, password = await users.reset_password(caller, user, None if data is None else data.password)
         return NewPassword(row.username, password)
 
 
-def _given(data: msgspec.Struct) -> dict[str, object]:
-    """The fields that a body has. Raises BadRequest where it has none."""
-    given = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
-    if not given:
-        raise BadRequest("The body changes nothing: name what is to be changed.")
-    return given
+def _changes(data: msgspec.Struct) -> dict[str, object]:
+    """Return the fields that a body has. Raises BadRequest where it has none."""
+    changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
+    if not changes:
+        raise BadRequest("The body changes nothing: name the fields to change.")
+    return changes

@@ -1,4 +1,4 @@
-"""What the routes of accounts and logins take and give."""
+"""Schemas of users and logins."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -19,39 +19,39 @@ Tier = Annotated[str, Meta(min_length=1, max_length=40, pattern=PLAIN_TEXT)]
 
 
 class Registration(msgspec.Struct, forbid_unknown_fields=True):
-    """An account to be made."""
+    """A user who registers."""
 
     email: Email
     password: Password
     full_name: FullName = ""
     username: Username | None = None
-    """Derived from the address where it is absent."""
+    """Derived from the email address by default."""
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True):
-    """An account that an administrator makes."""
+    """A user whom an administrator creates."""
 
     email: Email
     password: Password | None = None
     password_hash: Annotated[str, Meta(max_length=500)] | None = None
-    """Argon2 or bcrypt, of an account from elsewhere."""
+    """Argon2 or bcrypt, of a user imported from another system."""
     full_name: FullName = ""
     username: Username | None = None
     role: Role = "user"
 
     def __post_init__(self) -> None:
         if self.password is not None and self.password_hash is not None:
-            raise ValueError("`password` and `password_hash` are both there")
+            raise ValueError("give one of `password` and `password_hash`")
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):
-    """An account and its password."""
+    """A login by email address or username."""
 
     password: Password
     email: Account | None = None
     username: Account | None = None
     cookies: bool = False
-    """Keep the login in cookies, which no script can read, instead of answering its tokens."""
+    """Store the login in cookies, which scripts cannot read, instead of returning its tokens."""
 
     def __post_init__(self) -> None:
         if (self.email is None) == (self.username is None):
@@ -64,22 +64,22 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
 
 class Refresh(msgspec.Struct, forbid_unknown_fields=True):
     refresh_token: Annotated[str, Meta(max_length=200)] | None = None
-    """Absent: the one in the cookie."""
+    """Default: the one in the cookie."""
 
 
 class Tokens(msgspec.Struct):
-    """A login for programs: the access token goes into `Authorization: Bearer`."""
+    """The tokens of a login; send the access token in `Authorization: Bearer`."""
 
     access_token: str
     refresh_token: str
-    """Good for one refresh."""
+    """Can be used once."""
     expires_in: int
-    """Seconds that the access token is valid."""
+    """Seconds for which the access token is valid."""
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 the name of a scheme
 
 
 class CookieLogin(msgspec.Struct):
-    """A login in cookies; `csrf_token` goes into `X-CSRF-Token` of every request that changes something."""
+    """A login in cookies; send `csrf_token` in `X-CSRF-Token` with every request that changes something."""
 
     csrf_token: str
     expires_in: int
@@ -87,7 +87,7 @@ class CookieLogin(msgspec.Struct):
 
 
 class UserView(msgspec.Struct):
-    """A user as they and administrators see them."""
+    """A user, as they and administrators see them."""
 
     id: str
     username: str
@@ -121,14 +121,14 @@ class UserList(msgspec.Struct):
 
 
 class Profile(msgspec.Struct, forbid_unknown_fields=True):
-    """What a user may change of themselves."""
+    """Changes of a user by themselves."""
 
     full_name: FullName | UnsetType = UNSET
     email: Email | UnsetType = UNSET
 
 
 class UserChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What an administrator may change of a user."""
+    """Changes of a user by an administrator."""
 
     role: Role | UnsetType = UNSET
     subscription_tier: Tier | UnsetType = UNSET
@@ -143,11 +143,11 @@ class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
 
 class PasswordReset(msgspec.Struct, forbid_unknown_fields=True):
     password: Password | None = None
-    """Absent: one is generated."""
+    """Default: a generated one."""
 
 
 class NewPassword(msgspec.Struct):
-    """A password just set; shown this once."""
+    """A new password; shown once."""
 
     username: str
     password: str
@@ -155,7 +155,7 @@ class NewPassword(msgspec.Struct):
 
 class KeyRotation(msgspec.Struct, forbid_unknown_fields=True):
     revoke_issued_tokens: bool = False
-    """Tokens signed so far are not valid any more: for a signing key that has leaked."""
+    """Invalidate all tokens signed so far, where a signing key has leaked."""
 
 
 class SigningKeyView(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Accounts: how they begin, how one logs in, what their owners and administrators change."""
+"""Users: registration, login, and changes by themselves and by administrators."""
 
 import hashlib
 import time
@@ -9,50 +9,56 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.audit.record import Subject, record, record_unknown
-from serval.auth.caller import Caller, ClientInfo
-from serval.auth.passwords import Passwords, generated, until_failures_are_told
+from serval.audit.record import AuditSubject, record, record_unauthenticated
+from serval.auth.caller import Caller, ClientInfo, Role
+from serval.auth.passwords import Passwords, delay_failure, generate_password
 from serval.auth.request_limiter import RequestLimiter
 from serval.changes import Changes
 from serval.db.base import now
 from serval.db.engine import Database
-from serval.errors import BadRequest, Conflict, NameTaken, NotAuthenticated, NotFound
+from serval.errors import BadRequest, Conflict, NameTaken, NotAuthenticated
 from serval.ids import new_id
-from serval.settings.addresses import subject_of
+from serval.settings.addresses import limited_network
 from serval.settings.plans import Rate
 from serval.users.names import check_email, check_username, username_from
-from serval.users.sessions import LoggedIn, SessionService
+from serval.users.queries import find_account, get_user
+from serval.users.sessions import LoginTokens, SessionService
 from serval.users.tables import User
 
 LOGIN_RATE = Rate(10, 60)
-"""LoadAttempts to log in to one account from one address: who guesses there slows nobody else's logins down."""
-TRIES = 20
-"""Usernames that are tried when an address suggests one that is taken."""
+"""Attempts to log in to one account from one address: guessing there does not slow down the logins of others."""
+MAX_USERNAME_ATTEMPTS = 20
+"""Usernames that are tried when the one derived from an email address is taken."""
 
 
-class AccountService:
-    """Reads and changes users."""
+class UserService:
+    """Registers, logs in and changes users."""
 
     def __init__(
-        self, database: Database, changes: Changes, passwords: Passwords, sessions: SessionService, gate: RequestLimiter
+        self,
+        database: Database,
+        changes: Changes,
+        passwords: Passwords,
+        sessions: SessionService,
+        limiter: RequestLimiter,
     ) -> None:
         self._database = database
         self._changes = changes
         self._passwords = passwords
         self._sessions = sessions
-        self._gate = gate
+        self._limiter = limiter
 
     async def register(
-        self, origin: ClientInfo, *, email: str, password: str, full_name: str, username: str | None
+        self, client: ClientInfo, *, email: str, password: str, full_name: str, username: str | None
     ) -> User:
-        """Make an account for whoever asks. Raises BadRequest, NameTaken."""
+        """Register a user. Raises BadRequest, NameTaken."""
         user = await self._new_user(email, password, full_name, username)
         async with self._database.write() as session:
             await _insert(session, user, is_named=username is not None)
-            record_unknown(session, origin, "user.register", _subject(user), "success", user.username)
+            record_unauthenticated(session, client, "user.register", _subject(user), "success", user.username)
         return user
 
-    async def create(
+    async def create_user(
         self,
         caller: Caller,
         *,
@@ -61,12 +67,12 @@ class AccountService:
         password_hash: str | None,
         full_name: str,
         username: str | None,
-        role: Any,
+        role: Role,
     ) -> User:
-        """Make an account for somebody else; without a password they can not log in. Raises BadRequest, NameTaken."""
+        """Create a user, who cannot log in without a password. Raises BadRequest, NameTaken."""
         user = await self._new_user(email, password, full_name, username)
         if password_hash is not None:
-            if not self._passwords.understands(password_hash):
+            if not self._passwords.is_supported_hash(password_hash):
                 raise BadRequest(
                     "`password_hash`: neither Argon2 nor bcrypt.", errors=[("password_hash", "unknown kind")]
                 )
@@ -90,58 +96,61 @@ class AccountService:
             password_hash=hashed, created_at=now(),
         )  # fmt: skip
 
-    async def login(self, origin: ClientInfo, account: str, password: str) -> LoggedIn:
-        """Log in by address or username. Raises NotAuthenticated, by word and time the same for whatever was wrong;
-        RateLimited."""
+    async def login(self, client: ClientInfo, account: str, password: str) -> LoginTokens:
+        """Log in by email address or username.
+
+        Raises NotAuthenticated, with the same message after the same time for every cause; RateLimited.
+        """
         started = time.monotonic()
         account = account.strip().lower()
-        attempts = f"login:{hashlib.sha256(account.encode()).hexdigest()[:32]}:{subject_of(origin.address)}"
-        self._gate.charge(attempts, LOGIN_RATE)
+        attempts = f"login:{hashlib.sha256(account.encode()).hexdigest()[:32]}:{limited_network(client.address)}"
+        self._limiter.charge(attempts, LOGIN_RATE)
         async with self._database.read() as session:
             user = await session.scalar(
                 select(User).where((User.email == account) if "@" in account else (User.username == account))
             )
         is_right, newer = await self._passwords.verify(password, None if user is None else user.password_hash)
         if user is None or not is_right or user.disabled_at is not None:
-            await self._note_failure(origin, account, user)
-            await until_failures_are_told(started)
+            await self._record_failure(client, account, user)
+            await delay_failure(started)
             raise NotAuthenticated("The account or the password is wrong.")
-        self._gate.refund(attempts, LOGIN_RATE)
+        self._limiter.refund(attempts, LOGIN_RATE)
         async with self._database.write() as session:
-            row = await _locked(session, user.id)
+            row = await get_user(session, user.id, to_change=True)
             row.last_login_at = now()
             row.password_hash = newer or row.password_hash
-            opened = await self._sessions.open(session, row, origin)
-            record_unknown(session, origin, "login", _subject(row), "success", row.username, login=opened.session_id)
-        return await self._sessions.grant(opened)
+            grant = await self._sessions.open(session, row, client)
+            record_unauthenticated(
+                session, client, "login", _subject(row), "success", row.username, login=grant.session_id
+            )
+        return await self._sessions.issue(grant)
 
-    async def _note_failure(self, origin: ClientInfo, account: str, user: User | None) -> None:
-        subject = Subject(None, account, None) if user is None else _subject(user)
+    async def _record_failure(self, client: ClientInfo, account: str, user: User | None) -> None:
+        subject = AuditSubject(None, account, None) if user is None else _subject(user)
         async with self._database.write() as session:
-            record_unknown(session, origin, "login", subject, "failure", account)
+            record_unauthenticated(session, client, "login", subject, "failure", account)
 
-    async def logout(self, origin: ClientInfo, session_id: str) -> None:
-        """End a login; nothing happens where it has ended."""
+    async def logout(self, client: ClientInfo, session_id: str) -> None:
+        """End a login, unless it has ended."""
         login = await self._sessions.end(session_id)
         if login is not None:
             async with self._database.write() as session:
-                record_unknown(
-                    session, origin, "logout", _subject(login.user), "success", login.user.username, login=session_id
+                record_unauthenticated(
+                    session, client, "logout", _subject(login.user), "success", login.user.username, login=session_id
                 )
 
-    async def get(self, user_id: str) -> User:
+    async def get_user(self, user_id: str) -> User:
         """Return a user by id. Raises NotFound."""
         async with self._database.read() as session:
-            return _found(await session.get(User, user_id), user_id)
+            return await get_user(session, user_id)
 
-    async def find(self, reference: str) -> User:
-        """Return a user by id, username or address. Raises NotFound."""
+    async def find_user(self, reference: str) -> User:
+        """Return a user by id, username or email address. Raises NotFound."""
         async with self._database.read() as session:
-            return await _find(session, reference)
+            return await find_account(session, reference)
 
-    async def list(self, *, search: str | None, after: str | None, limit: int) -> list[User]:
-        """Return users in the order in which they came. `search`: part of a name or address; `after`: id of the last
-        one of a page."""
+    async def list_users(self, *, search: str | None, after: str | None, limit: int) -> list[User]:
+        """Return users, oldest first. `search`: part of a name or email address; `after`: the last id of a page."""
         query = select(User).order_by(User.id).limit(limit)
         if after is not None:
             query = query.where(User.id > after)
@@ -151,43 +160,47 @@ class AccountService:
         async with self._database.read() as session:
             return list(await session.scalars(query))
 
-    async def change_profile(self, caller: Caller, changes: Mapping[str, Any]) -> User:
-        """Change what a user says of themselves: `full_name`, `email`. Raises BadRequest, NameTaken."""
+    async def update_profile(self, caller: Caller, changes: Mapping[str, Any]) -> User:
+        """Update the caller's own `full_name` and `email`. Raises BadRequest, NameTaken."""
         async with self._database.write() as session:
-            user = await _locked(session, caller.user_id)
+            user = await get_user(session, caller.user_id, to_change=True)
             await _apply(session, user, changes)
             record(session, caller, "user.change", _subject(user), fields=sorted(changes))
         return user
 
-    async def change(self, caller: Caller, reference: str, changes: Mapping[str, Any]) -> User:
-        """Change a user as an administrator: also `role` and `subscription_tier`. Raises NotFound, Conflict,
-        BadRequest, NameTaken."""
+    async def update_user(self, caller: Caller, reference: str, changes: Mapping[str, Any]) -> User:
+        """Update a user as an administrator: also `role` and `subscription_tier`.
+
+        Raises NotFound, Conflict, BadRequest, NameTaken.
+        """
         async with self._database.write() as session:
-            user = await _find(session, reference, to_change=True)
+            user = await find_account(session, reference, to_change=True)
             if changes.get("role", user.role) != "admin":
-                await _leave_an_administrator(session, user)
+                await _check_not_last_administrator(session, user)
             await _apply(session, user, changes)
             self._changes.record(session, "user", user.id)
             record(session, caller, "user.change", _subject(user), **{name: changes[name] for name in sorted(changes)})
         self._sessions.forget_user(user.id)
         return user
 
-    async def disable(self, caller: Caller, reference: str) -> User:
-        """End a user's logins and close their keys, here at once, elsewhere within a second. Raises NotFound,
-        Conflict."""
+    async def disable_user(self, caller: Caller, reference: str) -> User:
+        """End a user's logins and suspend their keys, here at once and elsewhere within a second.
+
+        Raises NotFound, Conflict.
+        """
         async with self._database.write() as session:
-            user = await _find(session, reference, to_change=True)
-            await _leave_an_administrator(session, user)
+            user = await find_account(session, reference, to_change=True)
+            await _check_not_last_administrator(session, user)
             user.disabled_at = user.disabled_at or now()
             await self._sessions.end_all(session, user.id)
             record(session, caller, "user.disable", _subject(user))
         self._sessions.forget_user(user.id)
         return user
 
-    async def enable(self, caller: Caller, reference: str) -> User:
-        """Let a user log in again; their keys open what they opened. Raises NotFound."""
+    async def enable_user(self, caller: Caller, reference: str) -> User:
+        """Let a disabled user log in again, and their keys work again. Raises NotFound."""
         async with self._database.write() as session:
-            user = await _find(session, reference, to_change=True)
+            user = await find_account(session, reference, to_change=True)
             user.disabled_at = None
             self._changes.record(session, "user", user.id)
             record(session, caller, "user.enable", _subject(user))
@@ -195,20 +208,24 @@ class AccountService:
         return user
 
     async def change_password(self, caller: Caller, current: str, new: str) -> None:
-        """Change one's own password and end one's other logins. Raises NotPermitted, BadRequest, RateLimited."""
-        user = await self.get(caller.user_id)
-        attempts = f"login:{user.id}:{subject_of(caller.origin.address)}"
-        self._gate.charge(attempts, LOGIN_RATE)
+        """Change the caller's own password and end their other logins. Raises BadRequest, RateLimited."""
+        user = await self.get_user(caller.user_id)
+        attempts = f"login:{user.id}:{limited_network(caller.origin.address)}"
+        self._limiter.charge(attempts, LOGIN_RATE)
         is_right, _ = await self._passwords.verify(current, user.password_hash)
         if not is_right:
-            raise BadRequest("`current_password`: it is not this.", errors=[("current_password", "wrong")])
+            raise BadRequest(
+                "`current_password`: this is not the current password.", errors=[("current_password", "wrong")]
+            )
         await self._set_password(caller, user, new)
 
     async def reset_password(self, caller: Caller, reference: str, new: str | None) -> tuple[User, str]:
-        """Give a user a password, a generated one where none is given, and end their logins; return both. Raises
-        NotFound, BadRequest."""
-        user = await self.find(reference)
-        password = new or generated()
+        """Set a user's password, a generated one by default, and end their logins; return both.
+
+        Raises NotFound, BadRequest.
+        """
+        user = await self.find_user(reference)
+        password = new or generate_password()
         await self._set_password(caller, user, password)
         return user, password
 
@@ -216,9 +233,9 @@ class AccountService:
         text = self._passwords.check(password, (user.email or "", user.username, user.full_name))
         hashed = await self._passwords.hash(text)
         async with self._database.write() as session:
-            row = await _locked(session, user.id)
+            row = await get_user(session, user.id, to_change=True)
             row.password_hash = hashed
-            await self._sessions.end_all(session, row.id, but=caller.session_id)
+            await self._sessions.end_all(session, row.id, except_id=caller.session_id)
             record(session, caller, "user.password", _subject(row))
         self._sessions.forget_user(user.id)
 
@@ -226,59 +243,44 @@ class AccountService:
 _LITERAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 
 
-def _subject(user: User) -> Subject:
-    return Subject(user.id, user.username, user.id)
-
-
-async def _locked(session: AsyncSession, user_id: str) -> User:
-    return _found(await session.get(User, user_id, with_for_update=True), user_id)
-
-
-def _found(user: User | None, reference: str) -> User:
-    if user is None:
-        raise NotFound(f"There is no user `{reference[:100]}`.")
-    return user
-
-
-async def _find(session: AsyncSession, reference: str, *, to_change: bool = False) -> User:
-    query = select(User).where(User.email == reference.lower() if "@" in reference else User.called(reference))
-    return _found(await session.scalar(query.with_for_update() if to_change else query), reference)
+def _subject(user: User) -> AuditSubject:
+    return AuditSubject(user.id, user.username, user.id)
 
 
 async def _insert(session: AsyncSession, user: User, *, is_named: bool) -> None:
-    """Add a user; a username that was only suggested is followed by a number where it is taken. Raises NameTaken."""
+    """Add a user; a derived username that is taken gets a number. Raises NameTaken."""
     if await session.scalar(select(User.id).where(User.email == user.email)) is not None:
         raise NameTaken(f"`email`: `{user.email}` has an account already.")
     suggested = user.username
-    for number in range(2, TRIES + 2):
+    for number in range(2, MAX_USERNAME_ATTEMPTS + 2):
         if await session.scalar(select(User.id).where(User.username == user.username)) is None:
             break
         if is_named:
             raise NameTaken(f"`username`: `{suggested}` is taken.")
-        user.username = f"{suggested}-{number if number < TRIES else user.id[-8:].lower()}"
+        user.username = f"{suggested}-{number if number < MAX_USERNAME_ATTEMPTS else user.id[-8:].lower()}"
     session.add(user)
-    await _flushed(session)
+    await _flush(session)
 
 
 async def _apply(session: AsyncSession, user: User, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(user, name, check_email(value) if name == "email" else value)
-    await _flushed(session)
+    await _flush(session)
 
 
-async def _flushed(session: AsyncSession) -> None:
+async def _flush(session: AsyncSession) -> None:
     try:
         await session.flush()
-    except IntegrityError:  # somebody else was quicker
+    except IntegrityError:  # a concurrent transaction was first
         raise NameTaken("Another account has this address or username.") from None
 
 
-async def _leave_an_administrator(session: AsyncSession, user: User) -> None:
-    """Refuse to take the last one away. Raises Conflict."""
+async def _check_not_last_administrator(session: AsyncSession, user: User) -> None:
+    """Raises Conflict where a user is the last administrator."""
     others = (
         select(func.count())
         .select_from(User)
         .where(User.role == "admin", User.disabled_at.is_(None), User.id != user.id)
     )
     if user.role == "admin" and user.disabled_at is None and not await session.scalar(others):
-        raise Conflict(f"`{user.username}` is the last administrator: make somebody else one first.")
+        raise Conflict(f"`{user.username}` is the last administrator: make another user an administrator first.")

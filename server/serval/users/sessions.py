@@ -1,4 +1,4 @@
-"""Logins: access tokens that are short, refresh tokens that are used once, and how a login ends."""
+"""Logins: short-lived access tokens, single-use refresh tokens, and the end of a login."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.audit.record import Subject, record_unknown
+from serval.audit.record import AuditSubject, record_unauthenticated
 from serval.auth import key_format as keys
 from serval.auth.caller import SCOPES, Caller, ClientInfo
 from serval.auth.credentials import Credential
@@ -22,21 +22,21 @@ from serval.users.signing_keys import SigningKeys
 from serval.users.tables import LoginSession, RefreshToken, User
 
 GRACE = timedelta(seconds=10)
-"""How long a refresh token that was just used may be used again: two tabs of a browser refresh at the same time."""
-SWEPT = timedelta(days=1)
-"""What ended so long ago is forgotten."""
+"""How long a used refresh token may be used again: two tabs of a browser refresh at the same time."""
+RETENTION = timedelta(days=1)
+"""How long ended logins are kept."""
 
 
-class Opened(NamedTuple):
-    """A login that has begun or goes on, with its next refresh token."""
+class RefreshGrant(NamedTuple):
+    """A new or refreshed login and its next refresh token."""
 
     user_id: str
     session_id: str
     refresh_token: str
 
 
-class LoggedIn(NamedTuple):
-    """What a login gets."""
+class LoginTokens(NamedTuple):
+    """The tokens of a login."""
 
     session_id: str
     access_token: str
@@ -46,21 +46,21 @@ class LoggedIn(NamedTuple):
 
 
 class SessionService:
-    """Opens logins, goes on with them, ends them."""
+    """Opens, refreshes and ends logins."""
 
     def __init__(
         self,
         database: Database,
         publisher: Publisher,
         changes: Changes,
-        ring: SigningKeys,
+        signing_keys: SigningKeys,
         limits: UserLimits,
         refresh_days: float,
     ) -> None:
         self._database = database
         self._publisher = publisher
         self._changes = changes
-        self._ring = ring
+        self._signing_keys = signing_keys
         self._limits = limits
         self._lifetime = timedelta(days=refresh_days)
         changes.on("user", publisher.forget_user, reset=publisher.forget_callers)
@@ -70,7 +70,7 @@ class SessionService:
         if self._publisher.is_unknown(presented.digest):
             raise not_valid()
         try:
-            claims = await self._ring.read(presented.text)
+            claims = await self._signing_keys.read(presented.text)
             login = await self._find(claims.session_id)
         except NotAuthenticated:
             self._publisher.put_unknown(presented.digest)
@@ -103,49 +103,51 @@ class SessionService:
             raise not_valid()
         return login
 
-    async def open(self, session: AsyncSession, user: User, origin: ClientInfo) -> Opened:
-        """Begin a login in a transaction, always a new one, whatever the request presented; `grant` gives it its access
-        token."""
+    async def open(self, session: AsyncSession, user: User, client: ClientInfo) -> RefreshGrant:
+        """Open a new login in a transaction, whatever credential the request has; `issue` returns its tokens."""
         await self._sweep(session, user.id)
         login = LoginSession(
             id=new_id("ses"),
             user_id=user.id,
-            address=origin.address,
+            address=client.address,
             created_at=now(),
             expires_at=now() + self._lifetime,
             ended_at=None,
         )
         session.add(login)
         await session.flush()
-        return _issue(session, login)
+        return _next_grant(session, login)
 
-    async def grant(self, opened: Opened) -> LoggedIn:
-        """Return the tokens of a login, after its transaction: a key that is due is replaced in one of its own."""
-        access_token = await self._ring.sign(opened.user_id, opened.session_id)
+    async def issue(self, grant: RefreshGrant) -> LoginTokens:
+        """Return the tokens of a login, after its transaction: replacing a signing key takes a transaction of its own."""
+        access_token = await self._signing_keys.sign(grant.user_id, grant.session_id)
         seconds = int(self._lifetime.total_seconds())
-        return LoggedIn(opened.session_id, access_token, self._ring.token_seconds, opened.refresh_token, seconds)
+        return LoginTokens(
+            grant.session_id, access_token, self._signing_keys.token_seconds, grant.refresh_token, seconds
+        )
 
-    async def refresh(self, refresh_token: str, origin: ClientInfo) -> LoggedIn:
-        """Replace a refresh token. One that was replaced before, but for a moment ago, ends its login. Raises
-        NotAuthenticated."""
-        opened: Opened | None = None
+    async def refresh(self, refresh_token: str, client: ClientInfo) -> LoginTokens:
+        """Replace a refresh token; reusing one after its grace period ends the login. Raises NotAuthenticated."""
+        grant: RefreshGrant | None = None
         async with self._database.write() as session:
             token = await self._token(session, refresh_token)
             if token.used_at is not None and now() - token.used_at > GRACE:
                 self._end(session, token.session)
-                subject = Subject(token.session_id, token.session.user.username, token.session.user_id)
-                record_unknown(session, origin, "session.reuse", subject, "failure", token.session.user.username)
+                subject = AuditSubject(token.session_id, token.session.user.username, token.session.user_id)
+                record_unauthenticated(
+                    session, client, "session.reuse", subject, "failure", token.session.user.username
+                )
             else:
                 token.used_at = token.used_at or now()
                 token.session.expires_at = now() + self._lifetime
-                await _forget_old_tokens(session, token.session_id, now() - self._lifetime)
-                opened = _issue(session, token.session)
-        if opened is None:
+                await _delete_old_tokens(session, token.session_id, now() - self._lifetime)
+                grant = _next_grant(session, token.session)
+        if grant is None:
             self._publisher.forget_user(token.session.user_id)
             raise NotAuthenticated(
-                "This refresh token was used before: somebody may have copied it, so the login has ended. Log in again."
+                "This refresh token was used before and may have been copied, so the login has ended: log in again."
             )
-        return await self.grant(opened)
+        return await self.issue(grant)
 
     async def session_of(self, refresh_token: str) -> str:
         """Return the id of the login that a refresh token belongs to. Raises NotAuthenticated."""
@@ -153,7 +155,7 @@ class SessionService:
             return (await self._token(session, refresh_token)).session_id
 
     async def end(self, session_id: str) -> LoginSession | None:
-        """End a login: here at once, elsewhere within a second. None: it had ended, or never was."""
+        """End a login, here at once and elsewhere within a second; None: it has ended or does not exist."""
         async with self._database.write() as session:
             login = await session.get(LoginSession, session_id, with_for_update={"of": LoginSession})
             if login is None or login.ended_at is not None:
@@ -162,16 +164,16 @@ class SessionService:
         self._publisher.forget_user(login.user_id)
         return login
 
-    async def end_all(self, session: AsyncSession, user_id: str, *, but: str | None = None) -> None:
-        """End the logins of a user in a transaction; `forget_user` is for after it. `but`: the id of one to keep."""
+    async def end_all(self, session: AsyncSession, user_id: str, *, except_id: str | None = None) -> None:
+        """End the logins of a user in a transaction; call `forget_user` after it. `except_id`: a login to keep."""
         query = update(LoginSession).where(LoginSession.user_id == user_id, LoginSession.ended_at.is_(None))
-        if but is not None:
-            query = query.where(LoginSession.id != but)
+        if except_id is not None:
+            query = query.where(LoginSession.id != except_id)
         await session.execute(query.values(ended_at=now()))
         self._changes.record(session, "user", user_id)
 
     def forget_user(self, user_id: str) -> None:
-        """Let the data plane ask again about every credential of a user."""
+        """Make the data plane look up every credential of a user again."""
         self._publisher.forget_user(user_id)
 
     def _end(self, session: AsyncSession, login: LoginSession) -> None:
@@ -179,14 +181,14 @@ class SessionService:
         self._changes.record(session, "user", login.user_id)
 
     async def _token(self, session: AsyncSession, refresh_token: str) -> RefreshToken:
-        """The row of a refresh token whose login goes on; others who want it wait for the end of this transaction."""
+        """Return the row of a refresh token of an open login, and lock it."""
         query = (
             select(RefreshToken)
             .where(RefreshToken.digest == keys.digest(refresh_token))
             .with_for_update(of=RefreshToken)
         )
-        is_ours = keys.is_key(refresh_token, keys.REFRESH_PREFIX)
-        token = await session.scalar(query) if is_ours else None
+        is_well_formed = keys.is_key(refresh_token, keys.REFRESH_PREFIX)
+        token = await session.scalar(query) if is_well_formed else None
         if (
             token is None
             or token.session.ended_at is not None
@@ -197,23 +199,23 @@ class SessionService:
         return token
 
     async def _sweep(self, session: AsyncSession, user_id: str) -> None:
-        """Forget what ended long ago, of a user who logs in: so nobody's logins grow without end."""
-        is_over = (LoginSession.expires_at < now() - SWEPT) | (LoginSession.ended_at < now() - SWEPT)
-        over = list(
-            await session.scalars(select(LoginSession.id).where(LoginSession.user_id == user_id, is_over).limit(1000))
+        """Delete old ended logins of a user, whose number would otherwise grow without bound."""
+        is_old = (LoginSession.expires_at < now() - RETENTION) | (LoginSession.ended_at < now() - RETENTION)
+        old_ids = list(
+            await session.scalars(select(LoginSession.id).where(LoginSession.user_id == user_id, is_old).limit(1000))
         )
-        await session.execute(delete(RefreshToken).where(RefreshToken.session_id.in_(over)))
-        await session.execute(delete(LoginSession).where(LoginSession.id.in_(over)))
+        await session.execute(delete(RefreshToken).where(RefreshToken.session_id.in_(old_ids)))
+        await session.execute(delete(LoginSession).where(LoginSession.id.in_(old_ids)))
 
 
-def _issue(session: AsyncSession, login: LoginSession) -> Opened:
+def _next_grant(session: AsyncSession, login: LoginSession) -> RefreshGrant:
     refresh_token = keys.new_key(keys.REFRESH_PREFIX)
     session.add(RefreshToken(digest=keys.digest(refresh_token), session_id=login.id, created_at=now(), used_at=None))
-    return Opened(login.user_id, login.id, refresh_token)
+    return RefreshGrant(login.user_id, login.id, refresh_token)
 
 
-async def _forget_old_tokens(session: AsyncSession, session_id: str, before: datetime) -> None:
-    """A login that goes on for years leaves no trail of tokens that could not be used for long."""
+async def _delete_old_tokens(session: AsyncSession, session_id: str, before: datetime) -> None:
+    """Delete used tokens, whose number would otherwise grow for as long as the login is refreshed."""
     await session.execute(
         delete(RefreshToken).where(RefreshToken.session_id == session_id, RefreshToken.used_at < before)
     )

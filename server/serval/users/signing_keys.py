@@ -1,4 +1,4 @@
-"""The keys that access tokens are signed with: made on the first start, kept in the database, changed without logging anybody out."""
+"""The keys that sign access tokens: stored in the database, and rotated without ending logins."""
 
 import asyncio
 import secrets
@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.audit.record import Subject, record
+from serval.audit.record import AuditSubject, record
 from serval.auth import tokens
 from serval.auth.caller import Caller
 from serval.auth.tokens import Claims
@@ -19,14 +19,14 @@ from serval.ids import new_id
 from serval.users.tables import SigningKey
 
 SECRET_BYTES = 32
-KEPT = 2
-"""The key that signs and the one before it, whose tokens are still about."""
-PATIENCE_SECONDS = 1.0
-"""How soon an unknown `kid` makes us look into the database again."""
+MAX_KEYS = 2
+"""The key that signs, and the one before it, whose tokens are still in use."""
+RELOAD_SECONDS = 1.0
+"""Least time between two reloads for an unknown `kid`."""
 
 
 class SigningKeys:
-    """Signs access tokens with the newest key and reads those of any that is kept."""
+    """Signs access tokens with the newest key and verifies those of every stored key."""
 
     def __init__(self, database: Database, changes: Changes, key_days: float, token_minutes: float) -> None:
         self._database = database
@@ -34,9 +34,9 @@ class SigningKeys:
         self._key_age = timedelta(days=key_days)
         self.token_seconds = int(token_minutes * 60)
         self._keys: list[SigningKey] = []
-        self._looked_at = 0.0
+        self._loaded_at = 0.0
         self._lock = asyncio.Lock()
-        changes.on("signing_key", lambda _: self._forget(), reset=self._forget)
+        changes.on("signing_key", lambda _: self._clear(), reset=self._clear)
 
     async def sign(self, user_id: str, session_id: str) -> str:
         """Return an access token for a login. Raises DatabaseUnavailable."""
@@ -44,10 +44,10 @@ class SigningKeys:
         return tokens.sign(newest.secret, newest.id, user_id, session_id, self.token_seconds)
 
     async def read(self, token: str) -> Claims:
-        """Return what an access token says. Raises NotAuthenticated, DatabaseUnavailable."""
+        """Return the claims of an access token. Raises NotAuthenticated, DatabaseUnavailable."""
         key_id = tokens.key_id_of(token)
         secret = self._secret(key_id)
-        if secret is None and time.monotonic() - self._looked_at > PATIENCE_SECONDS:
+        if secret is None and time.monotonic() - self._loaded_at > RELOAD_SECONDS:
             async with self._lock:
                 await self._load()
             secret = self._secret(key_id)
@@ -56,18 +56,17 @@ class SigningKeys:
         return tokens.read(token, secret)
 
     async def replace(self, caller: Caller, *, revoke_issued_tokens: bool) -> str:
-        """Let a new key sign from now on; return its id. `revoke_issued_tokens`: tokens signed so far are not valid any
-        more."""
+        """Sign with a new key from now on; return its id. `revoke_issued_tokens` invalidates all earlier tokens."""
         async with self._database.write() as session:
             key_id = await self._rotate(session, revoke_issued_tokens=revoke_issued_tokens)
             record(
                 session,
                 caller,
                 "signing_key.rotate",
-                Subject(key_id, key_id, None),
+                AuditSubject(key_id, key_id, None),
                 revoke_issued_tokens=revoke_issued_tokens,
             )
-        self._forget()
+        self._clear()
         return key_id
 
     async def _rotate(self, session: AsyncSession, *, revoke_issued_tokens: bool = False) -> str:
@@ -77,10 +76,10 @@ class SigningKeys:
         newest = (
             select(SigningKey.id)
             .order_by(SigningKey.created_at.desc(), SigningKey.id.desc())
-            .limit(1 if revoke_issued_tokens else KEPT)
+            .limit(1 if revoke_issued_tokens else MAX_KEYS)
         )
-        kept = list(await session.scalars(newest))
-        await session.execute(delete(SigningKey).where(SigningKey.id.not_in(kept)))
+        kept_ids = list(await session.scalars(newest))
+        await session.execute(delete(SigningKey).where(SigningKey.id.not_in(kept_ids)))
         self._changes.record(session, "signing_key", key.id)
         return key.id
 
@@ -94,7 +93,7 @@ class SigningKeys:
             return self._keys[0]
 
     async def _rotate_if_due(self) -> None:
-        """Another replica may have been quicker."""
+        """Add a key unless another replica has done so."""
         async with self._database.write() as session:
             newest = await session.scalar(
                 select(SigningKey).order_by(SigningKey.created_at.desc()).limit(1).with_for_update()
@@ -108,11 +107,11 @@ class SigningKeys:
                 select(SigningKey).order_by(SigningKey.created_at.desc(), SigningKey.id.desc())
             )
             self._keys = list(keys)
-        self._looked_at = time.monotonic()
+        self._loaded_at = time.monotonic()
 
     def _secret(self, key_id: str) -> bytes | None:
         return next((key.secret for key in self._keys if key.id == key_id), None)
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._keys = []
-        self._looked_at = 0.0
+        self._loaded_at = 0.0

@@ -1,4 +1,4 @@
-"""The tables of people, their logins and their API keys."""
+"""The tables of users, their logins and their API keys."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from serval.db.base import CreatedAt, Json, Moment, Table
 
 
 class User(Table):
-    """A person; `username` is the `owner` in `owner/name`."""
+    """A user; `username` is the `owner` in `owner/name`."""
 
     __tablename__ = "users"
     __table_args__ = (Index(None, "email", unique=True),)
@@ -22,21 +22,21 @@ class User(Table):
     full_name: Mapped[str] = mapped_column(String(100), default="", server_default="")
     role: Mapped[Role] = mapped_column(String(10))
     subscription_tier: Mapped[str] = mapped_column(String(40), default="default", server_default="default")
-    """The plan of the settings whose limits are theirs."""
+    """Name of the plan in the settings whose limits apply."""
     password_hash: Mapped[str | None] = mapped_column(Text)
-    """Argon2id, or bcrypt from elsewhere until the next login; None: no login with a password."""
+    """Argon2id, or an imported bcrypt hash until the next login; None: no login with a password."""
     created_at: Mapped[CreatedAt]
     last_login_at: Mapped[Moment | None]
     disabled_at: Mapped[Moment | None]
 
     @classmethod
     def called(cls, reference: str) -> ColumnElement[bool]:
-        """Of users: the one of an id or a username."""
+        """Return the condition for the user with an id or username."""
         return cls.id == reference if reference.startswith("usr_") else cls.username == reference
 
 
 class ApiKey(Table):
-    """A key for programs. Only its SHA-256 is kept; `prefix` is what a person recognises it by."""
+    """A key for programs. Only its SHA-256 is stored; people recognise it by its `prefix`."""
 
     __tablename__ = "api_keys"
     __table_args__ = (Index(None, "user_id", "id"),)
@@ -48,20 +48,20 @@ class ApiKey(Table):
     prefix: Mapped[str] = mapped_column(String(16))
     scopes: Mapped[list[Scope]] = mapped_column(Json)
     models: Mapped[list[str] | None] = mapped_column(Json)
-    """Ids of the models that it is for; None: all that its user may see."""
+    """Ids of the models that it is restricted to; None: every model that its user may use."""
     predict_rate: Mapped[str | None] = mapped_column(String(20))
-    """As `serval.settings.plans.RateText`."""
+    """In the format of `serval.settings.plans.RateText`."""
     monthly_quota: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[Moment | None]
     revoked_at: Mapped[Moment | None]
     last_used_at: Mapped[Moment | None]
     replaced_by: Mapped[str | None] = mapped_column(String(40))
-    """The newest key that rotations have put in its place."""
+    """Id of its newest successor."""
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
     def is_valid(self, at: datetime) -> bool:
-        """Whether the key opens anything at a moment."""
+        """Whether the key is valid at a moment."""
         return (
             self.revoked_at is None
             and (self.expires_at is None or self.expires_at > at)
@@ -70,7 +70,7 @@ class ApiKey(Table):
 
 
 class KeyUsage(Table):
-    """How much a key has predicted in a calendar month (UTC), written in bulk."""
+    """The predictions of a key in a calendar month (UTC), written in bulk."""
 
     __tablename__ = "key_usage"
 
@@ -81,7 +81,7 @@ class KeyUsage(Table):
 
 
 class LoginSession(Table):
-    """A login: what its refresh tokens, each used once, belong to."""
+    """A login, which owns single-use refresh tokens."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index(None, "user_id"),)
@@ -97,7 +97,7 @@ class LoginSession(Table):
 
 
 class RefreshToken(Table):
-    """A refresh token, by its SHA-256. One that is used again after it was replaced ends its session."""
+    """A refresh token, by its SHA-256. Reusing one after it was replaced ends its session."""
 
     __tablename__ = "refresh_tokens"
     __table_args__ = (Index(None, "session_id"),)
@@ -110,7 +110,7 @@ class RefreshToken(Table):
 
 
 class SigningKey(Table):
-    """A key that access tokens are signed with; `id` is their `kid`. The newest one signs."""
+    """A key that signs access tokens; `id` is their `kid`. The newest one signs."""
 
     __tablename__ = "signing_keys"
 

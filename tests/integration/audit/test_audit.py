@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.audit.record import ACTIONS, Subject
+from serval.audit.record import ACTIONS, AuditSubject
 from serval.audit.service import EXPORT_ROWS
 from serval.audit.tables import AuditEntry
 from serval.ids import new_id
@@ -71,14 +71,14 @@ def store(server: Client, backend: dict[str, str]) -> Store:
 def scene(store: Store) -> Scene:
     ada, bob, carl, root = add_people(store, {}, {}, {}, {"role": "admin"})
     start, model = datetime.now(UTC), new_id("mdl")
-    tree, key = Subject(model, "tree", ada.id), Subject(new_id("key"), "laptop", bob.id)
+    tree, key = AuditSubject(model, "tree", ada.id), AuditSubject(new_id("key"), "laptop", bob.id)
     acts = [
         Act(ada.caller, "model.upload", tree, details={"version": 1}),
         Act(bob.caller, "version.promote", tree),
         Act(root.caller, "model.delete", tree),
         Act(bob.caller, "key.create", key),
-        Act(ada.name, "login", Subject(ada.id, ada.name, ada.id), "failure"),
-        Act("nobody@example.com", "login", Subject(None, "nobody@example.com", None), "failure"),
+        Act(ada.name, "login", AuditSubject(ada.id, ada.name, ada.id), "failure"),
+        Act("nobody@example.com", "login", AuditSubject(None, "nobody@example.com", None), "failure"),
     ]
     record_all(store, acts)
     end = datetime.now(UTC) + timedelta(milliseconds=1)
@@ -285,7 +285,7 @@ def test_an_export_of_nothing_is_its_header_line(server: Client, scene: Scene) -
 
 
 def test_an_export_holds_all_that_match_however_many_there_are(server: Client, store: Store, scene: Scene) -> None:
-    subject = Subject(new_id("key"), "many", scene.carl.id)
+    subject = AuditSubject(new_id("key"), "many", scene.carl.id)
     acts = [
         Act(scene.carl.caller, "key.create", subject, details={"number": number})
         for number in range(2 * EXPORT_ROWS + 1)
@@ -314,7 +314,7 @@ def test_an_export_holds_all_that_match_however_many_there_are(server: Client, s
     ],
 )
 def test_a_hostile_name_is_text_in_a_spreadsheet(server: Client, store: Store, scene: Scene, name: str) -> None:
-    subject = Subject(new_id("key"), name, scene.carl.id)
+    subject = AuditSubject(new_id("key"), name, scene.carl.id)
     record_all(store, [Act(scene.carl.caller, "key.create", subject, details={"note": name})])
     [row] = exported(server, scene.carl.headers, subject=subject.id)
     assert row["subject"] == (name if name.startswith("a") else "'" + name)

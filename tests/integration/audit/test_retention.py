@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.audit.service import Wanted, actions_of, query_of
+from serval.audit.service import AuditFilter, actions_of, query_of
 from serval.audit.tables import AuditEntry
 from serval.auth.caller import Caller
 from serval.db.base import now
@@ -204,7 +204,7 @@ def test_every_question_is_answered_truly_and_by_an_index(filled: Filled) -> Non
             assert len(entries) == ENTRIES
             for asking in filled.callers.values():
                 for query in QUERIES:
-                    wanted = Wanted(**dict.fromkeys(Wanted._fields) | {"actions": (), "limit": 101} | query)
+                    wanted = AuditFilter(**dict.fromkeys(AuditFilter._fields) | {"actions": (), "limit": 101} | query)
                     found = list(await session.scalars(query_of(asking, wanted)))
                     expected = [entry for entry in entries if is_wanted(entry, asking, wanted)]
                     assert found == expected[:101], (asking.username, query)
@@ -213,7 +213,7 @@ def test_every_question_is_answered_truly_and_by_an_index(filled: Filled) -> Non
     filled.store.run(ask)
 
 
-def is_wanted(entry: AuditEntry, asking: Caller, wanted: Wanted) -> bool:
+def is_wanted(entry: AuditEntry, asking: Caller, wanted: AuditFilter) -> bool:
     """The same in the plainest words."""
     return (
         (asking.is_admin or asking.user_id in {entry.owner_id, entry.actor_id})
@@ -225,7 +225,7 @@ def is_wanted(entry: AuditEntry, asking: Caller, wanted: Wanted) -> bool:
     )
 
 
-async def plan(session: AsyncSession, asking: Caller, wanted: Wanted) -> list[str]:
+async def plan(session: AsyncSession, asking: Caller, wanted: AuditFilter) -> list[str]:
     """How the database goes about it, line by line."""
     dialect = session.get_bind().dialect
     if dialect.name == "postgresql":

@@ -112,7 +112,7 @@ def test_every_setting_is_an_option_of_serve(serval: Serval) -> None:
 
 def test_an_unknown_setting_stops_the_start_with_one_line(serval: Serval, tmp_path: Path) -> None:
     line = refusal(serval("serve", SERVAL_PROT="80"))
-    assert line == "serval: `SERVAL_PROT` in the environment is no setting of Serval; did you mean `SERVAL_PORT`?"
+    assert line == "serval: `SERVAL_PROT` in the environment is not a setting of Serval; did you mean `SERVAL_PORT`?"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,7 +20,7 @@ ROW = {"input": IRIS.data[0].tolist()}
 ORIGIN = "https://app.example.com"
 HTTPS = {"X-Forwarded-Proto": "https"}
 JSON_BODY_BYTES = 64 * 1024
-NOTHING_HERE = "There is nothing at this path; /docs lists what there is."
+NOTHING_HERE = "There is nothing at this path; /docs lists all routes."
 
 
 @pytest.fixture(scope="module", params=["front", "app"])

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import pickle
+import re
 import socket
 import threading
 import time
@@ -20,9 +21,9 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sqlalchemy import update
 
-from serval.auth.permissions import permission_of
+from serval.auth.permissions import rule_of
 from serval.db.engine import Database, database_url, open_engine
-from serval.http.path_normalization import ALIASES, first_spelling
+from serval.http.path_normalization import ALIASES, canonical_path
 from serval.users.tables import ApiKey
 from support.http_client import Client, serving
 
@@ -30,6 +31,61 @@ IRIS = load_iris(as_frame=True)
 NAMES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 ROW = b'{"input": [5.1, 3.5, 1.4, 0.2]}'
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+TAGS = {"Models", "Versions", "Predictions", "Users", "Keys", "Logins", "Audit", "Observability"}
+OPERATION_IDS = {
+    "POST /predict": "predict_short",
+    "POST /api/v1/predict/{model}": "predict",
+    "POST /api/v1/predict/{owner}/{model}": "predict_shared",
+    "GET /api/v1/predictions": "list_predictions",
+    "GET /api/v1/predictions/{prediction_id}": "get_prediction",
+    "GET /models": "list_models_short",
+    "GET /api/v1/models": "list_models",
+    "POST /api/v1/models/upload": "upload_model",
+    "POST /api/v1/storage/validate": "validate_model",
+    "GET /api/v1/models/{model}": "get_model",
+    "PATCH /api/v1/models/{model}": "update_model",
+    "DELETE /api/v1/models/{model}": "delete_model",
+    "POST /api/v1/models/{model}/restore": "restore_model",
+    "POST /api/v1/models/{model}/rollback": "rollback_model",
+    "POST /api/v1/models/{model}/test": "test_model",
+    "GET /api/v1/models/{model}/shares": "list_shares",
+    "PUT /api/v1/models/{model}/shares": "share_model",
+    "DELETE /api/v1/models/{model}/shares/{share_id}": "unshare_model",
+    "GET /api/v1/models/{model}/versions": "list_versions",
+    "GET /api/v1/models/{model}/versions/{number}": "get_version",
+    "GET /api/v1/models/{model}/versions/{number}/report": "get_report",
+    "GET /api/v1/models/{model}/versions/{number}/download": "download_onnx",
+    "POST /api/v1/models/{model}/versions/{number}/promote": "promote_version",
+    "POST /api/v1/models/{model}/versions/{number}/deprecate": "deprecate_version",
+    "POST /api/v1/models/{model}/versions/{number}/archive": "archive_version",
+    "GET /api/v1/api-keys": "list_keys",
+    "POST /api/v1/api-keys": "create_key",
+    "GET /api/v1/api-keys/{key_id}": "get_key",
+    "DELETE /api/v1/api-keys/{key_id}": "revoke_key",
+    "POST /api/v1/api-keys/{key_id}/rotate": "rotate_key",
+    "POST /api/v1/auth/register": "register",
+    "POST /api/v1/auth/login": "login",
+    "POST /api/v1/auth/refresh": "refresh_login",
+    "POST /api/v1/auth/logout": "logout",
+    "GET /api/v1/auth/me": "get_me",
+    "POST /api/v1/auth/signing-keys": "rotate_signing_key",
+    "GET /api/v1/users/me": "get_current_user",
+    "PATCH /api/v1/users/me": "update_current_user",
+    "POST /api/v1/users/me/password": "change_password",
+    "GET /api/v1/users": "list_users",
+    "POST /api/v1/users": "create_user",
+    "GET /api/v1/users/{user}": "get_user",
+    "PATCH /api/v1/users/{user}": "update_user",
+    "POST /api/v1/users/{user}/disable": "disable_user",
+    "POST /api/v1/users/{user}/enable": "enable_user",
+    "POST /api/v1/users/{user}/password": "reset_password",
+    "GET /api/v1/audit": "list_audit_entries",
+    "GET /health": "get_health",
+    "GET /health/live": "get_liveness",
+    "GET /health/ready": "get_readiness",
+    "GET /info": "get_info",
+    "GET /metrics": "get_metrics",
+}
 PUBLIC = {"/health", "/health/live", "/health/ready", "/info"}
 BOUNDARY = "multipart/form-data; boundary=b"
 FILE_PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="m.pkl"\r\n\r\n'
@@ -124,13 +180,28 @@ def until(happened: Callable[[], bool], what: str) -> None:
 def test_the_document_says_which_routes_need_a_key_and_what_they_then_can_answer(document: dict[str, Any]) -> None:
     assert document["security"] == [{"ApiKey": []}, {"Bearer": []}]
     for method, path, operation in operations(document):
-        assert (operation.get("security") == []) == permission_of(method.upper(), path).is_public, path
+        assert (operation.get("security") == []) == rule_of(method.upper(), path).is_public, path
         if path not in PUBLIC:
             assert {"400", "401", "503"} <= set(operation["responses"]), path
         if "{model}" in path:
             assert "404" in operation["responses"], path
         if "requestBody" in operation:
             assert {"413", "415"} <= set(operation["responses"]), path
+
+
+def test_every_operation_has_an_explicit_unique_id(document: dict[str, Any]) -> None:
+    """Generated clients name their methods after these."""
+    shown = {f"{method.upper()} {path}": operation["operationId"] for method, path, operation in operations(document)}
+    assert shown == OPERATION_IDS
+    assert len(set(shown.values())) == len(shown)
+    assert [id for id in shown.values() if not re.fullmatch("[a-z]+(_[a-z]+)*", id)] == []
+
+
+def test_every_operation_has_one_known_tag_and_a_summary(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        assert len(operation["tags"]) == 1, path
+        assert operation["tags"][0] in TAGS, path
+        assert re.fullmatch("[A-Z][^.]+", operation["summary"]), path
 
 
 def test_the_document_shows_every_error_as_a_problem_and_every_answer_with_its_request_id(
@@ -194,8 +265,8 @@ def test_every_room_of_the_api_has_its_older_spelling(document: dict[str, Any]) 
         ("/models", "/models"),
     ],
 )
-def test_a_path_has_one_first_spelling(path: str, first: str) -> None:
-    assert first_spelling(path) == first
+def test_a_path_has_one_canonical_path(path: str, first: str) -> None:
+    assert canonical_path(path) == first
 
 
 def test_an_older_spelling_is_the_same_route_with_the_same_permission(iris: Client) -> None:

@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
 from serval.auth.caller import SCOPES
-from serval.auth.permissions import ADMINISTRATE, PERMISSIONS, Permission
+from serval.auth.permissions import ADMINISTRATE, ROUTE_RULES, RouteRule
 from support.http_client import Client
 from support.users import Person, key_of, person
 
@@ -71,7 +71,7 @@ LAST = (
 """Routes after which what they name is not what it was."""
 OF_ITS_OWNER = "POST /api/v1/api-keys/{key_id}/rotate"
 """What no administrator may do for another: it shows a key."""
-ROUTES = [*(route for route in PERMISSIONS if route not in LAST), *LAST]
+ROUTES = [*(route for route in ROUTE_RULES if route not in LAST), *LAST]
 KEYED = ["key without the scope", "key for another model", "expired key", "revoked key", "rotated key", "made-up key"]
 
 
@@ -186,20 +186,20 @@ def filled(value: Any, things: Things) -> Any:
     return value.replace("{owner}", things.owner) if isinstance(value, str) else value
 
 
-def lacking(permission: Permission) -> str | None:
+def lacking(permission: RouteRule) -> str | None:
     """The kind of key that is not for a route."""
     return None if permission.scope is None else f"key without {permission.scope}"
 
 
 def test_the_table_has_every_route(scene: Scene) -> None:
-    assert sorted(ROUTES) == sorted(PERMISSIONS)
+    assert sorted(ROUTES) == sorted(ROUTE_RULES)
     for route in ROUTES:
         route.split(" ")[1].format(**scene.things._asdict())
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_nobody_is_let_in_where_the_route_is_not_public(scene: Scene, route: str) -> None:
-    is_public = PERMISSIONS[route].is_public
+    is_public = ROUTE_RULES[route].is_public
     for caller in ("nobody", "expired key", "revoked key", "rotated key", "made-up key"):
         answer = ask(scene, route, caller)
         if is_public:
@@ -209,23 +209,23 @@ def test_nobody_is_let_in_where_the_route_is_not_public(scene: Scene, route: str
             assert answer.headers["www-authenticate"]
 
 
-@pytest.mark.parametrize("route", [route for route, permission in PERMISSIONS.items() if permission.scope])
+@pytest.mark.parametrize("route", [route for route, permission in ROUTE_RULES.items() if permission.scope])
 def test_a_key_without_the_scope_is_told_which_it_needs(scene: Scene, route: str) -> None:
-    permission = PERMISSIONS[route]
+    permission = ROUTE_RULES[route]
     answer = ask(scene, route, f"key without {permission.scope}")
     assert answer.status_code == 403, answer.text
     assert answer.json()["code"] == "not_permitted"
     assert str(permission.scope) in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("route", [route for route, permission in PERMISSIONS.items() if permission == ADMINISTRATE])
+@pytest.mark.parametrize("route", [route for route, permission in ROUTE_RULES.items() if permission == ADMINISTRATE])
 def test_what_is_for_administrators_is_not_for_users(scene: Scene, route: str) -> None:
     for caller in ("user", "another user"):
         assert ask(scene, route, caller).status_code == 403, caller
 
 
 THINGS = [
-    route for route in ROUTES if "{" in route and PERMISSIONS[route] != ADMINISTRATE and not PERMISSIONS[route].is_public
+    route for route in ROUTES if "{" in route and ROUTE_RULES[route] != ADMINISTRATE and not ROUTE_RULES[route].is_public
 ] + ["POST /predict"]  # fmt: skip
 
 
@@ -244,11 +244,11 @@ def test_a_key_for_another_model_is_not_for_this_one(scene: Scene, route: str) -
 
 @pytest.mark.parametrize(
     "route",
-    [route for route in ROUTES if route.startswith("GET") and "{" not in route and not PERMISSIONS[route].is_public],
+    [route for route in ROUTES if route.startswith("GET") and "{" not in route and not ROUTE_RULES[route].is_public],
 )
 def test_lists_show_nothing_of_another_user(scene: Scene, route: str) -> None:
     answer = ask(scene, route, "another user")
-    assert answer.status_code == (403 if PERMISSIONS[route] == ADMINISTRATE else 200), answer.text
+    assert answer.status_code == (403 if ROUTE_RULES[route] == ADMINISTRATE else 200), answer.text
     for mine in (scene.ada.id, scene.ada.username, scene.ada.email, scene.things.model, scene.things.key_id):
         assert mine not in answer.text
 
@@ -256,7 +256,7 @@ def test_lists_show_nothing_of_another_user(scene: Scene, route: str) -> None:
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_owner_is_let_in_and_an_administrator_too(scene: Scene, route: str) -> None:
     for caller in ("user", "administrator"):
-        if (caller == "user" and PERMISSIONS[route] == ADMINISTRATE) or (
+        if (caller == "user" and ROUTE_RULES[route] == ADMINISTRATE) or (
             caller == "administrator" and route == OF_ITS_OWNER
         ):
             continue
@@ -264,7 +264,7 @@ def test_the_owner_is_let_in_and_an_administrator_too(scene: Scene, route: str) 
             scene = scene._replace(things=fresh(scene))
         answer = ask(scene, route, caller)
         assert answer.status_code not in {403, 500}, (caller, answer.text)
-        assert answer.status_code != 401 or PERMISSIONS[route].is_public, (caller, answer.text)
+        assert answer.status_code != 401 or ROUTE_RULES[route].is_public, (caller, answer.text)
         assert answer.status_code != 404 or route == "PUT /api/v1/models/{model}/shares", (caller, answer.text)
         if route == "DELETE /api/v1/models/{model}":
             scene.server.http.post(f"/api/v1/models/{scene.things.model}/restore")

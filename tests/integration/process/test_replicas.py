@@ -118,7 +118,7 @@ def test_a_caller_is_believed_while_the_database_is_away_and_forgotten_when_it_i
     key_id, key = new_key(servers.first)
     assert servers.second.predict("served", ROW, headers=key).status_code == 200
     with without(servers.database):
-        servers.second.process.until("changes_wait_for_the_database")
+        servers.second.process.until("changes_waiting_for_database")
         assert servers.second.predict("served", ROW, headers=key).status_code == 200
     seconds_until(lambda: servers.first.http.delete(f"/api/v1/api-keys/{key_id}").status_code == 204)
     assert seconds_until(lambda: servers.second.predict("served", ROW, headers=key).status_code == 401) < WITHIN_SECONDS

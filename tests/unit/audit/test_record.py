@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-from serval.audit.record import ACTIONS, Subject, count_entries
+from serval.audit.record import ACTIONS, AuditSubject, count_entries
 from serval.db.engine import Database
 from serval.db.migrate import migrate
 from support.audit_trail import Act, Store, caller
@@ -23,7 +23,7 @@ def counted(folder: Path, *acts: Act) -> list[str]:
     async def work(database: Database) -> None:
         count_entries(database.writers, Counter("entries", "Entries", ("action", "outcome"), registry=registry))
         with pytest.raises(ValueError, match="no"):
-            await write(database, [Act(ADA, "logout", Subject("ses_1", "", "usr_1"))], ValueError("no"))
+            await write(database, [Act(ADA, "logout", AuditSubject("ses_1", "", "usr_1"))], ValueError("no"))
         await write(database, list(acts))
 
     store.run(work)
@@ -40,7 +40,7 @@ async def write(database: Database, acts: list[Act], error: Exception | None = N
 
 
 def test_what_is_committed_is_counted_by_action_and_outcome(tmp_path: Path) -> None:
-    key, nobody = Subject("key_1", "laptop", "usr_1"), Subject(None, "bob", None)
+    key, nobody = AuditSubject("key_1", "laptop", "usr_1"), AuditSubject(None, "bob", None)
     acts = [Act(ADA, "key.create", key), Act(ADA, "key.create", key), Act("bob", "login", nobody, "failure")]
     assert counted(tmp_path, *acts) == [
         'entries_total{action="key.create",outcome="success"} 2.0',

@@ -1,6 +1,5 @@
-"""URLs of databases, and what a database says when it can not be asked."""
+"""URLs of databases, and errors of databases that cannot be queried."""
 
-import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -22,16 +21,16 @@ from serval.errors import CannotStart, DatabaseUnavailable
         ("sqlite:////x", "sqlite+aiosqlite"),
     ],
 )
-def test_a_url_gets_the_asynchronous_driver(configured: str, driver: str) -> None:
+def test_a_database_url_gets_the_asynchronous_driver(configured: str, driver: str) -> None:
     assert database_url(configured, Path("/data")).drivername == driver
 
 
-def test_without_a_url_the_database_is_in_the_data_folder() -> None:
+def test_without_a_url_the_database_is_sqlite_in_the_data_folder() -> None:
     assert database_url(None, Path("/data")).database == "/data/serval.sqlite"
 
 
 @pytest.mark.parametrize("configured", ["mysql://u@h/d", "no url"])
-def test_another_url_is_refused_without_being_shown(configured: str) -> None:
+def test_an_unsupported_database_url_is_refused_without_being_shown(configured: str) -> None:
     with pytest.raises(CannotStart, match="SERVAL_DATABASE_URL"):
         database_url(configured, Path("/data"))
 
@@ -39,35 +38,37 @@ def test_another_url_is_refused_without_being_shown(configured: str) -> None:
 @pytest.mark.parametrize(
     "url", ["postgresql://u@127.0.0.1:1/x", "postgresql://u@/x?host=/nowhere", "postgresql://u@h/x?sslmode=odd"]
 )
-def test_a_database_out_of_reach_is_told_from_a_fault(url: str) -> None:
-    assert raised_by(Database(open_engine(database_url(url, Path()))), "SELECT 1") is DatabaseUnavailable
+@pytest.mark.anyio
+async def test_an_unreachable_database_is_unavailable(url: str) -> None:
+    assert await raised_by(Database(open_engine(database_url(url, Path()))), "SELECT 1") is DatabaseUnavailable
 
 
-def test_a_wrong_query_is_a_fault(tmp_path: Path) -> None:
+@pytest.mark.anyio
+async def test_a_wrong_query_is_a_fault(tmp_path: Path) -> None:
     assert issubclass(
-        raised_by(Database(open_engine(database_url(None, tmp_path))), "INSERT INTO nothing VALUES (1)"), DBAPIError
+        await raised_by(Database(open_engine(database_url(None, tmp_path))), "INSERT INTO nothing VALUES (1)"),
+        DBAPIError,
     )
 
 
-def test_a_database_that_stays_locked_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.anyio
+async def test_a_database_that_stays_locked_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "SQLITE_BUSY_MILLISECONDS", 50)
     database = Database(open_engine(database_url(None, tmp_path)))
-    assert raised_by(database, "CREATE TABLE things (id INTEGER)") is None
+    assert await raised_by(database, "CREATE TABLE things (id INTEGER)") is None
     with closing(sqlite3.connect(tmp_path / "serval.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert raised_by(database, "INSERT INTO things VALUES (1)") is DatabaseUnavailable
+        assert await raised_by(database, "INSERT INTO things VALUES (1)") is DatabaseUnavailable
 
 
-def raised_by(database: Database, query: str) -> type[Exception] | None:
-    async def ask() -> type[Exception] | None:
-        try:
-            async with database.write() as session:
-                await session.execute(text(query))
-        except Exception as error:  # noqa: BLE001 its kind is asked for
-            return type(error)
-        else:
-            return None
-        finally:
-            await database.close()
-
-    return asyncio.run(ask())
+async def raised_by(database: Database, query: str) -> type[Exception] | None:
+    """The type of the error of a query."""
+    try:
+        async with database.write() as session:
+            await session.execute(text(query))
+    except Exception as error:  # noqa: BLE001 its type is returned
+        return type(error)
+    else:
+        return None
+    finally:
+        await database.close()

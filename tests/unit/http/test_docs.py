@@ -8,9 +8,9 @@ import pytest
 from litestar import Litestar, get
 from litestar.testing import TestClient
 
-from serval.auth.permissions import permission_of
-from serval.errors import NotFound, Unavailable
-from serval.http.docs import ASSETS, error_classes, openapi_config
+from serval.auth.permissions import rule_of
+from serval.errors import NotFound, Unavailable, error_classes
+from serval.http.docs import ASSETS, openapi_config
 from serval.http.problems import problem_handlers, problem_responses
 
 PAGES = ["/docs", "/redoc", "/docs/errors"]
@@ -76,7 +76,7 @@ def test_a_path_beside_them_is_a_problem(client: TestClient[Litestar], path: str
 def test_every_page_is_open_to_everybody(client: TestClient[Litestar]) -> None:
     paths = {route.path_format for route in client.app.routes if route.path.startswith(("/docs", "/redoc", "/o"))}
     assert paths
-    assert all(permission_of("GET", path).is_public for path in paths)
+    assert all(rule_of("GET", path).is_public for path in paths)
 
 
 def test_the_copied_scripts_are_the_published_ones() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serval.http.proxy_headers import asker
+from serval.http.proxy_headers import client_connection
 from serval.settings.addresses import Networks, address_of
 
 PROXIES = ["10.0.0.0/8", "2001:db8:ffff::/48"]
@@ -22,7 +22,7 @@ def told(headers: Headers, peer: str = PROXY, trusted: list[str] = PROXIES) -> T
     found_peer = address_of(peer)
     assert found_peer is not None
     lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    found = asker(found_peer, lines, Networks(trusted))
+    found = client_connection(found_peer, lines, Networks(trusted))
     return str(found.address), found.scheme, found.host
 
 

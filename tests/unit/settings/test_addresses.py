@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serval.settings.addresses import Networks, address_of, check_origins, subject_of
+from serval.settings.addresses import Networks, address_of, check_origins, limited_network
 
 
 def is_in(address: str, *networks: str) -> bool:
@@ -47,7 +47,7 @@ def test_what_is_no_network_is_refused_by_name(text: str) -> None:
 )
 def test_what_is_no_address_is_none(text: str) -> None:
     assert address_of(text) is None
-    assert subject_of(text) == text
+    assert limited_network(text) == text
 
 
 @given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
@@ -58,14 +58,14 @@ def test_who_has_one_ipv6_address_is_counted_with_all_of_its_64_bits(address: ob
         neighbour = address_of(str(type(found)(int(found) >> 64 << 64 | other)))
         assert neighbour is not None
         if neighbour.version == 6:
-            assert subject_of(str(found)) == subject_of(str(neighbour))
-            assert subject_of(str(found)).endswith("/64")
+            assert limited_network(str(found)) == limited_network(str(neighbour))
+            assert limited_network(str(found)).endswith("/64")
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=4))
 def test_each_ipv4_address_is_counted_for_itself_also_as_ipv6(one: object, other: object) -> None:
-    assert subject_of(str(one)) == subject_of(f"::ffff:{one}") == str(one)
-    assert (subject_of(str(one)) == subject_of(str(other))) == (one == other)
+    assert limited_network(str(one)) == limited_network(f"::ffff:{one}") == str(one)
+    assert (limited_network(str(one)) == limited_network(str(other))) == (one == other)
 
 
 @pytest.mark.parametrize(

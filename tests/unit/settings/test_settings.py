@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from serval.errors import CannotStart
-from serval.settings.settings import Described, Settings, describe, load_settings
+from serval.settings.reading import load_settings
+from serval.settings.reference import SettingDescription, describe
+from serval.settings.settings import Settings
 
 
 def load(
@@ -81,21 +83,21 @@ def test_a_value_that_its_type_does_not_refuse_is_refused_by_its_source(name: st
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
     assert (
         refusal(environ={"SERVAL_PROT": "1"})
-        == "`SERVAL_PROT` in the environment is no setting of Serval; did you mean `SERVAL_PORT`?"
+        == "`SERVAL_PROT` in the environment is not a setting of Serval; did you mean `SERVAL_PORT`?"
     )
 
 
 def test_an_unknown_variable_like_no_other_is_refused_with_a_way_to_find_the_names() -> None:
     assert (
         refusal(environ={"SERVAL_QXZ": "1"})
-        == "`SERVAL_QXZ` in the environment is no setting of Serval; `serval serve --help` lists them all"
+        == "`SERVAL_QXZ` in the environment is not a setting of Serval; `serval serve --help` lists them all"
     )
 
 
 def test_an_unknown_key_of_the_file_is_refused(tmp_path: Path) -> None:
     toml = tmp_path / "serval.toml"
     toml.write_text("max_row = 3\n")
-    assert refusal(toml=toml) == f"`max_row` in `{toml}` is no setting of Serval; did you mean `max_rows`?"
+    assert refusal(toml=toml) == f"`max_row` in `{toml}` is not a setting of Serval; did you mean `max_rows`?"
 
 
 @pytest.mark.parametrize(
@@ -133,11 +135,11 @@ def test_a_password_is_not_repeated() -> None:
 
 def test_a_settings_file_that_is_named_must_be_there_and_be_toml(tmp_path: Path) -> None:
     assert refusal(toml=tmp_path / "none.toml").startswith(
-        f"the settings file `{tmp_path / 'none.toml'}` can not be read"
+        f"the settings file `{tmp_path / 'none.toml'}` cannot be read"
     )
     broken = tmp_path / "broken.toml"
     broken.write_text("port = \n")
-    assert refusal(toml=broken).startswith(f"the settings file `{broken}` can not be read")
+    assert refusal(toml=broken).startswith(f"the settings file `{broken}` cannot be read")
 
 
 def test_dotenv_lines_may_have_quotes_comments_and_export(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("setting", describe(), ids=lambda setting: setting.name)
-def test_every_setting_is_documented_as_it_is(setting: Described) -> None:
+def test_every_setting_is_documented_as_it_is(setting: SettingDescription) -> None:
     root = Path(__file__).parents[3]
     row = f"| `{setting.environment}` | {setting.accepts} | {setting.default} | {setting.description} |"
     assert row in (root / "docs" / "settings.md").read_text().splitlines()
@@ -209,5 +211,5 @@ def test_a_setting_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
     missing = refusal(environ={"SERVAL_REDIS_URL_FILE": str(tmp_path / "none")})
     assert "`SERVAL_REDIS_URL_FILE` in the environment names" in missing
     both = refusal(environ={"SERVAL_REDIS_URL_FILE": str(secret), "SERVAL_REDIS_URL": "redis://a"})
-    assert "give one of them" in both
-    assert "no setting of Serval" in refusal(environ={"SERVAL_NONE_FILE": str(secret)})
+    assert "set one of them" in both
+    assert "not a setting of Serval" in refusal(environ={"SERVAL_NONE_FILE": str(secret)})

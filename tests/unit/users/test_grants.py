@@ -8,7 +8,7 @@ import pytest
 
 from serval.auth.caller import SCOPES, Caller
 from serval.errors import BadRequest, NotPermitted
-from serval.users.grants import LONGEST, check_models, expiry_of, expiry_of_next, scopes_of
+from serval.users.grants import MAX_LIFETIME, check_models, expiry_of, scopes_of, successor_expiry
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 LOGIN = Caller(
@@ -64,16 +64,16 @@ def test_a_key_outlasts_the_login_that_makes_it_but_not_the_key() -> None:
         expiry_of(maker, AT, None, wanted + timedelta(microseconds=1))
 
 
-@pytest.mark.parametrize("moment", [AT, AT - timedelta(days=1), AT + LONGEST + timedelta(microseconds=1)])
+@pytest.mark.parametrize("moment", [AT, AT - timedelta(days=1), AT + MAX_LIFETIME + timedelta(microseconds=1)])
 def test_an_expiry_is_ahead_but_not_too_far(moment: datetime) -> None:
     with pytest.raises(BadRequest):
         expiry_of(LOGIN, AT, None, moment)
-    assert expiry_of(LOGIN, AT, LONGEST.days, None) == AT + LONGEST
+    assert expiry_of(LOGIN, AT, MAX_LIFETIME.days, None) == AT + MAX_LIFETIME
 
 
 def test_the_key_that_takes_over_lasts_as_long_as_the_one_before() -> None:
     made, expires = AT - timedelta(days=20), AT + timedelta(days=10)
-    assert expiry_of_next(LOGIN, AT, made, expires) == AT + timedelta(days=30)
-    assert expiry_of_next(LOGIN, AT, made, None) is None
+    assert successor_expiry(LOGIN, AT, made, expires) == AT + timedelta(days=30)
+    assert successor_expiry(LOGIN, AT, made, None) is None
     maker = key(expires_at=AT + timedelta(days=10))
-    assert expiry_of_next(maker, AT, made, expires) == expiry_of_next(maker, AT, made, None) == maker.expires_at
+    assert successor_expiry(maker, AT, made, expires) == successor_expiry(maker, AT, made, None) == maker.expires_at

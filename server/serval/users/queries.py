@@ -1,0 +1,30 @@
+"""Finds users by what requests call them."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from serval.errors import NotFound
+from serval.users.tables import User
+
+
+async def find_user(session: AsyncSession, reference: str, *, hint: str = "") -> User:
+    """Return a user by id or username. Raises NotFound, whose message ends with the hint."""
+    return existing(await session.scalar(select(User).where(User.called(reference))), reference, hint=hint)
+
+
+async def find_account(session: AsyncSession, reference: str, *, to_change: bool = False) -> User:
+    """Return a user by id, username or email address; `to_change` locks the row. Raises NotFound."""
+    query = select(User).where(User.email == reference.lower() if "@" in reference else User.called(reference))
+    return existing(await session.scalar(query.with_for_update() if to_change else query), reference)
+
+
+async def get_user(session: AsyncSession, user_id: str, *, to_change: bool = False) -> User:
+    """Return a user by id; `to_change` locks the row. Raises NotFound."""
+    return existing(await session.get(User, user_id, with_for_update=to_change or None), user_id)
+
+
+def existing(user: User | None, reference: str, *, hint: str = "") -> User:
+    """Return a user that was found. Raises NotFound."""
+    if user is None:
+        raise NotFound(f"There is no user `{reference[:100]}`{hint}.")
+    return user
