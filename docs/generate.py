@@ -1,4 +1,4 @@
-"""Writes into the pages of this folder what the code knows better: settings, metrics, routes, permissions. `make docs` runs it."""
+"""Writes the generated blocks of this folder: settings, metrics, routes, permissions. `make docs` runs it."""
 # ruff: noqa: INP001
 
 import re
@@ -8,6 +8,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BOUND_TEXT = re.compile(r'let (\w+) = ("[^"]+");\n([^\n]*)\b\1\b')
+"""A text with a name of its own, which the next line of Rust uses."""
 METRIC = re.compile(r'(Counter\(\s*)?"(serval_[a-z_]+)",\s*(?:"(?:counter|gauge|histogram)",\s*)?"([^"]+)"')
 
 
@@ -35,9 +37,10 @@ def metrics() -> Iterator[str]:
 
 
 def known_metrics() -> list[tuple[str, str]]:
-    """(name, what it says of itself) of every metric that the sources of both planes register."""
+    """(name, description) of every metric that the sources of both planes register."""
     sources = [*(ROOT / "server").rglob("*.py"), *(ROOT / "native" / "src").rglob("*.rs")]
-    found = [match for source in sorted(sources) for match in METRIC.finditer(source.read_text())]
+    texts = [BOUND_TEXT.sub(r"\3\2", source.read_text()) for source in sorted(sources)]
+    found = [match for text in texts for match in METRIC.finditer(text)]
     return sorted(
         (name + ("_total" if is_counter else ""), text)
         for is_counter, name, text in (match.groups() for match in found)

@@ -12,7 +12,7 @@ from sqlalchemy.pool import QueuePool
 
 from serval.changes import ChangeNotifier, Changes
 from serval.data_plane.leases import Leases
-from serval.data_plane.plane import DataPlane, Publisher, open_data_plane
+from serval.data_plane.plane import DataPlane, open_data_plane
 from serval.data_plane.shared_cache import SharedCacheWatch
 from serval.db.engine import Database, database_url, open_engine
 from serval.db.shared_secrets import shared_secret
@@ -38,7 +38,6 @@ class Core(msgspec.Struct, frozen=True):
     storage: DiskStorage
     secrets: Mapping[str, bytes]
     plane: DataPlane
-    publisher: Publisher
     changes: Changes
 
     def render_metrics(self) -> bytes:
@@ -64,7 +63,6 @@ async def open_core(settings: Settings, log: Log) -> AsyncIterator[Core]:
         await _check_redis(redis)
         secrets = {name: await shared_secret(database, name) for name in SECRETS}
         metrics = Metrics()
-        plane = open_data_plane(settings, secrets["cache"])
         core = Core(
             settings=settings,
             log=log,
@@ -73,8 +71,7 @@ async def open_core(settings: Settings, log: Log) -> AsyncIterator[Core]:
             redis=redis,
             storage=DiskStorage(settings.data_dir / "models", settings.min_free_disk_bytes),
             secrets=secrets,
-            plane=plane,
-            publisher=Publisher(plane),
+            plane=open_data_plane(settings, secrets["cache"]),
             changes=Changes(database, metrics.changes, log),
         )
         _add_gauges(core)
@@ -88,7 +85,7 @@ def core_feature(core: Core) -> Feature:
         background.append(SharedCacheWatch(core.plane, core.log))
     if core.database.engine.dialect.name != "sqlite":  # other servers may use the same database
         notifier = ChangeNotifier(core.redis, core.changes, core.metrics.redis_failures, core.log)
-        background += [notifier, Leases(core.plane, core.redis, notifier, core.metrics.redis_failures, core.log)]
+        background += [notifier, Leases(core.plane.rates, core.redis, notifier, core.metrics.redis_failures, core.log)]
     return Feature(background=background)
 
 

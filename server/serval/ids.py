@@ -1,4 +1,4 @@
-"""Ids: a prefix that says what a thing is, and a ULID."""
+"""Ids: a prefix for the kind of resource, and a ULID."""
 
 import secrets
 import time
@@ -8,13 +8,12 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_id(prefix: str) -> str:
-    """Return `prefix_` and a fresh ULID: 48 bits of Unix milliseconds and 80 random bits
-    (https://github.com/ulid/spec)."""
+    """Return `prefix_` and a new ULID: 48 bits of Unix milliseconds, 80 random bits (https://github.com/ulid/spec)."""
     return _id(prefix, (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80))
 
 
 def first_id(prefix: str, at: datetime) -> str:
-    """Return what no id made at that millisecond or later is below, and every earlier one is."""
+    """Return the lowest possible id of a millisecond: earlier ids are lower, later ones are not."""
     return _id(prefix, max(0, int(at.timestamp() * 1000)) << 80)
 
 

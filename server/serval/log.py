@@ -1,4 +1,4 @@
-"""One line an event: JSON for programs, text on a terminal; written by a thread, so that nobody waits for a slow reader."""
+"""The log: one line per event, as JSON or text, written by a thread so that a slow reader blocks nothing."""
 
 import atexit
 import logging
@@ -16,73 +16,73 @@ Level = Literal["debug", "info", "warning", "error"]
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 COLOURS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31"}
 JSON_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
-MOST_WAITING: Final = 20_000
-"""Lines that may wait for a reader; more are counted and left out."""
+MAX_QUEUED_LINES: Final = 20_000
+"""Lines that may wait for the reader; more are counted and dropped."""
 
 
 class Writer:
-    """Takes lines from any thread without waiting and writes them in order from one of its own."""
+    """Accepts lines from any thread without blocking, and writes them in order from its own thread."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._lost = 0
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._dropped_lines = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def put(self, line: bytes) -> None:
-        if self._waiting.qsize() < MOST_WAITING:
-            self._waiting.put(line)
+        if self._queue.qsize() < MAX_QUEUED_LINES:
+            self._queue.put(line)
         else:
-            self._lost += 1
+            self._dropped_lines += 1
 
     def close(self, timeout_seconds: float = 2.0) -> None:
-        """Write what waits; give up on a reader that takes longer than the timeout."""
-        self._waiting.put(None)
+        """Write the queued lines, unless the reader takes longer than the timeout."""
+        self._queue.put(None)
         self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
-        while (line := self._waiting.get()) is not None:
-            lines = [line, *self._more()]
+        while (line := self._queue.get()) is not None:
+            lines = [line, *self._queued()]
             self._write(b"".join(part for part in lines if part is not None))
             if lines[-1] is None:
                 return
 
-    def _more(self) -> list[bytes | None]:
-        """What else waits already, at most 200 lines; ends with None when the log is closed."""
-        found: list[bytes | None] = []
-        while len(found) < 200 and not self._waiting.empty():
-            found.append(self._waiting.get())
-            if found[-1] is None:
+    def _queued(self) -> list[bytes | None]:
+        """Return at most 200 further queued lines; None, the last one, closes the log."""
+        lines: list[bytes | None] = []
+        while len(lines) < 200 and not self._queue.empty():
+            lines.append(self._queue.get())
+            if lines[-1] is None:
                 break
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            found.insert(0, encode_json("warning", "log_lines_left_out", {"lines": lost}))
-        return found
+        if self._dropped_lines:
+            dropped, self._dropped_lines = self._dropped_lines, 0
+            lines.insert(0, encode_json("warning", "log_lines_left_out", {"lines": dropped}))
+        return lines
 
     def _write(self, data: bytes) -> None:
-        """All of it. A reader that went away or a full disk loses lines and stops nothing."""
+        """Write all of it. A closed reader or a full disk loses lines and stops nothing."""
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
                 select.select([], [self._descriptor], [])
             except OSError:
-                self._lost += data.count(b"\n")
+                self._dropped_lines += data.count(b"\n")
                 return
 
 
 class Log:
-    """What happened, by level. Fields are names and values; never a body, a key or a password."""
+    """Logs events with fields, by level. Fields never hold bodies, keys or passwords."""
 
     __slots__ = ("_bound", "_encode", "_level", "_writer")
 
     def __init__(
-        self, writer: Writer, *, level: Level = "info", as_text: bool = False, bound: dict[str, Any] | None = None
+        self, writer: Writer, *, level: Level = "info", is_text: bool = False, bound: dict[str, Any] | None = None
     ) -> None:
         self._writer = writer
         self._level = LEVELS[level]
-        self._encode = encode_text if as_text else encode_json
+        self._encode = encode_text if is_text else encode_json
         self._bound = bound or {}
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -98,18 +98,18 @@ class Log:
             self._write("warning", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        """A fault; `exception=error` adds its traceback."""
+        """Log a fault; `exception=error` adds its traceback."""
         self._write("error", event, fields)
 
     def bind(self, **fields: Any) -> "Log":
-        """A log whose lines carry these fields too."""
+        """Return a log that adds these fields to its lines."""
         other = object.__new__(Log)
         other._writer, other._level, other._encode = self._writer, self._level, self._encode
         other._bound = {**self._bound, **fields}
         return other
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write the queued lines."""
         self._writer.close()
 
     def _write(self, level: Level, event: str, fields: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ class Log:
 
 
 class RequestLog:
-    """One line a request: a warning when it was slow, an error when the fault was ours."""
+    """Logs one line per request: a warning if it was slow, an error if it was a fault of ours."""
 
     __slots__ = ("_log", "_slow_ms")
 
@@ -139,9 +139,9 @@ class RequestLog:
         version: int | None = None,
         **more: Any,
     ) -> None:
-        """`client`: an address. `endpoint`: the route's template, not the path, which may name what is not for the log.
+        """`client`: an address. `endpoint`: the template of the route, because a path may hold private names.
 
-        `more`: such as `code` of a refusal.
+        `more`: further fields.
         """
         fields: dict[str, Any] = {
             "request_id": request_id,
@@ -165,8 +165,8 @@ class RequestLog:
             self._log.info("request", **fields)
 
 
-class FromLogging(logging.Handler):
-    """Carries the warnings of libraries that use Python's `logging` into our log."""
+class LoggingBridge(logging.Handler):
+    """Writes the warnings of libraries that use `logging` to the log."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
@@ -181,49 +181,51 @@ class FromLogging(logging.Handler):
 
 
 def open_log(*, level: Level, form: Literal["auto", "json", "text"], descriptor: int = 1) -> Log:
-    """A log on a file descriptor (standard output); what waits is written when the process ends."""
-    as_text = form == "text" or (form == "auto" and os.isatty(descriptor))
-    log = Log(Writer(descriptor), level=level, as_text=as_text)
+    """Return a log on a file descriptor (standard output); queued lines are written when the process ends."""
+    is_text = form == "text" or (form == "auto" and os.isatty(descriptor))
+    log = Log(Writer(descriptor), level=level, is_text=is_text)
     atexit.register(log.close)
     return log
 
 
-def take_over_logging(log: Log) -> None:
-    """Send what libraries log through `logging` to our log, and nowhere else."""
+def redirect_logging(log: Log) -> None:
+    """Send what libraries log through `logging` to the log, and nowhere else."""
     for logger in logging.root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.handlers, logger.propagate = [], True
-    logging.root.handlers = [FromLogging(log)]
+    logging.root.handlers = [LoggingBridge(log)]
     logging.captureWarnings(True)
 
 
 def encode_json(level: str, event: str, fields: dict[str, Any]) -> bytes:
-    """`{"timestamp", "level", "event", ...}` and a line feed."""
+    """Return `{"timestamp", "level", "event", ...}` and a line feed."""
     line = {"timestamp": now(), "level": level, "event": event, **fields}
     try:
-        return orjson.dumps(line, default=plain, option=JSON_OPTIONS)
+        return orjson.dumps(line, default=as_text, option=JSON_OPTIONS)
     except orjson.JSONEncodeError:  # a lone surrogate, or an integer beyond 64 bits
         return orjson.dumps({name: one_line(value) for name, value in line.items()}, option=JSON_OPTIONS)
 
 
 def encode_text(level: str, event: str, fields: dict[str, Any]) -> bytes:
-    """`21:40:03 info  model live  model=iris version=2`, a traceback below it."""
+    """Return `21:40:03 info  model live  model=iris version=2`, with a traceback below."""
     shown = "  ".join(
         f"\x1b[2m{name}=\x1b[0m{one_line(value)}"
         for name, value in fields.items()
         if name != "exception" and value is not None
     )
-    below = plain(fields["exception"]) if "exception" in fields else ""
-    return f"\x1b[2m{datetime.now():%H:%M:%S}\x1b[0m \x1b[{COLOURS[level]}m{level:<7}\x1b[0m {one_line(event)}  {shown}\n{below}".encode()  # noqa: DTZ005
+    below = as_text(fields["exception"]) if "exception" in fields else ""
+    time = f"\x1b[2m{datetime.now():%H:%M:%S}\x1b[0m"  # noqa: DTZ005 - local time, for people
+    coloured_level = f"\x1b[{COLOURS[level]}m{level:<7}\x1b[0m"
+    return f"{time} {coloured_level} {one_line(event)}  {shown}\n{below}".encode()
 
 
 def one_line(value: Any) -> str:
-    """A value as text that can not fake a line or move the cursor."""
+    """Return a value as text that cannot forge a line or move the cursor."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in str(value))
 
 
-def plain(value: Any) -> str:
-    """What JSON does not know: an exception as its traceback, anything else as its text."""
+def as_text(value: Any) -> str:
+    """Return what JSON cannot encode as text: an exception as its traceback."""
     if isinstance(value, BaseException):
         return "".join(traceback.format_exception(value))
     return str(value)

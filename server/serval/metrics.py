@@ -1,4 +1,4 @@
-"""The control plane's own metrics; the data plane keeps those of predictions."""
+"""The metrics of the control plane; the data plane has those of predictions."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ BYTES_BUCKETS = (128, 512, 2048, 8192, 32768, 131072, 1 << 20, 8 << 20, 64 << 20
 
 
 class HttpMetrics:
-    """What happened to HTTP requests, by route."""
+    """HTTP requests, by route."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ("method", "route", "status")
@@ -58,11 +58,11 @@ class HttpMetrics:
         )
 
     def in_progress(self) -> AbstractContextManager[None]:
-        """Count a request as being answered for as long as the block lasts."""
+        """Count a request as in progress while the block lasts."""
         return self._in_progress.track_inprogress()
 
     def count(self, method: str, route: str, status: int, seconds: float, received_bytes: int, sent_bytes: int) -> None:
-        """Count a request that has been answered. `route`: its template, never its path."""
+        """Count an answered request. `route`: its template, never its path."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         self._received.labels(route).observe(received_bytes)
@@ -70,7 +70,7 @@ class HttpMetrics:
 
 
 class ConversionMetrics:
-    """What happened to uploads."""
+    """Conversions of uploads."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.ended = Counter(
@@ -88,19 +88,19 @@ class ConversionMetrics:
 
 
 class HistoryMetrics:
-    """What became of the predictions that the history took."""
+    """Predictions of the history."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.written = Counter("serval_history_written", "Predictions written to the database", registry=registry)
         self.lost = Counter(
             "serval_history_lost",
-            "Predictions not written, because the database was away too long or refused them",
+            "Predictions not written, because the database was unavailable for too long or refused them",
             registry=registry,
         )
 
 
 class Gauges(Collector):
-    """Gauges that are read when they are asked for."""
+    """Gauges that are read at each scrape."""
 
     def __init__(self) -> None:
         self._read: list[tuple[str, str, Callable[[], float]]] = []
@@ -114,7 +114,7 @@ class Gauges(Collector):
 
 
 class Metrics:
-    """The registry and what is counted in it."""
+    """The registry and its metrics."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -123,13 +123,13 @@ class Metrics:
         self.history = HistoryMetrics(self._registry)
         self.changes = Counter(
             "serval_changes",
-            "Changes of other serving processes put in force, by kind",
+            "Changes of other serving processes that were applied, by kind",
             ("kind",),
             registry=self._registry,
         )
         self.redis_failures = Counter(
             "serval_redis_failures",
-            "Calls of Redis that failed, by what they were for",
+            "Failed Redis calls, by use",
             ("use",),
             registry=self._registry,
         )
@@ -149,12 +149,12 @@ class Metrics:
         build.labels(__version__).set(1)
 
     def render(self) -> bytes:
-        """Return all of it as Prometheus text."""
+        """Return all metrics as Prometheus text."""
         return generate_latest(self._registry)
 
 
 def count_connections(port: int) -> int:
-    """Return how many TCP connections to a local port are established, as the kernel counts them."""
+    """Return the number of established TCP connections to a local port, as the kernel counts them."""
     suffix = f":{port:04X}"
     count = 0
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):

@@ -63,7 +63,7 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
         deployments = open_deployments(core, loader)
         models = open_models(core, loader, deployments.publication)
         users = await open_users(core, models.find_model)
-        http = open_http(core, is_ready=lambda: core.publisher.has_routes, loaded_models=lambda: loader.count)
+        http = open_http(core, is_ready=lambda: deployments.routes.has_routes, loaded_models=lambda: loader.count)
         features = (
             *prediction_features(core, users.limiter.identify, loader, deployments.routes),
             history_feature(core, models.service),

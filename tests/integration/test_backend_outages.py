@@ -71,7 +71,7 @@ def test_migrate_fills_an_empty_database_and_leaves_a_current_one_alone(database
 def test_migrate_says_in_one_line_that_the_database_is_out_of_reach(tmp_path: Path) -> None:
     ended = serval("migrate", database_url="postgresql://serval:hunter2@127.0.0.1:1/serval", folder=tmp_path)
     assert ended.returncode == 1
-    assert "can not be used" in ended.stderr
+    assert "cannot be used" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert "hunter2" not in ended.stderr
 

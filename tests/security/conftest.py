@@ -1,4 +1,4 @@
-"""After each attack: the server is up, an honest file is served, and nothing is left behind."""
+"""After each attack the server is up, an honest upload is answered, and nothing is left behind."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from support.sandbox_lab import Laboratory
 
 @pytest.fixture
 def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
-    """After the attack: the server is up, an honest file is served, no process and no folder is left."""
+    """Checks after the attack: the server is up, an honest upload is answered, no process and no folder is left."""
     laboratory = Laboratory(tmp_path)
     with laboratory.runner:
         yield laboratory
@@ -25,20 +25,20 @@ def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
 
 
 @pytest.fixture
-def meadow() -> Iterator[Path]:
-    """A folder that everybody may enter, read and write: only the confinement keeps the upload out."""
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, read and write: only the confinement keeps the upload out."""
     with tempfile.TemporaryDirectory(prefix="serval-") as folder:
-        meadow = Path(folder)
-        meadow.chmod(0o777)
-        yield meadow
+        open_folder = Path(folder)
+        open_folder.chmod(0o777)
+        yield open_folder
 
 
 @pytest.fixture
-def free() -> Callable[[str], str]:
-    """Runs an attack's source with nothing around it: the proof that it would work."""
+def unconfined() -> Callable[[str], str]:
+    """Runs the source of an attack unconfined, as a control: it must succeed."""
 
     def run(source: str) -> str:
-        command = [sys.executable, "-I", "-c", f"{source}\nprint(globals().get('loot'))"]
+        command = [sys.executable, "-I", "-c", f"{source}\nprint(globals().get('result'))"]
         return subprocess.run(command, capture_output=True, check=True, timeout=20, text=True).stdout
 
     return run
@@ -46,7 +46,7 @@ def free() -> Callable[[str], str]:
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the same user as the server that does nothing but live."""
+    """An idle process of the same user as the server."""
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"]) as process:
         yield process
         assert process.poll() is None

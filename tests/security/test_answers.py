@@ -1,11 +1,11 @@
-"""An answer is hostile bytes: forged, broken or doubled it hurts nobody, and the next child knows nothing of it."""
+"""An answer is hostile bytes: forged, broken or doubled ones are refused, and no child affects the next."""
 
 import pickle
 
 import msgspec
 import pytest
 
-from serval.conversion.sandbox.child import Done, Failed
+from serval.conversion.sandbox.protocol import Done, Failed
 from serval.errors import NotAModel, NotAPredictor, SandboxViolation, ServalError
 from support.sandbox_lab import Laboratory
 
@@ -40,10 +40,10 @@ def test_an_answer_that_is_not_one_well_formed_message_is_refused(laboratory: La
     assert laboratory.refusal(writing(content)).message == "The file ended its process without one well-formed answer"
 
 
-def test_an_answer_before_the_answer_spoils_both(laboratory: Laboratory) -> None:
+def test_two_answers_are_both_refused(laboratory: Laboratory) -> None:
     forged = msgspec.msgpack.encode(Done(b"forged"))
     assert (
-        laboratory.refusal(writing(forged, then="loot = 1")).message
+        laboratory.refusal(writing(forged, then="result = 1")).message
         == "The file ended its process without one well-formed answer"
     )
 
@@ -63,7 +63,7 @@ def test_a_forged_answer_has_no_more_power_than_a_returned_one(laboratory: Labor
 
 
 @pytest.mark.parametrize("code", ["internal_error", "not_authenticated", "not_found", "unavailable", "", "x" * 10000])
-def test_a_report_that_no_task_makes_is_not_believed(laboratory: Laboratory, code: str) -> None:
+def test_a_report_with_an_unknown_code_is_refused(laboratory: Laboratory, code: str) -> None:
     error = laboratory.refusal(writing(msgspec.msgpack.encode(Failed(code, "believe me"))))
     assert type(error) is SandboxViolation
     assert "believe me" not in error.message
@@ -77,14 +77,14 @@ def test_a_forged_report_is_one_short_printable_line(laboratory: Laboratory) -> 
     assert len(error.message) <= 2000
 
 
-def test_an_end_without_an_answer_is_told(laboratory: Laboratory) -> None:
+def test_an_exit_without_an_answer_is_reported(laboratory: Laboratory) -> None:
     assert (
         laboratory.refusal("import os; os._exit(0)").message
         == "The file ended its process without one well-formed answer"
     )
 
 
-def test_an_end_with_a_status_is_told(laboratory: Laboratory) -> None:
+def test_an_exit_with_a_status_is_reported(laboratory: Laboratory) -> None:
     assert laboratory.refusal("import os; os._exit(7)").message == "The file ended its process with status 7"
 
 
@@ -92,7 +92,7 @@ def test_an_end_with_a_status_is_told(laboratory: Laboratory) -> None:
     "name",
     ["SystemExit(0)", "KeyboardInterrupt()", "GeneratorExit()", "RecursionError('deep')", "ValueError('\x00\x1b')"],
 )
-def test_whatever_is_raised_is_a_4xx(laboratory: Laboratory, name: str) -> None:
+def test_every_exception_of_an_upload_is_a_4xx(laboratory: Laboratory, name: str) -> None:
     error = laboratory.refusal(f"raise {name}")
     assert error.status == 422
     assert error.message.isprintable()
@@ -117,22 +117,22 @@ builtins.open = builtins.repr = lambda *a, **k: "poisoned"
 serval.errors.ServalError.status = 200
 for module in list(sys.modules):
     if module.startswith("tasks"): del sys.modules[module]
-loot = 1
+result = 1
 """
 
 
-def test_a_patched_module_is_gone_with_its_child(laboratory: Laboratory) -> None:
+def test_a_patched_module_does_not_outlive_its_child(laboratory: Laboratory) -> None:
     laboratory.reach(POISON)
     assert laboratory.run("load", pickle.dumps("honest")) == b"'honest'"
     assert ServalError.status == 500
 
 
-def test_what_is_registered_for_the_end_does_not_run(laboratory: Laboratory) -> None:
-    source = "import atexit, os; atexit.register(os._exit, 9); loot = 'done'"
+def test_exit_handlers_of_an_upload_do_not_run(laboratory: Laboratory) -> None:
+    source = "import atexit, os; atexit.register(os._exit, 9); result = 'done'"
     assert laboratory.attack(source) == "'done'"
 
 
-def test_the_report_of_a_task_arrives_as_its_error(laboratory: Laboratory) -> None:
+def test_the_report_of_a_task_is_raised_as_its_error(laboratory: Laboratory) -> None:
     with pytest.raises(NotAPredictor) as caught:
         laboratory.run("refuse")
     assert caught.value.message == "`KMeans` is a clusterer: [31m Serval serves  predictors"

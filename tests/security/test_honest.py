@@ -46,7 +46,7 @@ def models(rows: np.ndarray) -> list[object]:
         return [model.fit(rows, target) for model in models]
 
 
-def test_models_with_parallel_jobs_predict_as_outside(
+def test_models_with_parallel_jobs_predict_like_unconfined(
     laboratory: Laboratory, models: list[object], rows: np.ndarray
 ) -> None:
     laboratory.sandbox = laboratory.make(GENEROUS, tasks=TASKS)

@@ -43,17 +43,20 @@ REFUSED = {name: (numbers[COLUMN], numbers[2]) for name, numbers in NUMBERS.item
 
 
 def calling(number: int, arguments: str) -> str:
-    return f"import ctypes; libc = ctypes.CDLL(None, use_errno=True); loot = libc.syscall({number}, {arguments}), ctypes.get_errno()"
+    return (
+        "import ctypes; libc = ctypes.CDLL(None, use_errno=True); "
+        f"result = libc.syscall({number}, {arguments}), ctypes.get_errno()"
+    )
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_call_that_no_model_makes_ends_the_child(laboratory: Laboratory, name: str) -> None:
+def test_a_system_call_that_no_model_makes_ends_the_child(laboratory: Laboratory, name: str) -> None:
     number, arguments = REFUSED[name]
     assert "tried to" in laboratory.refusal(calling(number, arguments)).message
 
 
 @pytest.mark.parametrize("number", [435, 437], ids=["clone3", "openat2"])
-def test_a_call_whose_arguments_no_filter_sees_does_not_exist(laboratory: Laboratory, number: int) -> None:
+def test_a_system_call_whose_arguments_cannot_be_filtered_fails_as_unknown(laboratory: Laboratory, number: int) -> None:
     assert laboratory.attack(calling(number, "ctypes.create_string_buffer(88), 88, 0, 0")) == "(-1, 38)"
 
 
@@ -71,8 +74,8 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("call", HARMLESS.values(), ids=HARMLESS)
-def test_what_would_loosen_the_confinement_fails(laboratory: Laboratory, call: str) -> None:
-    source = f"import ctypes; libc = ctypes.CDLL(None, use_errno=True); loot = {call}, ctypes.get_errno()"
+def test_a_call_that_would_loosen_the_confinement_fails(laboratory: Laboratory, call: str) -> None:
+    source = f"import ctypes; libc = ctypes.CDLL(None, use_errno=True); result = {call}, ctypes.get_errno()"
     assert laboratory.attack(source) == "(-1, 1)"
 
 
@@ -92,23 +95,23 @@ def test_machine_code_starts_no_process_either(laboratory: Laboratory, code: str
 import ctypes, mmap
 page = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 page.write(bytes.fromhex({code!r}))
-loot = ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
-assert loot < 0, loot
+result = ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+assert result < 0, result
 """
     reached = laboratory.reach(source)
     assert "tried to start a process" in reached or reached == "-1"
 
 
-def test_a_handler_of_its_own_does_not_let_a_call_through(laboratory: Laboratory) -> None:
+def test_a_signal_handler_does_not_allow_a_refused_call(laboratory: Laboratory) -> None:
     source = """
 import ctypes, os, signal
 signal.signal(31, signal.SIG_IGN)
-loot = os.fork()
+result = os.fork()
 """
     assert laboratory.refusal(source).message == f"The file {KILLED}"
 
 
-def test_a_blocked_signal_does_not_let_a_call_through(laboratory: Laboratory) -> None:
+def test_blocking_the_signal_does_not_allow_a_refused_call(laboratory: Laboratory) -> None:
     source = "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [31]); os.fork()"
     assert laboratory.refusal(source).message == f"The file {KILLED}"
 
@@ -117,9 +120,9 @@ def test_every_thread_is_confined(laboratory: Laboratory) -> None:
     source = """
 import threading
 def read():
-    global loot
-    try: loot = open("/etc/passwd").read()
-    except OSError as error: loot = str(error)
+    global result
+    try: result = open("/etc/passwd").read()
+    except OSError as error: result = str(error)
 thread = threading.Thread(target=read)
 thread.start()
 thread.join()

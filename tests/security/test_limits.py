@@ -15,11 +15,13 @@ from support.sandbox_lab import LIMITS, Laboratory, Payload
 
 ZEROS = 400 << 20
 GREEDY = {
-    "one large block": "loot = bytes(100 << 30)",
-    "many small ones": "loot = []\nwhile True: loot.append(bytes(1 << 16))",
-    "a list that grows": "loot = [0]\nwhile True: loot += loot",
-    "mapped": "import mmap; loot = mmap.mmap(-1, 100 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)",
-    "hidden by the upload": "try: bytes(100 << 30)\nexcept MemoryError as error: raise ValueError('an innocent mistake')",
+    "one large block": "result = bytes(100 << 30)",
+    "many small ones": "result = []\nwhile True: result.append(bytes(1 << 16))",
+    "a list that grows": "result = [0]\nwhile True: result += result",
+    "mapped": "import mmap; result = mmap.mmap(-1, 100 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)",
+    "hidden by the upload": (
+        "try: bytes(100 << 30)\nexcept MemoryError as error: raise ValueError('an innocent mistake')"
+    ),
 }
 
 
@@ -28,7 +30,7 @@ def test_memory_is_bounded(laboratory: Laboratory, source: str) -> None:
     assert laboratory.refusal(source).message == "The file used more than 256 MiB of memory"
 
 
-def test_memory_is_bounded_also_where_the_task_translates_errors(laboratory: Laboratory) -> None:
+def test_memory_is_bounded_even_if_the_task_translates_errors(laboratory: Laboratory) -> None:
     with pytest.raises(SandboxViolation, match="used more than 256 MiB of memory"):
         laboratory.run("translate", pickle.dumps(Payload("bytes(100 << 30)")))
 
@@ -67,13 +69,13 @@ def test_wall_time_is_bounded(laboratory: Laboratory, source: str) -> None:
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_what_is_printed_is_bounded(laboratory: Laboratory, stream: str) -> None:
+def test_the_output_of_a_child_is_bounded(laboratory: Laboratory, stream: str) -> None:
     error = laboratory.refusal(f"import sys\nwhile True: sys.{stream}.write('x' * 100000)")
     assert error.message == "The file printed more than 1 MiB"
 
 
 def test_the_answer_is_bounded(laboratory: Laboratory) -> None:
-    assert laboratory.refusal("loot = 'x' * (2 << 20)").message == "The file answered with more than 1 MiB"
+    assert laboratory.refusal("result = 'x' * (2 << 20)").message == "The file answered with more than 1 MiB"
 
 
 def test_a_flood_on_every_descriptor_is_bounded(laboratory: Laboratory) -> None:
@@ -100,11 +102,11 @@ while True:
 def test_open_files_are_bounded(laboratory: Laboratory) -> None:
     source = """
 import os
-loot = 0
+result = 0
 while True:
     try: os.dup(0)
     except OSError: break
-    loot += 1
+    result += 1
 """
     assert int(laboratory.attack(source)) < 128
 
@@ -157,5 +159,5 @@ def test_a_broken_file_is_a_4xx(laboratory: Laboratory, name: str) -> None:
     assert caught.value.message
 
 
-def test_a_number_that_takes_for_ever_to_print_ends(laboratory: Laboratory) -> None:
-    laboratory.refusal("loot = 1 << 4000000000")
+def test_an_endless_conversion_of_a_number_to_text_is_ended(laboratory: Laboratory) -> None:
+    laboratory.refusal("result = 1 << 4000000000")

@@ -1,4 +1,4 @@
-"""There is nothing to steal: neither the environment nor the memory of the server, nor another child's."""
+"""An upload reads neither the environment nor the memory of the server, nor those of another child."""
 
 import ctypes
 import logging
@@ -12,20 +12,22 @@ import pytest
 from support.sandbox_lab import Laboratory
 
 SPYING = {
-    "environment of the parent": "import os; loot = open(f'/proc/{os.getppid()}/environ').read()",
-    "command line of the parent": "import os; loot = open(f'/proc/{os.getppid()}/cmdline').read()",
-    "memory as a file": "import os; f = open(f'/proc/{os.getppid()}/mem', 'rb', 0); f.seek({address}); loot = f.read({size})",
-    "memory map": "import os; loot = open(f'/proc/{os.getppid()}/maps').read()",
-    "open files": "import os; loot = os.listdir(f'/proc/{os.getppid()}/fd')",
+    "environment of the parent": "import os; result = open(f'/proc/{os.getppid()}/environ').read()",
+    "command line of the parent": "import os; result = open(f'/proc/{os.getppid()}/cmdline').read()",
+    "memory as a file": (
+        "import os; f = open(f'/proc/{os.getppid()}/mem', 'rb', 0); f.seek({address}); result = f.read({size})"
+    ),
+    "memory map": "import os; result = open(f'/proc/{os.getppid()}/maps').read()",
+    "open files": "import os; result = os.listdir(f'/proc/{os.getppid()}/fd')",
 }
 PEEKING = {
     "read": """
 import ctypes, os
 class Part(ctypes.Structure):
     _fields_ = [("address", ctypes.c_void_p), ("size", ctypes.c_size_t)]
-loot = ctypes.create_string_buffer({size})
-own, other = Part(ctypes.addressof(loot), {size}), Part({address}, {size})
-loot = ctypes.CDLL(None).process_vm_readv(os.getppid(), ctypes.byref(own), 1, ctypes.byref(other), 1, 0), loot.raw
+result = ctypes.create_string_buffer({size})
+own, other = Part(ctypes.addressof(result), {size}), Part({address}, {size})
+result = ctypes.CDLL(None).process_vm_readv(os.getppid(), ctypes.byref(own), 1, ctypes.byref(other), 1, 0), result.raw
 """,
     "write": """
 import ctypes, os
@@ -33,54 +35,56 @@ class Part(ctypes.Structure):
     _fields_ = [("address", ctypes.c_void_p), ("size", ctypes.c_size_t)]
 lie = ctypes.create_string_buffer(b"changed", 8)
 own, other = Part(ctypes.addressof(lie), 8), Part({address}, 8)
-loot = ctypes.CDLL(None).process_vm_writev(os.getppid(), ctypes.byref(own), 1, ctypes.byref(other), 1, 0)
+result = ctypes.CDLL(None).process_vm_writev(os.getppid(), ctypes.byref(own), 1, ctypes.byref(other), 1, 0)
 """,
-    "trace": "import ctypes, os; loot = ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)",
-    "take a descriptor": "import ctypes, os; loot = ctypes.CDLL(None).syscall(438, os.pidfd_open(os.getppid()), 0, 0)",
+    "trace": "import ctypes, os; result = ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)",
+    "take a descriptor": (
+        "import ctypes, os; result = ctypes.CDLL(None).syscall(438, os.pidfd_open(os.getppid()), 0, 0)"
+    ),
 }
 
 
 @pytest.fixture
 def secret(monkeypatch: pytest.MonkeyPatch) -> ctypes.Array[ctypes.c_char]:
-    """In the memory and the environment of the server."""
+    """A secret in the memory and the environment of the server."""
     value = f"secret-{secrets.token_hex(16)}".encode()
     monkeypatch.setenv("SERVAL_SECRET", value.decode())
     return ctypes.create_string_buffer(value)
 
 
-def told(source: str, secret: ctypes.Array[ctypes.c_char]) -> str:
+def with_address(source: str, secret: ctypes.Array[ctypes.c_char]) -> str:
     return source.replace("{address}", str(ctypes.addressof(secret))).replace("{size}", str(len(secret.value)))
 
 
 @pytest.mark.parametrize("source", SPYING.values(), ids=SPYING)
-def test_an_upload_can_not_open_what_the_server_knows(
+def test_an_upload_cannot_read_the_server_in_proc(
     laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char], source: str
 ) -> None:
-    reached = laboratory.reach(told(source, secret))
-    assert "reached for what an upload may not touch" in reached
+    reached = laboratory.reach(with_address(source, secret))
+    assert "tried to access what an upload may not access" in reached
     assert secret.value.decode() not in reached
 
 
 @pytest.mark.parametrize("source", PEEKING.values(), ids=PEEKING)
-def test_an_upload_can_not_reach_into_the_server(
+def test_an_upload_cannot_access_the_memory_of_the_server(
     laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char], source: str
 ) -> None:
     before = secret.value
-    error = laboratory.refusal(told(source, secret))
+    error = laboratory.refusal(with_address(source, secret))
     assert error.message == "The file tried to look into another process"
     assert secret.value == before
 
 
-def test_the_same_code_reads_the_memory_where_it_is_free(
-    free: Callable[[str], str], secret: ctypes.Array[ctypes.c_char]
+def test_the_same_code_reads_the_memory_of_its_parent_if_unconfined(
+    unconfined: Callable[[str], str], secret: ctypes.Array[ctypes.c_char]
 ) -> None:
-    assert secret.value.decode() in free(told(PEEKING["read"], secret))
+    assert secret.value.decode() in unconfined(with_address(PEEKING["read"], secret))
 
 
-def test_the_environment_holds_nothing_of_the_server(
+def test_the_environment_of_a_child_holds_nothing_of_the_server(
     laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char]
 ) -> None:
-    environment = eval(laboratory.attack("import os; loot = dict(os.environ)"))
+    environment = eval(laboratory.attack("import os; result = dict(os.environ)"))
     assert "SERVAL_SECRET" not in environment
     assert set(environment) <= {
         "LANG",
@@ -100,19 +104,19 @@ def test_the_memory_of_the_child_holds_nothing_of_the_server(
 ) -> None:
     """A fresh interpreter by exec: not a page comes from the server."""
     source = (
-        "import gc; loot = [x for x in gc.get_objects() if 'SERVAL_SECRET' in repr(x)[:10000] and x is not globals()]"
+        "import gc; result = [x for x in gc.get_objects() if 'SERVAL_SECRET' in repr(x)[:10000] and x is not globals()]"
     )
     assert secret.value.decode() not in laboratory.reach(source)
 
 
-def test_no_descriptor_but_the_agreed_ones_is_open(laboratory: Laboratory) -> None:
+def test_a_child_has_only_its_own_descriptors_open(laboratory: Laboratory) -> None:
     source = """
 import os
-loot = []
+result = []
 for number in range(4096):
     try:
         os.fstat(number)
-        loot.append(number)
+        result.append(number)
     except OSError:
         pass
 """
@@ -123,7 +127,7 @@ for number in range(4096):
     assert len(opened) == 5  # and the answer, and the refusals
 
 
-def test_nothing_that_an_upload_prints_carries_a_secret_into_the_log(
+def test_the_output_of_an_upload_puts_no_secret_into_the_log(
     laboratory: Laboratory, secret: ctypes.Array[ctypes.c_char], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from native.test_both_readers import assert_both_agree, plane  # noqa: F401 the fixture
 
+from native.predict.test_readers_agree import assert_both_agree, plane  # noqa: F401 the fixture
 from serval._native import DataPlane
 from serval.auth.credentials import read_credential
 from serval.errors import NotAuthenticated

@@ -1,4 +1,4 @@
-"""Tasks that trust their upload completely, so that the tests see what the confinement alone holds."""
+"""Tasks that trust their upload completely, so that the tests check the confinement alone."""
 
 import gzip
 import importlib
@@ -14,12 +14,12 @@ from serval.errors import NotAModel, NotAPredictor
 
 
 def load(upload: bytes, request: bytes) -> bytes:
-    """Unpickle the upload and answer with what came out."""
+    """Unpickle the upload and answer with its representation."""
     return repr(pickle.loads(upload)).encode()
 
 
 def translate(upload: bytes, request: bytes) -> bytes:
-    """Load like a careful task, that turns whatever happens into a report of its own."""
+    """Load like a careful task, which turns every exception into a report of its own."""
     try:
         return load(upload, request)
     except Exception as error:  # noqa: BLE001 - what a careless task does
@@ -27,7 +27,7 @@ def translate(upload: bytes, request: bytes) -> bytes:
 
 
 def inflate(upload: bytes, request: bytes) -> bytes:
-    """Decompress without any bound, as no task of ours does."""
+    """Decompress without a limit, which no task of Serval does."""
     openers: dict[bytes, Callable[[bytes], bytes]] = {
         b"gzip": gzip.decompress,
         b"zlib": zlib.decompress,
@@ -55,12 +55,12 @@ TASKS: dict[str, Callable[[bytes, bytes], bytes]] = {
 
 
 TOOLS = (
-    "concurrent.futures.thread ctypes fcntl glob json mmap multiprocessing.popen_fork multiprocessing.process select shutil signal socket"
-    " subprocess tempfile threading"
+    "concurrent.futures.thread ctypes fcntl glob json mmap multiprocessing.popen_fork multiprocessing.process select"
+    " shutil signal socket subprocess tempfile threading"
 )
 
 
 def preload() -> None:
-    """The attackers' tools, so that no attack fails for want of an import."""
+    """Import the attackers' tools, so that no attack fails for lack of an import."""
     for tool in TOOLS.split():
         importlib.import_module(tool)

@@ -1,4 +1,4 @@
-"""All 99 classifiers and regressors of scikit-learn 1.9 with the arguments and data each needs, and random pipelines around them."""
+"""All 99 classifiers and regressors of scikit-learn 1.9, the arguments and data of each, and random pipelines."""
 
 import warnings
 from collections.abc import Callable

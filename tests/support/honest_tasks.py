@@ -1,4 +1,4 @@
-"""Tasks that do what conversions do, each in a line or two."""
+"""Small tasks that do what conversions do."""
 
 import importlib
 import pickle
@@ -33,8 +33,8 @@ TASKS: dict[str, Callable[[bytes, bytes], bytes]] = {
     function.__name__: function for function in (predict, convert, infer, echo)
 }
 LIBRARIES = (
-    "onnxruntime skl2onnx sklearn.ensemble sklearn.linear_model sklearn.model_selection sklearn.neighbors sklearn.neural_network"
-    " sklearn.pipeline sklearn.preprocessing sklearn.svm"
+    "onnxruntime skl2onnx sklearn.ensemble sklearn.linear_model sklearn.model_selection sklearn.neighbors"
+    " sklearn.neural_network sklearn.pipeline sklearn.preprocessing sklearn.svm"
 )
 
 

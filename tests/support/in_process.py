@@ -1,4 +1,4 @@
-"""Runs the tasks in this process, and the engine by ONNX Runtime's own Python interface."""
+"""Runs the tasks in this process, and graphs with ONNX Runtime's Python interface."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,20 +6,20 @@ from pathlib import Path
 from serval.conversion import tasks
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Signature
-from serval.conversion.verify import onnxruntime_engine as engines
+from serval.conversion.verify import onnxruntime_engine
 
 
 class OnnxRuntime:
     def run(self, onnx: bytes, signature: Signature, rows: Rows) -> Answers:
-        return engines.run(onnx, signature, rows)
+        return onnxruntime_engine.run(onnx, signature, rows)
 
 
 def contents(upload: Path) -> bytes:
     return upload.read_bytes()
 
 
-class Direct:
-    """Tasks called directly; `changed` may put other words into a task's mouth."""
+class InProcessSandbox:
+    """Calls tasks directly; `changed` may replace the answer of a task."""
 
     def __init__(self, changed: dict[str, Callable[[bytes], bytes]] | None = None) -> None:
         self.changed = changed or {}
@@ -30,4 +30,4 @@ class Direct:
         else:
             assert upload is not None
             answer = tasks.TASKS[task](contents(upload), request)
-        return self.changed.get(task, lambda same: same)(answer)
+        return self.changed.get(task, lambda unchanged: unchanged)(answer)

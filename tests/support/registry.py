@@ -12,7 +12,7 @@ from serval.auth.caller import SCOPES, Caller
 from serval.auth.credentials import Credential
 from serval.changes import Changes
 from serval.conversion.signature import Signature
-from serval.data_plane.plane import DataPlane, Publisher
+from serval.data_plane.plane import DataPlane
 from serval.db.base import now
 from serval.db.engine import Database, database_url, open_engine
 from serval.db.migrate import migrate
@@ -43,7 +43,6 @@ class Registry(NamedTuple):
     files: VersionFiles
     attempts: LoadAttempts
     plane: DataPlane
-    publisher: Publisher
     loader: ModelLoader
     routes: RoutePublisher
 
@@ -76,12 +75,11 @@ async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> 
     url = database_url(None, folder)
     await migrate(url)
     database, files, data_plane = Database(open_engine(url)), files_in(folder), new_plane(**plane)
-    publisher = Publisher(data_plane)
     log = open_log(level="error", form="json")
     changes, attempts = Changes(database, Metrics().changes, log), LoadAttempts(folder / "loading")
-    loader = ModelLoader(database, files, attempts, publisher, changes, log)
-    routes = RoutePublisher(database, loader, publisher, changes, log)
-    parts = Registry(database, files, attempts, data_plane, publisher, loader, routes)
+    loader = ModelLoader(database, files, attempts, data_plane.models, changes, log)
+    routes = RoutePublisher(database, loader, data_plane.models, changes, log)
+    parts = Registry(database, files, attempts, data_plane, loader, routes)
     await add_version(parts, content or echo())
     try:
         yield parts

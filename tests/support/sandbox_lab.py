@@ -1,4 +1,4 @@
-"""A sandbox with small limits, pickles that run what they are told, and ways to look around afterwards."""
+"""A sandbox with small limits, pickles that run given source, and functions to check what is left afterwards."""
 
 import asyncio
 import os
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from serval.conversion.sandbox.sandbox import Limits, Sandbox
+from serval.conversion.sandbox.limits import Limits
+from serval.conversion.sandbox.sandbox import Sandbox
 from serval.errors import ServalError
 
 TASKS = Path(__file__).parent / "attack_tasks.py"
@@ -19,13 +20,13 @@ LIMITS = Limits(memory_bytes=256 << 20, cpu_seconds=10, wall_seconds=30.0, outpu
 
 
 class Payload:
-    """Unpickles to the value of `loot` after its source has run."""
+    """Unpickles to the value of `result` after its source has run."""
 
     def __init__(self, source: str) -> None:
         self.source = source
 
     def __reduce__(self) -> tuple[object, ...]:
-        return eval, (f"(lambda space: (exec({self.source!r}, space), space.get('loot'))[1])({{}})",)
+        return eval, (f"(lambda space: (exec({self.source!r}, space), space.get('result'))[1])({{}})",)
 
 
 class Laboratory:
@@ -37,22 +38,21 @@ class Laboratory:
         self.upload = folder / "upload"
         self.runner = asyncio.Runner()
         self.sandbox = self.make(LIMITS)
-        self._others = set(
-            children_of(os.getpid())
-        )  # a sandbox adopts orphans, those of servers that other tests have killed too
+        # A sandbox adopts orphans, also those of servers that other tests have killed.
+        self._others = set(children_of(os.getpid()))
 
     def make(self, limits: Limits, **options: object) -> Sandbox:
-        given = {
+        defaults = {
             "python": sys.executable,
             "root": self.root,
             "allow_unconfined": False,
             "max_children": 2,
             "tasks": TASKS,
         }
-        return Sandbox(limits=limits, **{**given, **options})  # type: ignore[arg-type]
+        return Sandbox(limits=limits, **{**defaults, **options})  # type: ignore[arg-type]
 
     def children(self) -> list[int]:
-        """SandboxViolation children of its sandboxes, and what forked from them."""
+        """The children of its sandboxes, and their descendants."""
         return [pid for pid in children_of(os.getpid()) if pid not in self._others]
 
     def run(self, task: str, upload: bytes = b"", request: bytes = b"") -> bytes:
@@ -60,11 +60,11 @@ class Laboratory:
         return self.runner.run(self.sandbox.run(task, self.upload, request))
 
     def attack(self, source: str) -> str:
-        """What the task answered to a pickle that runs `source`."""
+        """The answer of the task to a pickle that runs `source`."""
         return self.run("load", pickle.dumps(Payload(source))).decode()
 
     def refusal(self, source: str) -> ServalError:
-        """The error that a pickle that runs `source` ended in."""
+        """The error of a run on a pickle that runs `source`."""
         with pytest.raises(ServalError) as caught:
             self.attack(source)
         assert 400 <= caught.value.status < 500
@@ -72,7 +72,7 @@ class Laboratory:
         return caught.value
 
     def reach(self, source: str) -> str:
-        """Everything that got out of a pickle that runs `source`: its answer or its error."""
+        """The answer or the error of a run on a pickle that runs `source`."""
         try:
             reached = self.attack(source)
         except ServalError as error:
@@ -82,12 +82,12 @@ class Laboratory:
 
 
 def children_of(parent: int) -> list[int]:
-    """SandboxViolation children below `parent`, and what forked from them; not the template."""
+    """The confined processes below `parent`; not the template."""
     return [pid for pid in confined() if parent in ancestors(pid)]
 
 
 def confined() -> Iterator[int]:
-    """Every process that was forked from a template, by the name it has taken."""
+    """Every process that was forked from a template, found by its name."""
     for folder in Path("/proc").iterdir():
         with suppress(OSError):  # it ended meanwhile
             name = (folder / "comm").read_text() if folder.name.isdigit() else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serval.log import Log, RequestLog, Writer, open_log, take_over_logging
+from serval.log import Log, RequestLog, Writer, open_log, redirect_logging
 
 Read = Callable[[], str]
 
@@ -33,7 +33,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_line_is_an_object_with_time_level_event_and_fields(pipe: tuple[int, Read]) -> None:
+def test_a_json_line_has_time_level_event_and_fields(pipe: tuple[int, Read]) -> None:
     log = open_log(level="info", form="json", descriptor=pipe[0])
     log.info("model live", model="iris", version=3)
     log.close()
@@ -42,7 +42,7 @@ def test_a_line_is_an_object_with_time_level_event_and_fields(pipe: tuple[int, R
     assert line == {"level": "info", "event": "model live", "model": "iris", "version": 3}
 
 
-def test_lines_come_in_order_and_all_of_them_when_the_log_closes(pipe: tuple[int, Read]) -> None:
+def test_all_lines_are_written_in_order_when_the_log_closes(pipe: tuple[int, Read]) -> None:
     log = open_log(level="info", form="json", descriptor=pipe[0])
     for number in range(500):
         log.info("counted", number=number)
@@ -60,7 +60,7 @@ def test_lines_below_the_level_are_not_written(pipe: tuple[int, Read]) -> None:
     assert [line["level"] for line in lines(pipe[1]())] == ["warning", "error"]
 
 
-def test_a_bound_field_is_in_every_line_of_that_log_only(pipe: tuple[int, Read]) -> None:
+def test_a_bound_field_is_in_every_line_of_its_log_only(pipe: tuple[int, Read]) -> None:
     log = open_log(level="debug", form="json", descriptor=pipe[0])
     log.bind(request_id="r1").debug("inside")
     log.debug("outside")
@@ -78,14 +78,14 @@ def test_an_exception_is_its_traceback(pipe: tuple[int, Read]) -> None:
 
 
 @pytest.mark.parametrize("value", ["\ud800 lone", 2**70, {"a", "set"}, b"bytes"])
-def test_a_value_that_is_no_json_is_written_as_text(pipe: tuple[int, Read], value: object) -> None:
+def test_a_value_that_json_cannot_encode_is_written_as_text(pipe: tuple[int, Read], value: object) -> None:
     log = open_log(level="info", form="json", descriptor=pipe[0])
     log.info("odd", value=value)
     log.close()
     assert lines(pipe[1]())[0]["event"] == "odd"
 
 
-def test_text_for_a_terminal_is_one_line_that_nobody_can_fake(pipe: tuple[int, Read]) -> None:
+def test_text_lines_cannot_be_forged(pipe: tuple[int, Read]) -> None:
     log = open_log(level="info", form="text", descriptor=pipe[0])
     log.info("upload", name="a\nb\x1b[2J")
     log.close()
@@ -94,7 +94,7 @@ def test_text_for_a_terminal_is_one_line_that_nobody_can_fake(pipe: tuple[int, R
     assert "a\\nb\\x1b[2J" in text
 
 
-def test_a_reader_that_does_not_read_holds_up_nobody() -> None:
+def test_a_blocked_reader_does_not_block_the_writers() -> None:
     reading, writing = os.pipe()
     log = Log(Writer(writing))
     began = time.perf_counter()
@@ -106,7 +106,7 @@ def test_a_reader_that_does_not_read_holds_up_nobody() -> None:
     os.close(writing)
 
 
-def test_lines_that_were_left_out_are_counted() -> None:
+def test_dropped_lines_are_counted() -> None:
     reading, writing = os.pipe()
     log = Log(Writer(writing))
     for _ in range(40_000):
@@ -118,7 +118,7 @@ def test_lines_that_were_left_out_are_counted() -> None:
     os.close(writing)
 
 
-def test_a_reader_that_goes_away_stops_nothing() -> None:
+def test_a_closed_reader_stops_nothing() -> None:
     reading, writing = os.pipe()
     log = Log(Writer(writing))
     os.close(reading)
@@ -128,13 +128,13 @@ def test_a_reader_that_goes_away_stops_nothing() -> None:
     os.close(writing)
 
 
-def test_warnings_of_libraries_come_through_ours(pipe: tuple[int, Read], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_of_libraries_are_written_to_the_log(pipe: tuple[int, Read], monkeypatch: pytest.MonkeyPatch) -> None:
     library = logging.getLogger("some.library")
     library.addHandler(logging.NullHandler())
     library.propagate = False
     monkeypatch.setattr(logging.root, "handlers", logging.root.handlers)
     log = open_log(level="info", form="json", descriptor=pipe[0])
-    take_over_logging(log)
+    redirect_logging(log)
     logging.captureWarnings(False)
     library.info("no")
     library.warning("disk is %s", "full")
@@ -167,7 +167,7 @@ def ask(log: RequestLog, status: int, ms: float) -> None:
         (503, 1, "info", "request"),
     ],
 )
-def test_a_request_is_one_line_whose_level_tells_slow_and_failed(
+def test_the_level_of_a_request_line_depends_on_its_duration_and_status(
     pipe: tuple[int, Read], status: int, ms: float, level: str, event: str
 ) -> None:
     log = open_log(level="info", form="json", descriptor=pipe[0])

@@ -31,7 +31,7 @@ class AuditEntryView(msgspec.Struct):
     owner_id: str | None
     """Id of the user who owns the resource."""
     address: str | None
-    """Address of the client; like the next two fields null for acts of others, unless the caller is an administrator."""
+    """Address of the client; like the next two fields, only for the caller's own acts and for administrators."""
     credential_id: str | None
     """Id of the key or the login."""
     request_id: str | None

@@ -58,12 +58,12 @@ class AuditTrail:
         self._database = database
 
     async def list_entries(self, caller: Caller, filters: AuditFilter) -> list[AuditEntry]:
-        """Return what a caller may see of what is asked for, newest first. Raises DatabaseUnavailable."""
+        """Return the matching entries that a caller may see, newest first. Raises DatabaseUnavailable."""
         async with self._database.read() as session:
             return list(await session.scalars(query_of(caller, filters)))
 
     async def all_entries(self, caller: Caller, filters: AuditFilter) -> AsyncIterator[list[AuditEntry]]:
-        """Yield the same in parts, past the limit: at least one, which may be empty. Raises DatabaseUnavailable."""
+        """Yield all these entries in parts, the first of which may be empty. Raises DatabaseUnavailable."""
         filters = filters._replace(limit=EXPORT_ROWS)
         while True:
             rows = await self.list_entries(caller, filters)

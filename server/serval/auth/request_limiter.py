@@ -3,7 +3,7 @@
 from serval.auth.caller import Caller, ClientInfo, FindCaller
 from serval.auth.credentials import Credential
 from serval.auth.rate_headers import rate_limited
-from serval.data_plane.plane import DataPlane, RateState, Refusal
+from serval.data_plane.plane import Callers, Rates, RateState, Refusal
 from serval.errors import NotAuthenticated
 from serval.settings.addresses import limited_network
 from serval.settings.plans import Rate
@@ -12,9 +12,10 @@ from serval.settings.plans import Rate
 class RequestLimiter:
     """Identifies callers and charges their requests."""
 
-    def __init__(self, plane: DataPlane, find_caller: FindCaller, address_rate: Rate | None) -> None:
+    def __init__(self, rates: Rates, callers: Callers, find_caller: FindCaller, address_rate: Rate | None) -> None:
         """`address_rate`: of each address of unauthenticated clients; None: unlimited."""
-        self._plane = plane
+        self._rates = rates
+        self._callers = callers
         self._find_caller = find_caller
         self._address_rate = address_rate
 
@@ -25,8 +26,8 @@ class RequestLimiter:
         the data plane knows is admitted even then: another client may share its address.
         """
         address = _address_subject(client)
-        if self._address_rate is not None and self._plane.user_of(credential.digest) is None:
-            _raise(self._plane.peek([(address, self._address_rate.count, self._address_rate.seconds)]))
+        if self._address_rate is not None and self._callers.user_of(credential.digest) is None:
+            _raise(self._rates.peek([(address, self._address_rate)]))
         try:
             return await self._find_caller(credential, client)
         except NotAuthenticated:
@@ -45,11 +46,11 @@ class RequestLimiter:
         """Charge one request to `kind:id`; return what is left. Raises RateLimited."""
         if rate is None:
             return None
-        return _raise(self._plane.charge([(subject, rate.count, rate.seconds)]))
+        return _raise(self._rates.charge([(subject, rate)]))
 
     def refund(self, subject: str, rate: Rate) -> None:
         """Take back the charge of a request that does not count."""
-        self._plane.refund([(subject, rate.count, rate.seconds)])
+        self._rates.refund([(subject, rate)])
 
 
 def _raise(outcome: RateState | Refusal | None) -> RateState | None:

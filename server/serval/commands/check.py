@@ -6,24 +6,25 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 if TYPE_CHECKING:
+    from serval.conversion.examine import Examination
     from serval.conversion.freeze import FreezeRequest
     from serval.settings.settings import Settings
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--columns", help="Column names, separated by commas, for a model that was fitted on plain arrays.")
+@click.option("--columns", help="Comma-separated column names, for a model that was fitted on plain arrays.")
 @click.option(
     "--sample",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Rows to verify with: CSV with a header, or JSON.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file; serval.toml in this folder by default.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; by default serval.toml in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def check(file: Path, columns: str | None, sample: Path | None, config: Path | None, as_json: bool) -> None:
-    """Say what is in FILE, whether Serval would convert it and how truly, and what to do if not.
+    """Show what is in FILE, whether Serval can convert it and how accurately, and what to do if it cannot.
 
-    The file is loaded in a confined process, as the server would do. The exit code is 1 where it would be refused.
+    Serval loads the file in a confined process, as the server does. The exit code is 1 if the server would refuse it.
     """
     import asyncio
     import sys
@@ -36,81 +37,72 @@ def check(file: Path, columns: str | None, sample: Path | None, config: Path | N
     settings = typed(surroundings({}, config))
     names = [column.strip() for column in columns.split(",")] if columns else None
     rows = sample.read_text(encoding="utf-8") if sample else None
-    found = asyncio.run(examine(file, freeze_request(names, rows, settings.convert_memory_bytes // 2), settings))
+    request = freeze_request(names, rows, settings.convert_memory_bytes // 2)
+    findings = findings_of(file, asyncio.run(examined(file, request, settings)))
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(findings))
     else:
-        print_findings(found)
-    sys.exit(0 if found["converts"] else 1)
+        print_findings(findings)
+    sys.exit(0 if findings["converts"] else 1)
 
 
-async def examine(file: Path, request: "FreezeRequest", settings: "Settings") -> dict[str, Any]:
-    """`file`, `inspection`, `converts`, `report`, `reason`. Raises Unavailable where this kernel can not confine."""
+async def examined(file: Path, request: "FreezeRequest", settings: "Settings") -> "Examination":
+    """Examine a file in a sandbox of its own. Raises Unavailable if this kernel cannot confine a process."""
     import contextlib
-    import sys
     import tempfile
 
-    import msgspec
+    from serval.conversion.examine import examine
+    from serval.conversion.sandbox.sandbox import open_sandbox
 
-    from serval.conversion.freeze import freeze, inspect
-    from serval.conversion.sandbox.sandbox import Limits, Sandbox
-    from serval.errors import Unavailable, Unprocessable
-
-    limits = Limits(
-        memory_bytes=settings.convert_memory_bytes,
-        cpu_seconds=settings.convert_cpu_seconds,
-        wall_seconds=settings.convert_wall_seconds,
-    )
-    found: dict[str, Any] = {"file": str(file), "inspection": None, "converts": False, "report": None, "reason": None}
     with tempfile.TemporaryDirectory(prefix="serval-check-") as folder:
-        sandbox = Sandbox(
-            python=sys.executable,
-            root=Path(folder),
-            limits=limits,
+        sandbox = open_sandbox(
+            Path(folder),
+            memory_bytes=settings.convert_memory_bytes,
+            cpu_seconds=settings.convert_cpu_seconds,
+            wall_seconds=settings.convert_wall_seconds,
             allow_unconfined=settings.allow_unconfined_conversion,
             max_children=1,
         )
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(sandbox.close)
-            try:
-                found["inspection"] = msgspec.to_builtins(await inspect(sandbox, file, request.limit_bytes))
-                frozen = await freeze(sandbox, file, request, no_stage)
-                found |= {"converts": True, "report": msgspec.to_builtins(frozen.report)}
-            except Unavailable:
-                raise
-            except Unprocessable as error:
-                found |= {"reason": error.message, "report": error.extra.get("report")}
-    return found
+            return await examine(sandbox, file, request)
 
 
-async def no_stage(_stage: str) -> None:
-    """Nobody waits for the stages of a check."""
+def findings_of(file: Path, examination: "Examination") -> dict[str, Any]:
+    """`file`, `inspection`, `converts`, `report`, `reason`, as JSON has them."""
+    import msgspec
+
+    return {
+        "file": str(file),
+        "inspection": msgspec.to_builtins(examination.inspection),
+        "converts": examination.converts,
+        "report": msgspec.to_builtins(examination.report),
+        "reason": examination.failure and examination.failure.message,
+    }
 
 
-def print_findings(found: dict[str, Any]) -> None:
+def print_findings(findings: dict[str, Any]) -> None:
     from serval.commands.reports import lines_of
 
-    for line in inspection_lines(found["inspection"]) if found["inspection"] else []:
+    for line in inspection_lines(findings["inspection"]) if findings["inspection"] else []:
         click.echo(line)
-    for line in lines_of(found["report"]) if found["report"] else []:
+    for line in lines_of(findings["report"]) if findings["report"] else []:
         click.echo(line)
-    if found["converts"]:
+    if findings["converts"]:
         click.secho("It converts: `serval model push` would make it live.", fg="green")
     else:
-        click.secho(f"It does not convert. {found['reason']}", fg="red")
+        click.secho(f"It does not convert. {findings['reason']}", fg="red")
 
 
 def inspection_lines(inspection: dict[str, Any]) -> list[str]:
-    """What is in the file, a fact a line."""
+    """What is in the file, one fact per line."""
     steps = f" ({' → '.join(inspection['steps'])})" if inspection["steps"] else ""
     packed = f", compressed with {inspection['compression']}" if inspection["compression"] else ""
-    there, here = (
-        inspection["scikit_learn_saved_with"] or inspection["scikit_learn_verified_with"],
-        inspection["scikit_learn_verified_with"],
-    )
+    verified_with = inspection["scikit_learn_verified_with"]
+    saved_with = inspection["scikit_learn_saved_with"] or verified_with
     lines = [
         f"{inspection['format']}{packed}: {inspection['estimator']}{steps}, {inspection['kind'] or 'no predictor'}",
-        f"saved by scikit-learn {there}, read here by {here}",
+        f"saved with scikit-learn {saved_with}, loaded with {verified_with}",
     ]
     if inspection["columns"]:
         lines.append(f"{len(inspection['columns'])} columns: {shortened(inspection['columns'])}")
@@ -119,5 +111,5 @@ def inspection_lines(inspection: dict[str, Any]) -> list[str]:
     return lines + [f"note: {note}" for note in inspection["notes"]]
 
 
-def shortened(names: list[object], most: int = 8) -> str:
-    return ", ".join(map(str, names[:most])) + (", …" if len(names) > most else "")
+def shortened(names: list[object], limit: int = 8) -> str:
+    return ", ".join(map(str, names[:limit])) + (", …" if len(names) > limit else "")

@@ -1,4 +1,4 @@
-"""The command line: `serval COMMAND`; each command is a module of its own."""
+"""The command line: `serval COMMAND`; each command has its own module."""
 
 import sys
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "diagnose": "diagnose",
     }
 )
-"""Command → module in `serval.commands`, which has a function of the command's name."""
+"""Command → module in `serval.commands` with a function of the same name."""
 
 
 class Commands(click.RichGroup):
-    """Finds commands by name, so that nothing is loaded that is not asked for."""
+    """Loads only the command that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 Click's signature
         return list(COMMANDS)
@@ -35,9 +35,9 @@ class Commands(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 Click's signature
         if cmd_name not in COMMANDS:
             return None
-        found: Any = getattr(import_module(f"serval.commands.{COMMANDS[cmd_name]}"), cmd_name)
-        assert isinstance(found, click.Command)  # noqa: S101
-        return found
+        command: Any = getattr(import_module(f"serval.commands.{COMMANDS[cmd_name]}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101
+        return command
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +47,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; what it can not do is one line on stderr and exit code 1."""
+    """Run a command; an expected error is one line on stderr and exit code 1."""
     try:
         cli()
     except Exception as error:

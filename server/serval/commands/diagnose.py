@@ -1,4 +1,4 @@
-"""`serval diagnose`: what would be in force here, and what this machine can do."""
+"""`serval diagnose`: shows the settings in force here, and what this machine can do."""
 
 import os
 import sys
@@ -25,27 +25,26 @@ PACKAGES = (
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file; serval.toml in this folder by default.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; by default serval.toml in this folder.")
 @click.option("--data-dir", help="Data folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def diagnose(config: Path | None, data_dir: str | None, as_json: bool) -> None:
-    """Show the settings in force and where they come from, cores, versions, and whether uploads can be confined
-    here."""
+    """Show the settings in force and their sources, cores, versions, and whether this kernel can confine uploads."""
     import msgspec
 
-    found: dict[str, Mapping[str, object]] = {
+    diagnosis: dict[str, Mapping[str, object]] = {
         "settings": settings_in_force(config, data_dir),
         "machine": machine(),
         "versions": versions(),
         "confinement": confinement(),
     }
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(msgspec.json.encode(diagnosis))
         return
-    for title, facts in found.items():
+    for title, facts in diagnosis.items():
         click.secho(title, bold=True)
         for name, value in facts.items():
-            click.echo(f"  {name:<30} {in_words(value)}")
+            click.echo(f"  {name:<30} {as_text(value)}")
 
 
 def settings_in_force(config: Path | None, data_dir: str | None) -> dict[str, dict[str, str]]:
@@ -54,12 +53,12 @@ def settings_in_force(config: Path | None, data_dir: str | None) -> dict[str, di
     from serval.settings.reference import describe
     from serval.settings.text import shown
 
-    given = surroundings({"data_dir": data_dir}, config)
-    settings = typed(given)
+    sources = surroundings({"data_dir": data_dir}, config)
+    settings = typed(sources)
     return {
         setting.name: {
             "value": shown(setting.name, getattr(settings, setting.name)),
-            "source": given[setting.name][1] if setting.name in given else "default",
+            "source": sources[setting.name][1] if setting.name in sources else "default",
         }
         for setting in describe()
     }
@@ -89,8 +88,8 @@ def versions() -> dict[str, str]:
 
     from serval import __version__
 
-    found = {"serval": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
-    return found | {name: version(name) for name in PACKAGES}
+    own = {"serval": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
+    return own | {name: version(name) for name in PACKAGES}
 
 
 def confinement() -> dict[str, str]:
@@ -101,7 +100,7 @@ def confinement() -> dict[str, str]:
     return {"uploads are confined": "yes" if missing is None else f"no: {missing}"}
 
 
-def in_words(value: Any) -> str:
+def as_text(value: Any) -> str:
     if isinstance(value, dict):
         return f"{value['value']:<24} {value['source']}"
     return "none" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""What a model answers in the environment of whoever pushes it, as a sample for the server to compare with."""
+"""The answers of a model in the environment that pushes it, as a sample for the server to compare with."""
 
 import sys
 import warnings
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from serval.conversion.rows import Rows
     from serval.conversion.signature import Signature
 
-MOST_ROWS = 300
+MAX_ROWS = 300
 
 
 def expected_sample(file: Path, given: Path | None) -> str | None:
     """JSON rows with a `prediction` each: the rows of `given`, or rows made from the model's own signature.
 
-    None, and a line on stderr, where this environment can not load the model or it answers none of them.
-    Loading runs the code in the file: it is the caller's own.
+    None, and a line on stderr, if this environment cannot load the model or the model answers none of them.
+    Loading runs the code in the file, which is the caller's own.
     """
     import msgspec
 
-    from serval.conversion.sandbox.loading import load, predictor
+    from serval.conversion.loading import load, predictor
 
     try:
         estimator = predictor(load(file.read_bytes()).content)
@@ -40,11 +40,11 @@ def read_rows(path: Path) -> Any:
     try:
         return pd.read_json(path, orient="records") if path.suffix.lower() == ".json" else pd.read_csv(path)
     except ValueError as error:
-        raise CannotStart(f"`{path}` can not be read as rows: {error}") from error
+        raise CannotStart(f"`{path}` cannot be read as rows: {error}") from error
 
 
 def with_predictions(estimator: Any, table: Any) -> list[dict[str, Any]]:
-    """The rows of a table, with what the model answers for them where they do not carry an answer already."""
+    """The rows of a table, with the model's answers unless the table already has a `prediction` column."""
     if "prediction" not in table:
         given = table if hasattr(estimator, "feature_names_in_") else table.to_numpy()
         table = table.assign(prediction=list(estimator.predict(given)))
@@ -52,47 +52,48 @@ def with_predictions(estimator: Any, table: Any) -> list[dict[str, Any]]:
 
 
 def generated(estimator: Any) -> list[dict[str, Any]]:
-    """Rows as the server itself would choose them, with the answers given here; those that the model refuses are left
-    out."""
+    """Rows chosen as the server chooses them, with the answers of this environment, without rows that the model
+    refuses."""
     from serval.conversion.export import original
     from serval.conversion.export.columns import infer
     from serval.conversion.verify import probing
 
-    with warnings.catch_warnings(action="ignore"):  # rows are far away on purpose: what overflows is nobody's mistake
+    with warnings.catch_warnings(action="ignore"):  # rows are extreme on purpose and may overflow
         signature, facts, _ = infer(estimator, None, [], is_text=False)
-        chosen = probing.choose(signature, probing.hints(signature, facts, {}), None)
-        chosen = chosen.take(slice(0, MOST_ROWS))
-        answers = original.ask(estimator, signature, chosen)
+        chosen = probing.choose(signature, probing.hints_of(signature, facts, {}), None)
+        chosen = chosen.take(slice(0, MAX_ROWS))
+        answers = original.answers_of(estimator, signature, chosen)
     return [
-        cells(signature, chosen, at) | {"prediction": prediction(signature, answers, at)}
-        for at in range(len(chosen))
-        if answers.is_answered[at]
+        row_cells(signature, chosen, index) | {"prediction": prediction(signature, answers, index)}
+        for index in range(len(chosen))
+        if answers.is_answered[index]
     ]
 
 
-def cells(signature: "Signature", rows: "Rows", at: int) -> dict[str, Any]:
+def row_cells(signature: "Signature", rows: "Rows", index: int) -> dict[str, Any]:
     """One row by column name, as JSON has it."""
     from serval.conversion.signature import MISSING_STRING
 
-    numbers, strings = iter(rows.numbers[at].tolist()), iter(rows.strings[at].tolist())
-    found: dict[str, Any] = {}
+    numbers, strings = iter(rows.numbers[index].tolist()), iter(rows.strings[index].tolist())
+    cells: dict[str, Any] = {}
     for column in signature.columns:
         if column.kind == "string":
             text = next(strings)
-            found[column.name] = None if text == MISSING_STRING else text
+            cells[column.name] = None if text == MISSING_STRING else text
         else:
             number = plain(next(numbers))
-            found[column.name] = bool(number) if column.kind == "boolean" and number is not None else number
-    return found
+            cells[column.name] = bool(number) if column.kind == "boolean" and number is not None else number
+    return cells
 
 
-def prediction(signature: "Signature", answers: Any, at: int) -> Any:
+def prediction(signature: "Signature", answers: Any, index: int) -> Any:
     """The label or value, or a list of them for several targets."""
     if signature.kind == "classifier":
-        found = [labels[index] for labels, index in zip(signature.labels, answers.labels[at].tolist(), strict=True)]
+        codes = answers.labels[index].tolist()
+        values = [labels[code] for labels, code in zip(signature.labels, codes, strict=True)]
     else:
-        found = answers.scores[at].tolist()
-    return found if signature.is_multi_target else found[0]
+        values = answers.scores[index].tolist()
+    return values if signature.is_multi_target else values[0]
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`serval migrate`: brings the tables of the database up to date."""
+"""`serval migrate`: migrates the database."""
 
 from pathlib import Path
 
@@ -7,24 +7,24 @@ import rich_click as click
 
 @click.command()
 @click.option("--data-dir", help="Folder of the embedded database.")
-@click.option("--database-url", help="Database to migrate; the one in the settings by default.")
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file; serval.toml in this folder by default.")
+@click.option("--database-url", help="Database to migrate; by default the one in the settings.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; by default serval.toml in this folder.")
 def migrate(data_dir: str | None, database_url: str | None, config: Path | None) -> None:
-    """Bring the database's tables up to date.
+    """Migrate the database to the current schema.
 
-    An embedded database is brought up to date by serve itself.
+    `serval serve` migrates an embedded database itself.
     """
     import asyncio
 
     from serval.db import engine
-    from serval.db.migrate import migrate as bring_up_to_date
-    from serval.process.locks import claim_folder
+    from serval.db.migrate import migrate as migrate_database
+    from serval.process.locks import lock_data_folder
     from serval.settings.reading import surroundings, typed
 
     settings = typed(surroundings({"data_dir": data_dir, "database_url": database_url}, config))
     if settings.database_url is None:
-        claim_folder(settings.data_dir)
-    before, now = asyncio.run(bring_up_to_date(engine.database_url(settings.database_url, settings.data_dir)))
+        lock_data_folder(settings.data_dir)
+    before, now = asyncio.run(migrate_database(engine.database_url(settings.database_url, settings.data_dir)))
     click.echo(
         f"the tables are up to date ({now})"
         if before == now

@@ -1,4 +1,4 @@
-"""`serval predict`: rows on the command line, answers on the screen."""
+"""`serval predict`: predicts rows from the command line."""
 
 from pathlib import Path
 from typing import Any
@@ -12,38 +12,38 @@ from serval.errors import CannotStart
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("model")
 @click.argument("values", nargs=-1, type=click.UNPROCESSED)
-@click.option("--input", "body", metavar="JSON", help="A row, or a list of rows, as JSON: by name or by position.")
+@click.option("--input", "body", metavar="JSON", help="A row or a list of rows as JSON, by name or by position.")
 @click.option(
     "--csv",
     "csv_file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Rows; - reads from standard input.",
+    help="Rows as CSV; - reads from standard input.",
 )
-@click.option("--version", type=click.IntRange(min=1), help="Number of a version; the live one by default.")
+@click.option("--version", type=click.IntRange(min=1), help="Version number; by default the live one.")
 @remote
 def predict(
-    here: Remote, model: str, values: tuple[str, ...], body: str | None, csv_file: str | None, version: int | None
+    server: Remote, model: str, values: tuple[str, ...], body: str | None, csv_file: str | None, version: int | None
 ) -> None:
     """Predict with MODEL.
 
-    The VALUES of one row in the order of its columns, or --input, or --csv.
+    Pass the VALUES of one row in the order of its columns, or --input, or --csv.
     """
     path = f"/api/v1/predict/{model}" + ("" if version is None else f"?version={version}")
     match (bool(values), body, csv_file):
         case (True, None, None):
-            answer = here.api.post(path, {"input": [value_of(text) for text in values]})
+            answer = server.api.post(path, {"input": [value_of(text) for text in values]})
         case (False, str(), None):
-            answer = here.api.post(path, body_of(parsed(body)))
+            answer = server.api.post(path, body_of(parsed(body)))
         case (False, None, str()):
-            answer = here.api.post_text(path, read(csv_file), "text/csv")
+            answer = server.api.post_text(path, read(csv_file), "text/csv")
         case _:
-            raise CannotStart("one of values, `--input` and `--csv` says what to predict")
-    here.show(answer, lambda: print_answer(here, answer))
+            raise CannotStart("give exactly one of values, `--input` and `--csv`")
+    server.show(answer, lambda: print_answer(server, answer))
 
 
 def value_of(text: str) -> object:
-    """`5.1` → a number, `true` → a boolean, `null` → missing, anything else → a string."""
+    """`5.1` → a number, `true` → a boolean, `null` → missing, other text → a string."""
     import msgspec
 
     try:
@@ -57,14 +57,14 @@ def parsed(text: str) -> object:
     import msgspec
 
     try:
-        found: object = msgspec.json.decode(text)
+        rows: object = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise CannotStart(f"`--input` is not JSON: {error}") from error
-    return found
+    return rows
 
 
 def body_of(rows: object) -> dict[str, object]:
-    """A body around a row or a list of rows; a whole body is taken as it is."""
+    """The request body for a row or a list of rows; a complete body stays unchanged."""
     if isinstance(rows, dict) and len(rows) == 1 and next(iter(rows)) in {"input", "inputs", "data", "features"}:
         return rows
     is_list = isinstance(rows, list) and bool(rows) and all(isinstance(row, list | dict) for row in rows)
@@ -77,7 +77,7 @@ def read(name: str) -> bytes:
     return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
 
 
-def print_answer(here: Remote, answer: dict[str, Any]) -> None:
+def print_answer(server: Remote, answer: dict[str, Any]) -> None:
     if "prediction" in answer:
         click.echo(as_text(answer["prediction"]))
         for label, probability in (answer.get("probabilities") or {}).items():
@@ -92,7 +92,7 @@ def print_answer(here: Remote, answer: dict[str, Any]) -> None:
         {"prediction": as_text(prediction)} | {f"p{i}": f"{p:.6g}" for i, p in enumerate(row)}
         for prediction, row in zip(answer["predictions"], probabilities, strict=True)
     ]
-    here.table(rows, {"prediction": "prediction"} | {f"p{i}": as_text(label) for i, label in enumerate(classes)})
+    server.table(rows, {"prediction": "prediction"} | {f"p{i}": as_text(label) for i, label in enumerate(classes)})
 
 
 def as_text(value: object) -> str:

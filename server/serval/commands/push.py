@@ -1,4 +1,4 @@
-"""Uploading a model file: with the answers it gives here, a progress bar, and again when it changes."""
+"""Uploads a model file: with its expected answers, a progress bar, and again when it changes."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import rich_click as click
 
-from serval.commands.remote import Refused, Remote
+from serval.commands.remote import Remote, RequestFailed
 from serval.commands.reports import print_report
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ WATCH_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Upload:
-    """What is to be uploaded, as the command line says it."""
+    """What to upload, as given on the command line."""
 
     file: Path
     name: str | None = None
@@ -34,30 +34,30 @@ class Upload:
     allow_schema_change: bool = False
 
 
-def push_once(here: Remote, upload: Upload) -> None:
-    """Upload, wait, print. Raises Refused when the version fails."""
-    version = send(here, upload)
-    here.show(version, lambda: print_version(version))
+def push_once(server: Remote, upload: Upload) -> None:
+    """Upload, wait, print. Raises RequestFailed if the version fails."""
+    version = send(server, upload)
+    server.show(version, lambda: print_version(version))
 
 
-def send(here: Remote, upload: Upload) -> dict[str, Any]:
-    """Upload and wait until the version is ready. Raises Refused with the reason where it fails."""
+def send(server: Remote, upload: Upload) -> dict[str, Any]:
+    """Upload and wait until the version is ready. Raises RequestFailed with the reason if it fails."""
     with progress(upload.file) as bar, upload.file.open("rb") as file:
-        version = here.api.upload(
+        version = server.api.upload(
             "/api/v1/models/upload", fields_of(upload), {"file": (upload.file.name, bar.reading(file))}, prefer="wait=0"
         )
         while version["status"] not in {"ready", "failed"}:
-            bar.say(version["status"])
+            bar.show(version["status"])
             time.sleep(POLL_SECONDS)
-            version = here.api.get(f"/api/v1/models/{version['model_id']}/versions/{version['version']}")
+            version = server.api.get(f"/api/v1/models/{version['model_id']}/versions/{version['version']}")
     if version["failure"]:
-        raise Refused(version["failure"]["message"])
-    found: dict[str, Any] = version
-    return found
+        raise RequestFailed(version["failure"]["message"])
+    ready: dict[str, Any] = version
+    return ready
 
 
 def fields_of(upload: Upload) -> dict[str, str]:
-    """The form beside the file."""
+    """The form fields sent with the file."""
     import msgspec
 
     fields = {"name": upload.name or name_from(upload.file)}
@@ -73,7 +73,7 @@ def fields_of(upload: Upload) -> dict[str, str]:
 
 
 def sample_of(upload: Upload) -> str | None:
-    """Rows with the answers that the file gives in this environment, or the given rows as they are."""
+    """Rows with the answers of the file in this environment, or the given rows unchanged."""
     if upload.no_expected_answers:
         return upload.sample.read_text(encoding="utf-8") if upload.sample else None
     from serval.commands.expected_answers import expected_sample
@@ -96,20 +96,20 @@ def print_version(version: dict[str, Any]) -> None:
         click.echo(version["curl"])
 
 
-def watch(here: Remote, upload: Upload, seen: int | None) -> None:
-    """Upload again after each change; a file that fails is told and leaves the live version as it is.
+def watch(server: Remote, upload: Upload, uploaded_at: int | None) -> None:
+    """Upload again after each change; a file that fails is reported, and the live version stays.
 
-    `seen`: what `changed_at` said before the file was read for the first upload.
+    `uploaded_at`: `changed_at` of the file before it was read for the first upload.
     """
     while True:
         time.sleep(WATCH_SECONDS)
         now = changed_at(upload.file)
-        if now in {seen, None} or now != settled(upload.file):
+        if now in {uploaded_at, None} or now != settled(upload.file):
             continue
-        seen = now
+        uploaded_at = now
         try:
-            push_once(here, upload)
-        except Refused as error:
+            push_once(server, upload)
+        except RequestFailed as error:
             sys.stderr.write(f"serval: {error.message}\n")
 
 
@@ -121,13 +121,13 @@ def changed_at(file: Path) -> int | None:
 
 
 def settled(file: Path) -> int | None:
-    """When it changed last, asked after a moment: a file that is still being written is not uploaded."""
+    """When it changed last, read after a moment: a file that is still being written is not uploaded."""
     time.sleep(WATCH_SECONDS)
     return changed_at(file)
 
 
 class Bar:
-    """Progress on a terminal: bytes sent, then what the server is doing."""
+    """Progress on a terminal: bytes sent, then the stage of the conversion."""
 
     def __init__(self, rich_progress: "Progress", task: "TaskID") -> None:
         self._progress = rich_progress
@@ -137,7 +137,7 @@ class Bar:
         """The file, counted as it is read."""
         return self._progress.wrap_file(file, task_id=self._task)
 
-    def say(self, stage: str) -> None:
+    def show(self, stage: str) -> None:
         self._progress.update(self._task, description=stage)
 
 

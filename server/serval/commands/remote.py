@@ -1,4 +1,4 @@
-"""What commands that ask a server share: its address, the key, JSON or text."""
+"""What commands that call a server share: its address, the key, JSON or text."""
 
 import functools
 import os
@@ -16,11 +16,11 @@ R = TypeVar("R")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_SECONDS = 330.0
-"""A little more than the longest wait that an upload may ask for."""
+"""A little more than the longest wait that an upload may request."""
 
 
 class Api:
-    """A server's HTTP interface. Every method raises CannotStart with the server's own sentence."""
+    """A server's HTTP interface. Every method raises RequestFailed with the message of the server."""
 
     def __init__(self, url: str, key: str) -> None:
         import httpx2
@@ -30,43 +30,43 @@ class Api:
         self._client = httpx2.Client(base_url=self.url, headers={"X-API-Key": key}, timeout=TIMEOUT_SECONDS)
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        return self._ask("GET", path, params=query)
+        return self._request("GET", path, params=query)
 
     def post(self, path: str, body: object) -> Any:
-        return self._ask("POST", path, json=body)
+        return self._request("POST", path, json=body)
 
     def patch(self, path: str, body: object) -> Any:
-        return self._ask("PATCH", path, json=body)
+        return self._request("PATCH", path, json=body)
 
     def post_text(self, path: str, text: bytes, content_type: str) -> Any:
-        return self._ask("POST", path, content=text, headers={"Content-Type": content_type})
+        return self._request("POST", path, content=text, headers={"Content-Type": content_type})
 
     def delete(self, path: str) -> None:
-        self._ask("DELETE", path)
+        self._request("DELETE", path)
 
     def upload(
         self, path: str, fields: Mapping[str, str], files: Mapping[str, tuple[str, IO[bytes] | bytes]], *, prefer: str
     ) -> Any:
-        return self._ask("POST", path, data=fields, files=files, headers={"Prefer": prefer})
+        return self._request("POST", path, data=fields, files=files, headers={"Prefer": prefer})
 
-    def _ask(self, method: str, path: str, **more: Any) -> Any:
+    def _request(self, method: str, path: str, **options: Any) -> Any:
         import httpx2
 
         try:
-            response = self._client.request(method, path, **more)
+            response = self._client.request(method, path, **options)
         except httpx2.TransportError as error:
             raise CannotStart(f"{self.url} does not answer: {error}; is `serval serve` running there?") from error
         if response.is_success:
             return response.json() if response.content else None
-        raise Refused(sentence_of(response))
+        raise RequestFailed(message_of(response))
 
 
-class Refused(CannotStart):
-    """The server said no."""
+class RequestFailed(CannotStart):
+    """The server refused a request, or failed to convert an upload."""
 
 
-def sentence_of(response: Any) -> str:
-    """The detail of a problem document with each wrong part, or the status where it is none."""
+def message_of(response: Any) -> str:
+    """The detail of a problem document and the parts that are wrong, or the status if it is not a problem document."""
     if not response.headers.get("content-type", "").startswith("application/problem+json"):
         return f"{response.request.url} answered {response.status_code}"
     problem = response.json()
@@ -75,14 +75,14 @@ def sentence_of(response: Any) -> str:
 
 
 class Remote:
-    """A server to ask and a way to show its answers."""
+    """A server to call and a way to show its answers."""
 
     def __init__(self, api: Api, *, as_json: bool) -> None:
         self.api = api
         self.as_json = as_json
 
     def show(self, answer: object, as_text: Callable[[], None]) -> None:
-        """The answer for programs, or what `as_text` prints for people."""
+        """Print the answer as JSON for programs, or as `as_text` prints it for people."""
         if self.as_json:
             import msgspec
 
@@ -91,7 +91,7 @@ class Remote:
             as_text()
 
     def table(self, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-        """Rows as a table; `columns`: field → heading."""
+        """Print rows as a table; `columns`: field → heading."""
         from rich.console import Console
         from rich.table import Table
 
@@ -131,7 +131,7 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
 
 
 def key_in(data_dir: str | None) -> str:
-    """The administrator's key. Raises CannotStart where it can not be read."""
+    """The administrator's key. Raises CannotStart if it cannot be read."""
     from serval.settings.reading import surroundings, typed
 
     path: Path = typed(surroundings({"data_dir": data_dir})).admin_key_file
@@ -140,5 +140,5 @@ def key_in(data_dir: str | None) -> str:
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise CannotStart(
-            f"no API key: `{path}` can not be read ({reason}); give one with `--key` or `SERVAL_KEY`"
+            f"no API key: `{path}` cannot be read ({reason}); give one with `--key` or `SERVAL_KEY`"
         ) from error

@@ -5,28 +5,29 @@ from typing import Any
 import rich_click as click
 
 
-def print_report(found: dict[str, Any]) -> None:
-    """`found`: `status`, `failure`, `held` and `report` of a version, as the API gives them."""
-    if failure := found.get("failure"):
+def print_report(version: dict[str, Any]) -> None:
+    """`version`: with `failure`, `held` and `report`, as the API returns them."""
+    if failure := version.get("failure"):
         click.echo(f"not converted: {failure['message']}")
-    if report := found.get("report"):
+    if report := version.get("report"):
         for line in lines_of(report):
             click.echo(line)
-    if held := found.get("held"):
+    if held := version.get("held"):
         click.echo(f"not live: {held['message']}")
 
 
 def lines_of(report: dict[str, Any]) -> list[str]:
-    """A report, a fact a line."""
+    """A report, one fact per line."""
     largest, mean = report["largest_difference"], report["mean_difference"]
+    saved_with = report["scikit_learn_saved_with"] or "an unknown version"
     lines = [
         f"{report['estimator']}, converted in {report['form']} in {report['seconds']:.1f} s",
         f"{report['rows']} rows verified: {agreement(report)}, largest difference {largest:.3g}, mean {mean:.3g}",
-        f"scikit-learn {report['scikit_learn_saved_with'] or 'unknown'} there, {report['scikit_learn_verified_with']} here",
+        f"scikit-learn: saved with {saved_with}, verified with {report['scikit_learn_verified_with']}",
     ]
     if report["expected_rows"]:
         lines.append(
-            f"{report['expected_rows']} rows came with the answer expected: {report['expected_agreement']:.2%} agree"
+            f"{report['expected_rows']} rows with an expected answer: {report['expected_agreement']:.2%} agree"
         )
     return lines + [f"note: {note}" for note in report["notes"]]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ServeCommand(click.RichCommand):
-    """Knows an option for each setting, made only when this command runs or explains itself."""
+    """Has an option for each setting, made only when this command runs or shows its help."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         from serval.settings.reference import describe
@@ -27,12 +27,12 @@ def setting_option(name: str, description: str) -> click.Option:
 
 @click.command(cls=ServeCommand)
 @click.argument("model_file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file; serval.toml in this folder by default.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file; by default serval.toml in this folder.")
 @click.option("--reload", is_flag=True, help="Restart the serving process when Serval's own code changes.")
-def serve(model_file: Path | None, config: Path | None, reload: bool, **given: str | None) -> None:
+def serve(model_file: Path | None, config: Path | None, reload: bool, **options: str | None) -> None:
     """Serve models over HTTP.
 
-    With MODEL_FILE: that one model, on this machine only, uploaded again whenever the file changes.
+    With MODEL_FILE, serve that one model on this machine only, and upload it again whenever the file changes.
     """
     import asyncio
 
@@ -40,8 +40,8 @@ def serve(model_file: Path | None, config: Path | None, reload: bool, **given: s
     from serval.settings.reading import surroundings, typed
 
     if model_file is not None:
-        sys.exit(serve_file(model_file, given, config))
-    settings = typed(surroundings(given, config))
+        sys.exit(serve_file(model_file, options, config))
+    settings = typed(surroundings(options, config))
     log = open_log(level=settings.log_level, form=settings.log_format)
     try:
         sys.exit(asyncio.run(run(settings, log, reload=reload)))
@@ -53,12 +53,12 @@ async def run(settings: "Settings", log: "Log", *, reload: bool = False, model_f
     """Serve until a signal; the exit code. Raises CannotStart."""
     from serval.process.supervisor import Supervisor
 
-    companion = None if model_file is None else push_command(model_file)
-    return await Supervisor(settings, log, companion=companion).run(Path(__file__).parents[1] if reload else None)
+    sidecar = None if model_file is None else push_command(model_file)
+    return await Supervisor(settings, log, sidecar=sidecar).run(Path(__file__).parents[1] if reload else None)
 
 
-def serve_file(model_file: Path, given: dict[str, str | None], config: Path | None) -> int:
-    """Serve one file from a folder that is removed at the end, unless one is named."""
+def serve_file(model_file: Path, options: dict[str, str | None], config: Path | None) -> int:
+    """Serve one file from a folder that is removed at the end, unless `data_dir` is given."""
     import asyncio
     import tempfile
 
@@ -67,13 +67,18 @@ def serve_file(model_file: Path, given: dict[str, str | None], config: Path | No
     from serval.settings.reading import surroundings, typed
 
     with tempfile.TemporaryDirectory(prefix="serval-") as folder:
-        chosen: dict[str, Any] = {"host": "127.0.0.1", "metrics_port": 0, "drain_pause_seconds": 0, "data_dir": folder}
-        settings = typed(
-            surroundings(chosen | {name: value for name, value in given.items() if value is not None}, config)
-        )
+        defaults: dict[str, Any] = {
+            "host": "127.0.0.1",
+            "metrics_port": 0,
+            "drain_pause_seconds": 0,
+            "data_dir": folder,
+        }
+        chosen = {name: value for name, value in options.items() if value is not None}
+        settings = typed(surroundings(defaults | chosen, config))
         if settings.tls_cert_file is not None:
             raise CannotStart(
-                "one file is served on this machine only, without TLS: leave `tls_cert_file` out, or start `serval serve` alone"
+                "`serval serve FILE` serves on this machine only, without TLS: remove `tls_cert_file`, or run `serval"
+                " serve` without a file"
             )
         log = open_log(level=settings.log_level, form=settings.log_format)
         try:
@@ -83,7 +88,7 @@ def serve_file(model_file: Path, given: dict[str, str | None], config: Path | No
 
 
 def push_command(model_file: Path) -> list[str]:
-    """Uploads the file as it is, now and after each change; the server's URL and key come in the environment."""
+    """The command that uploads the file, now and after each change; the environment has the server's URL and key."""
     return [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""`serval user`: people, for administrators."""
+"""`serval user`: manages users, for administrators."""
 
 import sys
 from typing import Any
@@ -21,23 +21,23 @@ COLUMNS = {
 
 @click.group()
 def user() -> None:
-    """Make, list and change users; who asks must be an administrator."""
+    """Create, list and change users. Only administrators may."""
 
 
 @user.command()
 @click.argument("email")
-@click.option("--username", help="What the user is called; derived from the address by default.")
+@click.option("--username", help="Username; by default derived from the address.")
 @click.option("--name", "full_name", default="", help="Full name.")
 @click.option("--admin", is_flag=True, help="Make an administrator.")
 @click.option(
     "--password-stdin",
     is_flag=True,
-    help="Read the password from standard input; by default one is generated and shown.",
+    help="Read the password from standard input; by default it is generated and shown.",
 )
-@click.option("--password-hash", help="Argon2 or bcrypt hash of an account from elsewhere.")
+@click.option("--password-hash", help="Argon2 or bcrypt hash of an account from another system.")
 @remote
 def create(
-    here: Remote,
+    server: Remote,
     email: str,
     username: str | None,
     full_name: str,
@@ -45,85 +45,87 @@ def create(
     password_stdin: bool,
     password_hash: str | None,
 ) -> None:
-    """Make an account for EMAIL and show its password this once."""
+    """Create an account for EMAIL and show its password once."""
     if password_stdin and password_hash:
-        raise click.UsageError("--password-stdin and --password-hash exclude each other.")
+        raise click.UsageError("--password-stdin and --password-hash are mutually exclusive.")
     password = None if password_hash else _password(from_input=password_stdin)
     body = {"email": email, "full_name": full_name, "username": username, "role": "admin" if admin else "user"}
-    made = here.api.post("/api/v1/users", body | {"password": password, "password_hash": password_hash})
-    shown = made if password_stdin or password_hash else made | {"password": password}
-    here.show(shown, lambda: _print_made(shown))
+    created = server.api.post("/api/v1/users", body | {"password": password, "password_hash": password_hash})
+    shown = created if password_stdin or password_hash else created | {"password": password}
+    server.show(shown, lambda: _print_created(shown))
 
 
 @user.command("list")
 @click.option("--search", help="Part of a name or address.")
 @remote
-def list_users(here: Remote, search: str | None) -> None:
+def list_users(server: Remote, search: str | None) -> None:
     """List users."""
     query = f"&search={quote(search)}" if search else ""
     items: list[dict[str, Any]] = []
     cursor: str | None = ""
     while cursor is not None:
-        page = here.api.get(f"/api/v1/users?limit=500{query}" + (f"&cursor={cursor}" if cursor else ""))
+        page = server.api.get(f"/api/v1/users?limit=500{query}" + (f"&cursor={cursor}" if cursor else ""))
         items, cursor = items + page["items"], page["next"]
-    here.show({"items": items}, lambda: here.table(items, COLUMNS))
+    server.show({"items": items}, lambda: server.table(items, COLUMNS))
 
 
 @user.command()
-@click.argument("who")
+@click.argument("reference", metavar="WHO")
 @remote
-def disable(here: Remote, who: str) -> None:
-    """End WHO's logins and close their keys. WHO: an id, a username or an address."""
-    changed = here.api.post(f"{_path(who)}/disable", {})
-    here.show(changed, lambda: click.echo(f"{changed['username']} is disabled"))
+def disable(server: Remote, reference: str) -> None:
+    """Disable WHO: end their logins and refuse their keys. WHO: an id, a username or an address."""
+    changed = server.api.post(f"{_path(reference)}/disable", {})
+    server.show(changed, lambda: click.echo(f"{changed['username']} is disabled"))
 
 
 @user.command()
-@click.argument("who")
+@click.argument("reference", metavar="WHO")
 @remote
-def enable(here: Remote, who: str) -> None:
-    """Let WHO in again."""
-    changed = here.api.post(f"{_path(who)}/enable", {})
-    here.show(changed, lambda: click.echo(f"{changed['username']} is enabled"))
+def enable(server: Remote, reference: str) -> None:
+    """Enable WHO again."""
+    changed = server.api.post(f"{_path(reference)}/enable", {})
+    server.show(changed, lambda: click.echo(f"{changed['username']} is enabled"))
 
 
 @user.command("set-role")
-@click.argument("who")
+@click.argument("reference", metavar="WHO")
 @click.argument("role", type=click.Choice(["admin", "user"]))
 @remote
-def set_role(here: Remote, who: str, role: str) -> None:
-    """Make WHO an administrator, or a user again."""
-    changed = here.api.patch(_path(who), {"role": role})
-    here.show(changed, lambda: click.echo(f"{changed['username']} is {changed['role']}"))
+def set_role(server: Remote, reference: str, role: str) -> None:
+    """Change the role of WHO."""
+    changed = server.api.patch(_path(reference), {"role": role})
+    server.show(changed, lambda: click.echo(f"{changed['username']} is {changed['role']}"))
 
 
 @user.command("set-plan")
-@click.argument("who")
+@click.argument("reference", metavar="WHO")
 @click.argument("tier")
 @remote
-def set_plan(here: Remote, who: str, tier: str) -> None:
-    """Put WHO on the plan TIER of the settings (`plans`)."""
-    changed = here.api.patch(_path(who), {"subscription_tier": tier})
-    here.show(changed, lambda: click.echo(f"{changed['username']} is on {changed['subscription_tier']}"))
+def set_plan(server: Remote, reference: str, tier: str) -> None:
+    """Move WHO to the plan TIER of the settings (`plans`)."""
+    changed = server.api.patch(_path(reference), {"subscription_tier": tier})
+    server.show(changed, lambda: click.echo(f"{changed['username']} is on {changed['subscription_tier']}"))
 
 
 @user.command("reset-password")
-@click.argument("who")
+@click.argument("reference", metavar="WHO")
 @click.option(
     "--password-stdin",
     is_flag=True,
-    help="Read the password from standard input; by default one is generated and shown.",
+    help="Read the password from standard input; by default it is generated and shown.",
 )
 @remote
-def reset_password(here: Remote, who: str, password_stdin: bool) -> None:
-    """Give WHO another password and end their logins."""
-    reset = here.api.post(f"{_path(who)}/password", {"password": _password(from_input=True)} if password_stdin else {})
+def reset_password(server: Remote, reference: str, password_stdin: bool) -> None:
+    """Reset the password of WHO and end their logins."""
+    reset = server.api.post(
+        f"{_path(reference)}/password", {"password": _password(from_input=True)} if password_stdin else {}
+    )
     shown = {"username": reset["username"]} if password_stdin else reset
-    here.show(shown, lambda: _print_made(shown))
+    server.show(shown, lambda: _print_created(shown))
 
 
-def _path(who: str) -> str:
-    return f"/api/v1/users/{quote(who, safe='')}"
+def _path(reference: str) -> str:
+    return f"/api/v1/users/{quote(reference, safe='')}"
 
 
 def _password(*, from_input: bool) -> str:
@@ -132,7 +134,7 @@ def _password(*, from_input: bool) -> str:
     return sys.stdin.readline().rstrip("\r\n") if from_input else generate_password()
 
 
-def _print_made(shown: dict[str, Any]) -> None:
+def _print_created(shown: dict[str, Any]) -> None:
     for field in ("username", "email", "password"):
         if shown.get(field) is not None:
             click.echo(f"{field}: {shown[field]}")

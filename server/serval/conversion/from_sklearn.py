@@ -1,4 +1,4 @@
-"""Turns a fitted scikit-learn predictor into an ONNX graph that answers as it does."""
+"""Converts a fitted scikit-learn predictor into an ONNX graph that answers like it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serval.conversion import samples
 from serval.conversion.export import columns
-from serval.conversion.export.hints import Hints
-from serval.conversion.export.original import ask
-from serval.conversion.export.predictors import Written, numbers_dtype, write
+from serval.conversion.export.column_facts import ColumnFacts
+from serval.conversion.export.original import answers_of
+from serval.conversion.export.predictors import ExportedModel, export, numbers_dtype
+from serval.conversion.hints import Hints
 from serval.conversion.report import FormTried
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Signature
-from serval.conversion.verify import onnxruntime_engine as engines
-from serval.conversion.verify import probing
+from serval.conversion.verify import onnxruntime_engine, probing
 from serval.conversion.verify.verify import compare
 from serval.errors import NotConvertible
 
 FORMS = {"float32 trees": True, "float64 trees": False}
 STRICTNESS = 0.2
-"""A share of the tolerance: the converter leaves room for rows that nobody tries."""
+"""A share of the tolerance: the converter leaves room for rows that are not tried."""
 
 
 @dataclass(frozen=True)
@@ -42,45 +42,45 @@ class Converted:
 def convert(
     estimator: Any, column_names: Sequence[str] | None = None, sample: samples.Sample = (), *, is_text: bool = False
 ) -> Converted:
-    """The first form that answers as the estimator does on rows around everything it decides by.
+    """The first form that answers like the estimator on rows around everything that it decides by.
 
-    `sample`: rows by position or by name; `is_text`: its cells are text. Raises NotAPredictor, NotConvertible,
-    InvalidFeatures.
+    `sample`: rows by position or by name; `is_text`: its cells are text.
+    Raises NotAPredictor, NotConvertible, InvalidFeatures.
     """
     with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return _convert(estimator, *columns.infer(estimator, column_names, sample, is_text=is_text))
 
 
-def _convert(estimator: Any, signature: Signature, facts: list[columns.Facts], sample: Rows | None) -> Converted:
+def _convert(estimator: Any, signature: Signature, facts: list[ColumnFacts], sample: Rows | None) -> Converted:
     tried: dict[bytes, FormTried] = {}
     hints: Hints | None = None
     for form, has_narrow_trees in FORMS.items():
-        written = write(estimator, signature, has_narrow_trees=has_narrow_trees)
+        exported = export(estimator, signature, has_narrow_trees=has_narrow_trees)
         if hints is None:
-            hints = probing.hints(signature, facts, written.interesting)
+            hints = probing.hints_of(signature, facts, exported.interesting)
             rows = probing.choose(signature, hints, sample)
-            original = ask(estimator, signature, rows)
-        content, complete = _finished(written, signature)
+            original = answers_of(estimator, signature, rows)
+        content, complete = _finished(exported, signature)
         if content in tried:
             continue
-        tried[content] = FormTried(form, _disagreement(content, complete, rows, original))
+        tried[content] = FormTried(form, _mismatch(content, complete, rows, original))
         if tried[content].reason is None:
-            return Converted(content, complete, hints, precision(written.model), list(tried.values()))
+            return Converted(content, complete, hints, precision(exported.model), list(tried.values()))
     raise NotConvertible(_no_form(estimator, list(tried.values())))
 
 
-def _finished(written: Written, signature: Signature) -> tuple[bytes, Signature]:
-    onnx.checker.check_model(written.model)
-    complete = msgspec.structs.replace(signature, numbers_dtype=numbers_dtype(written.model), scores_dtype="float64")
-    return written.model.SerializeToString(deterministic=True), complete
+def _finished(exported: ExportedModel, signature: Signature) -> tuple[bytes, Signature]:
+    onnx.checker.check_model(exported.model)
+    complete = msgspec.structs.replace(signature, numbers_dtype=numbers_dtype(exported.model), scores_dtype="float64")
+    return exported.model.SerializeToString(deterministic=True), complete
 
 
 def _no_form(estimator: Any, tried: list[FormTried]) -> str:
     reasons = "; ".join(f"{form.name}: {form.reason}" for form in tried)
     return (
-        f"No ONNX form of `{_last_step(estimator)}` answers as the original does ({reasons}): rounding alone decides its answers. "
-        "Scale the features before it (`StandardScaler`) and fit again."
+        f"No ONNX form of `{_last_step(estimator)}` answers like the original ({reasons}): rounding alone decides its"
+        " answers. Scale the features before it (`StandardScaler`) and fit again."
     )
 
 
@@ -90,7 +90,7 @@ def _last_step(estimator: Any) -> str:
 
 
 def precision(model: onnx.ModelProto) -> str:
-    """`float32`, `mixed` or `float64`: what the graph's numbers are computed in."""
+    """`float32`, `mixed` or `float64`: the precision that the graph computes in."""
     casts = {attribute.i for node in model.graph.node if node.op_type == "Cast" for attribute in node.attribute}
     has_wide_trees = any(
         attribute.name == "nodes_values_as_tensor" for node in model.graph.node for attribute in node.attribute
@@ -100,10 +100,10 @@ def precision(model: onnx.ModelProto) -> str:
     return "mixed" if onnx.TensorProto.FLOAT in casts else "float64"
 
 
-def _disagreement(content: bytes, signature: Signature, rows: Rows, original: Answers) -> str | None:
-    """Why the graph does not answer as the original; None where it does."""
+def _mismatch(content: bytes, signature: Signature, rows: Rows, original: Answers) -> str | None:
+    """Why the graph does not answer like the original; None if it does."""
     try:
-        answers = engines.run(content, signature, rows)
-    except engines.EngineError as error:
+        answers = onnxruntime_engine.run(content, signature, rows)
+    except onnxruntime_engine.EngineError as error:
         return str(error)
     return compare(signature, original, answers, STRICTNESS).reason

@@ -1,8 +1,15 @@
-"""What is told of a conversion: the form chosen, and how truly it answers."""
+"""What a conversion reports: the form chosen, and how accurate it is."""
 
 from typing import Any
 
 import msgspec
+
+
+class Reason(msgspec.Struct):
+    """Why a version failed, or waits for its owner."""
+
+    code: str
+    message: str
 
 
 class FormTried(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Rows as a graph gets them, and what was answered for them."""
+"""Rows as a graph takes them, and answers for them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +17,17 @@ class Rows:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def take(self, places: Any) -> "Rows":
-        return Rows(self.numbers[places], self.strings[places])
+    def take(self, indices: Any) -> "Rows":
+        return Rows(self.numbers[indices], self.strings[indices])
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What an estimator or a graph answered for rows.
+    """The answers of an estimator or a graph for rows.
 
     `labels`: int64 `[rows, targets]`, or `[rows, 0]` of a regressor; `scores`: float64, probabilities `[rows, classes]`
-    or values
-    `[rows, targets]`, or `[rows, 0]`; `margins`: float64 `[rows]`, by how much the first label leads (infinite where
-    unknown);
-    `is_answered`: bool `[rows]`.
+    or values `[rows, targets]`, or `[rows, 0]`; `margins`: float64 `[rows]`, by how much the first label leads
+    (infinite where unknown); `is_answered`: bool `[rows]`.
     """
 
     labels: npt.NDArray[np.int64]

@@ -12,43 +12,47 @@ from serval.errors import InvalidFeatures
 Cell = Label | None
 Row = list[Cell] | dict[str, Cell]
 Sample = Sequence[Row]
-TRUTHS = {"true": True, "false": False, "True": True, "False": False}
+BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
 
 
 def by_position(sample: Sample, names: Sequence[str]) -> list[list[Cell]]:
     """Rows in the order of the columns. Raises InvalidFeatures for a row that does not have exactly them."""
-    return [_row(row, names, at) for at, row in enumerate(sample)]
+    return [_row(row, names, index) for index, row in enumerate(sample)]
 
 
-def _row(row: Row, names: Sequence[str], at: int) -> list[Cell]:
+def _row(row: Row, names: Sequence[str], index: int) -> list[Cell]:
     if isinstance(row, dict):
         absent = [name for name in names if name not in row]
         unknown = [name for name in row if name not in set(names)]
         if absent or unknown:
-            what = (
+            problem = (
                 f"lacks the column `{absent[0]}`"
                 if absent
                 else f"has a column `{unknown[0]}` that the model does not take"
             )
-            raise InvalidFeatures(f"Row {at + 1} of the sample {what}.", errors=[(f"sample[{at}]", what)])
+            raise _misfit(index, problem)
         return [row[name] for name in names]
     if len(row) != len(names):
-        what = f"has {len(row)} values, but the model takes {len(names)} columns"
-        raise InvalidFeatures(f"Row {at + 1} of the sample {what}.", errors=[(f"sample[{at}]", what)])
+        problem = f"has {len(row)} values, but the model takes {len(names)} columns"
+        raise _misfit(index, problem)
     return list(row)
 
 
-def guessed(rows: list[list[Cell]]) -> list[list[Cell]]:
+def _misfit(index: int, problem: str) -> InvalidFeatures:
+    return InvalidFeatures(f"Row {index + 1} of the sample {problem}.", errors=[(f"sample[{index}]", problem)])
+
+
+def guess_types(rows: list[list[Cell]]) -> list[list[Cell]]:
     """Cells of text read as what their whole column looks like: booleans, numbers, else text; an empty cell is
     missing."""
-    columns = [_guessed_column([str(row[index]) for row in rows]) for index in range(len(rows[0]))] if rows else []
-    return [[column[at] for column in columns] for at in range(len(rows))]
+    columns = [_guess_column([str(row[index]) for row in rows]) for index in range(len(rows[0]))] if rows else []
+    return [[column[row] for column in columns] for row in range(len(rows))]
 
 
-def _guessed_column(cells: list[str]) -> list[Cell]:
+def _guess_column(cells: list[str]) -> list[Cell]:
     present = [cell for cell in cells if cell]
-    if present and all(cell in TRUTHS for cell in present):
-        return [TRUTHS[cell] if cell else None for cell in cells]
+    if present and all(cell in BOOLEANS for cell in present):
+        return [BOOLEANS[cell] if cell else None for cell in cells]
     if all(_is_number(cell) for cell in present):
         return [float(cell) if cell else None for cell in cells]
     return [cell or None for cell in cells]
@@ -66,43 +70,44 @@ def fitting(sample: Sample, columns: Sequence[Column], *, is_text: bool) -> list
     """The sample by position, each cell as its column takes it. Raises InvalidFeatures."""
     rows = by_position(sample, [column.name for column in columns])
     return [
-        [_fitting_cell(cell, column, at, is_text) for cell, column in zip(row, columns, strict=True)]
-        for at, row in enumerate(rows)
+        [_fitting_cell(cell, column, index, is_text) for cell, column in zip(row, columns, strict=True)]
+        for index, row in enumerate(rows)
     ]
 
 
-def _fitting_cell(cell: Cell, column: Column, at: int, is_text: bool) -> Cell:
+def _fitting_cell(cell: Cell, column: Column, index: int, is_text: bool) -> Cell:
     if cell is None or (is_text and cell == ""):
         return None
     if column.kind == "string":
         if isinstance(cell, str):
             return cell
-        raise _unfit(column, at, "a string")
+        raise _unfit(column, index, "a string")
     if is_text and isinstance(cell, str):
-        if cell in TRUTHS:
-            return TRUTHS[cell]
+        if cell in BOOLEANS:
+            return BOOLEANS[cell]
         if _is_number(cell):
             return float(cell)
     if isinstance(cell, str) or (isinstance(cell, bool) and column.kind == "number"):
-        raise _unfit(column, at, "a number" if column.kind == "number" else "true or false")
+        raise _unfit(column, index, "a number" if column.kind == "number" else "true or false")
     return cell
 
 
-def _unfit(column: Column, at: int, wanted: str) -> InvalidFeatures:
+def _unfit(column: Column, index: int, expected: str) -> InvalidFeatures:
     return InvalidFeatures(
-        f"Row {at + 1} of the sample: `{column.name}` must be {wanted}.",
-        errors=[(f"sample[{at}].{column.name}", f"expected {wanted}")],
+        f"Row {index + 1} of the sample: `{column.name}` must be {expected}.",
+        errors=[(f"sample[{index}].{column.name}", f"expected {expected}")],
     )
 
 
 def rows_of(signature: Signature, cells: Sequence[Sequence[Any]]) -> Rows:
-    """Rows of plain values as a graph gets them; None is missing."""
-    text = [index for index, column in enumerate(signature.columns) if column.kind == "string"]
-    plain = [index for index, column in enumerate(signature.columns) if column.kind != "string"]
+    """Rows of plain values as a graph takes them; None is missing."""
+    text_columns = [index for index, column in enumerate(signature.columns) if column.kind == "string"]
+    number_columns = [index for index, column in enumerate(signature.columns) if column.kind != "string"]
     numbers = np.array(
-        [[np.nan if row[index] is None else float(row[index]) for index in plain] for row in cells], dtype=np.float64
+        [[np.nan if row[index] is None else float(row[index]) for index in number_columns] for row in cells],
+        dtype=np.float64,
     )
-    strings = np.empty((len(cells), len(text)), dtype=object)
-    for at, row in enumerate(cells):
-        strings[at] = [MISSING_STRING if row[index] is None else str(row[index]) for index in text]
-    return Rows(numbers.reshape(len(cells), len(plain)), strings)
+    strings = np.empty((len(cells), len(text_columns)), dtype=object)
+    for position, row in enumerate(cells):
+        strings[position] = [MISSING_STRING if row[index] is None else str(row[index]) for index in text_columns]
+    return Rows(numbers.reshape(len(cells), len(number_columns)), strings)

@@ -55,3 +55,13 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     has_probabilities: bool
     numbers_dtype: Literal["float32", "float64"]
     scores_dtype: Literal["float32", "float64"]
+
+
+def input_positions(signature: Signature) -> list[tuple[bool, int]]:
+    """For each column: whether it is among the strings, and its index there or among the numbers."""
+    positions, counts = [], [0, 0]
+    for column in signature.columns:
+        is_string = column.kind == "string"
+        positions.append((is_string, counts[is_string]))
+        counts[is_string] += 1
+    return positions

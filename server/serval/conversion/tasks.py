@@ -1,4 +1,4 @@
-"""The tasks that run in confined children: each takes the upload's bytes and a request, and returns bytes."""
+"""The tasks that run in confined processes: each takes the upload's bytes and a request, and returns bytes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from serval.conversion import messages as wire
+from serval.conversion import messages
+from serval.conversion.signature_check import check_signature
 from serval.errors import NotAPredictor, NotConvertible
 
 Task = Callable[[bytes, bytes], bytes]
 LIBRARIES = (
     *(
-        "serval.conversion.sandbox.loading",
+        "serval.conversion.loading",
         "serval.conversion.export.columns",
         "serval.conversion.from_sklearn",
         "serval.conversion.export.original",
@@ -25,14 +26,15 @@ LIBRARIES = (
     *("serval.conversion.verify.data_plane_engine", "serval.conversion.verify.probing", "serval.conversion.samples"),
     *("numpy.ma", "numpy.random", "pandas"),
 )
-"""What one task or another needs."""
+"""What the tasks import."""
 PICKLED = (
     "calibration cluster compose covariance cross_decomposition decomposition discriminant_analysis dummy ensemble"
-    " experimental.enable_iterative_imputer feature_extraction feature_selection frozen gaussian_process impute isotonic"
-    " kernel_approximation kernel_ridge linear_model manifold mixture model_selection multiclass multioutput naive_bayes neighbors"
-    " neural_network pipeline preprocessing random_projection semi_supervised svm tree"
+    " experimental.enable_iterative_imputer feature_extraction feature_selection frozen gaussian_process impute"
+    " isotonic kernel_approximation kernel_ridge linear_model manifold mixture model_selection multiclass"
+    " multioutput naive_bayes neighbors neural_network pipeline preprocessing random_projection semi_supervised svm"
+    " tree"
 )
-"""Where scikit-learn keeps what a pickle may name."""
+"""The modules of scikit-learn that a pickle may name."""
 
 
 NEVER_IMPORTED = frozenset(
@@ -42,21 +44,19 @@ NEVER_IMPORTED = frozenset(
 
 
 def preload() -> None:
-    """Import what the tasks need, before there is an upload: a confined process may not be able to."""
+    """Import what the tasks need before there is an upload: a confined process may not be able to."""
     preload_standard_library()
     for name in (*LIBRARIES, *(f"sklearn.{name}" for name in PICKLED.split())):
         importlib.import_module(name)
 
 
 def preload_standard_library() -> None:
-    """Import all of it, in a quarter of a second: libraries import parts late, when a child of another user may read
-    them no more."""
+    """Import all of it, in a quarter of a second: libraries import parts late, when a child of another user cannot read
+    them any more."""
     for name in sorted(sys.stdlib_module_names - NEVER_IMPORTED):
         if not name.startswith("_"):
-            with (
-                contextlib.suppress(ImportError),
-                warnings.catch_warnings(action="ignore"),
-            ):  # other platforms have other parts
+            # Other platforms have other parts.
+            with contextlib.suppress(ImportError), warnings.catch_warnings(action="ignore"):
                 importlib.import_module(name)
 
 
@@ -64,19 +64,19 @@ def inspect(upload: bytes, request: bytes) -> bytes:
     """What is in the file. Raises NotAModel."""
     import sklearn
 
-    from serval.conversion.export import columns
-    from serval.conversion.sandbox.loading import load, predictor
+    from serval.conversion.export.predictor_kind import predictor_kind
+    from serval.conversion.loading import load, predictor
 
-    orders = msgspec.msgpack.decode(request, type=wire.InspectRequest)
-    loaded = load(upload, orders.limit_bytes)
+    message = msgspec.msgpack.decode(request, type=messages.InspectRequest)
+    loaded = load(upload, message.limit_bytes)
     estimator = predictor(loaded.content)
     kind, problem = None, None
     try:
-        kind = columns.predictor_kind(estimator)
+        kind = predictor_kind(estimator)
     except NotAPredictor as error:
         problem = error.message
-    return wire.encode(
-        wire.Inspection(
+    return messages.encode(
+        messages.Inspection(
             format=loaded.format,
             compression=loaded.compression,
             estimator=type(estimator).__name__,
@@ -103,14 +103,14 @@ def convert(upload: bytes, request: bytes) -> bytes:
     import sklearn
 
     from serval.conversion import from_sklearn
-    from serval.conversion.sandbox.loading import load, predictor
+    from serval.conversion.loading import load, predictor
 
-    orders = msgspec.msgpack.decode(request, type=wire.ConvertRequest)
-    loaded = load(upload, orders.limit_bytes)
+    message = msgspec.msgpack.decode(request, type=messages.ConvertRequest)
+    loaded = load(upload, message.limit_bytes)
     estimator = predictor(loaded.content)
-    converted = from_sklearn.convert(estimator, orders.columns, orders.sample, is_text=orders.is_text)
-    return wire.encode(
-        wire.Conversion(
+    converted = from_sklearn.convert(estimator, message.columns, message.sample, is_text=message.is_text)
+    return messages.encode(
+        messages.Conversion(
             onnx=converted.onnx,
             signature=converted.signature,
             hints=converted.hints,
@@ -125,38 +125,37 @@ def convert(upload: bytes, request: bytes) -> bytes:
 
 
 def engine(_: bytes, request: bytes) -> bytes:
-    """The rows on which graph and original must agree, and what the data plane answers for them. Raises
-    NotConvertible."""
-    from serval.conversion.verify.data_plane_engine import NativeEngine
+    """The rows on which graph and original must agree, and the data plane's answers. Raises NotConvertible."""
+    from serval.conversion.verify.data_plane_engine import DataPlaneEngine
 
-    return run_engine(request, NativeEngine())
+    return run_engine(request, DataPlaneEngine())
 
 
-def run_engine(request: bytes, runner: wire.Engine) -> bytes:
+def run_engine(request: bytes, runner: messages.Engine) -> bytes:
     from serval.conversion import samples
     from serval.conversion.verify import probing
 
-    orders = msgspec.msgpack.decode(request, type=wire.EngineRequest)
-    wire.check_signature(orders.signature)
-    if len(orders.hints) != len(orders.signature.columns):
+    message = msgspec.msgpack.decode(request, type=messages.EngineRequest)
+    check_signature(message.signature)
+    if len(message.hints) != len(message.signature.columns):
         raise NotConvertible("The converted model's hints are not for its columns.")
-    cells = samples.fitting(orders.sample, orders.signature.columns, is_text=orders.is_text)
-    given = samples.rows_of(orders.signature, cells) if cells else None
-    rows = probing.choose(orders.signature, probing.widened(orders.onnx, orders.signature, orders.hints), given)
-    answers = runner.run(orders.onnx, orders.signature, rows)
-    return wire.encode(wire.EngineResult(wire.packed_rows(rows), wire.packed_answers(answers)))
+    cells = samples.fitting(message.sample, message.signature.columns, is_text=message.is_text)
+    sample = samples.rows_of(message.signature, cells) if cells else None
+    hints = probing.widened(message.onnx, message.signature, message.hints)
+    rows = probing.choose(message.signature, hints, sample)
+    answers = runner.run(message.onnx, message.signature, rows)
+    return messages.encode(messages.EngineResult(messages.pack_rows(rows), messages.pack_answers(answers)))
 
 
 def reference(upload: bytes, request: bytes) -> bytes:
-    """What the original answers for rows chosen elsewhere. Raises NotAModel."""
-    from serval.conversion.export.original import ask
-    from serval.conversion.sandbox.loading import load, predictor
+    """The original's answers for rows of the engine task. Raises NotAModel."""
+    from serval.conversion.export.original import answers_of
+    from serval.conversion.loading import load, predictor
 
-    orders = msgspec.msgpack.decode(request, type=wire.ReferenceRequest)
-    estimator = predictor(load(upload, orders.limit_bytes).content)
-    return wire.encode(
-        wire.packed_answers(ask(estimator, orders.signature, wire.rows_in(orders.rows, orders.signature)))
-    )
+    message = msgspec.msgpack.decode(request, type=messages.ReferenceRequest)
+    estimator = predictor(load(upload, message.limit_bytes).content)
+    rows = messages.unpack_rows(message.rows, message.signature)
+    return messages.encode(messages.pack_answers(answers_of(estimator, message.signature, rows)))
 
 
 TASKS: dict[str, Task] = {"inspect": inspect, "convert": convert, "engine": engine, "reference": reference}

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from serval.changes import ChangeNotifier
-from serval.data_plane.plane import DataPlane
+from serval.data_plane.plane import Rates
 from serval.log import Log
 
 PAUSE_SECONDS = 0.02
@@ -44,9 +44,9 @@ return grants
 class Leases:
     """Asks Redis for the leases that the data plane requests; idle while it requests none."""
 
-    def __init__(self, plane: DataPlane, redis: Redis, notifier: ChangeNotifier, failures: Counter, log: Log) -> None:
+    def __init__(self, rates: Rates, redis: Redis, notifier: ChangeNotifier, failures: Counter, log: Log) -> None:
         """`failures`: calls of Redis that failed, by use."""
-        self._plane = plane
+        self._rates = rates
         self._grant = redis.register_script(GRANT)
         self._notifier = notifier
         self._failures = failures.labels("rates")
@@ -57,7 +57,7 @@ class Leases:
         self._descriptor = -1
 
     async def start(self) -> None:
-        self._descriptor = self._plane.share_rates()
+        self._descriptor = self._rates.share()
         asyncio.get_running_loop().add_reader(self._descriptor, self._on_request)
         self._task = asyncio.create_task(self._run(), name="lease rates")
 
@@ -76,12 +76,12 @@ class Leases:
         while True:
             await self._requested.wait()
             self._requested.clear()
-            self._plane.set_replicas(self._notifier.replicas)
+            self._rates.set_replicas(self._notifier.replicas)
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     await self._refill()
             except (RedisError, OSError) as error:  # a timeout is an OSError
-                self._plane.divide_rates()
+                self._rates.partition()
                 self._failures.inc()
                 if not self._is_unavailable:
                     self._log.warning(
@@ -99,10 +99,10 @@ class Leases:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _refill(self) -> None:
-        requests = self._plane.wanted_leases()
+        requests = self._rates.pending_leases()
         if not requests:
             return
         keys = [f"serval:rate:{account}" for account, *_ in requests]
         grants = await self._grant(keys=keys, args=[number for _, *numbers in requests for number in numbers])
         for (account, *_), tokens, ahead_us in zip(requests, grants[::2], grants[1::2], strict=True):
-            self._plane.grant_lease(account, tokens, ahead_us * 1000)
+            self._rates.grant_lease(account, tokens, ahead_us * 1000)

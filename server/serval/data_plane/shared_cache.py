@@ -30,7 +30,7 @@ class SharedCacheWatch:
         await self._task.stop()
 
     async def _look(self) -> None:
-        state = self._plane.level_two()
+        state = self._plane.shared_cache_state()
         if state != self._known:
             write = self._log.info if state == "up" else self._log.warning
             write("cache_level_two", state=state, before=self._known)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 
@@ -19,24 +19,23 @@ from serval.errors import BadRequest, CannotStart, DatabaseUnavailable
 SQLITE_BUSY_MILLISECONDS = 10_000
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 20.0
-"""A query of PostgreSQL that takes longer is given up: the server hangs, for each of ours takes milliseconds."""
+"""Timeout of a PostgreSQL query. Every query takes milliseconds, so a longer one means that the server hangs."""
 
-_AWAY = ("08", "28", "3D", "40", "53", "55", "57", "58")
-"""Classes of SQLSTATE by which PostgreSQL says that it can not serve us now: no connection, no access, no database,
-conflict of
-transactions, no resources, not in this state, operator intervention, system error."""
-_SQLITE_AWAY = frozenset(
+_UNAVAILABLE = ("08", "28", "3D", "40", "53", "55", "57", "58")
+"""SQLSTATE classes of an unavailable PostgreSQL: no connection, no access, no database, conflict of transactions, no
+resources, not in this state, operator intervention, system error."""
+_SQLITE_UNAVAILABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_CANTOPEN,
     }
 )  # fmt: skip
-_NO_CHARACTER = ("22021", "22P05")
-"""PostgreSQL keeps no U+0000."""
+_UNSUPPORTED_CHARACTER = ("22021", "22P05")
+"""PostgreSQL cannot store U+0000."""
 
 
 def database_url(configured: str | None, data_dir: Path) -> URL:
-    """Return the URL with the asynchronous driver that Serval uses for it. Raises CannotStart."""
+    """Return the URL with its asynchronous driver. Raises CannotStart."""
     if configured is None:
         return URL.create("sqlite+aiosqlite", database=str(data_dir / "serval.sqlite"))
     try:
@@ -66,8 +65,8 @@ def open_engine(url: URL) -> AsyncEngine:
 
 
 async def _connect_postgres(url: str) -> Any:
-    """Connect by the URL as libpq reads it: sockets, several hosts, `sslmode`, certificates, which SQLAlchemy would not
-    pass on."""
+    """Connect by the URL as libpq reads it, with sockets, several hosts, `sslmode` and certificates, which SQLAlchemy
+    would drop."""
     import asyncpg
 
     return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS)
@@ -76,7 +75,7 @@ async def _connect_postgres(url: str) -> Any:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    # synchronous=FULL: an upload that was accepted and a key that was revoked are so after a power failure too.
+    # synchronous=FULL: accepted uploads and revoked keys survive a power failure.
     for pragma in (
         f"busy_timeout={SQLITE_BUSY_MILLISECONDS}",
         "journal_mode=WAL",
@@ -88,8 +87,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_immediate(connection: Any) -> None:
-    """Take the write lock at the start: a read that turns into a write would fail at once instead of waiting its
-    turn."""
+    """Take the write lock at the start: a transaction that reads before it writes would fail instead of waiting."""
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes", True) else "BEGIN")
 
 
@@ -100,21 +98,20 @@ class Database:
         self.engine = engine
         self._readers = async_sessionmaker(engine.execution_options(writes=False), expire_on_commit=False)
         self.writers = sessionmaker()
-        """What makes the sessions of `write`, to listen to their events."""
+        """The factory of the sessions of `write`, for event listeners."""
         self._writers = async_sessionmaker(engine, expire_on_commit=False, sync_session_class=self.writers)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Yield a session for queries. Raises DatabaseUnavailable."""
-        with _explained():
+        with _translated_errors():
             async with self._readers() as session:
                 yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """Yield a session that is committed at the end, or rolled back when an exception leaves the block. Raises
-        DatabaseUnavailable."""
-        with _explained():
+        """Yield a session that is committed at the end, or rolled back on an exception. Raises DatabaseUnavailable."""
+        with _translated_errors():
             async with self._writers.begin() as session:
                 yield session
 
@@ -123,26 +120,26 @@ class Database:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Tell a database that can not be asked from a fault of ours."""
+def _translated_errors() -> Iterator[None]:
+    """Turn the errors of an unavailable database into DatabaseUnavailable."""
     try:
         yield
-    except (DBAPIError, NoConnectionFree, OSError) as error:
-        if _is_away(error):
-            raise DatabaseUnavailable("The database is out of reach: try again in a moment.") from error
-        if isinstance(error, DBAPIError) and _state(error) in _NO_CHARACTER:
-            raise BadRequest("A text holds the character U+0000, which the database can not keep.") from error
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        if _is_unavailable(error):
+            raise DatabaseUnavailable("The database is unreachable: try again in a moment.") from error
+        if isinstance(error, DBAPIError) and _state(error) in _UNSUPPORTED_CHARACTER:
+            raise BadRequest("A text holds the character U+0000, which the database cannot store.") from error
         raise
 
 
-def _is_away(error: DBAPIError | NoConnectionFree | OSError) -> bool:
+def _is_unavailable(error: DBAPIError | PoolTimeout | OSError) -> bool:
     if not isinstance(error, DBAPIError):
         return True  # the pool, or the network
     if isinstance(error.orig, sqlite3.Error):
-        return (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_AWAY
+        return (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_UNAVAILABLE
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         return True
-    return not isinstance(error, IntegrityError) and _state(error).startswith(_AWAY)
+    return not isinstance(error, IntegrityError) and _state(error).startswith(_UNAVAILABLE)
 
 
 def _state(error: DBAPIError) -> str:

@@ -36,32 +36,30 @@ def _upgrade(connection: Connection) -> tuple[str | None, str | None]:
 
 
 async def migrate(url: URL) -> tuple[str | None, str | None]:
-    """Upgrade to the newest revision and return (revision before, revision now). Raises Unavailable when the database
-    is out of reach."""
+    """Upgrade to the newest revision; return (revision before, revision now). Raises Unavailable."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     engine = open_engine(url)
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade)
     except (OSError, SQLAlchemyError) as error:
-        raise _out_of_reach(url, error) from error
+        raise _unreachable(url, error) from error
     finally:
         await engine.dispose()
 
 
 async def current_revision(url: URL) -> str | None:
-    """Return the revision of the database, None before the first migration. Raises Unavailable when it is out of
-    reach."""
+    """Return the revision of the database, None before the first migration. Raises Unavailable."""
     engine = open_engine(url)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
     except (OSError, SQLAlchemyError) as error:
-        raise _out_of_reach(url, error) from error
+        raise _unreachable(url, error) from error
     finally:
         await engine.dispose()
 
 
-def _out_of_reach(url: URL, error: Exception) -> Unavailable:
+def _unreachable(url: URL, error: Exception) -> Unavailable:
     reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-    return Unavailable(f"The database {url.render_as_string(hide_password=True)} can not be used: {reason}")
+    return Unavailable(f"The database {url.render_as_string(hide_password=True)} cannot be used: {reason}")

@@ -1,4 +1,4 @@
-"""Secrets that all replicas share: made once, by whoever asks first, and kept in the database."""
+"""Secrets that all replicas share: created by the first replica that needs one, and stored in the database."""
 
 import secrets
 from contextlib import suppress
@@ -27,10 +27,10 @@ async def shared_secret(database: Database, name: str) -> bytes:
     """Return the 32 random bytes of a name, the same for every replica. Raises DatabaseUnavailable."""
     query = select(Secret.content).where(Secret.name == name)
     async with database.read() as session:
-        found = await session.scalar(query)
-    if found is not None:
-        return found
-    with suppress(IntegrityError):  # another replica was quicker
+        content = await session.scalar(query)
+    if content is not None:
+        return content
+    with suppress(IntegrityError):  # another replica was first
         async with database.write() as session:
             session.add(Secret(name=name, content=secrets.token_bytes(SECRET_BYTES)))
     async with database.read() as session:

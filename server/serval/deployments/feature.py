@@ -22,7 +22,7 @@ class Deployments(NamedTuple):
 
 
 def open_deployments(core: Core, loader: ModelLoader) -> Deployments:
-    routes = RoutePublisher(core.database, loader, core.publisher, core.changes, core.log)
+    routes = RoutePublisher(core.database, loader, core.plane.models, core.changes, core.log)
     releases = ReleaseService(core.database, loader, routes, core.changes)
     publication = Publication(routes.refresh, routes.announcing, releases.release_converted)
     feature = Feature(routes=ROUTES, dependencies={"releases": releases}, background=[routes])

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from serval.changes import Changes
-from serval.data_plane.plane import Publisher
+from serval.data_plane.plane import Models
 from serval.db.engine import Database
 from serval.deployments.routing import (
     RoutedVersion,
@@ -34,13 +34,13 @@ ANNOUNCE_SECONDS = 1.0
 class RoutePublisher:
     """Reads the routes from the database and gives them to the data plane, whenever one has changed."""
 
-    def __init__(
-        self, database: Database, loader: ModelLoader, publisher: Publisher, changes: Changes, log: Log
-    ) -> None:
+    def __init__(self, database: Database, loader: ModelLoader, plane: Models, changes: Changes, log: Log) -> None:
         self._database = database
         self._loader = loader
-        self._publisher = publisher
+        self._plane = plane
         self._log = log
+        self.has_routes = False
+        """Whether routes were published."""
         self._publishing = asyncio.Lock()
         self._announcements: set[asyncio.Event] = set()
         """One for each version that is being recorded as live, set when its route is published."""
@@ -140,9 +140,10 @@ class RoutePublisher:
                 if version.status == "failed":
                     self._loader.adopt_quarantine(version.id, version.reason)
             answering = {model_id: self._choose(versions) for model_id, versions in models.items()}
-            self._publisher.set_routes(
+            self._plane.set_routes(
                 [route_of(versions, answering[model_id], audiences[model_id]) for model_id, versions in models.items()]
             )
+            self.has_routes = True
             self._answering = {model_id: version.id for model_id, version in answering.items() if version is not None}
             self._loader.unload_others(version.id for version in routed)
 

@@ -11,7 +11,7 @@ ROUTES = (HistoryController,)
 
 
 def history_feature(core: Core, models: ModelService) -> Feature:
-    recorder = HistoryRecorder(core.plane, core.database, core.settings, core.metrics.history, core.log)
+    recorder = HistoryRecorder(core.plane.history, core.database, core.settings, core.metrics.history, core.log)
     return Feature(
         routes=ROUTES, dependencies={"history": HistoryService(core.database, models)}, background=[recorder]
     )

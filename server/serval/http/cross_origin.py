@@ -10,8 +10,15 @@ METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, Prefer, X-API-Key, X-CSRF-Token, X-Request-Id"
 """Headers that a page may send, beside those that are always allowed."""
 _RESPONSE_HEADERS = (
-    "Content-Disposition", "Location", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Cache", "X-Model-Version", "X-Request-Id",
-)  # fmt: skip
+    "Content-Disposition",
+    "Location",
+    "Retry-After",
+    "Server-Timing",
+    "WWW-Authenticate",
+    "X-Cache",
+    "X-Model-Version",
+    "X-Request-Id",
+)
 EXPOSED_HEADERS = ", ".join((*_RESPONSE_HEADERS, *LIMIT_HEADERS))
 """Response headers that a page may read, beside those that are always readable."""
 MAX_AGE_SECONDS = 600

@@ -12,13 +12,13 @@ from serval.http.metrics_route import MetricsPages, metrics
 from serval.http.probes import Probes, health, info, live, ready
 
 CHECK_SECONDS = 2.0
-"""What `/health` waits for each thing that the service stands on."""
+"""Timeout of each check of `/health`."""
 
 ROUTES = (health, live, ready, info, metrics)
 
 
 class Http(NamedTuple):
-    """The feature, and the probes for whoever stops the service."""
+    """The feature, and the probes for an orderly stop."""
 
     feature: Feature
     probes: Probes

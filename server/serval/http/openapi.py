@@ -8,7 +8,7 @@ from litestar.openapi.spec import OpenAPIHeader, OpenAPIMediaType, OpenAPIRespon
 from litestar.openapi.spec.enums import OpenAPIType
 
 JsonSchema = dict[str, Any]
-"""JSON Schema for what annotations cannot express. Its examples hold no `null`: Litestar omits members that are None."""
+"""JSON Schema for what annotations cannot express. Its examples hold no `null`: Litestar omits None."""
 
 _COMMON_HEADERS = {"X-Request-Id": "The id of the request: the one it sent, where well-formed, else a new one."}
 _STATUS_HEADERS = {

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from serval.conversion.freeze import Frozen, freeze, inspect
-from serval.conversion.messages import Inspection
-from serval.conversion.report import Report
+from serval.conversion.examine import Examination, examine
+from serval.conversion.freeze import Frozen, freeze
 from serval.conversion.sandbox.sandbox import Sandbox
 from serval.data_plane.plane import GraphError, LoadError
 from serval.db.engine import Database
-from serval.errors import NotConvertible, ServalError, Unprocessable
+from serval.errors import NotConvertible, ServalError
 from serval.log import Log
 from serval.metrics import ConversionMetrics
 from serval.models.conversion_records import ConversionRecords
@@ -20,7 +19,6 @@ from serval.models.lifecycle import UNDER_WAY, Status
 from serval.models.loading import ModelLoader
 from serval.models.publication import Publication
 from serval.models.samples import freeze_request
-from serval.models.schemas import Examination, Reason
 from serval.models.tables import Version
 from serval.settings.settings import Settings
 from serval.work.queue import TooManyAttempts, WorkQueue, WorkStates
@@ -84,14 +82,7 @@ class Conversions:
         BadRequest."""
         request = freeze_request(columns, sample, self._limit_bytes)
         async with self._queue.turn():
-            inspection: Inspection | None = None
-            try:
-                inspection = await inspect(self._sandbox, upload, self._limit_bytes)
-                frozen = await freeze(self._sandbox, upload, request, _no_stage)
-            except Unprocessable as error:
-                report = msgspec.convert(error.extra["report"], Report) if "report" in error.extra else None
-                return Examination(False, Reason(error.code, error.message), inspection, None, report)
-        return Examination(True, None, inspection, frozen.signature, frozen.report)
+            return await examine(self._sandbox, upload, request)
 
     async def _convert(self, version: Version) -> None:
         self._log.info("conversion_started", version=version.id, model=version.model.name)
@@ -131,10 +122,6 @@ class Conversions:
     def _count(self, error: Exception | None, seconds: float) -> None:
         self._metrics.ended.labels("ready" if error is None else _failure_of(error).code).inc()
         self._metrics.seconds.observe(seconds)
-
-
-async def _no_stage(_: str) -> None:
-    """An examination has no version whose stage could be recorded."""
 
 
 def _failure_of(error: Exception) -> ServalError:

@@ -35,7 +35,7 @@ class Models(NamedTuple):
 def new_loader(core: Core) -> ModelLoader:
     """Return the loader that the registry shares with deployments and predictions."""
     attempts = LoadAttempts(core.settings.data_dir / "loading")
-    return ModelLoader(core.database, VersionFiles(core.storage), attempts, core.publisher, core.changes, core.log)
+    return ModelLoader(core.database, VersionFiles(core.storage), attempts, core.plane.models, core.changes, core.log)
 
 
 def open_models(core: Core, loader: ModelLoader, publication: Publication) -> Models:

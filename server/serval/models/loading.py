@@ -9,7 +9,7 @@ import msgspec
 
 from serval.changes import Changes
 from serval.conversion.signature import Signature
-from serval.data_plane.plane import GraphError, Loaded, LoadError, Publisher
+from serval.data_plane.plane import GraphError, LoadedVersion, LoadError, Models
 from serval.db.engine import Database
 from serval.errors import DatabaseUnavailable, NotFound, Quarantined, Unavailable
 from serval.log import Log
@@ -24,11 +24,11 @@ RUNAWAY_SECONDS = 0.5
 """How often the data plane is asked what has run away: it refuses such calls by itself, without asking Python."""
 
 
-class LoadedVersion(msgspec.Struct, frozen=True):
+class ServedVersion(msgspec.Struct, frozen=True):
     """A version in the data plane."""
 
     signature: Signature
-    loaded: Loaded
+    loaded: LoadedVersion
 
 
 class ModelLoader:
@@ -39,17 +39,17 @@ class ModelLoader:
         database: Database,
         files: VersionFiles,
         attempts: LoadAttempts,
-        publisher: Publisher,
+        plane: Models,
         changes: Changes,
         log: Log,
     ) -> None:
         self._database = database
         self._files = files
         self._attempts = attempts
-        self._publisher = publisher
+        self._plane = plane
         self._changes = changes
         self._log = log
-        self._loaded: dict[str, LoadedVersion] = {}
+        self._loaded: dict[str, ServedVersion] = {}
         self._unavailable: dict[str, tuple[type[Unavailable], str]] = {}
         """Versions that cannot be loaded, and the error that callers get, without another try to load them."""
         self._on_trial: set[str] = set()
@@ -83,7 +83,7 @@ class ModelLoader:
     async def stop(self) -> None:
         await self._watch.stop()
 
-    async def ensure_loaded(self, version_id: str) -> LoadedVersion:
+    async def ensure_loaded(self, version_id: str) -> ServedVersion:
         """Load a version unless it is loaded. Raises NotFound, Quarantined, Unavailable when it cannot be."""
         async with self._locks[version_id]:
             if version_id in self._unavailable:
@@ -93,7 +93,9 @@ class ModelLoader:
             return self._loaded[version_id]
 
     @asynccontextmanager
-    async def trial(self, version_id: str, signature: Signature, onnx: bytes, probe: Probe) -> AsyncIterator[Loaded]:
+    async def trial(
+        self, version_id: str, signature: Signature, onnx: bytes, probe: Probe
+    ) -> AsyncIterator[LoadedVersion]:
         """Load a version that is not in the registry yet; it stays loaded where the block ends well. Raises GraphError,
         LoadError."""
         self._on_trial.add(version_id)
@@ -128,7 +130,8 @@ class ModelLoader:
 
     async def quarantine_runaways(self) -> None:
         """Quarantine the versions that have run away; while the database is unavailable, the next call records it."""
-        self._runaways |= dict(self._publisher.take_runaways())
+        for version_id, expected, used in self._plane.take_runaways():
+            self._runaways[version_id] = f"a run that was measured at {expected:.2g} s has not ended after {used:.2g} s"
         for version_id, reason in list(self._runaways.items()):
             with suppress(DatabaseUnavailable):
                 await self.quarantine(version_id, reason)
@@ -160,9 +163,9 @@ class ModelLoader:
         finally:
             self._attempts.end(version_id)
 
-    async def _load(self, version_id: str, signature: Signature, onnx: bytes, probe: Probe) -> LoadedVersion:
+    async def _load(self, version_id: str, signature: Signature, onnx: bytes, probe: Probe) -> ServedVersion:
         encoded = msgspec.json.encode(signature)
-        loaded = await asyncio.to_thread(self._publisher.load, version_id, onnx, encoded, probe.numbers, probe.strings)
+        loaded = await asyncio.to_thread(self._plane.load, version_id, onnx, encoded, probe.numbers, probe.strings)
         self._log.info(
             "version_loaded",
             version=version_id,
@@ -170,7 +173,7 @@ class ModelLoader:
             bytes=loaded.resident_bytes,
             tile=loaded.tile,
         )
-        return LoadedVersion(signature, loaded)
+        return ServedVersion(signature, loaded)
 
     def _refuse(self, version_id: str, kind: type[Unavailable], message: str) -> None:
         """Unload a version and refuse to load it again."""
@@ -183,7 +186,7 @@ class ModelLoader:
 
     def _unload(self, version_id: str) -> None:
         self._loaded.pop(version_id, None)
-        self._publisher.unload(version_id)
+        self._plane.unload(version_id)
 
     async def _find_ready(self, version_id: str) -> Version:
         async with self._database.read() as session:

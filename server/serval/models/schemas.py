@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from serval.conversion.messages import Inspection
-from serval.conversion.report import Report
+from serval.conversion.report import Reason, Report
 from serval.conversion.signature import Signature
 from serval.http.request import PLAIN_TEXT
 from serval.models.access import DOWNLOAD, Access, allows
@@ -32,11 +31,6 @@ class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
     """How long the process keeps an answer; null: as the setting says; 0: not at all."""
     cache_l2_ttl_seconds: Ttl | UnsetType | None = UNSET
     """How long Redis keeps an answer; null: as the setting says; 0: not at all."""
-
-
-class Reason(msgspec.Struct):
-    code: str
-    message: str
 
 
 class VersionView(msgspec.Struct):
@@ -152,19 +146,6 @@ class StoredReport(msgspec.Struct):
         version = visible.version
         report = msgspec.convert(version.report, Report | None)
         return cls(version.status, _failure(visible), _reason(version.held), report)
-
-
-class Examination(msgspec.Struct):
-    """What a file is, and whether it would be served; nothing of it is kept."""
-
-    converts: bool
-    failure: Reason | None
-    """Why it would not be served."""
-    inspection: Inspection | None
-    """What is in the file, where it could be read."""
-    signature: Signature | None
-    report: Report | None
-    """How true the converted model is, where it came so far."""
 
 
 class ShortModel(msgspec.Struct):

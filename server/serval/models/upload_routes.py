@@ -8,6 +8,7 @@ from litestar import Response, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter
 
+from serval.conversion.examine import Examination
 from serval.errors import (
     BadRequest,
     NotAModel,
@@ -36,7 +37,7 @@ from serval.models.dependencies import (
 )
 from serval.models.links import Links
 from serval.models.queries import VisibleVersion
-from serval.models.schemas import Examination, VersionView
+from serval.models.schemas import VersionView
 from serval.models.upload_form import EXAMINED_FIELDS, read_upload
 from serval.models.upload_schemas import EXAMINED_BODY, UPLOAD_BODY
 

@@ -8,7 +8,8 @@ import msgspec
 
 from serval.auth.credentials import read_credential
 from serval.auth.tokens import not_valid
-from serval.data_plane.plane import DataPlane, Front, FrontLimits
+from serval.data_plane.plane import DataPlane, Front
+from serval.data_plane.settings import FrontSettings
 from serval.errors import BadRequest, CannotStart, RequestTimeout, ServalError, TooLarge, Unavailable
 from serval.http.probes import LIVE
 from serval.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_headers
@@ -47,9 +48,13 @@ def open_front(
     `certificate`: PEM of it with its chain, and of its key; the port then speaks TLS. Raises CannotStart.
     """
     templates, placeholders = templates_of({**_own_refusals(settings), **_core_refusals()})
-    return plane.start_front(
-        descriptor, app_socket, front_limits(settings), templates, placeholders, msgspec.json.encode(LIVE), certificate
-    )
+    live = msgspec.json.encode(LIVE)
+    try:
+        return plane.start_front(
+            descriptor, app_socket, front_settings(settings), templates, placeholders, live, certificate
+        )
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
 
 
 def front_opener(plane: DataPlane, settings: Settings) -> Callable[[int, Path, tuple[bytes, bytes] | None], Front]:
@@ -61,16 +66,9 @@ def front_opener(plane: DataPlane, settings: Settings) -> Callable[[int, Path, t
     return open_it
 
 
-def front_limits(settings: Settings) -> FrontLimits:
-    """What the settings say of the public port. Raises CannotStart for a proxy that is no address."""
-    try:
-        return _limits(settings)
-    except ValueError as error:
-        raise CannotStart(f"`trusted_proxies`: {error}") from error
-
-
-def _limits(settings: Settings) -> FrontLimits:
-    return FrontLimits(
+def front_settings(settings: Settings) -> FrontSettings:
+    """Return what the settings say of the public port."""
+    return FrontSettings(
         connections=settings.max_connections,
         connections_by_address=settings.max_connections_per_address,
         head_bytes=settings.max_head_bytes,
@@ -121,7 +119,7 @@ def _own_refusals(settings: Settings) -> dict[str, ServalError]:
         "unknown_key": unknown_key(),
         "unknown_token": not_valid(),
         "too_large": TooLarge("The body is larger than this route accepts."),
-        "too_slow": RequestTimeout(
+        "request_timeout": RequestTimeout(
             f"The body did not arrive within {settings.body_timeout_seconds:g} s (`body_timeout_seconds`)."
         ),
         "no_room": Unavailable(

@@ -118,9 +118,11 @@ def _order(header: Record | None, names: list[str]) -> list[int]:
     absent = [f"column {shown(name)} is absent" for name in names if name not in places]
     wrong = [*_duplicates(fields), *_unknown(fields, names), *absent]
     if len(absent) == len(names):
-        wrong = [
-            "none of the model's columns is in the header line; without one, send `Content-Type: text/csv; header=absent`"
-        ]
+        message = (
+            "none of the model's columns is in the header line; without a header line, "
+            "send `Content-Type: text/csv; header=absent`"
+        )
+        wrong = [message]
     if wrong:
         raise invalid_features(Wrong(0, index, "line 1", message) for index, message in enumerate(wrong))
     return [places[name] for name in names]

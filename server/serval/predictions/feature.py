@@ -20,7 +20,9 @@ def prediction_features(
     core: Core, find_caller: FindCaller, loader: ModelLoader, routes: RoutePublisher
 ) -> Sequence[Feature]:
     settings = core.settings
-    service = PredictionService(core.plane, core.publisher, find_caller, loader, routes, settings.max_rows)
+    service = PredictionService(
+        core.plane.predictor, core.plane.callers, find_caller, loader, routes, settings.max_rows
+    )
     return (
         Feature(routes=ROUTES, dependencies={"predictions": service}, max_body_bytes=settings.max_body_bytes),
         Feature(routes=EXAMPLE_ROUTES),

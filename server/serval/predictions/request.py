@@ -8,6 +8,7 @@ import msgspec
 
 from serval.auth.caller import Caller, ClientInfo
 from serval.auth.credentials import Credential, read_credential
+from serval.data_plane.request import PredictRequest
 from serval.errors import UnsupportedContent
 from serval.http.authenticate import client_of
 from serval.http.request import HttpRequest
@@ -37,6 +38,16 @@ class PredictionRequest(msgspec.Struct, kw_only=True):
     def digest(self) -> bytes:
         """SHA-256 of the credential, by which the data plane knows the caller."""
         return self.credential.digest
+
+    def for_data_plane(self) -> PredictRequest:
+        """Return it as the data plane takes it."""
+        return PredictRequest(
+            caller=self.digest,
+            shape=self.shape,
+            all_probabilities=self.all_probabilities,
+            no_cache=self.no_cache,
+            started_ns=self.started_ns,
+        )
 
 
 def read_request(

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
-from serval.auth.caller import Caller, FindCaller
-from serval.data_plane.plane import Answer, DataPlane, Later, NotMine, Publisher, Refusal
+from serval.auth.caller import FindCaller
+from serval.data_plane.plane import Answer, Callers, Deferred, NeedsPython, Predictor, Refusal
 from serval.deployments.publishing import RoutePublisher
 from serval.errors import Unavailable, UnsupportedContent
 from serval.http.request import MAX_VERSION_NUMBER
@@ -38,15 +38,15 @@ class PredictionService:
 
     def __init__(
         self,
-        plane: DataPlane,
-        publisher: Publisher,
+        predictor: Predictor,
+        callers: Callers,
         find_caller: FindCaller,
         loader: ModelLoader,
         routes: RoutePublisher,
         max_rows: int,
     ) -> None:
-        self._plane = plane
-        self._publisher = publisher
+        self._predictor = predictor
+        self._callers = callers
         self._find_caller = find_caller
         self._loader = loader
         self._routes = routes
@@ -72,7 +72,7 @@ class PredictionService:
             )  # a caller may name one that no integer of Rust holds
         if request.csv is not None:
             return await self._decode_and_predict(request, body, await self._resolve(request, request.model))
-        reply: Answer | NotMine = await self._ask(request, lambda: self._answer(request, body))
+        reply: Answer | NeedsPython = await self._ask(request, lambda: self._answer(request, body))
         if isinstance(reply, Answer):
             return reply
         if reply.version:
@@ -82,20 +82,10 @@ class PredictionService:
 
     def user_of(self, request: PredictionRequest) -> str | None:
         """Return the id of the user whose credential it is, None where the data plane does not know it."""
-        return self._publisher.user_of(request.digest)
+        return self._callers.user_of(request.digest)
 
-    def _answer(self, request: PredictionRequest, body: bytes) -> Answer | Refusal | NotMine | Later:
-        return self._plane.answer(
-            request.digest,
-            request.shape,
-            request.model,
-            request.version,
-            request.alias,
-            request.all_probabilities,
-            request.no_cache,
-            body,
-            request.started_ns,
-        )
+    def _answer(self, request: PredictionRequest, body: bytes) -> Answer | Refusal | NeedsPython | Deferred:
+        return self._predictor.answer(request.for_data_plane(), request.model, request.version, request.alias, body)
 
     async def _resolve(self, request: PredictionRequest, model: str | None) -> ResolvedVersion:
         """Return the version that a request is about."""
@@ -105,7 +95,7 @@ class PredictionService:
             )
 
         def find() -> ResolvedVersion | Refusal:
-            version = self._plane.find(request.digest, model, request.version, request.alias)
+            version = self._predictor.find(request.digest, model, request.version, request.alias)
             return version if isinstance(version, Refusal) else ResolvedVersion(version[0], version[1])
 
         return await self._ask(request, find)
@@ -123,26 +113,22 @@ class PredictionService:
 
     def _predict(
         self, request: PredictionRequest, resolved: ResolvedVersion, decoded: Decoded
-    ) -> Answer | Refusal | Later:
-        return self._plane.predict(
-            request.digest,
-            request.shape,
+    ) -> Answer | Refusal | Deferred:
+        return self._predictor.predict(
+            request.for_data_plane(),
             resolved.model,
             resolved.version,
-            request.all_probabilities,
-            request.no_cache,
             decoded.is_list,
             decoded.numbers,
             decoded.strings,
-            request.started_ns,
         )
 
-    async def _ask(self, request: PredictionRequest, ask: Callable[[], T | Refusal | Later]) -> T:
-        """Ask the data plane until it answers, recovering once from each kind of refusal that has a recovery."""
+    async def _ask(self, request: PredictionRequest, ask: Callable[[], T | Refusal | Deferred]) -> T:
+        """Ask the data plane until it answers; recover once from each kind of refusal that Python can recover from."""
         recovered: set[str] = set()
         while True:
             reply: Any = ask()
-            if isinstance(reply, Later):
+            if isinstance(reply, Deferred):
                 reply = await _completed(reply)
             if not isinstance(reply, Refusal):
                 return cast(T, reply)
@@ -166,33 +152,18 @@ class PredictionService:
     async def _install_caller(self, request: PredictionRequest) -> None:
         """Look up a credential and make its caller known to the data plane. Raises NotAuthenticated."""
         for _ in range(MAX_LOOKUPS):
-            epoch = self._publisher.epoch(request.digest)
-            if self._install(request.digest, await self._find_caller(request.credential, request.client), epoch):
+            epoch = self._callers.epoch(request.digest)
+            if self._callers.put(await self._find_caller(request.credential, request.client), epoch):
                 return
         raise Unavailable("Keys are being revoked faster than this one can be checked: try again in a second.")
 
-    def _install(self, digest: bytes, caller: Caller, epoch: int) -> bool:
-        quota = caller.quota
-        return self._publisher.put_caller(
-            digest,
-            user_id=caller.user_id,
-            key_id=caller.key_id,
-            is_admin=caller.is_admin,
-            can_predict="predict" in caller.scopes,
-            models=None if caller.models is None else sorted(caller.models),
-            expires_at=caller.expires_at,
-            limits=caller.predict_limits,
-            quota=None if quota is None else (quota.used, quota.allowed, quota.resets_at.timestamp()),
-            epoch=epoch,
-        )
 
-
-async def _completed(deferred: Later) -> Answer | Refusal | NotMine:
+async def _completed(deferred: Deferred) -> Answer | Refusal | NeedsPython:
     """Wait for the rest of a prediction, which runs on threads of the data plane. Raises what the run raises."""
     loop = asyncio.get_running_loop()
-    reply: asyncio.Future[Answer | Refusal | NotMine] = loop.create_future()
+    reply: asyncio.Future[Answer | Refusal | NeedsPython] = loop.create_future()
 
-    def settle(outcome: Answer | Refusal | NotMine | Exception) -> None:
+    def settle(outcome: Answer | Refusal | NeedsPython | Exception) -> None:
         if reply.cancelled():
             return
         if isinstance(outcome, Exception):

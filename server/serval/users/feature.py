@@ -27,7 +27,7 @@ ROUTES = (AuthController, UserController, ApiKeyController)
 
 
 class Users(NamedTuple):
-    """The feature, and what others ask of it."""
+    """The feature, and what other features use of it."""
 
     feature: Feature
     limiter: RequestLimiter
@@ -36,15 +36,15 @@ class Users(NamedTuple):
 
 async def open_users(core: Core, find_model: FindModel) -> Users:
     """Create the first administrator where there is none. Raises DatabaseUnavailable."""
-    settings, database = core.settings, core.database
+    settings, database, callers = core.settings, core.database, core.plane.callers
     if await ensure_administrator(database, settings.admin_key_file):
         core.log.info("administrator_created", key_file=str(settings.admin_key_file))
     limits = UserLimits(settings)
     signing_keys = SigningKeys(database, core.changes, settings.signing_key_days, settings.access_token_minutes)
-    sessions = SessionService(database, core.publisher, core.changes, signing_keys, limits, settings.refresh_token_days)
-    usage = UsageRecorder(core.publisher, database, core.log)
-    keys = KeyService(database, core.publisher, core.changes, limits, usage, find_model)
-    limiter = RequestLimiter(core.plane, _find_caller(keys, sessions), rate_of(settings.api_rate))
+    sessions = SessionService(database, callers, core.changes, signing_keys, limits, settings.refresh_token_days)
+    usage = UsageRecorder(callers, database, core.log)
+    keys = KeyService(database, callers, core.changes, limits, usage, find_model)
+    limiter = RequestLimiter(core.plane.rates, callers, _find_caller(keys, sessions), rate_of(settings.api_rate))
     passwords = Passwords(settings.password_min_length)
     csrf = Csrf(core.secrets["csrf"], settings.cors_origins)
     background: Sequence[Background] = (

@@ -10,7 +10,7 @@ from serval.auth.caller import SCOPES
 from serval.db.base import now
 from serval.db.engine import Database
 from serval.ids import new_id
-from serval.users.keys import new_row
+from serval.users.key_rows import new_row
 from serval.users.tables import ApiKey, User
 
 

@@ -42,7 +42,8 @@ def check_scopes(caller: Caller, scopes: frozenset[Scope] | set[Scope]) -> None:
     """Raises NotPermitted where a key would have scopes that the creating key lacks."""
     if missing := scopes - caller.scopes:
         raise NotPermitted(
-            f"The creating key lacks the scope `{min(missing)}`, so the new key cannot have it: log in to create such a key."
+            f"The creating key lacks the scope `{min(missing)}`, so the new key cannot have it: "
+            "log in to create such a key."
         )
 
 
@@ -50,7 +51,8 @@ def check_models(caller: Caller, models: Sequence[str] | None) -> None:
     """Raises NotPermitted where a key would be for models (None: all) that the creating key is not for."""
     if caller.models is not None and (models is None or not caller.models.issuperset(models)):
         raise NotPermitted(
-            "The creating key is restricted to some models, so the new key cannot be for others: log in to create such a key."
+            "The creating key is restricted to some models, so the new key cannot be for others: "
+            "log in to create such a key."
         )
 
 

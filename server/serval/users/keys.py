@@ -4,36 +4,30 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.audit.record import AuditSubject, record
 from serval.auth import key_format as keys
-from serval.auth.caller import Caller, ClientInfo, Quota, Scope
+from serval.auth.caller import Caller, ClientInfo, Quota
 from serval.auth.credentials import Credential
 from serval.changes import Changes
-from serval.data_plane.plane import Publisher
+from serval.data_plane.plane import Callers
 from serval.db.base import now
 from serval.db.engine import Database
-from serval.errors import Conflict, NotAuthenticated, NotFound, NotPermitted
-from serval.ids import new_id
+from serval.errors import Conflict, NotAuthenticated, NotPermitted
+from serval.users.callers import caller_of
 from serval.users.grants import check_models, check_scopes, expiry_of, name_of, scopes_of, successor_expiry
+from serval.users.key_rows import KeyWithUsage, keys_with_usage, locked_family, new_row, one_key, visible_key
 from serval.users.key_schemas import NewKey
 from serval.users.limits import UserLimits
-from serval.users.months import end_of_month, month_of
+from serval.users.months import end_of_month
 from serval.users.queries import find_user
 from serval.users.tables import ApiKey, KeyUsage, User
-from serval.users.usage import USED, UsageRecorder, counted_in
+from serval.users.usage import UsageRecorder
 
 FindModel = Callable[[Caller, str], Awaitable[str]]
 """Returns the id of a model by its id, name or `owner/name`. Raises NotFound."""
-
-
-class KeyWithUsage(NamedTuple):
-    """A key and its predictions of this month."""
-
-    row: ApiKey
-    used: int
 
 
 class KeyWithSecret(NamedTuple):
@@ -54,52 +48,39 @@ class KeyService:
     def __init__(
         self,
         database: Database,
-        publisher: Publisher,
+        callers: Callers,
         changes: Changes,
         limits: UserLimits,
         uses: UsageRecorder,
         find_model: FindModel,
     ) -> None:
         self._database = database
-        self._publisher = publisher
+        self._callers = callers
         self._changes = changes
         self._limits = limits
         self._uses = uses
         self._find_model = find_model
-        changes.on("key", lambda digest: publisher.forget_caller(bytes.fromhex(digest)), reset=publisher.forget_callers)
+        changes.on("key", lambda digest: callers.revoke(bytes.fromhex(digest)), reset=callers.revoke_all)
 
     async def find_caller(self, presented: Credential, origin: ClientInfo) -> Caller:
         """Return the caller of a key. Raises NotAuthenticated."""
         at = now()
-        found = None if self._publisher.is_unknown(presented.digest) else await self._look_up(presented, at)
+        found = None if self._callers.is_unknown(presented.digest) else await self._look_up(presented, at)
         if found is None:
             raise unknown_key()
-        key, tier = found.row, found.row.user.subscription_tier
-        allowed = self._limits.monthly_quota(tier, key.monthly_quota)
+        key = found.row
+        allowed = self._limits.monthly_quota(key.user.subscription_tier, key.monthly_quota)
         self._uses.note(key.id, has_quota=allowed is not None)
-        return Caller(
-            user_id=key.user_id,
-            username=key.user.username,
-            role=key.user.role,
-            scopes=frozenset(key.scopes),
-            models=None if key.models is None else frozenset(key.models),
-            key_id=key.id,
-            session_id=None,
-            digest=key.digest,
-            expires_at=key.expires_at,
-            api_rate=self._limits.api_rate(tier),
-            predict_limits=self._limits.predict_limits(key.user_id, tier, key.id, key.predict_rate),
-            quota=None if allowed is None else Quota(found.used, allowed, end_of_month(at)),
-            origin=origin,
-        )
+        quota = None if allowed is None else Quota(found.used, allowed, end_of_month(at))
+        return caller_of(key.user, self._limits, presented, origin, expires_at=key.expires_at, key=key, quota=quota)
 
     async def _look_up(self, presented: Credential, at: datetime) -> KeyWithUsage | None:
         async with self._database.read() as session:
-            found = await _one(session, _keys(at).where(ApiKey.digest == presented.digest))
+            found = await one_key(session, keys_with_usage(at).where(ApiKey.digest == presented.digest))
         if found is not None and found.row.is_valid(at):
             return found
         if found is None or found.row.user.disabled_at is None:  # the key of an enabled user must work at once
-            self._publisher.put_unknown(presented.digest)
+            self._callers.put_unknown(presented.digest)
         return None
 
     async def list_keys(
@@ -112,14 +93,16 @@ class KeyService:
         """
         async with self._database.read() as session:
             owner_id = caller.user_id if user is None else await _owner_id(session, caller, user)
-            query = _keys(now()).where(ApiKey.user_id == owner_id).order_by(ApiKey.id.desc()).limit(limit)
+            query = keys_with_usage(now()).where(ApiKey.user_id == owner_id).order_by(ApiKey.id.desc()).limit(limit)
             rows = await session.execute(query if before is None else query.where(ApiKey.id < before))
             return [KeyWithUsage(row, used) for row, used in rows]
 
     async def get_key(self, caller: Caller, key_id: str) -> KeyWithUsage:
         """Return a key of the caller, or for an administrator of any user. Raises NotFound."""
         async with self._database.read() as session:
-            return _visible(caller, await _one(session, _keys(now()).where(ApiKey.id == key_id)), key_id)
+            return visible_key(
+                caller, await one_key(session, keys_with_usage(now()).where(ApiKey.id == key_id)), key_id
+            )
 
     async def create_key(self, caller: Caller, request: NewKey) -> KeyWithSecret:
         """Create a key of the caller, with no more access than the caller's credential has.
@@ -142,7 +125,7 @@ class KeyService:
             await self._check_quota(session, caller, request.monthly_quota)
             session.add(row)
             record(session, caller, "key.create", _subject(row), **_details(row))
-        self._publisher.forget_unknown(row.digest)
+        self._callers.forget_unknown(row.digest)
         return KeyWithSecret(row, secret)
 
     async def _models_of(self, caller: Caller, references: Sequence[str] | None) -> list[str] | None:
@@ -161,7 +144,7 @@ class KeyService:
         allowed = self._limits.monthly_quota(user.subscription_tier, None)
         if allowed is not None and quota > allowed:
             raise NotPermitted(
-                f"`monthly_quota`: the plan `{user.subscription_tier}` allows a key at most {allowed} predictions a month."
+                f"`monthly_quota`: the plan `{user.subscription_tier}` allows at most {allowed} predictions a month."
             )
 
     async def rotate_key(self, caller: Caller, key_id: str, overlap_seconds: int) -> KeyWithSecret:
@@ -171,7 +154,7 @@ class KeyService:
         """
         at, secret = now(), keys.new_key()
         async with self._database.write() as session:
-            family = await _locked_family(session, caller, key_id)
+            family = await locked_family(session, caller, key_id)
             old = next(row for row in family if row.id == key_id)
             _check_rotatable(caller, old, at)
             new = new_row(
@@ -201,8 +184,8 @@ class KeyService:
                 overlap_seconds=overlap_seconds,
                 **_details(new),
             )
-        self._publisher.forget_caller(old.digest)
-        self._publisher.forget_unknown(new.digest)
+        self._callers.revoke(old.digest)
+        self._callers.forget_unknown(new.digest)
         return KeyWithSecret(new, secret)
 
     async def revoke_key(self, caller: Caller, key_id: str) -> None:
@@ -211,54 +194,13 @@ class KeyService:
         Raises NotFound.
         """
         async with self._database.write() as session:
-            found = await session.get(ApiKey, key_id, with_for_update={"of": ApiKey})
-            row = _visible(caller, None if found is None else KeyWithUsage(found, 0), key_id).row
+            stored = await session.get(ApiKey, key_id, with_for_update={"of": ApiKey})
+            row = visible_key(caller, None if stored is None else KeyWithUsage(stored, 0), key_id).row
             if row.revoked_at is None:
                 row.revoked_at = now()
                 self._changes.record(session, "key", row.digest.hex())
                 record(session, caller, "key.revoke", _subject(row), **_details(row))
-        self._publisher.forget_caller(row.digest)
-
-
-def new_row(
-    user_id: str,
-    name: str,
-    secret: str,
-    at: datetime,
-    *,
-    scopes: Sequence[Scope],
-    models: Sequence[str] | None = None,
-    expires_at: datetime | None = None,
-    predict_rate: str | None = None,
-    monthly_quota: int | None = None,
-) -> ApiKey:
-    """Return the row of a key, from which the key cannot be recovered."""
-    return ApiKey(
-        id=new_id("key"),
-        user_id=user_id,
-        name=name,
-        digest=keys.digest(secret),
-        prefix=keys.visible_prefix(secret),
-        scopes=list(scopes),
-        models=None if models is None else list(models),
-        predict_rate=predict_rate,
-        monthly_quota=monthly_quota,
-        created_at=at,
-        expires_at=expires_at,
-        revoked_at=None,
-        last_used_at=None,
-        replaced_by=None,
-    )
-
-
-def _keys(at: datetime) -> Select[ApiKey, int]:
-    """Return the query of keys, each with its predictions in the month of a moment."""
-    return select(ApiKey, USED).select_from(ApiKey).outerjoin(KeyUsage, counted_in(month_of(at)))
-
-
-async def _one(session: AsyncSession, query: Select[ApiKey, int]) -> KeyWithUsage | None:
-    found = (await session.execute(query)).one_or_none()
-    return None if found is None else KeyWithUsage(found[0], found[1])
+        self._callers.revoke(row.digest)
 
 
 async def _owner_id(session: AsyncSession, caller: Caller, reference: str) -> str:
@@ -268,29 +210,6 @@ async def _owner_id(session: AsyncSession, caller: Caller, reference: str) -> st
     if not caller.is_admin:
         raise NotPermitted("Only administrators may list the keys of other users.")
     return (await find_user(session, reference)).id
-
-
-def _visible(caller: Caller, found: KeyWithUsage | None, key_id: str) -> KeyWithUsage:
-    if found is None or not caller.may_see(found.row.user_id):
-        raise NotFound(f"There is no API key `{key_id[:100]}`.")
-    return found
-
-
-async def _locked_family(session: AsyncSession, caller: Caller, key_id: str) -> Sequence[ApiKey]:
-    """Return a key of the caller and those that it replaced, locked in the order of their ids.
-
-    Raises NotFound, NotPermitted.
-    """
-    row = await session.get(ApiKey, key_id)
-    owner_id = _visible(caller, None if row is None else KeyWithUsage(row, 0), key_id).row.user_id
-    if owner_id != caller.user_id:
-        raise NotPermitted("Only the owner of a key may see its successor: revoke the key instead.")
-    query = (
-        select(ApiKey)
-        .where(ApiKey.user_id == owner_id, or_(ApiKey.id == key_id, ApiKey.replaced_by == key_id))
-        .order_by(ApiKey.id)
-    )
-    return (await session.scalars(query.with_for_update(of=ApiKey).execution_options(populate_existing=True))).all()
 
 
 def _check_rotatable(caller: Caller, row: ApiKey, at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Finds users by what requests call them."""
+"""Finds users by id, username or email address."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,7 +24,7 @@ async def get_user(session: AsyncSession, user_id: str, *, to_change: bool = Fal
 
 
 def existing(user: User | None, reference: str, *, hint: str = "") -> User:
-    """Return a user that was found. Raises NotFound."""
+    """Return a user who exists. Raises NotFound."""
     if user is None:
         raise NotFound(f"There is no user `{reference[:100]}`{hint}.")
     return user

@@ -92,9 +92,15 @@ class UserService:
             else await self._passwords.hash(self._passwords.check(password, (email, name, full_name)))
         )
         return User(
-            id=new_id("usr"), username=name, email=email, full_name=full_name.strip(), role="user", subscription_tier="default",
-            password_hash=hashed, created_at=now(),
-        )  # fmt: skip
+            id=new_id("usr"),
+            username=name,
+            email=email,
+            full_name=full_name.strip(),
+            role="user",
+            subscription_tier="default",
+            password_hash=hashed,
+            created_at=now(),
+        )
 
     async def login(self, client: ClientInfo, account: str, password: str) -> LoginTokens:
         """Log in by email address or username.

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Dialect, Executable, Table, and_, bindpara
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.data_plane.plane import CALLER_AGE_SECONDS, Publisher
+from serval.data_plane.plane import CALLER_AGE_SECONDS, Callers
 from serval.db.base import UtcDateTime, now
 from serval.db.engine import Database
 from serval.log import Log
@@ -53,8 +53,8 @@ class KeyUse(msgspec.Struct):
 class UsageRecorder:
     """Collects the use of keys, writes it, and publishes the totals of all servers to the data plane."""
 
-    def __init__(self, publisher: Publisher, database: Database, log: Log) -> None:
-        self._publisher = publisher
+    def __init__(self, callers: Callers, database: Database, log: Log) -> None:
+        self._callers = callers
         self._database = database
         self._log = log
         self._unwritten: dict[str, KeyUse] = {}
@@ -96,7 +96,7 @@ class UsageRecorder:
 
     async def _write(self) -> None:
         """Write all uses so far; those that cannot be written now are kept. Raises DatabaseUnavailable."""
-        for key_id, last_seconds, predictions in self._publisher.take_uses():
+        for key_id, last_seconds, predictions in self._callers.take_usage():
             last = datetime.fromtimestamp(last_seconds, UTC)
             self._keep({key_id: KeyUse(last, Counter({month_of(last): predictions}))})
         for key_ids in _batches(sorted(self._unwritten)):
@@ -138,7 +138,7 @@ class UsageRecorder:
             async with self._database.read() as session:
                 totals = (await session.execute(query)).all()
             for key_id, used in totals:
-                self._publisher.set_used(key_id, used)
+                self._callers.set_usage(key_id, used)
 
 
 _KEYS = cast(Table, ApiKey.__table__)

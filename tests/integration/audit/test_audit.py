@@ -102,16 +102,16 @@ def exported(client: Client, headers: Headers | None = None, **query: Any) -> li
     return list(csv.DictReader(io.StringIO(answer.text, newline=""), strict=True))
 
 
-def test_an_administrator_sees_everything(server: Client, scene: Scene) -> None:
+def test_administrators_see_the_whole_audit_trail(server: Client, scene: Scene) -> None:
     assert scene.acts(listed(server, since=scene.start, until=scene.end)) == ALL
 
 
-def test_everybody_else_sees_their_own_acts_and_what_was_done_to_their_things(server: Client, scene: Scene) -> None:
+def test_users_see_their_own_acts_and_those_on_their_resources(server: Client, scene: Scene) -> None:
     assert scene.acts(listed(server, scene.ada.headers)) == ADAS
     assert scene.acts(listed(server, scene.bob.headers)) == BOBS
 
 
-def test_an_entry_says_who_did_what_to_which_thing_and_from_where(server: Client, scene: Scene) -> None:
+def test_an_audit_entry_has_actor_action_resource_and_client(server: Client, scene: Scene) -> None:
     [entry] = listed(server, scene.ada.headers, action="model.upload")
     assert datetime.now(UTC) - datetime.fromisoformat(entry.pop("at")) < timedelta(minutes=10)
     assert entry.pop("id").startswith("aud_")
@@ -130,7 +130,7 @@ def test_an_entry_says_who_did_what_to_which_thing_and_from_where(server: Client
     }
 
 
-def test_where_others_were_is_for_administrators_alone(server: Client, scene: Scene) -> None:
+def test_only_administrators_see_the_clients_of_others(server: Client, scene: Scene) -> None:
     def origins(headers: Headers | None, actor: str) -> list[tuple[Any, ...]]:
         found = listed(server, headers, actor=actor, subject=scene.model)
         return [(entry["address"], entry["credential_id"], entry["request_id"]) for entry in found]
@@ -163,7 +163,7 @@ def test_where_others_were_is_for_administrators_alone(server: Client, scene: Sc
     ],
     ids=lambda part: str(part) if isinstance(part, dict) else str(sorted(part)),
 )
-def test_filters_choose_among_what_the_caller_may_see(
+def test_audit_filters_apply_to_visible_entries(
     server: Client, scene: Scene, query: dict[str, str], acts: set[str]
 ) -> None:
     filled = {"since": scene.start, "until": scene.end} | {
@@ -174,12 +174,12 @@ def test_filters_choose_among_what_the_caller_may_see(
     assert scene.acts(listed(server, scene.bob.headers, **filled)) == acts & BOBS
 
 
-def test_a_moment_without_an_offset_is_in_utc_and_may_be_long_ago(server: Client, scene: Scene) -> None:
+def test_an_audit_time_without_an_offset_is_in_utc(server: Client, scene: Scene) -> None:
     assert scene.acts(listed(server, scene.ada.headers, since="0001-01-01T00:00:00+14:00")) == ADAS
     assert scene.acts(listed(server, scene.ada.headers, since=scene.start.removesuffix("+00:00"))) == ADAS
 
 
-def test_pages_follow_each_other_newest_first(server: Client, scene: Scene) -> None:
+def test_audit_entries_are_listed_in_pages_newest_first(server: Client, scene: Scene) -> None:
     whole = {"since": scene.start, "until": scene.end}
     for headers, query in ((scene.ada.headers, {}), (None, whole), (None, whole | {"outcome": "success"})):
         all_ids = [entry["id"] for entry in listed(server, headers, **query)]
@@ -193,7 +193,7 @@ def test_pages_follow_each_other_newest_first(server: Client, scene: Scene) -> N
         assert paged == all_ids
 
 
-def test_an_unknown_action_is_told_those_there_are(server: Client) -> None:
+def test_an_unknown_audit_action_is_refused_with_the_known_ones(server: Client) -> None:
     for action in ("key", "key.*", "logins", ".", "", "x."):
         answer = asked(server, action=action)
         assert answer.status_code == 400
@@ -210,18 +210,18 @@ def test_an_unknown_action_is_told_those_there_are(server: Client) -> None:
         "format=csv&format=json", "actor=%00", "subject=a%00b", "actor=" + "a" * 255, "subject=" + "a" * 41,
     ],
 )  # fmt: skip
-def test_a_filter_that_makes_no_sense_is_refused(server: Client, query: str) -> None:
+def test_an_invalid_audit_filter_is_refused(server: Client, query: str) -> None:
     answer = server.http.get(f"/api/v1/audit?{query}")
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
 
 
-def test_the_last_cursor_there_can_be_is_before_everything_and_the_first_after(server: Client, scene: Scene) -> None:
+def test_the_extreme_audit_cursors_select_everything_and_nothing(server: Client, scene: Scene) -> None:
     assert listed(server, scene.ada.headers, cursor="aud_" + "0" * 26) == []
     assert scene.acts(listed(server, scene.ada.headers, cursor="aud_" + "Z" * 26)) == ADAS
 
 
 @pytest.mark.parametrize("injection", INJECTIONS)
-def test_sql_in_a_filter_is_text_like_any_other(server: Client, scene: Scene, injection: str) -> None:
+def test_sql_in_an_audit_filter_is_text(server: Client, scene: Scene, injection: str) -> None:
     for headers in (None, scene.bob.headers):
         for name in ("actor", "subject"):
             assert listed(server, headers, **{name: injection}) == []
@@ -231,7 +231,7 @@ def test_sql_in_a_filter_is_text_like_any_other(server: Client, scene: Scene, in
     assert scene.acts(listed(server, since=scene.start, until=scene.end)) == ALL
 
 
-def test_it_is_for_logins_and_keys_for_the_account(server: Client, store: Store, scene: Scene) -> None:
+def test_the_audit_trail_needs_a_login_or_the_admin_scope(server: Client, store: Store, scene: Scene) -> None:
     scopes = ("predict", "models:read", "models:write")
     for narrow in add_people(store, {"scopes": scopes}, {"scopes": scopes, "role": "admin"}):
         answer = asked(server, narrow.headers)
@@ -240,7 +240,7 @@ def test_it_is_for_logins_and_keys_for_the_account(server: Client, store: Store,
     assert server.http.get("/api/audit", headers=scene.ada.headers).json() == asked(server, scene.ada.headers).json()
 
 
-def test_as_csv_it_is_the_same(server: Client, scene: Scene) -> None:
+def test_the_csv_export_equals_the_json_list(server: Client, scene: Scene) -> None:
     answer = asked(server, scene.ada.headers, format="csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == 'attachment; filename="audit.csv"'
@@ -269,7 +269,7 @@ def test_as_csv_it_is_the_same(server: Client, scene: Scene) -> None:
         (";;q=,,/", "application/json"),
     ],
 )
-def test_a_client_may_ask_for_csv_by_what_it_accepts(server: Client, scene: Scene, accept: str, kind: str) -> None:
+def test_csv_is_selected_by_the_accept_header(server: Client, scene: Scene, accept: str, kind: str) -> None:
     def kind_of(**query: str) -> str:
         answer = asked(server, {**scene.ada.headers, "Accept": accept}, **query)
         assert answer.status_code == 200
@@ -279,12 +279,12 @@ def test_a_client_may_ask_for_csv_by_what_it_accepts(server: Client, scene: Scen
     assert (kind_of(format="json"), kind_of(format="csv")) == ("application/json", "text/csv")
 
 
-def test_an_export_of_nothing_is_its_header_line(server: Client, scene: Scene) -> None:
+def test_an_empty_export_is_its_header_line(server: Client, scene: Scene) -> None:
     answer = asked(server, scene.ada.headers, format="csv", since="2999-01-01T00:00:00Z")
     assert (answer.status_code, answer.text.count("\r\n"), answer.text[:6]) == (200, 1, "id,at,")
 
 
-def test_an_export_holds_all_that_match_however_many_there_are(server: Client, store: Store, scene: Scene) -> None:
+def test_an_export_holds_all_matching_entries(server: Client, store: Store, scene: Scene) -> None:
     subject = AuditSubject(new_id("key"), "many", scene.carl.id)
     acts = [
         Act(scene.carl.caller, "key.create", subject, details={"number": number})
@@ -313,7 +313,7 @@ def test_an_export_holds_all_that_match_however_many_there_are(server: Client, s
         'a "b", c\r\nd',
     ],
 )
-def test_a_hostile_name_is_text_in_a_spreadsheet(server: Client, store: Store, scene: Scene, name: str) -> None:
+def test_a_hostile_name_is_no_formula_in_an_export(server: Client, store: Store, scene: Scene, name: str) -> None:
     subject = AuditSubject(new_id("key"), name, scene.carl.id)
     record_all(store, [Act(scene.carl.caller, "key.create", subject, details={"note": name})])
     [row] = exported(server, scene.carl.headers, subject=subject.id)
@@ -322,7 +322,7 @@ def test_a_hostile_name_is_text_in_a_spreadsheet(server: Client, store: Store, s
     assert listed(server, scene.carl.headers, subject=subject.id)[0]["subject"] == name
 
 
-def test_what_people_do_is_there_when_they_have_done_it_and_is_counted(server: Client) -> None:
+def test_acts_over_http_are_audited_and_counted(server: Client) -> None:
     def counted(action: str) -> float:
         lines = server.http.get("/metrics").text
         found = re.search(
@@ -351,7 +351,7 @@ def test_the_database_refuses_to_change_an_entry(store: Store, scene: Scene) -> 
         store.write(rewrite)
 
 
-def test_the_document_tells_both_forms_of_the_answer(server: Client) -> None:
+def test_the_openapi_document_shows_the_json_and_csv_of_the_audit_trail(server: Client) -> None:
     operation = server.http.get("/openapi.json").json()["paths"]["/api/v1/audit"]["get"]
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/csv"}
     names = {parameter["name"] for parameter in operation["parameters"]}

@@ -61,7 +61,7 @@ def row(**values: Any) -> dict[str, Any]:
     return entry | {"address": "", "request_id": ""} | values
 
 
-def test_what_is_older_than_the_setting_is_forgotten(store: Store) -> None:
+def test_audit_entries_older_than_the_setting_are_deleted(store: Store) -> None:
     start = now()
 
     def aged(days: int, count: int) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ def test_what_is_older_than_the_setting_is_forgotten(store: Store) -> None:
     assert [entry["subject"] for entry in found] == ["29 days"] * 3
 
 
-def test_a_setting_of_more_than_there_is_time_keeps_everything(store: Store) -> None:
+def test_a_retention_longer_than_since_1970_keeps_everything(store: Store) -> None:
     async def write(session: AsyncSession) -> None:
         await session.execute(insert(AuditEntry), [row(id=first_id("aud", now() - timedelta(days=10_000)))])
 
@@ -117,14 +117,14 @@ async def add_a_population(session: AsyncSession) -> None:
         )
 
 
-def test_operators_see_how_many_users_sessions_and_keys_are_active(store: Store) -> None:
+def test_gauges_count_active_users_sessions_and_keys(store: Store) -> None:
     store.write(add_a_population)
     with serving(store.folder, store.settings, is_migrated=True) as client:
         # Beside the administrator that the server makes, with a key.
         assert gauges(client) == {"users": 2, "sessions": 1, "api_keys": 3}
 
 
-def test_with_the_database_away_the_last_numbers_stay(database: Postgres, tmp_path: Path) -> None:
+def test_gauges_keep_the_last_numbers_without_the_database(database: Postgres, tmp_path: Path) -> None:
     store = on_postgres(database, tmp_path)
     with serving(store.folder, store.settings, is_migrated=True) as client:
         before = gauges(client)
@@ -197,7 +197,7 @@ def filled(store: Store) -> Filled:
     return Filled(store, users | {"administrator": caller("usr_x", "x", "admin")})
 
 
-def test_every_question_is_answered_truly_and_by_an_index(filled: Filled) -> None:
+def test_every_audit_query_is_correct_and_uses_an_index(filled: Filled) -> None:
     async def ask(database: Database) -> None:
         async with database.read() as session:
             entries = list(await session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc())))
@@ -245,7 +245,7 @@ def reads_in_full(lines: list[str]) -> list[str]:
     return [line for line in lines if re.search(signs, line)]
 
 
-def test_an_export_that_can_not_be_finished_is_not_taken_for_whole(database: Postgres, tmp_path: Path) -> None:
+def test_an_interrupted_export_is_a_broken_connection(database: Postgres, tmp_path: Path) -> None:
     store = on_postgres(database, tmp_path)
 
     async def write(session: AsyncSession) -> None:

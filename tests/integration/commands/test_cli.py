@@ -100,7 +100,7 @@ def test_help_names_every_command_and_is_quick(serval: Serval) -> None:
 @pytest.mark.parametrize(
     "command", ["serve", "check", "model push", "predict", "key create", "key rotate", "demo", "migrate", "diagnose"]
 )
-def test_every_command_explains_itself(serval: Serval, command: str) -> None:
+def test_every_command_has_a_help_text(serval: Serval, command: str) -> None:
     assert "Usage: serval" in output(serval(*command.split(), "--help"))
 
 
@@ -123,7 +123,7 @@ def test_a_bad_value_stops_the_start_with_one_line(serval: Serval) -> None:
     )
 
 
-def test_a_database_out_of_reach_is_one_line(serval: Serval, tmp_path: Path) -> None:
+def test_an_unreachable_database_stops_the_start_with_one_line(serval: Serval, tmp_path: Path) -> None:
     url = "postgresql://me:hunter2@127.0.0.1:1/serval"
     line = refusal(serval("serve", "--database-url", url, "--port", "0", "--metrics-port", "0"))
     assert line.startswith("serval: ")
@@ -132,17 +132,17 @@ def test_a_database_out_of_reach_is_one_line(serval: Serval, tmp_path: Path) -> 
     assert kin_of(tmp_path / "serval-data") == set()
 
 
-def test_a_redis_out_of_reach_is_one_line(serval: Serval) -> None:
+def test_an_unreachable_redis_stops_the_start_with_one_line(serval: Serval) -> None:
     line = refusal(serval("serve", "--redis-url", "redis://127.0.0.1:1/0", "--port", "0", "--metrics-port", "0"))
     assert "127.0.0.1:1" in line
 
 
-def test_migrate_makes_the_tables_and_says_so_when_there_is_nothing_to_do(serval: Serval) -> None:
+def test_migrate_creates_the_tables_and_reports_when_they_are_up_to_date(serval: Serval) -> None:
     assert output(serval("migrate")).startswith("the tables went from nothing to ")
     assert output(serval("migrate")).startswith("the tables are up to date ")
 
 
-def test_diagnose_tells_the_settings_with_their_sources_and_the_machine(serval: Serval) -> None:
+def test_diagnose_shows_the_settings_with_their_sources_and_the_machine(serval: Serval) -> None:
     found = json.loads(
         output(serval("diagnose", "--json", SERVAL_MAX_ROWS="7", SERVAL_REDIS_URL="redis://:hunter2@host/0"))
     )
@@ -154,25 +154,25 @@ def test_diagnose_tells_the_settings_with_their_sources_and_the_machine(serval: 
     assert found["confinement"]["uploads are confined"].startswith(("yes", "no: "))
 
 
-def test_diagnose_is_readable_text_too(serval: Serval) -> None:
+def test_diagnose_prints_text(serval: Serval) -> None:
     assert re.search(r"max_rows +10000 +default", output(serval("diagnose")))
 
 
-def test_no_server_is_one_line_with_a_way_out(serval: Serval) -> None:
+def test_an_unreachable_server_is_one_line_with_a_way_out(serval: Serval) -> None:
     line = refusal(serval("model", "list", "--url", "http://127.0.0.1:1", "--key", "k"))
     assert line.startswith("serval: http://127.0.0.1:1 does not answer")
     assert "`serval serve`" in line
 
 
-def test_no_key_is_one_line_with_a_way_out(serval: Serval) -> None:
+def test_a_missing_key_is_one_line_with_a_way_out(serval: Serval) -> None:
     assert "`--key`" in refusal(serval("model", "list"))
 
 
-def test_the_administrators_key_is_found_in_the_data_folder(serval: Serval, server: Client) -> None:
+def test_the_admin_key_is_read_from_the_data_folder(serval: Serval, server: Client) -> None:
     assert "first key" in output(serval("key", "list", "--url", server.url, "--data-dir", server.folder))
 
 
-def test_a_key_is_made_listed_and_revoked(serval: Serval, server: Client) -> None:
+def test_a_key_is_created_listed_and_revoked(serval: Serval, server: Client) -> None:
     made = json.loads(output(serval("key", "create", "of a test", "--json", at=server)))
     assert output(serval("model", "list", "--url", server.url, "--key", made["key"])) is not None
     assert made["id"] in output(serval("key", "list", at=server))
@@ -180,7 +180,7 @@ def test_a_key_is_made_listed_and_revoked(serval: Serval, server: Client) -> Non
     refusal(serval("model", "list", "--url", server.url, "--key", made["key"]))
 
 
-def test_a_key_is_made_for_little_and_rotated(serval: Serval, pushed: Client) -> None:
+def test_a_restricted_key_is_created_and_rotated(serval: Serval, pushed: Client) -> None:
     limits = ("--scope", "predict", "--model", "points", "--expires-in-days", "3", "--rate", "100/min", "--quota", "7")
     made = json.loads(output(serval("key", "create", "narrow", *limits, "--json", at=pushed)))
     model_id = pushed.http.get("/api/v1/models/points").json()["id"]
@@ -199,16 +199,14 @@ def test_a_key_is_made_for_little_and_rotated(serval: Serval, pushed: Client) ->
     assert "no scope" in refusal(serval("key", "create", "odd", "--scope", "everything", at=pushed))
 
 
-def test_push_sends_what_the_model_answers_here_and_shows_the_report(
-    serval: Serval, server: Client, file: Path
-) -> None:
+def test_push_sends_expected_answers_and_shows_the_report(serval: Serval, server: Client, file: Path) -> None:
     text = output(serval("model", "push", file, at=server))
     assert text.startswith("my-model version 1 is live\nLogisticRegression, converted in ")
-    assert re.search(r"rows came with the answer expected: 100\.00% agree", text)
+    assert re.search(r"rows with an expected answer: 100\.00% agree", text)
     assert "curl " in text
 
 
-def test_push_can_leave_the_file_unopened(serval: Serval, server: Client, file: Path) -> None:
+def test_push_without_expected_answers_does_not_load_the_file(serval: Serval, server: Client, file: Path) -> None:
     version = json.loads(
         output(serval("model", "push", file, "--name", "as-it-is", "--no-expected-answers", "--json", at=server))
     )
@@ -225,7 +223,9 @@ def test_push_takes_the_rows_of_a_table(serval: Serval, server: Client, file: Pa
     assert (version["report"]["expected_rows"], version["report"]["expected_agreement"]) == (2, 1.0)
 
 
-def test_push_of_no_model_is_one_line_that_says_what_it_is(serval: Serval, server: Client, tmp_path: Path) -> None:
+def test_push_of_a_file_that_is_not_a_model_is_one_line_that_names_its_kind(
+    serval: Serval, server: Client, tmp_path: Path
+) -> None:
     path = tmp_path / "table.pkl"
     path.write_text("a,b\n1,2\n")
     ran = serval("model", "push", path, "--no-expected-answers", at=server)
@@ -244,7 +244,7 @@ def test_a_report_is_shown(serval: Serval, pushed: Client) -> None:
     assert "rows verified: all agree" in output(serval("model", "report", "points", at=pushed))
 
 
-def test_predict_takes_values_in_order_negative_ones_too(serval: Serval, pushed: Client) -> None:
+def test_predict_takes_negative_values_in_order(serval: Serval, pushed: Client) -> None:
     lines = output(serval("predict", "points", "-0.5", "1", at=pushed)).splitlines()
     assert lines[0] == "high"
     assert lines[1].startswith("  high: 0.")
@@ -260,22 +260,22 @@ def test_predict_takes_csv_from_standard_input(serval: Serval, pushed: Client) -
     assert [line.split()[0] for line in text.splitlines()[-2:]] == ["low", "high"]
 
 
-def test_what_the_server_refuses_is_its_own_sentence(serval: Serval, pushed: Client) -> None:
+def test_a_refused_request_prints_the_message_of_the_server(serval: Serval, pushed: Client) -> None:
     assert "nobody" in refusal(serval("predict", "nobody", "1", at=pushed))
 
 
-def test_values_and_input_together_are_refused(serval: Serval, pushed: Client) -> None:
+def test_predict_refuses_values_together_with_input(serval: Serval, pushed: Client) -> None:
     assert "`--input`" in refusal(serval("predict", "points", "1", "--input", "[1]", at=pushed))
 
 
-def test_check_says_what_is_in_a_file_and_how_truly_it_converts(serval: Serval, file: Path) -> None:
+def test_check_shows_what_is_in_a_file_and_that_it_converts(serval: Serval, file: Path) -> None:
     text = output(serval("check", file))
     assert text.startswith("joblib: LogisticRegression")
     assert "2 labels: high, low" in text
     assert "It converts" in text
 
 
-def test_check_of_a_model_around_which_there_is_a_dict_says_what_to_save(serval: Serval, tmp_path: Path) -> None:
+def test_check_of_a_dict_that_holds_a_model_shows_what_to_save(serval: Serval, tmp_path: Path) -> None:
     path = tmp_path / "dict.joblib"
     joblib.dump({"model": three_points(), "score": 1.0}, path)
     ran = serval("check", path)
@@ -283,7 +283,7 @@ def test_check_of_a_model_around_which_there_is_a_dict_says_what_to_save(serval:
     assert "saved['model']" in ran.stdout
 
 
-def test_check_for_programs_is_json(serval: Serval, tmp_path: Path) -> None:
+def test_check_prints_json_for_programs(serval: Serval, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}).to_csv(path, index=False)
     ran = serval("check", path, "--json")
@@ -331,7 +331,7 @@ def ask(port: int, key: str) -> dict[str, Any]:
     return found
 
 
-def test_the_demo_ends_by_itself_with_right_answers(serval: Serval) -> None:
+def test_the_demo_ends_with_every_check_passed(serval: Serval) -> None:
     text = output(serval("demo"))
     assert text.count("held-out rows are answered as scikit-learn answers them") == 3
     assert "cache_hit true" in text

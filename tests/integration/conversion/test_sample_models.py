@@ -1,8 +1,7 @@
-"""Every kind of model in the zoo, from the file to the answer: a row's bytes do not depend on its company."""
+"""Every kind of sample model, from the file to the answer, is batch-invariant."""
 
 import asyncio
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import pytest
 
 from serval._native import Answer, DataPlane
 from serval.conversion.freeze import FreezeRequest, Frozen, freeze
-from support.in_process import Direct
-from support.planes import KEY, new_plane, put_caller, route
+from support.in_process import InProcessSandbox
+from support.planes import new_plane, predict, put_caller, route
 from support.sample_models import SPECIMENS, specimen
 
 ROWS = 40
@@ -26,19 +25,19 @@ def frozen(name: str, folder: Path) -> Frozen:
 
     async def no_stage(_: str) -> None: ...
 
-    return asyncio.run(freeze(Direct(), path, FreezeRequest(), no_stage))
+    return asyncio.run(freeze(InProcessSandbox(), path, FreezeRequest(), no_stage))
 
 
 def loaded(model: Frozen) -> DataPlane:
     plane = new_plane(cache_bytes=1 << 24)
     put_caller(plane)
-    plane.set_routes([route()])
-    plane.load("ver_1", model.onnx, msgspec.json.encode(model.signature), model.numbers, model.strings)
+    plane.models.set_routes([route()])
+    plane.models.load("ver_1", model.onnx, msgspec.json.encode(model.signature), model.numbers, model.strings)
     return plane
 
 
-class Asker:
-    """Asks for some of the probe rows of a model and returns what was printed for each."""
+class Predictor:
+    """Predicts some of the probe rows of a model and returns the printed answer of each."""
 
     def __init__(self, model: Frozen) -> None:
         kinds = [column.kind for column in model.signature.columns]
@@ -49,12 +48,10 @@ class Asker:
         self.has_numbers = any(kind != "string" for kind in kinds)
         self.count = len(self.strings) if self.strings is not None else len(self.numbers)
 
-    def ask(self, places: Any, *, no_cache: bool) -> list[str]:
-        numbers = np.ascontiguousarray(self.numbers[places]).tobytes() if self.has_numbers else b""
-        strings = self.strings[places].ravel().tolist() if self.strings is not None else []
-        answer = self.plane.predict(
-            KEY, "full", "mdl_1", "ver_1", True, no_cache, True, numbers, strings, time.monotonic_ns()
-        )
+    def predict_rows(self, indices: Any, *, no_cache: bool) -> list[str]:
+        numbers = np.ascontiguousarray(self.numbers[indices]).tobytes() if self.has_numbers else b""
+        strings = self.strings[indices].ravel().tolist() if self.strings is not None else []
+        answer = predict(self.plane, numbers, strings, is_list=True, all_probabilities=True, no_cache=no_cache)
         assert isinstance(answer, Answer)
         return rows_in(answer.body.decode())
 
@@ -72,13 +69,13 @@ def rows_in(body: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
-def test_a_rows_bytes_do_not_depend_on_its_company(name: str, tmp_path: Path) -> None:
-    asker = Asker(frozen(name, tmp_path))
-    everyone = np.arange(asker.count)
-    together = asker.ask(everyone, no_cache=True)
-    order = np.random.default_rng(5).permutation(asker.count)
-    assert asker.ask(order, no_cache=True) == [together[place] for place in order]
-    assert asker.ask(everyone[::3], no_cache=False) == together[::3]
-    assert asker.ask(everyone, no_cache=False) == together
-    assert asker.ask(everyone, no_cache=False) == together
-    assert [asker.ask([place], no_cache=True)[0] for place in everyone] == together
+def test_every_model_is_batch_invariant(name: str, tmp_path: Path) -> None:
+    predictor = Predictor(frozen(name, tmp_path))
+    all_rows = np.arange(predictor.count)
+    together = predictor.predict_rows(all_rows, no_cache=True)
+    order = np.random.default_rng(5).permutation(predictor.count)
+    assert predictor.predict_rows(order, no_cache=True) == [together[index] for index in order]
+    assert predictor.predict_rows(all_rows[::3], no_cache=False) == together[::3]
+    assert predictor.predict_rows(all_rows, no_cache=False) == together
+    assert predictor.predict_rows(all_rows, no_cache=False) == together
+    assert [predictor.predict_rows([index], no_cache=True)[0] for index in all_rows] == together

@@ -55,7 +55,7 @@ def said(client: Client, head: str, body: bytes = b"", *, shut: bool = False) ->
     )
 
 
-def test_links_name_the_scheme_and_the_host_that_the_client_has_used(proxied: Client) -> None:
+def test_links_use_the_scheme_and_host_of_the_client(proxied: Client) -> None:
     through = {"Forwarded": "for=203.0.113.7;proto=https;host=api.example.com"}
     for headers in (through, {"X-Forwarded-Host": "api.example.com"}):
         version = proxied.http.get("/api/v1/models/iris/versions/1", headers=headers).json()
@@ -64,13 +64,13 @@ def test_links_name_the_scheme_and_the_host_that_the_client_has_used(proxied: Cl
     assert uploaded.headers["location"].startswith(proxied.url.replace("http://", "https://") + "/api/v1/models/")
 
 
-def test_the_log_names_the_client_and_not_the_proxy(proxied: Client) -> None:
+def test_the_request_log_names_the_client_not_the_proxy(proxied: Client) -> None:
     headers = {"X-Forwarded-For": "198.51.100.66, 203.0.113.7, 192.0.2.1", "X-Request-Id": "through-two"}
     assert proxied.http.get("/info", headers=headers).status_code == 200
     assert proxied.process.until_line("request", request_id="through-two")["client"] == "203.0.113.7"
 
 
-def test_nobody_may_say_who_they_are_where_no_proxy_is_trusted(server: Client) -> None:
+def test_without_trusted_proxies_forwarded_headers_are_ignored(server: Client) -> None:
     headers = {
         "Forwarded": "for=203.0.113.7;proto=https;host=evil.example",
         "X-Forwarded-For": "203.0.113.7",
@@ -86,7 +86,7 @@ def test_nobody_may_say_who_they_are_where_no_proxy_is_trusted(server: Client) -
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_who_only_reads_is_led_to_https(proxied: Client, method: str) -> None:
+def test_reads_are_redirected_to_https(proxied: Client, method: str) -> None:
     target = f"{proxied.url}/api/v1/models?a=1&b=%2F"
     for headers in ({}, {"X-Forwarded-Proto": "http"}, {"Forwarded": "proto=http", **HTTPS}):
         answer = httpx2.request(method, target, headers=headers, follow_redirects=False)
@@ -98,7 +98,7 @@ def test_who_only_reads_is_led_to_https(proxied: Client, method: str) -> None:
 @pytest.mark.parametrize(
     ("host", "port"), [("api.example.com:80", ""), ("api.example.com", ""), ("[2001:db8::1]:8080", ":8080")]
 )
-def test_the_usual_port_of_http_is_not_taken_along(proxied: Client, host: str, port: str) -> None:
+def test_the_redirect_to_https_drops_the_default_port(proxied: Client, host: str, port: str) -> None:
     answer = httpx2.get(f"{proxied.url}/info", headers={"Host": host}, follow_redirects=False)
     assert answer.headers["location"] == f"https://{re.sub(':(80|8080)$', '', host)}{port}/info"
 
@@ -114,13 +114,13 @@ def test_the_usual_port_of_http_is_not_taken_along(proxied: Client, host: str, p
         ("PUT", "/nothing"),
     ],
 )
-def test_who_would_change_or_send_something_is_told_to_use_https(proxied: Client, method: str, path: str) -> None:
+def test_writes_over_plain_http_are_refused(proxied: Client, method: str, path: str) -> None:
     answer = httpx2.request(method, proxied.url + path, headers={"X-API-Key": proxied.key}, json=ROW)
     assert (answer.status_code, answer.json()["code"]) == (403, "https_required")
     assert "https://" in answer.json()["detail"]
 
 
-def test_nobody_is_led_to_a_host_that_is_none(proxied: Client) -> None:
+def test_an_invalid_host_is_not_redirected(proxied: Client) -> None:
     answer = httpx2.get(f"{proxied.url}/info", headers={"Host": "evil.example'(x)"}, follow_redirects=False)
     assert answer.status_code == 403
 
@@ -130,7 +130,7 @@ def test_probes_are_answered_over_plain_http(proxied: Client, path: str) -> None
     assert httpx2.get(proxied.url + path).status_code == 200
 
 
-def test_over_https_predictions_are_answered_and_the_browser_is_told_to_stay(proxied: Client) -> None:
+def test_predictions_over_https_have_an_hsts_header(proxied: Client) -> None:
     assert proxied.predict("iris", ROW).status_code == 200
     answer = proxied.http.get("/info")
     assert (answer.status_code, answer.headers["strict-transport-security"]) == (200, "max-age=31536000")
@@ -157,9 +157,7 @@ def test_over_https_predictions_are_answered_and_the_browser_is_told_to_stay(pro
         ("POST", "/api/v1/predict/nobody", 404),
     ],
 )
-def test_every_answer_has_the_headers_that_keep_browsers_from_guessing(
-    server: Client, method: str, path: str, status: int
-) -> None:
+def test_every_response_has_the_security_headers(server: Client, method: str, path: str, status: int) -> None:
     answer = server.http.request(method, path, json=ROW if method == "POST" and "api-keys" not in path else None)
     assert answer.status_code == status
     assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
@@ -173,7 +171,7 @@ def test_every_answer_has_the_headers_that_keep_browsers_from_guessing(
         assert ("script-src 'self'" in answer.headers["content-security-policy"]) == (path == "/docs")
 
 
-def test_no_name_of_a_file_breaks_out_of_its_header(server: Client) -> None:
+def test_a_filename_cannot_break_out_of_its_header(server: Client) -> None:
     for name in ('a"; filename="evil', "a\r\nX-Injected: 1", "a\\", "añb"):
         assert server.upload(name, b"").status_code in {400, 422}
     assert server.upload("around", fitted(), filename='m"\r\nX-Injected: 1.pkl').status_code == 201
@@ -182,7 +180,7 @@ def test_no_name_of_a_file_breaks_out_of_its_header(server: Client) -> None:
     assert "x-injected" not in answer.headers
 
 
-def test_pages_of_other_origins_may_do_nothing_by_default(server: Client) -> None:
+def test_cross_origin_pages_are_not_allowed_by_default(server: Client) -> None:
     asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     for answer in (
         server.http.options("/predict", headers=asked),
@@ -198,7 +196,7 @@ def test_pages_of_other_origins_may_do_nothing_by_default(server: Client) -> Non
     )
 
 
-def test_a_page_of_a_named_origin_may_ask(proxied: Client) -> None:
+def test_a_page_of_an_allowed_origin_passes_its_preflight(proxied: Client) -> None:
     asked = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "POST",
@@ -226,7 +224,7 @@ def test_a_page_of_a_named_origin_may_ask(proxied: Client) -> None:
         ("/api/v1/predict/iris/", "KEY", json.dumps(ROW).encode(), 404),
     ],
 )
-def test_its_page_may_read_predictions_and_refusals(
+def test_a_page_of_an_allowed_origin_may_read_predictions_and_refusals(
     proxied: Client, path: str, key: str | None, content: bytes, status: int
 ) -> None:
     assert proxied.predict("iris", ROW).status_code == 200  # now the front knows the caller
@@ -251,7 +249,7 @@ def test_its_page_may_read_predictions_and_refusals(
         "null",
     ],
 )
-def test_any_other_page_may_not(proxied: Client, origin: str) -> None:
+def test_a_page_of_another_origin_is_not_allowed(proxied: Client, origin: str) -> None:
     asked = {"Origin": origin, "Access-Control-Request-Method": "POST", **HTTPS}
     for answer in (
         httpx2.options(f"{proxied.url}/predict", headers=asked),
@@ -268,7 +266,7 @@ def test_any_other_page_may_not(proxied: Client, origin: str) -> None:
         ("--cors-origins", "example.com", "is no origin"),
     ],
 )
-def test_a_setting_that_means_nothing_ends_the_start_with_one_sentence(
+def test_an_invalid_setting_ends_the_start_with_one_sentence(
     tmp_path: Path, option: str, value: str, sentence: str
 ) -> None:
     ended = subprocess.run(
@@ -288,7 +286,7 @@ def key_named(size: int) -> bytes:
     return json.dumps({"name": "around"}).encode().ljust(size)
 
 
-def test_a_body_of_json_may_have_64_kib(server: Client) -> None:
+def test_a_json_body_may_have_64_kib(server: Client) -> None:
     (taken,) = said(server, f"{KEYS}Content-Length: {JSON_BODY_BYTES}\nX-Request-Id: near", key_named(JSON_BODY_BYTES))
     assert taken.status == 201
     line = server.process.until_line("large_request", request_id="near")
@@ -297,7 +295,7 @@ def test_a_body_of_json_may_have_64_kib(server: Client) -> None:
     assert (refused.status, json.loads(refused.body)["code"]) == (413, "too_large")
 
 
-def test_chunks_are_counted(server: Client) -> None:
+def test_a_chunked_body_is_limited_by_its_size(server: Client) -> None:
     chunks = b"".join(b"1000\r\n%b\r\n" % part for part in [key_named(4096)] * 17) + b"0\r\n\r\n"
     assert said(server, f"{KEYS}Transfer-Encoding: chunked", chunks)[0].status == 413
 
@@ -312,7 +310,7 @@ def test_chunks_are_counted(server: Client) -> None:
     ],
 )
 @pytest.mark.parametrize("more", ["", "Expect: 100-continue\r\n"], ids=["sent", "asked"])
-def test_who_announces_too_much_is_refused_before_a_byte_of_it(
+def test_an_excessive_content_length_is_refused_before_the_body(
     proxied: Client, target: str, status: int, more: str
 ) -> None:
     head = f"{target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {proxied.key}\r\nX-Forwarded-Proto: https\r\nContent-Length: 99999999\r\n{more}\r\n"
@@ -322,7 +320,7 @@ def test_who_announces_too_much_is_refused_before_a_byte_of_it(
     assert (reply.status, json.loads(reply.body)["code"]) == (status, "too_large")
 
 
-def test_a_length_below_the_truth_ends_the_body_and_above_it_the_request(server: Client) -> None:
+def test_a_wrong_content_length_ends_the_body_or_the_request(server: Client) -> None:
     first, *rest = said(server, f"{KEYS}Content-Length: 10", key_named(1000))
     assert first.status == 400
     assert all(reply.status == 400 for reply in rest)
@@ -346,7 +344,7 @@ def tricks(path: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/v1/models", "/api/v1/api-keys", "/api/models", "/models", "/info"])
-def test_a_path_has_one_spelling(server: Client, path: str) -> None:
+def test_an_ambiguous_path_is_not_found(server: Client, path: str) -> None:
     answers = {
         (trick, key): said(server, f"GET {trick} HTTP/1.1\n{key}")
         for trick in tricks(path)
@@ -376,12 +374,12 @@ def test_a_path_has_one_spelling(server: Client, path: str) -> None:
         "/docs/assets/%2fetc/passwd",
     ],
 )
-def test_no_step_leads_out_of_a_route(server: Client, path: str) -> None:
+def test_dot_segments_do_not_leave_a_route(server: Client, path: str) -> None:
     for key in ("X-API-Key: KEY", "X: none"):
         assert [reply.status for reply in said(server, f"GET {path} HTTP/1.1\n{key}")] == [404]
 
 
-def test_a_name_without_end_is_no_name(server: Client) -> None:
+def test_an_overlong_name_is_refused(server: Client) -> None:
     path = "/api/v1/models/" + "a" * 8000
     assert [reply.status for reply in said(server, f"GET {path} HTTP/1.1\nX-API-Key: KEY")] == [400]
     assert [reply.status for reply in said(server, f"GET {path} HTTP/1.1")] == [401]

@@ -177,7 +177,7 @@ def until(happened: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def test_the_document_says_which_routes_need_a_key_and_what_they_then_can_answer(document: dict[str, Any]) -> None:
+def test_the_openapi_document_shows_authentication_and_its_errors(document: dict[str, Any]) -> None:
     assert document["security"] == [{"ApiKey": []}, {"Bearer": []}]
     for method, path, operation in operations(document):
         assert (operation.get("security") == []) == rule_of(method.upper(), path).is_public, path
@@ -204,7 +204,7 @@ def test_every_operation_has_one_known_tag_and_a_summary(document: dict[str, Any
         assert re.fullmatch("[A-Z][^.]+", operation["summary"]), path
 
 
-def test_the_document_shows_every_error_as_a_problem_and_every_answer_with_its_request_id(
+def test_the_openapi_document_shows_problems_and_request_ids(
     document: dict[str, Any],
 ) -> None:
     for _, path, operation in operations(document):
@@ -214,7 +214,7 @@ def test_the_document_shows_every_error_as_a_problem_and_every_answer_with_its_r
                 assert list(response["content"]) == ["application/problem+json"], (path, status)
 
 
-def test_the_document_tells_the_parts_of_an_upload(document: dict[str, Any]) -> None:
+def test_the_openapi_document_shows_the_parts_of_an_upload(document: dict[str, Any]) -> None:
     body = document["paths"]["/api/v1/models/upload"]["post"]["requestBody"]
     form = body["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) == {
@@ -230,9 +230,7 @@ def test_the_document_tells_the_parts_of_an_upload(document: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("path", ["/predict", "/api/v1/predict/{model}", "/api/v1/predict/{owner}/{model}"])
-def test_every_example_in_the_document_is_a_request_that_works(
-    iris: Client, document: dict[str, Any], path: str
-) -> None:
+def test_every_example_of_the_openapi_document_works(iris: Client, document: dict[str, Any], path: str) -> None:
     content = document["paths"][path]["post"]["requestBody"]["content"]
     bodies = [(kind, example["value"]) for kind, media in content.items() for example in media["examples"].values()]
     assert bodies
@@ -243,11 +241,11 @@ def test_every_example_in_the_document_is_a_request_that_works(
         assert answer.status_code == 200, (kind, body, answer.text)
 
 
-def test_aliases_are_not_shown_twice(document: dict[str, Any]) -> None:
+def test_the_openapi_document_omits_aliases(document: dict[str, Any]) -> None:
     assert [path for path in document["paths"] if path.startswith("/api/") and not path.startswith("/api/v1/")] == []
 
 
-def test_every_room_of_the_api_has_its_older_spelling(document: dict[str, Any]) -> None:
+def test_every_prefix_of_the_api_has_an_alias(document: dict[str, Any]) -> None:
     rooms = {"/".join(path.split("/")[:4]) for path in document["paths"] if path.startswith("/api/v1/")}
     assert rooms == set(ALIASES.values())
 
@@ -265,18 +263,18 @@ def test_every_room_of_the_api_has_its_older_spelling(document: dict[str, Any]) 
         ("/models", "/models"),
     ],
 )
-def test_a_path_has_one_canonical_path(path: str, first: str) -> None:
+def test_an_alias_has_one_canonical_path(path: str, first: str) -> None:
     assert canonical_path(path) == first
 
 
-def test_an_older_spelling_is_the_same_route_with_the_same_permission(iris: Client) -> None:
+def test_an_alias_is_the_same_route_with_the_same_rule(iris: Client) -> None:
     assert iris.http.get("/api/models/iris").json() == iris.http.get("/api/v1/models/iris").json()
     assert asked(iris, "POST", "/api/predict/iris", ROW, Content_Type="application/json")[0] == 200
     assert httpx2.get(f"{iris.url}/api/models").status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/health", "/info", "/models", "/openapi.json", "/docs", "/metrics"])
-def test_head_is_get_without_its_body(server: Client, path: str) -> None:
+def test_head_is_get_without_the_body(server: Client, path: str) -> None:
     head, get = server.http.head(path), server.http.get(path)
     assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", get.headers["content-type"])
     assert int(head.headers["content-length"]) > 0
@@ -292,14 +290,14 @@ def test_head_is_get_without_its_body(server: Client, path: str) -> None:
         ("/api/v1/predict/iris", "OPTIONS, POST"),
     ],
 )
-def test_options_tells_the_methods_to_anybody(server: Client, path: str, methods: str) -> None:
+def test_options_lists_the_methods_without_a_key(server: Client, path: str, methods: str) -> None:
     answer = httpx2.options(server.url + path)
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, methods, b"")
     assert httpx2.put(server.url + path).headers["allow"] == methods
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "PURGE"])
-def test_a_method_that_a_route_has_not_is_405_with_those_it_has(server: Client, method: str) -> None:
+def test_an_unsupported_method_is_405(server: Client, method: str) -> None:
     status, body = asked(server, method, "/api/v1/predict/iris")
     assert (status, json.loads(body)["code"]) == (405, "method_not_allowed")
 
@@ -328,7 +326,7 @@ def test_a_method_that_a_route_has_not_is_405_with_those_it_has(server: Client, 
         ("//", 404),
     ],
 )
-def test_an_odd_path_is_answered_like_any_other(iris: Client, target: str, status: int) -> None:
+def test_unusual_paths_are_answered_like_any_other(iris: Client, target: str, status: int) -> None:
     assert asked(iris, "GET", target)[0] == status
 
 
@@ -356,7 +354,7 @@ def test_an_odd_path_is_answered_like_any_other(iris: Client, target: str, statu
         ("colour=red", 200),
     ],
 )
-def test_a_query_is_taken_by_its_word_or_refused(iris: Client, query: str, status: int) -> None:
+def test_a_query_parameter_is_valid_or_refused(iris: Client, query: str, status: int) -> None:
     assert asked(iris, "POST", f"/api/v1/predict/iris?{query}", ROW, Content_Type="application/json")[0] == status
 
 
@@ -372,7 +370,7 @@ def test_a_query_is_taken_by_its_word_or_refused(iris: Client, query: str, statu
         ("a/b/c", 404),
     ],
 )
-def test_an_odd_name_of_a_model_is_no_model(iris: Client, model: str, status: int) -> None:
+def test_an_unusual_model_name_is_not_found(iris: Client, model: str, status: int) -> None:
     assert asked(iris, "POST", f"/api/v1/predict/{model}", ROW, Content_Type="application/json")[0] == status
 
 
@@ -395,12 +393,12 @@ def test_an_odd_name_of_a_model_is_no_model(iris: Client, model: str, status: in
         ("Authorization", "Basic YTpi", 400),
     ],
 )
-def test_an_odd_header_changes_nothing_or_is_refused(iris: Client, name: str, value: str, status: int) -> None:
+def test_an_unusual_header_is_ignored_or_refused(iris: Client, name: str, value: str, status: int) -> None:
     headers = {"Content-Type": "application/json"} | {name: value}
     assert asked(iris, "POST", "/api/v1/predict/iris", ROW, **headers)[0] == status
 
 
-def test_two_keys_are_refused_at_every_door(iris: Client) -> None:
+def test_two_keys_are_refused_by_every_prediction_route(iris: Client) -> None:
     for target in ("/api/v1/predict/iris", "/api/v1/models/iris/test"):
         lines = f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(ROW)}\r\n"
         keys = f"X-API-Key: {iris.key}\r\n" * 2
@@ -418,7 +416,7 @@ def test_two_keys_are_refused_at_every_door(iris: Client) -> None:
         (",,;=", "l1"),
     ],
 )
-def test_no_cache_is_a_directive_not_a_substring(iris: Client, cache_control: str, cache: str) -> None:
+def test_no_cache_is_a_directive_and_not_a_substring(iris: Client, cache_control: str, cache: str) -> None:
     iris.predict("iris", ROW)
     assert iris.predict("iris", ROW, headers={"Cache-Control": cache_control}).headers["x-cache"] == cache
 
@@ -442,14 +440,14 @@ def test_no_cache_is_a_directive_not_a_substring(iris: Client, cache_control: st
         (b'{"description": "' + b"x" * (9 << 20) + b'"}', "application/json", 413),
     ],
 )
-def test_a_change_of_a_model_is_well_formed_or_refused(
+def test_an_update_of_a_model_is_well_formed_or_refused(
     iris: Client, body: bytes, content_type: str, status: int
 ) -> None:
     answer = iris.http.patch("/api/v1/models/iris", content=body, headers={"Content-Type": content_type})
     assert answer.status_code == status, answer.text
 
 
-def test_a_compressed_body_is_refused_wherever_one_is_read(iris: Client) -> None:
+def test_a_compressed_body_is_refused_by_every_route(iris: Client) -> None:
     gzip = {"Content-Encoding": "gzip"}
     assert iris.http.patch("/api/v1/models/iris", json={"description": "x"}, headers=gzip).status_code == 415
     assert (
@@ -472,7 +470,7 @@ def test_a_compressed_body_is_refused_wherever_one_is_read(iris: Client) -> None
         ("dance", 422),
     ],
 )
-def test_how_long_an_upload_waits_is_asked_for_in_seconds(server: Client, name: str, prefer: str, status: int) -> None:
+def test_the_wait_of_an_upload_is_in_seconds(server: Client, name: str, prefer: str, status: int) -> None:
     answer = server.http.post(
         "/api/v1/models/upload", files={"file": ("a.png", PNG)}, data={"name": name}, headers={"Prefer": prefer}
     )
@@ -500,7 +498,7 @@ def test_how_long_an_upload_waits_is_asked_for_in_seconds(server: Client, name: 
     ],
     ids=str,
 )
-def test_a_wrong_field_of_an_upload_is_refused_before_anything_is_stored(
+def test_an_invalid_field_of_an_upload_is_refused_before_storing(
     server: Client, name: str, fields: dict[str, str]
 ) -> None:
     answer = server.upload(name, b"x", **fields)
@@ -511,7 +509,7 @@ def test_a_wrong_field_of_an_upload_is_refused_before_anything_is_stored(
 
 
 @pytest.mark.parametrize("filename", ["a\0b.pkl", "../../../x.pkl", "é😀.pkl", "x" * 3000, 'a"b.pkl', ""])
-def test_an_odd_filename_never_breaks_an_upload(server: Client, name: str, filename: str) -> None:
+def test_an_unusual_filename_does_not_break_an_upload(server: Client, name: str, filename: str) -> None:
     quoted = filename.replace('"', '\\"').encode()
     body = (
         FILE_PART.replace(b"m.pkl", quoted)
@@ -543,7 +541,7 @@ def test_an_upload_with_a_wrong_length_is_refused_and_leaves_nothing(server: Cli
     until(lambda: arriving(server) == 0, "a part of it is left")
 
 
-def test_uploads_whose_senders_go_away_leave_nothing_and_free_their_places(server: Client, name: str) -> None:
+def test_disconnected_uploads_leave_no_files_and_free_their_slots(server: Client, name: str) -> None:
     for _ in range(6):
         with half_an_upload(server):
             until(lambda: arriving(server) == 1, "it did not begin")
@@ -551,7 +549,7 @@ def test_uploads_whose_senders_go_away_leave_nothing_and_free_their_places(serve
     assert server.upload(name, PNG).status_code == 422
 
 
-def test_the_fifth_upload_at_once_is_refused_before_its_body_is_sent(server: Client, name: str) -> None:
+def test_the_fifth_concurrent_upload_is_refused_before_its_body(server: Client, name: str) -> None:
     with ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(half_an_upload(server))
@@ -563,7 +561,7 @@ def test_the_fifth_upload_at_once_is_refused_before_its_body_is_sent(server: Cli
     assert server.upload(name, PNG).status_code == 422
 
 
-def test_a_file_that_is_too_large_is_refused_early_and_leaves_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_oversized_file_is_refused_early_and_leaves_no_files(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("small") / "data"
     with serving(folder, {"SERVAL_MAX_UPLOAD_BYTES": "100000"}) as client:
         announced = parted(sent(client, head_of_upload(client, "Content-Length: 1000000000")))
@@ -577,7 +575,7 @@ def test_a_file_that_is_too_large_is_refused_early_and_leaves_nothing(tmp_path_f
         assert client.http.get("/api/v1/models").json()["items"] == []
 
 
-def test_two_uploads_under_one_name_at_once_are_its_first_two_versions(server: Client, name: str) -> None:
+def test_concurrent_uploads_under_one_name_become_two_versions(server: Client, name: str) -> None:
     barrier = threading.Barrier(2)
 
     def upload(_: int) -> httpx2.Response:
@@ -590,7 +588,7 @@ def test_two_uploads_under_one_name_at_once_are_its_first_two_versions(server: C
     assert {answer.json()["version"] for answer in answers} == {1, 2}
 
 
-def test_a_model_deleted_during_its_conversion_can_be_restored_and_answers(server: Client, name: str) -> None:
+def test_a_model_deleted_during_its_conversion_can_be_restored(server: Client, name: str) -> None:
     pending = server.upload(name, fitted(), wait_seconds=0)
     assert pending.status_code == 202
     model = pending.json()["model_id"]
@@ -602,7 +600,7 @@ def test_a_model_deleted_during_its_conversion_can_be_restored_and_answers(serve
     assert server.predict(name, ROW).status_code == 200
 
 
-def test_what_is_not_ready_is_neither_downloaded_promoted_nor_tested(server: Client, name: str) -> None:
+def test_a_pending_version_cannot_be_downloaded_promoted_or_tested(server: Client, name: str) -> None:
     assert server.upload(name, PNG).status_code == 422
     base = f"/api/v1/models/{name}"
     assert server.http.get(f"{base}/versions/1/download").status_code == 409
@@ -626,7 +624,7 @@ def test_a_key_revoked_in_use_stops_at_once(iris: Client) -> None:
     assert iris.http.get("/api/v1/models", headers=own).status_code == 401
 
 
-def test_an_expired_key_opens_nothing(iris: Client, backend: dict[str, str]) -> None:
+def test_an_expired_key_is_refused(iris: Client, backend: dict[str, str]) -> None:
     made = iris.http.post("/api/v1/api-keys", json={"name": "old", "expires_in_days": 1}).json()
     asyncio.run(expire(database_url(backend.get("SERVAL_DATABASE_URL"), iris.folder), made["id"]))
     own = {"X-API-Key": made["key"]}
@@ -643,7 +641,7 @@ async def expire(url: Any, key_id: str) -> None:
     await database.close()
 
 
-def test_a_models_own_example_is_asked_by_its_test(iris: Client) -> None:
+def test_the_test_route_predicts_the_stored_example(iris: Client) -> None:
     tested = iris.http.post("/api/v1/models/iris/test")
     assert tested.status_code == 200, tested.text
     assert tested.headers["x-cache"] == "bypass"
@@ -653,7 +651,7 @@ def test_a_models_own_example_is_asked_by_its_test(iris: Client) -> None:
     assert iris.http.post("/api/v1/models/nobody/test").status_code == 404
 
 
-def test_a_file_is_examined_without_being_kept(server: Client) -> None:
+def test_validating_a_file_does_not_store_it(server: Client) -> None:
     before = (
         server.http.get("/api/v1/models").json(),
         sorted(path.name for path in (server.folder / "models").iterdir()),
@@ -669,7 +667,7 @@ def test_a_file_is_examined_without_being_kept(server: Client) -> None:
     assert arriving(server) == 0
 
 
-def test_a_file_that_would_not_be_served_is_examined_with_the_reason(server: Client) -> None:
+def test_validating_an_unsupported_file_shows_the_reason(server: Client) -> None:
     found = server.http.post("/api/v1/storage/validate", files={"file": ("a.png", PNG)}).json()
     assert (found["converts"], found["failure"]["code"], found["inspection"]) == (False, "not_a_model", None)
     named = server.http.post("/api/v1/storage/validate", files={"file": ("a.png", PNG)}, data={"name": "x"})

@@ -191,14 +191,14 @@ def lacking(permission: RouteRule) -> str | None:
     return None if permission.scope is None else f"key without {permission.scope}"
 
 
-def test_the_table_has_every_route(scene: Scene) -> None:
+def test_the_table_of_permissions_has_every_route(scene: Scene) -> None:
     assert sorted(ROUTES) == sorted(ROUTE_RULES)
     for route in ROUTES:
         route.split(" ")[1].format(**scene.things._asdict())
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_nobody_is_let_in_where_the_route_is_not_public(scene: Scene, route: str) -> None:
+def test_routes_that_are_not_public_need_a_credential(scene: Scene, route: str) -> None:
     is_public = ROUTE_RULES[route].is_public
     for caller in ("nobody", "expired key", "revoked key", "rotated key", "made-up key"):
         answer = ask(scene, route, caller)
@@ -210,7 +210,7 @@ def test_nobody_is_let_in_where_the_route_is_not_public(scene: Scene, route: str
 
 
 @pytest.mark.parametrize("route", [route for route, permission in ROUTE_RULES.items() if permission.scope])
-def test_a_key_without_the_scope_is_told_which_it_needs(scene: Scene, route: str) -> None:
+def test_a_key_without_the_scope_is_refused_with_its_name(scene: Scene, route: str) -> None:
     permission = ROUTE_RULES[route]
     answer = ask(scene, route, f"key without {permission.scope}")
     assert answer.status_code == 403, answer.text
@@ -219,7 +219,7 @@ def test_a_key_without_the_scope_is_told_which_it_needs(scene: Scene, route: str
 
 
 @pytest.mark.parametrize("route", [route for route, permission in ROUTE_RULES.items() if permission == ADMINISTRATE])
-def test_what_is_for_administrators_is_not_for_users(scene: Scene, route: str) -> None:
+def test_users_are_refused_by_routes_for_administrators(scene: Scene, route: str) -> None:
     for caller in ("user", "another user"):
         assert ask(scene, route, caller).status_code == 403, caller
 
@@ -230,14 +230,14 @@ THINGS = [
 
 
 @pytest.mark.parametrize("route", THINGS)
-def test_for_another_user_the_thing_does_not_exist(scene: Scene, route: str) -> None:
+def test_resources_of_another_user_are_not_found(scene: Scene, route: str) -> None:
     answer = ask(scene, route, "another user")
     assert answer.status_code == 404, answer.text
     assert scene.ada.id not in answer.text
 
 
 @pytest.mark.parametrize("route", [route for route in THINGS if "{model}" in route or route == "POST /predict"])
-def test_a_key_for_another_model_is_not_for_this_one(scene: Scene, route: str) -> None:
+def test_a_key_for_another_model_is_refused(scene: Scene, route: str) -> None:
     answer = ask(scene, route, "key for another model")
     assert answer.status_code == 403, answer.text
 
@@ -246,7 +246,7 @@ def test_a_key_for_another_model_is_not_for_this_one(scene: Scene, route: str) -
     "route",
     [route for route in ROUTES if route.startswith("GET") and "{" not in route and not ROUTE_RULES[route].is_public],
 )
-def test_lists_show_nothing_of_another_user(scene: Scene, route: str) -> None:
+def test_lists_omit_resources_of_other_users(scene: Scene, route: str) -> None:
     answer = ask(scene, route, "another user")
     assert answer.status_code == (403 if ROUTE_RULES[route] == ADMINISTRATE else 200), answer.text
     for mine in (scene.ada.id, scene.ada.username, scene.ada.email, scene.things.model, scene.things.key_id):
@@ -254,7 +254,7 @@ def test_lists_show_nothing_of_another_user(scene: Scene, route: str) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_the_owner_is_let_in_and_an_administrator_too(scene: Scene, route: str) -> None:
+def test_owners_and_administrators_are_admitted(scene: Scene, route: str) -> None:
     for caller in ("user", "administrator"):
         if (caller == "user" and ROUTE_RULES[route] == ADMINISTRATE) or (
             caller == "administrator" and route == OF_ITS_OWNER

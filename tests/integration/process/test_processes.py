@@ -240,7 +240,7 @@ def test_a_port_in_use_is_one_clear_line(start: Start, folder: Path, setting: st
 def test_an_address_that_is_not_ours_is_one_clear_line(start: Start) -> None:
     server = start(ready=False, host="203.0.113.7")
     assert server.ended() == 1
-    assert only_line(server).startswith("serval: `203.0.113.7` is no address of this machine")
+    assert only_line(server).startswith("serval: `203.0.113.7` is not an address of this machine")
 
 
 def test_a_second_server_on_the_folder_is_refused_and_harms_nothing(start: Start) -> None:
@@ -257,7 +257,7 @@ def test_a_data_folder_that_is_a_file_is_one_clear_line(start: Start, folder: Pa
     assert server.ended() == 1
     assert (
         only_line(server)
-        == f"serval: the data folder `{folder}` can not be written: file exists; choose another with `--data-dir`"
+        == f"serval: the data folder `{folder}` cannot be written: file exists; choose another with `--data-dir`"
     )
     assert folder.read_text() == "mine"
 
@@ -265,7 +265,7 @@ def test_a_data_folder_that_is_a_file_is_one_clear_line(start: Start, folder: Pa
 def test_a_data_folder_on_a_read_only_file_system_is_one_clear_line(start: Start) -> None:
     server = start(ready=False, data_dir="/sys/serval")
     assert server.ended() == 1
-    assert only_line(server).startswith("serval: the data folder `/sys/serval` can not be written:")
+    assert only_line(server).startswith("serval: the data folder `/sys/serval` cannot be written:")
 
 
 def test_a_leftover_socket_is_in_nobodys_way(start: Start, folder: Path) -> None:

@@ -142,7 +142,7 @@ def test_the_absence_of_redis_is_told_once_and_counted(servers: Replicas) -> Non
         log.until("change_notifications_unavailable")
         seconds_until(lambda: metric(servers.second, 'serval_redis_failures_total{use="changes"}') >= before + 3)
     log.until("change_notifications_restored")
-    told = [event["event"] for event in log.events[told_before:] if event["event"].startswith("changes_are")]
+    told = [event["event"] for event in log.events[told_before:] if event["event"].startswith("change_notifications")]
     assert told == ["change_notifications_unavailable", "change_notifications_restored"]
 
 

@@ -26,7 +26,7 @@ def refresh(server: Client, token: str) -> httpx2.Response:
         return http.post("/api/v1/auth/refresh", json={"refresh_token": token})
 
 
-def test_a_new_user_logs_in_by_address_and_by_name(server: Client) -> None:
+def test_a_new_user_logs_in_by_email_and_by_username(server: Client) -> None:
     email = new_email().upper()
     made = register(server, email=email, full_name="Ada L.")
     assert made.status_code == 201
@@ -47,7 +47,7 @@ def test_a_new_user_logs_in_by_address_and_by_name(server: Client) -> None:
         assert me.json()["last_login_at"] is not None
 
 
-def test_a_username_is_derived_from_the_address_and_numbered_where_it_is_taken(server: Client) -> None:
+def test_a_username_derived_from_the_email_gets_a_number_if_taken(server: Client) -> None:
     names = [
         register(server, email=f"Grace.Hopper+{host}@{host}.example").json()["username"] for host in ("one", "one-b")
     ]
@@ -77,25 +77,25 @@ def test_a_username_is_derived_from_the_address_and_numbered_where_it_is_taken(s
         ("is_admin", True),
     ],
 )
-def test_what_makes_no_account_is_told_by_its_name(server: Client, field: str, value: object) -> None:
+def test_an_invalid_registration_names_the_field(server: Client, field: str, value: object) -> None:
     answer = register(server, **{field: value})
     assert answer.status_code == 400
     assert field in answer.json()["detail"]
 
 
-def test_a_password_is_not_the_account_itself(server: Client) -> None:
+def test_a_password_that_resembles_the_account_is_refused(server: Client) -> None:
     email = new_email()
     assert register(server, email=email, password=email).status_code == 400
     assert register(server, username="hedy-lamarr", password="Hedy-Lamarr").status_code == 400
 
 
-def test_an_address_and_a_username_have_one_account(server: Client) -> None:
+def test_emails_and_usernames_are_unique(server: Client) -> None:
     first = person(server)
     assert register(server, email=first.email.upper()).status_code == 409
     assert register(server, username=first.username).status_code == 409
 
 
-def test_a_failed_login_says_nothing_of_the_account_by_word_or_time(server: Client) -> None:
+def test_failed_logins_have_the_same_message_and_delay(server: Client) -> None:
     known = person(server)
     server.http.post(f"/api/v1/users/{known.id}/disable")
     enabled = person(server)
@@ -126,7 +126,7 @@ def test_a_failed_login_says_nothing_of_the_account_by_word_or_time(server: Clie
     assert are_as_quick()
 
 
-def test_guessing_is_slowed_for_the_account_and_address_alone(server: Client) -> None:
+def test_login_attempts_are_limited_by_account_and_address(server: Client) -> None:
     victim, other = person(server), person(server)
     began, guesses = time.monotonic(), 0
 
@@ -150,7 +150,7 @@ def test_guessing_is_slowed_for_the_account_and_address_alone(server: Client) ->
     assert asks(server, victim.access_token) == 200
 
 
-def test_a_refresh_token_is_good_once_and_for_two_tabs_at_the_same_time(server: Client) -> None:
+def test_a_refresh_token_works_once_and_within_its_grace_period(server: Client) -> None:
     tokens = log_in(server, person(server).email)
     first, second = (refresh(server, tokens["refresh_token"]) for _ in range(2))
     assert first.status_code == second.status_code == 200
@@ -161,11 +161,11 @@ def test_a_refresh_token_is_good_once_and_for_two_tabs_at_the_same_time(server: 
 
 
 @pytest.mark.parametrize("token", ["", "srt_x", "srv_" + "A" * 51, "\x00", "' OR 1=1 --", "srt_" + "A" * 51])
-def test_what_is_no_refresh_token_refreshes_nothing(server: Client, token: str) -> None:
+def test_an_invalid_refresh_token_is_refused(server: Client, token: str) -> None:
     assert refresh(server, token).status_code == 401
 
 
-def test_logout_ends_the_login_and_no_other(server: Client) -> None:
+def test_logout_ends_only_its_own_login(server: Client) -> None:
     who = person(server)
     other = log_in(server, who.email)
     with anybody(server) as http:
@@ -178,11 +178,11 @@ def test_logout_ends_the_login_and_no_other(server: Client) -> None:
         assert http.post("/api/v1/auth/logout").status_code == 401
 
 
-def test_an_api_key_is_not_logged_out(server: Client) -> None:
+def test_an_api_key_cannot_be_logged_out(server: Client) -> None:
     assert server.http.post("/api/v1/auth/logout").status_code == 400
 
 
-def test_a_disabled_user_is_out_with_tokens_and_keys_and_comes_back_with_keys_alone(server: Client) -> None:
+def test_disabling_a_user_suspends_keys_and_ends_logins(server: Client) -> None:
     who = person(server)
     key = key_of(server, who)
     assert server.http.post(f"/api/v1/users/{who.username}/disable").json()["is_disabled"] is True
@@ -196,7 +196,7 @@ def test_a_disabled_user_is_out_with_tokens_and_keys_and_comes_back_with_keys_al
     assert log_in(server, who.email)
 
 
-def test_a_changed_password_ends_the_other_logins(server: Client) -> None:
+def test_changing_a_password_ends_the_other_logins(server: Client) -> None:
     who = person(server)
     other = log_in(server, who.email)
     with anybody(server) as http:
@@ -214,7 +214,7 @@ def test_a_changed_password_ends_the_other_logins(server: Client) -> None:
     assert log_in(server, who.email, "another good one")
 
 
-def test_an_administrator_resets_a_password_and_sees_it_once(server: Client) -> None:
+def test_an_administrator_resets_a_password_which_is_shown_once(server: Client) -> None:
     who = person(server)
     reset = server.http.post(f"/api/v1/users/{who.email}/password").json()
     assert reset["username"] == who.username
@@ -222,7 +222,7 @@ def test_an_administrator_resets_a_password_and_sees_it_once(server: Client) -> 
     assert log_in(server, who.email, reset["password"])
 
 
-def test_an_old_hash_is_verified_and_replaced_at_login(server: Client) -> None:
+def test_an_outdated_password_hash_is_replaced_at_login(server: Client) -> None:
     import bcrypt
 
     email = new_email()
@@ -235,7 +235,7 @@ def test_an_old_hash_is_verified_and_replaced_at_login(server: Client) -> None:
     assert server.http.post("/api/v1/users", json={"email": new_email(), "password_hash": "plain"}).status_code == 400
 
 
-def test_a_profile_is_the_users_own_to_change(server: Client) -> None:
+def test_users_change_their_own_profile(server: Client) -> None:
     who, taken = person(server), person(server)
     with anybody(server) as http:
         changed = http.patch("/api/v1/users/me", json={"full_name": "Somebody Else"}, headers=who.bearer)
@@ -245,7 +245,7 @@ def test_a_profile_is_the_users_own_to_change(server: Client) -> None:
             assert http.patch("/api/v1/users/me", json=body, headers=who.bearer).status_code == 400
 
 
-def test_a_new_role_is_in_force_at_once(server: Client) -> None:
+def test_a_new_role_applies_at_once(server: Client) -> None:
     who = person(server)
     assert asks(server, who.access_token, "/api/v1/users") == 403
     server.http.patch(f"/api/v1/users/{who.id}", json={"role": "admin"})
@@ -254,7 +254,7 @@ def test_a_new_role_is_in_force_at_once(server: Client) -> None:
     assert asks(server, who.access_token, "/api/v1/users") == 403
 
 
-def test_users_are_listed_in_pages_and_found_by_part_of_a_name(server: Client) -> None:
+def test_users_are_listed_in_pages_and_searched_by_name(server: Client) -> None:
     made = [person(server, username=f"paged-person-{letter}").id for letter in "abc"]
     found: list[str] = []
     cursor: str | None = ""
@@ -270,14 +270,14 @@ def test_users_are_listed_in_pages_and_found_by_part_of_a_name(server: Client) -
         assert server.http.get("/api/v1/users", params={"search": nobody}).json()["items"] == []
 
 
-def test_the_last_administrator_stays_one(tmp_path: Path) -> None:
+def test_the_last_administrator_cannot_be_demoted_or_disabled(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_CONVERT_PRELOAD": "false"}) as own:
         assert own.http.post("/api/v1/users/admin/disable").status_code == 409
         assert own.http.patch("/api/v1/users/admin", json={"role": "user"}).status_code == 409
 
 
 @pytest.mark.parametrize("text", ["' OR '1'='1", "admin'--", '"; DROP TABLE users; --', "\\", "%", "${jndi:x}"])
-def test_sql_in_a_field_is_text(server: Client, text: str) -> None:
+def test_sql_in_a_field_of_a_user_is_text(server: Client, text: str) -> None:
     assert login_answer(server, username=text, password=text).status_code == 401
     assert login_answer(server, email=f"{text}@x", password=text).status_code == 401
     who = person(server, full_name=text)

@@ -55,7 +55,7 @@ def seconds_of_the_month_left() -> float:
     return (datetime(at.year + at.month // 12, at.month % 12 + 1, 1, tzinfo=UTC) - at).total_seconds()
 
 
-def test_a_quota_is_used_up_by_predictions_and_begins_anew_with_the_month(limited: Client) -> None:
+def test_a_quota_is_used_by_predictions_and_resets_each_month(limited: Client) -> None:
     _, own = make(limited, monthly_quota=3)
     assert asked(limited, own, 3) == [200, 200, 200]
     refused = limited.predict("limited", ROW, headers=own)
@@ -65,7 +65,7 @@ def test_a_quota_is_used_up_by_predictions_and_begins_anew_with_the_month(limite
     assert limited.http.get("/api/v1/models", headers=own).status_code == 200
 
 
-def test_a_quota_counts_predictions_that_were_answered(limited: Client) -> None:
+def test_a_quota_counts_only_answered_predictions(limited: Client) -> None:
     _, own = make(limited, monthly_quota=2)
     for body in ({"input": ["x"]}, {"inputs": []}, b"{"):
         assert limited.predict("limited", body, headers=own).status_code == 400
@@ -73,7 +73,7 @@ def test_a_quota_counts_predictions_that_were_answered(limited: Client) -> None:
     assert asked(limited, own, 2) == [200, 429]
 
 
-def test_a_key_without_a_quota_predicts_as_it_likes_and_one_for_nothing_never(limited: Client) -> None:
+def test_keys_without_a_quota_are_unlimited_and_a_zero_quota_allows_none(limited: Client) -> None:
     _, free = make(limited)
     _, nothing = make(limited, monthly_quota=0)
     assert asked(limited, free, 20) == [200] * 20
@@ -81,7 +81,7 @@ def test_a_key_without_a_quota_predicts_as_it_likes_and_one_for_nothing_never(li
 
 
 @pytest.mark.parametrize("count", [5, 60])
-def test_a_rate_by_the_minute_or_longer_may_be_used_up_at_once(limited: Client, count: int) -> None:
+def test_a_rate_per_minute_or_longer_allows_a_burst(limited: Client, count: int) -> None:
     _, own = make(limited, predict_rate=f"{count}/day")
     with ThreadPoolExecutor(6) as pool:
         statuses = list(pool.map(lambda _: asked(limited, own, 1)[0], range(count)))
@@ -89,7 +89,7 @@ def test_a_rate_by_the_minute_or_longer_may_be_used_up_at_once(limited: Client, 
     assert asked(limited, own, 3) == [429] * 3
 
 
-def test_a_rate_of_a_key_holds_beside_that_of_others(limited: Client) -> None:
+def test_the_rates_of_two_keys_are_independent(limited: Client) -> None:
     _, own = make(limited, predict_rate="5/day")
     assert asked(limited, own, 7) == [200] * 5 + [429] * 2
     refused = limited.predict("limited", ROW, headers=own)
@@ -100,7 +100,7 @@ def test_a_rate_of_a_key_holds_beside_that_of_others(limited: Client) -> None:
     assert asked(limited, make(limited, predict_rate="5/day")[1], 1) == [200]
 
 
-def test_rotating_a_key_is_no_way_to_a_fresh_quota(limited: Client) -> None:
+def test_rotating_a_key_does_not_reset_its_quota(limited: Client) -> None:
     """Neither by the new key, nor by both together, nor by rotating again."""
     old_id, old = make(limited, monthly_quota=5)
     assert asked(limited, old, 2) == [200, 200]
@@ -122,7 +122,7 @@ def rotated(server: Client, key_id: str) -> tuple[str, Headers]:
     return answer.json()["id"], {"X-API-Key": answer.json()["key"]}
 
 
-def test_what_is_used_survives_a_restart(backend: dict[str, str], limited: Client, tmp_path: Path) -> None:
+def test_the_use_of_a_quota_survives_a_restart(backend: dict[str, str], limited: Client, tmp_path: Path) -> None:
     """The server's last act is to write it."""
     settings = {name: value for name, value in backend.items() if name == "SERVAL_FRONT"}
     with serving(tmp_path / "data", settings) as before:
@@ -143,14 +143,14 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-def test_a_plan_limits_the_keys_of_its_users(planned: Client) -> None:
+def test_a_plan_limits_the_quota_of_its_users_keys(planned: Client) -> None:
     _, own = make(planned)
     answer = planned.predict("limited", ROW, headers=own)
     assert answer.headers["ratelimit-policy"] == '"user";q=1000;w=1'
     assert asked(planned, own, 4) == [200, 200, 200, 429]
 
 
-def test_a_key_may_say_less_than_the_plan_and_more_where_an_administrator_makes_it(planned: Client) -> None:
+def test_only_an_administrator_may_exceed_the_quota_of_the_plan(planned: Client) -> None:
     assert asked(planned, make(planned, monthly_quota=1)[1], 2) == [200, 429]
     assert asked(planned, make(planned, monthly_quota=6)[1], 7) == [200] * 6 + [429]
 
@@ -163,7 +163,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
         yield servers
 
 
-def test_two_servers_share_a_quota_but_for_what_neither_has_told_yet(both: Replicas) -> None:
+def test_two_servers_share_a_quota_up_to_unreported_predictions(both: Replicas) -> None:
     batch, quota = 5, 30
     key_id, own = make(both.first, monthly_quota=quota)
     answered = 0
@@ -185,9 +185,7 @@ def test_a_key_rotated_on_one_server_stops_on_the_other(both: Replicas) -> None:
     assert time.monotonic() - began < 1.0
 
 
-def test_what_was_used_while_the_database_was_away_is_counted_when_it_is_back(
-    database: Postgres, tmp_path: Path
-) -> None:
+def test_predictions_without_the_database_are_counted_when_it_is_back(database: Postgres, tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_DATABASE_URL": database.url()}) as client:
         assert client.upload("limited", constant(1)).status_code == 201
         key_id, own = make(client)

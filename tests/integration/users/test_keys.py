@@ -83,7 +83,7 @@ def bob(server: Client, backend: dict[str, str]) -> Headers:
     return add_person(server, backend, "bob").headers
 
 
-def test_a_new_key_opens_what_its_maker_may_and_is_shown_once(server: Client) -> None:
+def test_a_new_key_has_the_access_of_its_user_and_is_shown_once(server: Client) -> None:
     made = make(server, name="laptop")
     assert made["key"].startswith(made["prefix"])
     assert (made["scopes"], made["models"], made["predict_rate"], made["monthly_quota"], made["expires_at"]) == (
@@ -100,7 +100,7 @@ def test_a_new_key_opens_what_its_maker_may_and_is_shown_once(server: Client) ->
     assert all("key" not in item and made["key"] not in str(item) for item in listed)
 
 
-def test_a_revoked_key_opens_nothing_at_once_and_may_be_revoked_again(server: Client) -> None:
+def test_a_revoked_key_stops_at_once_and_revoking_is_idempotent(server: Client) -> None:
     made = make(server, name="old")
     assert server.http.delete(f"{KEYS}/{made['id']}").status_code == 204
     answer = server.http.get("/api/v1/models", headers=headers_of(made))
@@ -112,20 +112,20 @@ def test_a_revoked_key_opens_nothing_at_once_and_may_be_revoked_again(server: Cl
 
 
 @pytest.mark.parametrize("header", ["", "srv_short", "srv_" + "A" * 51, "Basic abc"])
-def test_what_is_no_key_is_401_and_says_so(server: Client, header: str) -> None:
+def test_a_malformed_or_unknown_key_is_401(server: Client, header: str) -> None:
     answer = server.http.get("/api/v1/models", headers={"X-API-Key": header})
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_key_is_taken_as_bearer_too_but_not_twice(server: Client) -> None:
+def test_a_key_may_be_sent_as_bearer_but_not_twice(server: Client) -> None:
     bearer = {"Authorization": f"Bearer {server.key}"}
     assert httpx2.get(f"{server.url}/api/v1/models", headers=bearer).status_code == 200
     assert server.http.get("/api/v1/models", headers=bearer).status_code == 400
 
 
 @pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("GET", ""), ("POST", "/rotate")])
-def test_a_key_that_does_not_exist_is_404(server: Client, method: str, path: str) -> None:
+def test_an_unknown_key_id_is_404(server: Client, method: str, path: str) -> None:
     for key_id in ("key_nothing", new_id("key"), *HOSTILE):
         assert server.http.request(method, f"{KEYS}/{quote(key_id, safe='')}{path}").status_code == 404
 
@@ -139,7 +139,7 @@ OPENED_BY = {
 
 
 @pytest.mark.parametrize("scope", OPENED_BY)
-def test_a_key_is_for_its_scopes_alone(server: Client, models: tuple[str, str], scope: str) -> None:
+def test_a_key_is_limited_to_its_scopes(server: Client, models: tuple[str, str], scope: str) -> None:
     own = headers_of(make(server, scopes=[scope]))
     for other, (method, path, body) in OPENED_BY.items():
         answers = [server.http.request(method, path, json=body, headers=own) for _ in range(2)]
@@ -189,7 +189,7 @@ def test_a_key_is_for_its_scopes_alone(server: Client, models: tuple[str, str], 
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_what_a_key_can_not_be_is_refused(
+def test_invalid_options_of_a_key_are_refused(
     server: Client, models: tuple[str, str], asked: dict[str, Any], words: str
 ) -> None:
     status, detail = refused(server, **asked)
@@ -197,14 +197,14 @@ def test_what_a_key_can_not_be_is_refused(
     assert words in detail
 
 
-def test_a_body_beyond_all_measure_is_refused(server: Client) -> None:
+def test_an_oversized_body_is_refused(server: Client) -> None:
     answer = httpx2.post(
         f"{server.url}{KEYS}", json={"name": "test", "models": ["m" * 200] * 1000}, headers={"X-API-Key": server.key}
     )
     assert answer.status_code == 413
 
 
-def test_a_key_is_for_the_models_that_it_names(server: Client, models: tuple[str, str]) -> None:
+def test_a_key_is_limited_to_its_models(server: Client, models: tuple[str, str]) -> None:
     made = make(server, models=["keyed-a", models[0], "admin/keyed-a"])
     assert made["models"] == [models[0]]
     own = headers_of(made)
@@ -215,12 +215,14 @@ def test_a_key_is_for_the_models_that_it_names(server: Client, models: tuple[str
     assert server.predict("keyed-c", ROW, headers=own).status_code == 404
 
 
-def test_a_model_that_its_maker_may_not_see_is_unknown(server: Client, models: tuple[str, str], ada: Headers) -> None:
+def test_a_key_cannot_name_models_that_its_user_cannot_see(
+    server: Client, models: tuple[str, str], ada: Headers
+) -> None:
     for model in ("keyed-z", models[0], "admin/keyed-a", *HOSTILE):
         assert refused(server, ada, models=[model]) == (404, f"There is no model `{model}`.")
 
 
-def test_a_key_makes_no_key_for_more_than_itself(server: Client, models: tuple[str, str]) -> None:
+def test_a_key_cannot_create_a_key_with_more_access(server: Client, models: tuple[str, str]) -> None:
     ends = (datetime.now(UTC) + timedelta(days=2)).isoformat()
     maker = headers_of(make(server, scopes=["predict", "admin"], models=["keyed-a"], expires_at=ends))
     for beyond, words in (
@@ -241,7 +243,7 @@ def test_a_key_makes_no_key_for_more_than_itself(server: Client, models: tuple[s
     assert refused(server, headers_of(less))[0] == 403
 
 
-def test_a_key_for_the_account_alone_must_say_what_its_keys_are_for(server: Client) -> None:
+def test_a_key_with_only_the_admin_scope_must_name_the_scopes_of_new_keys(server: Client) -> None:
     maker = headers_of(make(server, scopes=["admin"]))
     status, detail = refused(server, maker)
     assert (status, "`scopes`" in detail) == (400, True)
@@ -275,7 +277,7 @@ def patient(server: Client) -> Iterator[httpx2.Client]:
         yield client
 
 
-def test_a_key_in_use_stops_within_a_second_of_being_revoked(
+def test_a_key_in_use_stops_within_a_second_after_revocation(
     server: Client, models: tuple[str, str], patient: httpx2.Client
 ) -> None:
     made = make(server)
@@ -287,9 +289,7 @@ def test_a_key_in_use_stops_within_a_second_of_being_revoked(
     assert last_answer(server, own) - revoked < timedelta(seconds=REVOKED_WITHIN_SECONDS)
 
 
-def test_a_rotated_key_opens_things_for_a_while_beside_the_one_that_takes_over(
-    server: Client, models: tuple[str, str]
-) -> None:
+def test_a_rotated_key_works_beside_its_successor_during_the_overlap(server: Client, models: tuple[str, str]) -> None:
     old = make(
         server,
         name="ci",
@@ -318,7 +318,7 @@ def test_a_rotated_key_opens_things_for_a_while_beside_the_one_that_takes_over(
     assert spans[0] == spans[1] == timedelta(days=30)
 
 
-def test_a_key_is_rotated_at_once_where_there_is_no_overlap(server: Client, models: tuple[str, str]) -> None:
+def test_without_an_overlap_a_rotated_key_stops_at_once(server: Client, models: tuple[str, str]) -> None:
     old = make(server)
     assert server.predict("keyed-a", ROW, headers=headers_of(old)).status_code == 200
     new = server.http.post(f"{KEYS}/{old['id']}/rotate", json={"overlap_seconds": 0})
@@ -328,7 +328,7 @@ def test_a_key_is_rotated_at_once_where_there_is_no_overlap(server: Client, mode
     assert server.predict("keyed-a", ROW, headers=headers_of(new.json())).status_code == 200
 
 
-def test_the_overlap_is_a_day_but_never_longer_than_the_key(server: Client) -> None:
+def test_the_default_overlap_is_a_day_within_the_life_of_the_key(server: Client) -> None:
     lasting, ending = make(server), make(server, expires_at=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
     for made in (lasting, ending):
         assert server.http.post(f"{KEYS}/{made['id']}/rotate").status_code == 201
@@ -337,7 +337,7 @@ def test_the_overlap_is_a_day_but_never_longer_than_the_key(server: Client) -> N
     assert shown(server, ending)["expires_at"] == ending["expires_at"]
 
 
-def test_a_key_that_opens_nothing_or_was_rotated_is_not_rotated(server: Client, backend: dict[str, str]) -> None:
+def test_an_invalid_or_rotated_key_cannot_be_rotated(server: Client, backend: dict[str, str]) -> None:
     revoked, expired, rotated = make(server), make(server), make(server)
     assert server.http.delete(f"{KEYS}/{revoked['id']}").status_code == 204
     expired_at = update(ApiKey).where(ApiKey.id == expired["id"]).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
@@ -352,13 +352,13 @@ def test_a_key_that_opens_nothing_or_was_rotated_is_not_rotated(server: Client, 
     "body",
     [{"overlap_seconds": -1}, {"overlap_seconds": 30 * 86_400 + 1}, {"overlap_seconds": "60"}, {"seconds": 1}, []],
 )
-def test_an_odd_overlap_is_refused(server: Client, body: Any) -> None:
+def test_an_invalid_overlap_is_refused(server: Client, body: Any) -> None:
     made = make(server)
     assert server.http.post(f"{KEYS}/{made['id']}/rotate", json=body).status_code == 400
     assert shown(server, made)["replaced_by"] is None
 
 
-def test_a_key_rotates_nothing_that_is_for_more_and_lasts_no_longer_for_it(server: Client) -> None:
+def test_a_key_cannot_rotate_keys_with_more_access_or_extend_its_own_life(server: Client) -> None:
     narrow = make(server, scopes=["predict", "admin"], expires_in_days=1)
     wide = make(server, scopes=["predict", "models:write"])
     answer = server.http.post(f"{KEYS}/{wide['id']}/rotate", json={}, headers=headers_of(narrow))
@@ -372,7 +372,7 @@ async def changed(database: Database, change: Update) -> None:
         await session.execute(change)
 
 
-def test_keys_are_listed_by_pages_newest_first(server: Client, ada: Headers) -> None:
+def test_keys_are_listed_in_pages_newest_first(server: Client, ada: Headers) -> None:
     made = [make(server, ada, name=f"number {number}") for number in range(5)]
     pages, cursor = [], None
     while True:
@@ -392,11 +392,11 @@ def test_keys_are_listed_by_pages_newest_first(server: Client, ada: Headers) -> 
     "query",
     ["limit=0", "limit=501", "limit=x", "cursor=key_x", "cursor='--", "limit=1&limit=2", "user=a&user=b", "user=%00"],
 )
-def test_an_odd_page_is_refused(server: Client, query: str) -> None:
+def test_an_invalid_page_of_keys_is_refused(server: Client, query: str) -> None:
     assert server.http.get(f"{KEYS}?{query}").status_code == 400
 
 
-def test_the_keys_of_others_do_not_exist(server: Client, ada: Headers, bob: Headers) -> None:
+def test_keys_of_other_users_are_not_found(server: Client, ada: Headers, bob: Headers) -> None:
     made = make(server, ada)
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/rotate")):
         answer = server.http.request(method, f"{KEYS}/{made['id']}{path}", headers=bob)
@@ -410,7 +410,7 @@ def test_the_keys_of_others_do_not_exist(server: Client, ada: Headers, bob: Head
     assert server.http.get(KEYS, params={"user": owner}, headers=ada).status_code == 200
 
 
-def test_an_administrator_sees_and_revokes_the_keys_of_others_but_gets_none(server: Client, ada: Headers) -> None:
+def test_administrators_list_and_revoke_keys_of_others_without_their_secrets(server: Client, ada: Headers) -> None:
     made = make(server, ada, name="of a user")
     owner = shown(server, made)["user"]
     assert made["id"] in {item["id"] for item in server.http.get(KEYS, params={"user": owner}).json()["items"]}
@@ -421,7 +421,7 @@ def test_an_administrator_sees_and_revokes_the_keys_of_others_but_gets_none(serv
         assert server.http.get(KEYS, params={"user": user}).status_code == 404
 
 
-def test_the_keys_of_a_disabled_user_open_nothing(server: Client, backend: dict[str, str]) -> None:
+def test_keys_of_a_disabled_user_are_refused(server: Client, backend: dict[str, str]) -> None:
     person = add_person(server, backend, "eve")
     made = make(server, person.headers)
     disabled = update(User).where(User.id == person.id).values(disabled_at=now())
@@ -432,7 +432,7 @@ def test_the_keys_of_a_disabled_user_open_nothing(server: Client, backend: dict[
 
 
 @pytest.mark.parametrize("use", ["a call", "a prediction"])
-def test_it_shows_when_a_key_was_used_last(server: Client, models: tuple[str, str], use: str) -> None:
+def test_the_last_use_of_a_key_is_shown(server: Client, models: tuple[str, str], use: str) -> None:
     made = make(server)
     assert shown(server, made)["last_used_at"] is None
     began = datetime.now(UTC)
@@ -447,7 +447,7 @@ def test_it_shows_when_a_key_was_used_last(server: Client, models: tuple[str, st
     eventually(lambda: datetime.fromisoformat(shown(server, made)["last_used_at"]) > last)
 
 
-def test_predictions_are_counted_by_requests(server: Client, models: tuple[str, str]) -> None:
+def test_the_use_of_a_key_counts_requests(server: Client, models: tuple[str, str]) -> None:
     made = make(server)
     for body in (ROW, ROW, {"inputs": [[1.0], [2.0], [3.0]]}):
         assert server.predict("keyed-a", body, headers=headers_of(made)).status_code == 200
@@ -456,7 +456,7 @@ def test_predictions_are_counted_by_requests(server: Client, models: tuple[str, 
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_text_is_nothing_but_text(server: Client, hostile: str) -> None:
+def test_names_of_keys_are_plain_text(server: Client, hostile: str) -> None:
     made = make(server, name=hostile)
     assert shown(server, made)["name"] == hostile
     assert refused(server, scopes=[hostile])[0] == 400
@@ -466,7 +466,7 @@ def test_text_is_nothing_but_text(server: Client, hostile: str) -> None:
     assert server.http.get(KEYS, params={"cursor": hostile}).status_code == 400
 
 
-def test_every_act_is_in_the_audit_trail_and_no_key_is(
+def test_acts_on_keys_are_audited_without_secrets(
     server: Client, backend: dict[str, str], models: tuple[str, str]
 ) -> None:
     old = make(server, name="audited", scopes=["predict"], models=["keyed-a"])
@@ -504,7 +504,7 @@ async def recorded(database: Database, subjects: list[str]) -> list[AuditEntry]:
         )
 
 
-def test_a_key_rotated_twice_at_once_is_rotated_once(server: Client) -> None:
+def test_concurrent_rotations_of_a_key_succeed_once(server: Client) -> None:
     made = make(server)
     with ThreadPoolExecutor(4) as pool:
         answers = list(

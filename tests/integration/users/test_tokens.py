@@ -38,7 +38,7 @@ def rewrite(server: Client, statement: str, *values: object) -> None:
         database.execute(statement, values)
 
 
-def test_a_refresh_token_used_again_later_ends_the_login(own: Client) -> None:
+def test_reusing_a_refresh_token_after_its_grace_period_ends_the_login(own: Client) -> None:
     who = person(own)
     other = log_in(own, who.email)
     with anybody(own) as http:
@@ -52,7 +52,7 @@ def test_a_refresh_token_used_again_later_ends_the_login(own: Client) -> None:
     assert asks(own, other["access_token"]) == 200
 
 
-def test_a_login_that_was_not_used_for_long_is_over(own: Client) -> None:
+def test_an_unused_login_expires(own: Client) -> None:
     who = person(own)
     rewrite(own, "UPDATE sessions SET expires_at = '2026-01-01 00:00:00.000000' WHERE user_id = ?", who.id)
     assert asks(own, who.access_token) == 401
@@ -84,7 +84,7 @@ def forged(token: str) -> dict[str, str]:
     }
 
 
-def test_a_token_that_was_not_made_here_opens_nothing(server: Client) -> None:
+def test_a_forged_token_is_refused(server: Client) -> None:
     who = person(server)
     assert asks(server, who.access_token) == 200
     for wrong, token in forged(who.access_token).items():
@@ -97,7 +97,7 @@ def test_a_token_that_was_not_made_here_opens_nothing(server: Client) -> None:
 @pytest.mark.parametrize(
     "claims", [{"sid": None}, {"sid": 7}, {"sub": 7}, {"iss": "other"}, {"exp": 1}, {"exp": "soon"}, {"iat": 2**40}]
 )
-def test_a_token_with_wrong_claims_opens_nothing_though_it_is_signed(own: Client, claims: dict[str, Any]) -> None:
+def test_a_signed_token_with_wrong_claims_is_refused(own: Client, claims: dict[str, Any]) -> None:
     who = person(own)
     with sqlite3.connect(own.folder / "serval.sqlite", timeout=20) as database:
         kid, secret = database.execute("SELECT id, secret FROM signing_keys ORDER BY created_at DESC").fetchone()
@@ -114,7 +114,7 @@ def encode_loosely(claims: dict[str, Any], secret: bytes, kid: str) -> str:
     )
 
 
-def test_an_access_token_ends_with_its_time(tmp_path: Path) -> None:
+def test_an_access_token_expires(tmp_path: Path) -> None:
     with serving(
         tmp_path / "data", {"SERVAL_ACCESS_TOKEN_MINUTES": "0.01", "SERVAL_CONVERT_PRELOAD": "false"}
     ) as server:
@@ -128,7 +128,7 @@ def test_an_access_token_ends_with_its_time(tmp_path: Path) -> None:
         assert time.time() > claims["exp"]
 
 
-def test_keys_that_sign_change_without_logging_anybody_out(server: Client) -> None:
+def test_rotating_signing_keys_keeps_logins(server: Client) -> None:
     who = person(server)
     made = server.http.post("/api/v1/auth/signing-keys")
     assert made.status_code == 201
@@ -142,7 +142,7 @@ def test_keys_that_sign_change_without_logging_anybody_out(server: Client) -> No
         assert http.post("/api/v1/auth/refresh", json={"refresh_token": who.refresh_token}).status_code == 200
 
 
-def test_a_key_that_signs_is_made_on_the_first_start_and_kept(tmp_path: Path) -> None:
+def test_the_first_signing_key_survives_a_restart(tmp_path: Path) -> None:
     settings = {"SERVAL_CONVERT_PRELOAD": "false"}
     with serving(tmp_path / "data", settings) as server:
         who = person(server)
@@ -165,7 +165,7 @@ def browser(server: Client) -> Iterator[tuple[httpx2.Client, Person, str]]:
         yield http, who, answer.json()["csrf_token"]
 
 
-def test_cookies_are_kept_from_scripts_and_other_sites(server: Client) -> None:
+def test_login_cookies_are_hidden_from_scripts_and_other_sites(server: Client) -> None:
     who = person(server)
     with anybody(server) as http:
         answer = http.post("/api/v1/auth/login", json={"email": who.email, "password": PASSWORD, "cookies": True})
@@ -178,7 +178,7 @@ def test_cookies_are_kept_from_scripts_and_other_sites(server: Client) -> None:
     assert answer.json().keys() == {"csrf_token", "expires_in", "token_type"}
 
 
-def test_a_login_in_cookies_reads_freely_and_changes_only_with_the_token(
+def test_a_cookie_login_needs_the_csrf_token_for_changes_only(
     browser: tuple[httpx2.Client, Person, str],
 ) -> None:
     http, who, csrf = browser
@@ -193,14 +193,14 @@ def test_a_login_in_cookies_reads_freely_and_changes_only_with_the_token(
     assert http.patch("/api/v1/users/me", json=change, headers={"X-CSRF-Token": csrf}).status_code == 200
 
 
-def test_a_prediction_with_cookies_needs_the_token_too(browser: tuple[httpx2.Client, Person, str]) -> None:
+def test_a_prediction_with_cookies_needs_the_csrf_token(browser: tuple[httpx2.Client, Person, str]) -> None:
     http, _, csrf = browser
     body = {"model_name": "nothing", "features": [1]}
     assert http.post("/predict", json=body).status_code == 403
     assert http.post("/predict", json=body, headers={"X-CSRF-Token": csrf}).status_code == 404
 
 
-def test_the_token_of_another_login_is_none(server: Client, browser: tuple[httpx2.Client, Person, str]) -> None:
+def test_the_csrf_token_of_another_login_is_refused(server: Client, browser: tuple[httpx2.Client, Person, str]) -> None:
     http, who, _ = browser
     with anybody(server) as other:
         theirs = other.post(
@@ -210,7 +210,7 @@ def test_the_token_of_another_login_is_none(server: Client, browser: tuple[httpx
     assert http.patch("/api/v1/users/me", json={"full_name": "x"}, headers={"X-CSRF-Token": theirs}).status_code == 403
 
 
-def test_refresh_and_logout_go_by_cookie(browser: tuple[httpx2.Client, Person, str]) -> None:
+def test_refresh_and_logout_work_with_cookies(browser: tuple[httpx2.Client, Person, str]) -> None:
     http, _, csrf = browser
     assert http.post("/api/v1/auth/refresh").status_code == 403
     before = http.cookies["serval_access"]
@@ -225,7 +225,7 @@ def test_refresh_and_logout_go_by_cookie(browser: tuple[httpx2.Client, Person, s
     assert http.get(ME).status_code == 401
 
 
-def test_a_page_of_another_site_can_not_log_its_visitors_in(server: Client) -> None:
+def test_a_page_of_another_site_cannot_log_in_with_cookies(server: Client) -> None:
     who = person(server)
     body = {"email": who.email, "password": PASSWORD, "cookies": True}
     with anybody(server) as http:
@@ -238,7 +238,7 @@ def test_a_page_of_another_site_can_not_log_its_visitors_in(server: Client) -> N
         assert form.status_code == 415
 
 
-def test_a_login_never_goes_on_with_what_the_browser_had_before(server: Client) -> None:
+def test_a_login_always_opens_a_new_session(server: Client) -> None:
     attacker, victim = person(server), person(server)
     with anybody(server) as http:
         http.cookies.set("serval_access", attacker.access_token)
@@ -251,7 +251,7 @@ def test_a_login_never_goes_on_with_what_the_browser_had_before(server: Client) 
     assert claims["sid"] != jwt.decode(attacker.access_token, options={"verify_signature": False})["sid"]
 
 
-def test_a_header_speaks_louder_than_a_cookie(server: Client, browser: tuple[httpx2.Client, Person, str]) -> None:
+def test_a_header_takes_precedence_over_a_cookie(server: Client, browser: tuple[httpx2.Client, Person, str]) -> None:
     http, _, _ = browser
     other = person(server)
     assert http.get(ME, headers=other.bearer).json()["id"] == other.id
@@ -270,7 +270,7 @@ def test_a_header_speaks_louder_than_a_cookie(server: Client, browser: tuple[htt
         ({"SERVAL_REGISTRATION": "open"}, {"X-Forwarded-For": "203.0.113.7"}, 201),
     ],
 )
-def test_registration_is_closed_where_others_could_come(
+def test_automatic_registration_is_open_on_loopback_only(
     tmp_path: Path, settings: dict[str, str], headers: dict[str, str], status: int
 ) -> None:
     with serving(tmp_path / "data", {"SERVAL_CONVERT_PRELOAD": "false"} | settings) as server, anybody(server) as http:

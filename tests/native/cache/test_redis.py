@@ -52,8 +52,8 @@ def replica(
     put_caller(plane)
     put_caller(plane, hashlib.sha256(b"bob").digest(), "usr_2")
     load(plane, graphs.largest(2), contract, np.ones((1, 2)))
-    plane.set_routes([route(**({"cache": "l2", "cache_ttl_seconds": 0.0} | settings))])
-    eventually(lambda: plane.level_two() == "up")
+    plane.models.set_routes([route(**({"cache": "l2", "cache_ttl_seconds": 0.0} | settings))])
+    eventually(lambda: plane.shared_cache_state() == "up")
     return plane
 
 
@@ -217,7 +217,9 @@ def test_hits_are_counted_by_level_and_round_trips_measured(server: Redis) -> No
 def answers_all_the_while(plane: DataPlane, state: str) -> None:
     """Ask new rows until level two has come to a state; every one of them is answered."""
     asked = iter(range(1_000_000))
-    eventually(lambda: bool(ask(plane, f'{{"input":[{next(asked)},0.5]}}').body) and plane.level_two() == state)
+    eventually(
+        lambda: bool(ask(plane, f'{{"input":[{next(asked)},0.5]}}').body) and plane.shared_cache_state() == state
+    )
 
 
 def test_a_redis_that_stops_fails_nobody_and_is_found_again(server: Redis) -> None:
@@ -241,7 +243,7 @@ def test_a_redis_that_is_paused_fails_nobody_and_is_found_again(server: Redis) -
 def test_a_redis_that_stops_unasked_is_known_to_be_down(server: Redis) -> None:
     plane = replica(server)
     server.stop()
-    eventually(lambda: plane.level_two() == "down")
+    eventually(lambda: plane.shared_cache_state() == "down")
 
 
 def test_a_redis_that_is_full_is_read_and_not_written_until_it_has_room(server: Redis) -> None:
@@ -259,14 +261,14 @@ def test_a_redis_that_is_full_is_read_and_not_written_until_it_has_room(server: 
 def test_a_redis_that_is_away_from_the_start_is_connected_to_later(server: Redis) -> None:
     server.stop()
     plane = new_plane(cache_url=server.url, cache_secret=SECRET)
-    assert plane.level_two() == "down"
+    assert plane.shared_cache_state() == "down"
     server.start()
-    eventually(lambda: plane.level_two() == "up")
+    eventually(lambda: plane.shared_cache_state() == "up")
 
 
 def test_without_an_address_there_is_no_level_two() -> None:
     plane = new_plane()
-    assert plane.level_two() == "off"
+    assert plane.shared_cache_state() == "off"
     assert b"level_two" not in plane.metrics()
 
 

@@ -12,7 +12,7 @@ import pytest
 from native.test_metrics import samples
 from serval._native import Answer, DataPlane, LoadError, Refusal
 from support import graphs
-from support.planes import KEY, ask, load, new_plane, put_caller, regressor, route, signature
+from support.planes import ask, load, new_plane, predict, put_caller, regressor, route, signature
 
 SLOW = graphs.products(1000, 8)
 PLACES = {"iris": ("mdl_1", "ver_1"), "slow": ("mdl_2", "ver_2")}
@@ -23,9 +23,9 @@ SLOW_ROWS = 5000
 def dear_plane(model: Any, contract: dict[str, Any], **settings: Any) -> DataPlane:
     """A plane of one compute thread, whose `iris` is to be tested and whose `slow` keeps that thread busy; nothing is
     cheap."""
-    plane = new_plane(**({"cheap_seconds": 0.0, "threads": 1, "max_rows": len(DEEP)} | settings))
+    plane = new_plane(**({"inline_below_seconds": 0.0, "threads": 1, "max_rows": len(DEEP)} | settings))
     put_caller(plane)
-    plane.set_routes([route(), route("mdl_2", name="slow", versions={1: "ver_2"})])
+    plane.models.set_routes([route(), route("mdl_2", name="slow", versions={1: "ver_2"})])
     load(plane, model, contract, np.ones((3, len(contract["columns"]))), "ver_1")
     load(plane, SLOW, regressor(2, targets=2, is_multi_target=True), np.ones((3, 2)), "ver_2")
     return plane
@@ -46,8 +46,8 @@ class Asked:
         self._replies: list[Any] = []
         self._told = threading.Event()
         numbers = np.asarray(rows, dtype=np.float64).tobytes()
-        self.later: Any = plane.predict(
-            KEY, "full", *PLACES[model], False, no_cache, True, numbers, [], time.monotonic_ns()
+        self.later: Any = predict(
+            plane, numbers, model=PLACES[model][0], version=PLACES[model][1], is_list=True, no_cache=no_cache
         )
 
     def start(self) -> "Asked":
@@ -197,7 +197,7 @@ def test_nothing_waits_for_company() -> None:
 
 
 def test_a_full_line_refuses_at_once_and_another_model_waits_on() -> None:
-    plane = echoing(max_waiting_per_model=2)
+    plane = echoing(max_queued_per_model=2)
     keep_busy(plane)
     asked = [waiting(plane, [[row, 0]]) for row in range(2)]
     assert Asked(plane, [[9, 0]]).start().reply().code == "queue_full"
@@ -208,7 +208,7 @@ def test_a_full_line_refuses_at_once_and_another_model_waits_on() -> None:
 
 
 def test_all_models_together_are_bounded() -> None:
-    plane = echoing(max_waiting=1)
+    plane = echoing(max_queued=1)
     keep_busy(plane)
     asked = waiting(plane, [[1, 2]])
     assert Asked(plane, [[1, 1]], model="slow").start().reply().code == "queue_full"
@@ -253,7 +253,7 @@ def until_it_ran_away(plane: DataPlane) -> tuple[str, float, float]:
     told: list[tuple[str, float, float]] = []
 
     def is_told() -> bool:
-        told.extend(plane.take_runaways())
+        told.extend(plane.models.take_runaways())
         return told != []
 
     until(is_told)
@@ -268,7 +268,7 @@ def test_a_run_that_does_not_end_is_refused_and_its_version_asked_no_more() -> N
     assert version == "ver_1"
     assert used_seconds > 10 * expected_seconds
     assert ask(plane, '{"input":[1,1]}', waits=False).wait().code == "model_loading"
-    assert plane.take_runaways() == []
+    assert plane.models.take_runaways() == []
     assert count(plane, "runaways_total") == 1
 
 
@@ -279,7 +279,7 @@ def test_a_thread_that_is_left_behind_is_replaced() -> None:
 
 
 def test_a_run_left_behind_keeps_its_place_until_it_ends() -> None:
-    plane = runaway_plane(max_waiting=1)
+    plane = runaway_plane(max_queued=1)
     Asked(plane, DEEP).start().reply()
     assert Asked(plane, [[1, 1]], model="slow").start().reply().code == "queue_full"
     until(lambda: isinstance(Asked(plane, [[1, 1]], model="slow").start().reply(), Answer))

@@ -303,7 +303,7 @@ def test_what_the_front_leaves_to_the_app_is_paid_with_nothing(front: Fronted) -
     for body in (b'{"input": [1, "2"]}', b'{"input": [1, 2, 3]}', b"no JSON"):
         assert statuses(exchanged(front.port, front.prediction(body, CLOSE))) == [200]
         front.app.heads.get_nowait()
-    assert front.plane.take_uses() == []
+    assert front.plane.callers.take_usage() == []
     assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
     assert front.app.heads.empty()
 
@@ -316,7 +316,7 @@ def test_a_bearer_that_looks_like_an_access_token_is_known_by_its_digest(front: 
     exchanged(front.port, request)
     assert not front.app.heads.empty()
     front.app.heads.get_nowait()
-    front.plane.put_unknown(digest(token))
+    front.plane.callers.put_unknown(digest(token))
     assert statuses(exchanged(front.port, request)) == [401]
     put_caller(front.plane, digest(token))
     assert statuses(exchanged(front.port, request)) == [200]

@@ -25,7 +25,7 @@ def read(content: bytes) -> list[list[str]]:
 @given(TEXT, st.none() | st.dictionaries(TEXT, TEXT))
 @example("=1", {"=1": "+1"})
 @example('a,"b"\r\n', {"\r\n": '"'})
-def test_what_is_written_is_read_back(subject: str, details: dict[str, str] | None) -> None:
+def test_an_entry_written_as_csv_is_read_back(subject: str, details: dict[str, str] | None) -> None:
     [names, cells] = read(csv_header() + csv_rows([entry(subject, details)]))
     found = dict(zip(names, cells, strict=True))
     assert found["subject"].removeprefix("'") == subject.removeprefix("'")
@@ -34,10 +34,10 @@ def test_what_is_written_is_read_back(subject: str, details: dict[str, str] | No
 
 
 @given(TEXT, st.sampled_from("=+-@\t\r\n\0\uff1d\uff0b\uff0d\uff20"))
-def test_no_cell_begins_as_a_formula_does(rest: str, start: str) -> None:
+def test_no_cell_starts_like_a_formula(rest: str, start: str) -> None:
     [cells] = read(csv_rows([entry(start + rest, None)]))
     assert cells[6] == "'" + start + rest
 
 
-def test_records_end_as_rfc_4180_says() -> None:
+def test_csv_records_end_with_crlf() -> None:
     assert csv_rows([entry("a", None), entry("b", None)]).split(b"\r\n")[1:] == [csv_rows([entry("b", None)])[:-2], b""]

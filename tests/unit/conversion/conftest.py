@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.base import is_classifier
 
-from serval.conversion.export.graph import Features, Graph, Slot, Table, Tensor
+from serval.conversion.export.features import Features, Table, TableColumn
+from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import emitter
+from serval.conversion.export.tensor import Tensor, model_of
 from serval.conversion.signature import MISSING_STRING
 from support.estimators import Case, Rows, margins, probabilities
 
@@ -32,20 +34,22 @@ def fed(rows: Rows, graph: Graph) -> tuple[Features, dict[str, np.ndarray]]:
     """The features of a graph and what to feed it: `numbers` float64, `strings` with `MISSING_STRING` for what is
     missing."""
     if isinstance(rows, np.ndarray):
-        return graph.input("numbers", "float64", range(rows.shape[1])), {"numbers": np.asarray(rows, dtype=np.float64)}
+        return Tensor.input(graph, "numbers", "float64", range(rows.shape[1])), {
+            "numbers": np.asarray(rows, dtype=np.float64)
+        }
     is_string = [is_text(rows[name]) for name in rows]
     feed = {"numbers": rows.loc[:, ~np.array(is_string)].to_numpy(np.float64)}
-    numbers = graph.input("numbers", "float64", np.flatnonzero(~np.array(is_string)).tolist())
+    numbers = Tensor.input(graph, "numbers", "float64", np.flatnonzero(~np.array(is_string)).tolist())
     if not any(is_string):
         return numbers, feed
     text = rows.loc[:, is_string].astype(object)
     feed["strings"] = text.where(text.notna(), MISSING_STRING).to_numpy()
-    strings = graph.input("strings", "string", np.flatnonzero(is_string).tolist())
+    strings = Tensor.input(graph, "strings", "string", np.flatnonzero(is_string).tolist())
     places = [
         sum(is_string[:index]) if is_one else index - sum(is_string[:index]) for index, is_one in enumerate(is_string)
     ]
     return Table(
-        tuple(Slot(strings if is_one else numbers, at) for is_one, at in zip(is_string, places, strict=True))
+        tuple(TableColumn(strings if is_one else numbers, at) for is_one, at in zip(is_string, places, strict=True))
     ), feed
 
 
@@ -54,7 +58,7 @@ def written(make: Callable[[Features], dict[str, Tensor]], rows: Rows) -> Answer
     graph = Graph()
     x, feed = fed(rows, graph)
     outputs = make(x)
-    model = graph.model(outputs, dict.fromkeys(outputs))
+    model = model_of(graph, outputs, dict.fromkeys(outputs))
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx.ml"}
     assert not {node.op_type for node in model.graph.node} & {"Loop", "Scan", "If"}
     return dict(zip(outputs, session(model.SerializeToString()).run(list(outputs), feed), strict=True))

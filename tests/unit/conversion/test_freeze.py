@@ -1,4 +1,4 @@
-"""From a file to a verified graph, whatever the children say."""
+"""From a file to a verified graph, even if confined processes send forged answers."""
 
 import asyncio
 import pickle
@@ -15,12 +15,12 @@ import sklearn
 from onnx import numpy_helper
 from sklearn.linear_model import LogisticRegression
 
-from serval.conversion import messages as wire
-from serval.conversion.export.hints import ColumnHints
+from serval.conversion import messages
 from serval.conversion.freeze import FreezeRequest, Frozen, freeze, inspect
+from serval.conversion.hints import ColumnHints
 from serval.conversion.signature import MISSING_STRING, Column
 from serval.errors import InvalidFeatures, NotAModel, NotConvertible, NotVerified, SandboxViolation, ServalError
-from support.in_process import Direct
+from support.in_process import InProcessSandbox
 from support.sample_models import SPECIMENS, customers, iris, specimen
 
 
@@ -35,14 +35,17 @@ def saved(tmp_path: Path) -> Callable[[Any], Path]:
 
 
 def frozen(
-    path: Path, request: FreezeRequest | None = None, sandbox: Direct | None = None, stages: list[str] | None = None
+    path: Path,
+    request: FreezeRequest | None = None,
+    sandbox: InProcessSandbox | None = None,
+    stages: list[str] | None = None,
 ) -> Frozen:
 
     async def note(stage: str) -> None:
         if stages is not None:
             stages.append(stage)
 
-    return asyncio.run(freeze(sandbox or Direct(), path, request or FreezeRequest(), note))
+    return asyncio.run(freeze(sandbox or InProcessSandbox(), path, request or FreezeRequest(), note))
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
@@ -53,7 +56,7 @@ def test_every_specimen_freezes(name: str, saved: Callable[[Any], Path]) -> None
     assert report.hold_reason is None
 
 
-def test_the_stages_are_told_in_order(saved: Callable[[Any], Path]) -> None:
+def test_the_stages_are_reported_in_order(saved: Callable[[Any], Path]) -> None:
     stages: list[str] = []
     frozen(saved(specimen("iris logistic").model), stages=stages)
     assert stages == ["converting", "verifying"]
@@ -71,11 +74,11 @@ def test_the_report_names_versions_form_and_worst_row(saved: Callable[[Any], Pat
 
 
 def test_probe_rows_fit_the_signature(saved: Callable[[Any], Path]) -> None:
-    found = frozen(saved(specimen("mixed columns, logistic").model))
-    assert (len(found.numbers), len(found.strings)) == (64 * 3 * 8, 64)
+    graph = frozen(saved(specimen("mixed columns, logistic").model))
+    assert (len(graph.numbers), len(graph.strings)) == (64 * 3 * 8, 64)
 
 
-def test_answers_expected_are_compared(saved: Callable[[Any], Path]) -> None:
+def test_expected_labels_are_compared(saved: Callable[[Any], Path]) -> None:
     rows, labels = iris()[0][:5].tolist(), specimen("string labels").model.predict(iris()[0][:5]).tolist()
     report = frozen(
         saved(specimen("string labels").model), FreezeRequest(sample=rows, expected=[*labels[:4], "tulip"])
@@ -83,11 +86,11 @@ def test_answers_expected_are_compared(saved: Callable[[Any], Path]) -> None:
     assert (report.expected_rows, report.expected_agreement) == (5, 0.8)
 
 
-def test_values_expected_are_compared(saved: Callable[[Any], Path]) -> None:
-    found = specimen("two targets")
-    rows = found.held_out[:3]
-    request = FreezeRequest(sample=rows.tolist(), expected=found.model.predict(rows).tolist())
-    assert frozen(saved(found.model), request).report.expected_agreement == 1.0
+def test_expected_values_are_compared(saved: Callable[[Any], Path]) -> None:
+    regressor = specimen("two targets")
+    rows = regressor.held_out[:3]
+    request = FreezeRequest(sample=rows.tolist(), expected=regressor.model.predict(rows).tolist())
+    assert frozen(saved(regressor.model), request).report.expected_agreement == 1.0
 
 
 def test_a_sample_by_name_and_as_text_is_taken(saved: Callable[[Any], Path]) -> None:
@@ -113,34 +116,34 @@ def other_version(path: Path) -> Path:
     return path
 
 
-def test_a_model_of_another_scikit_learn_is_held(tmp_path: Path) -> None:
+def test_a_model_saved_with_another_scikit_learn_is_held(tmp_path: Path) -> None:
     report = frozen(other_version(tmp_path / "old.pkl")).report
     assert report.scikit_learn_saved_with == "1.8.0"
     assert report.hold_reason is not None
     assert "1.8.0" in report.hold_reason
 
 
-def test_answers_expected_free_a_model_of_another_scikit_learn(tmp_path: Path) -> None:
+def test_matching_expected_answers_release_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:
     rows = iris()[0][:10]
     request = FreezeRequest(sample=rows.tolist(), expected=specimen("iris logistic").model.predict(rows).tolist())
     assert frozen(other_version(tmp_path / "old.pkl"), request).report.hold_reason is None
 
 
-def test_answers_that_do_not_come_out_keep_it_held(tmp_path: Path) -> None:
+def test_wrong_expected_answers_hold_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:
     request = FreezeRequest(sample=iris()[0][:2].tolist(), expected=[2, 2])
     held = frozen(other_version(tmp_path / "old.pkl"), request).report.hold_reason
     assert held is not None
     assert "0.0%" in held
 
 
-def changed_conversion(change: Callable[[wire.Conversion], wire.Conversion]) -> Direct:
+def changed_conversion(change: Callable[[messages.Conversion], messages.Conversion]) -> InProcessSandbox:
     def rewrite(answer: bytes) -> bytes:
-        return wire.encode(change(msgspec.msgpack.decode(answer, type=wire.Conversion)))
+        return messages.encode(change(msgspec.msgpack.decode(answer, type=messages.Conversion)))
 
-    return Direct({"convert": rewrite})
+    return InProcessSandbox({"convert": rewrite})
 
 
-def wrong_weights(conversion: wire.Conversion) -> wire.Conversion:
+def wrong_weights(conversion: messages.Conversion) -> messages.Conversion:
     graph = onnx.load_model_from_string(conversion.onnx)
     weights = numpy_helper.to_array(graph.graph.initializer[0]) * 1.01
     graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, graph.graph.initializer[0].name))
@@ -149,7 +152,7 @@ def wrong_weights(conversion: wire.Conversion) -> wire.Conversion:
     )
 
 
-def test_a_child_that_hands_over_another_graph_is_found_out(saved: Callable[[Any], Path]) -> None:
+def test_a_graph_that_differs_from_the_original_fails_verification(saved: Callable[[Any], Path]) -> None:
     with pytest.raises(NotVerified, match="does not answer like the original") as caught:
         frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(wrong_weights))
     assert caught.value.extra["report"]["worst_row"] is not None
@@ -166,8 +169,8 @@ def test_a_child_that_hands_over_another_graph_is_found_out(saved: Callable[[Any
         Column(name="a", kind="string", dtype="object", categories=(MISSING_STRING,)),
     ],
 )
-def test_columns_that_a_child_made_up_are_refused(column: Column, saved: Callable[[Any], Path]) -> None:
-    def change(conversion: wire.Conversion) -> wire.Conversion:
+def test_forged_columns_of_a_child_are_refused(column: Column, saved: Callable[[Any], Path]) -> None:
+    def change(conversion: messages.Conversion) -> messages.Conversion:
         columns = (column, *conversion.signature.columns[1:])
         return msgspec.structs.replace(
             conversion, signature=msgspec.structs.replace(conversion.signature, columns=columns)
@@ -180,8 +183,8 @@ def test_columns_that_a_child_made_up_are_refused(column: Column, saved: Callabl
 @pytest.mark.parametrize(
     "labels", [((),), (("a\u202e", "b", "c"),), (("a",) * 10_001,), (("a", "b"), ("c",)), (("a" * 201, "b", "c"),)]
 )
-def test_labels_that_a_child_made_up_are_refused(labels: Any, saved: Callable[[Any], Path]) -> None:
-    def change(conversion: wire.Conversion) -> wire.Conversion:
+def test_forged_labels_of_a_child_are_refused(labels: Any, saved: Callable[[Any], Path]) -> None:
+    def change(conversion: messages.Conversion) -> messages.Conversion:
         return msgspec.structs.replace(
             conversion, signature=msgspec.structs.replace(conversion.signature, labels=labels)
         )
@@ -196,20 +199,20 @@ def test_labels_that_a_child_made_up_are_refused(labels: Any, saved: Callable[[A
 )
 def test_an_answer_of_another_shape_is_refused(task: str, answer: bytes, saved: Callable[[Any], Path]) -> None:
     with pytest.raises(SandboxViolation):
-        frozen(saved(specimen("iris logistic").model), sandbox=Direct({task: lambda _: answer}))
+        frozen(saved(specimen("iris logistic").model), sandbox=InProcessSandbox({task: lambda _: answer}))
 
 
 def test_answers_for_too_few_rows_are_refused(saved: Callable[[Any], Path]) -> None:
     def shorten(answer: bytes) -> bytes:
-        told = msgspec.msgpack.decode(answer, type=wire.Told)
-        return wire.encode(msgspec.structs.replace(told, answered=told.answered[:-1]))
+        packed = msgspec.msgpack.decode(answer, type=messages.PackedAnswers)
+        return messages.encode(msgspec.structs.replace(packed, answered=packed.answered[:-1]))
 
     with pytest.raises(SandboxViolation, match="another shape"):
-        frozen(saved(specimen("iris logistic").model), sandbox=Direct({"reference": shorten}))
+        frozen(saved(specimen("iris logistic").model), sandbox=InProcessSandbox({"reference": shorten}))
 
 
-def test_the_notes_of_a_child_are_made_plain(saved: Callable[[Any], Path]) -> None:
-    def change(conversion: wire.Conversion) -> wire.Conversion:
+def test_control_characters_in_the_notes_of_a_child_are_replaced(saved: Callable[[Any], Path]) -> None:
+    def change(conversion: messages.Conversion) -> messages.Conversion:
         return msgspec.structs.replace(conversion, notes=["\x1b[2Jhello\nthere"], estimator="A\u202eB")
 
     report = frozen(saved(specimen("iris logistic").model), sandbox=changed_conversion(change)).report
@@ -217,29 +220,29 @@ def test_the_notes_of_a_child_are_made_plain(saved: Callable[[Any], Path]) -> No
     assert report.estimator == "A\ufffdB"
 
 
-def test_an_inspection_says_what_is_in_the_file(saved: Callable[[Any], Path]) -> None:
-    found = asyncio.run(inspect(Direct(), saved(specimen("mixed columns, logistic").model)))
-    assert (found.estimator, found.kind, found.format) == ("Pipeline", "classifier", "joblib")
-    assert found.steps == ["ColumnTransformer", "LogisticRegression"]
-    assert found.columns == ["age", "city", "member", "income"]
-    assert found.labels == [False, True]
+def test_an_inspection_describes_the_file(saved: Callable[[Any], Path]) -> None:
+    inspection = asyncio.run(inspect(InProcessSandbox(), saved(specimen("mixed columns, logistic").model)))
+    assert (inspection.estimator, inspection.kind, inspection.format) == ("Pipeline", "classifier", "joblib")
+    assert inspection.steps == ["ColumnTransformer", "LogisticRegression"]
+    assert inspection.columns == ["age", "city", "member", "income"]
+    assert inspection.labels == [False, True]
 
 
-def test_an_inspection_explains_what_is_no_predictor(saved: Callable[[Any], Path]) -> None:
-    found = asyncio.run(inspect(Direct(), saved(LogisticRegression())))
-    assert found.kind is None
-    assert found.problem is not None
-    assert "not fitted" in found.problem
+def test_an_inspection_explains_why_a_file_is_not_a_predictor(saved: Callable[[Any], Path]) -> None:
+    inspection = asyncio.run(inspect(InProcessSandbox(), saved(LogisticRegression())))
+    assert inspection.kind is None
+    assert inspection.problem is not None
+    assert "not fitted" in inspection.problem
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     with pytest.raises(NotAModel, match="a PNG image"):
         frozen(path)
 
 
-def test_every_refusal_is_an_error_of_serval(tmp_path: Path) -> None:
+def test_every_unreadable_file_is_a_serval_error(tmp_path: Path) -> None:
     path = tmp_path / "noise.pkl"
     chance = np.random.default_rng(0)
     for size in range(1, 200):

@@ -15,11 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from serval.conversion.export.original import ask
+from serval.conversion.export.original import answers_of
 from serval.conversion.from_sklearn import Converted, convert
 from serval.conversion.rows import Rows
 from serval.conversion.samples import rows_of
-from serval.conversion.verify import onnxruntime_engine as engines
+from serval.conversion.verify import onnxruntime_engine
 from serval.conversion.verify.verify import compare
 from serval.errors import NotAPredictor, NotConvertible
 from support.sample_models import SPECIMENS, customers, iris, specimen
@@ -37,8 +37,8 @@ def test_a_converted_model_agrees_on_held_out_rows(name: str) -> None:
     rows = rows_from(converted, found.held_out)
     parity = compare(
         converted.signature,
-        ask(found.model, converted.signature, rows),
-        engines.run(converted.onnx, converted.signature, rows),
+        answers_of(found.model, converted.signature, rows),
+        onnxruntime_engine.run(converted.onnx, converted.signature, rows),
     )
     assert parity.reason is None
     assert parity.rows == len(rows)
@@ -77,7 +77,7 @@ def test_labels_keep_their_own_type() -> None:
 
 
 @pytest.mark.parametrize("model", [KMeans(2, n_init=1), IsolationForest(n_estimators=5), StandardScaler()])
-def test_what_is_no_predictor_is_refused_by_name(model: object) -> None:
+def test_an_estimator_that_is_not_a_predictor_is_refused_by_name(model: object) -> None:
     with pytest.raises(NotAPredictor, match=type(model).__name__):
         convert(model.fit(iris()[0]))
 
@@ -96,7 +96,7 @@ def test_a_python_function_is_refused_by_its_name() -> None:
         convert(model)
 
 
-def test_a_string_that_reaches_a_model_of_numbers_is_refused_by_its_column() -> None:
+def test_a_string_column_that_reaches_a_numeric_model_is_refused_by_name() -> None:
     frame, target = customers()
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(frame[["city"]], target)
     model.steps[0] = ("passthrough", "passthrough")
@@ -121,7 +121,7 @@ def test_a_large_forest_converts_in_seconds() -> None:
     assert convert(model).form == "float32"
 
 
-def test_trees_that_never_branch_keep_their_start() -> None:
+def test_boosted_trees_without_branches_answer_their_baseline() -> None:
     model = HistGradientBoostingClassifier(max_iter=3).fit(np.zeros((60, 2)), np.arange(60) % 3)
     converted = convert(model)
     assert [form.reason for form in converted.tried] == [None]

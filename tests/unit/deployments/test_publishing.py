@@ -28,7 +28,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answering(parts: Registry) -> str:
     put_caller(parts.plane, KEY)
-    target = parts.plane.find(KEY, "echo", None, None)
+    target = parts.plane.predictor.find(KEY, "echo", None, None)
     assert not isinstance(target, Refusal)
     return target[1]
 

@@ -48,7 +48,7 @@ def test_a_page_loads_only_what_serval_serves(client: TestClient[Litestar], page
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_allows_no_script_of_its_own_and_nobody_elses(client: TestClient[Litestar], page: str) -> None:
+def test_a_page_allows_only_scripts_that_serval_serves(client: TestClient[Litestar], page: str) -> None:
     response = client.get(page)
     assert "script-src 'self';" in response.headers["content-security-policy"]
     assert not re.search(r"<script(?! src=)", response.text)
@@ -56,11 +56,11 @@ def test_a_page_allows_no_script_of_its_own_and_nobody_elses(client: TestClient[
 
 
 @pytest.mark.parametrize("script", ["start-swagger.js", "start-redoc.js"])
-def test_both_readers_read_the_openapi_document(client: TestClient[Litestar], script: str) -> None:
+def test_both_viewers_load_the_openapi_document(client: TestClient[Litestar], script: str) -> None:
     assert '"/openapi.json"' in client.get(f"/docs/assets/{script}").text
 
 
-def test_every_error_has_the_anchor_that_its_problems_point_to(client: TestClient[Litestar]) -> None:
+def test_every_error_has_the_anchor_of_its_problem_type(client: TestClient[Litestar]) -> None:
     text = client.get("/docs/errors").text
     assert [code for code in (error.code for error in error_classes()) if f'id="{code}"' not in text] == []
 
@@ -68,18 +68,18 @@ def test_every_error_has_the_anchor_that_its_problems_point_to(client: TestClien
 @pytest.mark.parametrize(
     "path", ["/", "/nowhere", "/docs/nowhere", "/docs/assets/nowhere.js", "/docs/assets/%2e%2e/docs.py"]
 )
-def test_a_path_beside_them_is_a_problem(client: TestClient[Litestar], path: str) -> None:
+def test_an_unknown_path_beside_the_pages_is_a_problem(client: TestClient[Litestar], path: str) -> None:
     response = client.get(path)
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_every_page_is_open_to_everybody(client: TestClient[Litestar]) -> None:
+def test_every_page_is_public(client: TestClient[Litestar]) -> None:
     paths = {route.path_format for route in client.app.routes if route.path.startswith(("/docs", "/redoc", "/o"))}
     assert paths
     assert all(rule_of("GET", path).is_public for path in paths)
 
 
-def test_the_copied_scripts_are_the_published_ones() -> None:
+def test_the_vendored_scripts_have_the_published_checksums() -> None:
     sums = [line.split() for line in (ASSETS / "SHA256SUMS").read_text().splitlines()]
     assert [name for _, name in sums] == ["swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js"]
     assert all(hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() == digest for digest, name in sums)

@@ -18,5 +18,5 @@ def served() -> Iterator[str]:
             yield from (f"{method} {route.path_format}" for method in handler.http_methods - {"HEAD", "OPTIONS"})
 
 
-def test_every_route_states_its_permission_and_every_permission_has_a_route() -> None:
+def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
     assert set(served()) | {"GET /openapi.json"} == set(ROUTE_RULES)

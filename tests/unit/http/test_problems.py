@@ -89,58 +89,58 @@ def test_every_error_is_a_problem_with_its_code_and_status(client: TestClient[Li
     assert problem_of(client.get(f"/raise/{error.code}"), error.status, error.code)["title"] == error.title
 
 
-def test_wrong_parts_of_a_request_are_listed_with_their_paths(client: TestClient[Litestar]) -> None:
+def test_invalid_parts_of_a_request_are_listed_with_their_paths(client: TestClient[Litestar]) -> None:
     body = problem_of(client.get("/raise/invalid_features"), 400, "invalid_features")
     assert body["errors"] == [{"path": "input.x", "message": "no"}]
 
 
-def test_a_problem_without_wrong_parts_has_no_list(client: TestClient[Litestar]) -> None:
+def test_a_problem_without_invalid_parts_has_no_list(client: TestClient[Litestar]) -> None:
     assert "errors" not in client.get("/raise/not_found").json()
 
 
-def test_members_of_an_errors_own_stand_beside_those_of_every_problem(client: TestClient[Litestar]) -> None:
+def test_extra_members_of_an_error_never_replace_standard_ones(client: TestClient[Litestar]) -> None:
     assert client.get("/raise/not_verified").json()["report"] == {"rows": 3}
     assert client.get("/raise/not_verified").json()["status"] == 422
 
 
-def test_a_fault_tells_the_request_id_and_nothing_of_its_cause(client: TestClient[Litestar]) -> None:
+def test_a_fault_shows_the_request_id_and_hides_its_cause(client: TestClient[Litestar]) -> None:
     response = client.get("/raise/fault", headers={"X-Request-Id": "mine-1"})
     body = problem_of(response, 500, "internal_error")
     assert "mine-1" in body["detail"]
     assert "secret" not in response.text
 
 
-def test_a_missing_key_of_our_own_is_a_fault(client: TestClient[Litestar]) -> None:
+def test_a_key_error_of_the_server_is_a_fault(client: TestClient[Litestar]) -> None:
     problem_of(client.get("/raise/key"), 500, "internal_error")
 
 
-def test_waiting_helps_where_retry_after_says_so(client: TestClient[Litestar]) -> None:
+def test_retry_after_is_sent_only_where_a_retry_helps(client: TestClient[Litestar]) -> None:
     assert client.get("/raise/slow_down").headers["retry-after"] == "30"
     assert client.get(f"/raise/{Unavailable.code}").headers["retry-after"] == "1"
     assert "retry-after" not in client.get("/raise/not_found").headers
 
 
-def test_not_authenticated_says_how_to_authenticate(client: TestClient[Litestar]) -> None:
+def test_401_names_the_authentication_scheme(client: TestClient[Litestar]) -> None:
     assert client.get(f"/raise/{NotAuthenticated.code}").headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_path_nobody_serves_is_not_found(client: TestClient[Litestar]) -> None:
+def test_an_unknown_path_is_not_found(client: TestClient[Litestar]) -> None:
     problem_of(client.get("/nowhere"), 404, "not_found")
 
 
-def test_a_method_nobody_serves_names_the_others(client: TestClient[Litestar]) -> None:
+def test_405_names_the_allowed_methods(client: TestClient[Litestar]) -> None:
     response = client.delete("/order")
     problem_of(response, 405, "method_not_allowed")
     assert set(response.headers["allow"].split(", ")) == {"POST", "OPTIONS"}
 
 
-def test_the_methods_are_named_in_one_order_in_every_process(client: TestClient[Litestar]) -> None:
+def test_the_allowed_methods_are_sorted(client: TestClient[Litestar]) -> None:
     response = client.get("/raise/other_methods")
     assert response.headers["allow"] == "GET, HEAD, OPTIONS, POST"
     assert response.json()["detail"] == "This path allows GET, HEAD, OPTIONS, POST."
 
 
-def test_a_status_without_an_error_of_its_own_is_a_bad_request(client: TestClient[Litestar]) -> None:
+def test_a_client_error_without_a_class_is_a_bad_request(client: TestClient[Litestar]) -> None:
     problem_of(client.get("/raise/teapot"), 400, "bad_request")
 
 
@@ -160,12 +160,12 @@ def test_a_body_that_fails_its_schema_names_the_path(
     assert answer["detail"] == f"{path}: {message}"
 
 
-def test_a_missing_body_is_named(client: TestClient[Litestar]) -> None:
+def test_a_missing_body_is_reported(client: TestClient[Litestar]) -> None:
     assert problem_of(client.post("/order"), 400, "bad_request")["detail"] == "body: absent"
 
 
 @pytest.mark.parametrize("query", ["", "?limit=many"])
-def test_a_wrong_parameter_is_named(client: TestClient[Litestar], query: str) -> None:
+def test_an_invalid_parameter_is_named(client: TestClient[Litestar], query: str) -> None:
     assert "limit" in problem_of(client.get(f"/counted/1{query}"), 400, "bad_request")["detail"]
 
 
@@ -175,7 +175,7 @@ def test_a_well_formed_request_id_is_kept(client: TestClient[Litestar], offered:
 
 
 @pytest.mark.parametrize("offered", ["", "a b", "x" * 129, 'a"b', "a/b"])
-def test_any_other_request_id_is_replaced(client: TestClient[Litestar], offered: str) -> None:
+def test_a_malformed_request_id_is_replaced(client: TestClient[Litestar], offered: str) -> None:
     request_id = client.get("/nowhere", headers={"X-Request-Id": offered}).json()["request_id"]
     assert request_id.startswith("req_")
 

@@ -50,7 +50,7 @@ def problem_of(response: Any, status: int, code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("body", [b"{", b"[" * 100_000 + b"]" * 100_000, b'{"name": "\xff"}', b"nothing"])
-def test_a_body_that_is_no_json_is_unreadable(client: TestClient[Litestar], body: bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed(client: TestClient[Litestar], body: bytes) -> None:
     problem_of(client.post("/order", content=body), 400, MalformedBody.code)
 
 
@@ -70,7 +70,7 @@ def multipart(part: bytes) -> dict[str, Any]:
     ],
     ids=["no boundary", "not UTF-8", "unknown charset"],
 )
-def test_a_broken_form_is_the_callers_mistake(client: TestClient[Litestar], part: bytes, code: str) -> None:
+def test_a_malformed_form_is_a_client_error(client: TestClient[Litestar], part: bytes, code: str) -> None:
     problem_of(client.post("/upload", **multipart(part)), 400, code)
 
 
@@ -78,7 +78,7 @@ def test_a_body_beyond_the_limit_is_too_large(client: TestClient[Litestar]) -> N
     problem_of(client.post("/upload", **multipart(b"x" * 2000)), 413, "too_large")
 
 
-def test_a_body_of_the_right_form_is_read(client: TestClient[Litestar]) -> None:
+def test_a_valid_body_is_read(client: TestClient[Litestar]) -> None:
     assert client.post("/order", json={"name": "tea"}).text == "tea"
 
 
@@ -102,7 +102,7 @@ async def test_a_client_that_disconnects_within_its_body_is_a_bad_request() -> N
 
 
 @pytest.mark.anyio
-async def test_reading_a_stream_twice_is_a_fault_of_ours() -> None:
+async def test_reading_a_stream_twice_is_a_fault() -> None:
     request = request_with({"type": "http.request", "body": b"{}", "more_body": False})
     assert b"".join([chunk async for chunk in request.stream()]) == b"{}"
     with pytest.raises(InternalServerException):

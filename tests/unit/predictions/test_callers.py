@@ -26,7 +26,12 @@ def asked_with(folder: Path, find_caller: Callable[[Registry], Awaitable[Caller]
         async with registry(folder) as parts:
             await parts.start()
             service = PredictionService(
-                parts.plane, parts.publisher, lambda *_: find_caller(parts), parts.loader, parts.routes, 1000
+                parts.plane.predictor,
+                parts.plane.callers,
+                lambda *_: find_caller(parts),
+                parts.loader,
+                parts.routes,
+                1000,
             )
             return (await service.answer(prediction_request(), BODY)).body
 
@@ -40,7 +45,7 @@ def test_a_key_revoked_while_it_was_looked_up_is_looked_up_again(tmp_path: Path)
         looked.append(1)
         if len(looked) > 1:
             raise NotAuthenticated("The API key is unknown, revoked or expired.")
-        parts.publisher.forget_caller(KEY)
+        parts.plane.callers.revoke(KEY)
         return CALLER
 
     with pytest.raises(NotAuthenticated):
@@ -54,7 +59,7 @@ def test_another_key_revoked_meanwhile_does_not_keep_a_good_one_out(tmp_path: Pa
     async def find_caller(parts: Registry) -> Caller:
         looked.append(1)
         if len(looked) == 1:
-            parts.publisher.forget_callers()
+            parts.plane.callers.revoke_all()
         return CALLER
 
     assert b'"prediction"' in asked_with(tmp_path, find_caller)
@@ -66,7 +71,7 @@ def test_revocations_without_end_are_not_waited_out(tmp_path: Path) -> None:
 
     async def find_caller(parts: Registry) -> Caller:
         looked.append(1)
-        parts.publisher.forget_caller(KEY)
+        parts.plane.callers.revoke(KEY)
         return CALLER
 
     with pytest.raises(Unavailable, match="revoked faster"):
@@ -95,7 +100,9 @@ def test_what_a_caller_may_not_do_is_refused(
     async def run() -> None:
         async with registry(tmp_path) as parts:
             await parts.start()
-            service = PredictionService(parts.plane, parts.publisher, find_caller, parts.loader, parts.routes, 1000)
+            service = PredictionService(
+                parts.plane.predictor, parts.plane.callers, find_caller, parts.loader, parts.routes, 1000
+            )
             if refusal is RateLimited:
                 assert (await service.answer(prediction_request(), BODY)).rows == 1
             with pytest.raises(refusal):

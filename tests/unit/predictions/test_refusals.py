@@ -36,7 +36,7 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
         ("unknown_caller", {}, 401, "X-API-Key"),
         ("forbidden", {}, 403, "needs the scope `predict`"),
         ("unknown_model", {"model": "iris"}, 404, '"iris"'),
-        ("unknown_model", {}, 404, "no model that you may ask"),
+        ("unknown_model", {}, 404, "no model that you may use"),
         ("unknown_version", {"model": "iris", "version": "9"}, 404, '"9"'),
         ("unknown_version", {"model": "iris", "version": "live"}, 404, "no live version"),
         ("ambiguous_selector", {}, 400, "one of them"),
@@ -45,7 +45,7 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
         ("queue_full", {}, 503, "are waiting"),
         ("too_late", {"limit": "30"}, 504, "did not end within 30 s"),
         ("out_of_time", {"limit": "30", "seconds": "40", "waiting": "2"}, 504, "would take about 40 s after about 2 s"),
-        ("ran_away", {}, 504, "taken out of service"),
+        ("ran_away", {}, 504, "quarantined"),
     ],
 )
 def test_a_refusal_becomes_an_error_that_says_what_was_asked(

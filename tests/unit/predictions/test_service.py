@@ -28,7 +28,9 @@ async def find_caller(_: Credential, __: ClientInfo) -> Caller:
 
 
 def service_of(parts: Registry) -> PredictionService:
-    return PredictionService(parts.plane, parts.publisher, find_caller, parts.loader, parts.routes, MAX_ROWS)
+    return PredictionService(
+        parts.plane.predictor, parts.plane.callers, find_caller, parts.loader, parts.routes, MAX_ROWS
+    )
 
 
 async def until_failed(parts: Registry) -> None:
@@ -41,7 +43,9 @@ async def until_failed(parts: Registry) -> None:
 
 def test_a_version_whose_run_does_not_end_is_taken_out_of_service(tmp_path: Path) -> None:
     async def check() -> None:
-        async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
+        async with registry(
+            tmp_path, PITFALL, inline_below_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS
+        ) as parts:
             service = service_of(parts)
             await parts.start()
             assert (await service.answer(prediction_request(), MANY)).rows == 1000
@@ -59,7 +63,9 @@ def test_a_version_whose_run_does_not_end_is_taken_out_of_service(tmp_path: Path
 
 def test_a_version_that_ran_away_is_quarantined_without_anybody_asking_python_for_it(tmp_path: Path) -> None:
     async def check() -> None:
-        async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
+        async with registry(
+            tmp_path, PITFALL, inline_below_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS
+        ) as parts:
             await parts.start()
             put_caller(parts.plane, KEY)
             later = ask(parts.plane, DEEP, model="echo", caller=KEY, waits=False)
@@ -76,7 +82,7 @@ def test_a_batch_that_can_not_end_in_time_is_refused_and_its_version_serves_on(t
         async with registry(
             tmp_path,
             graphs.products(600, 8).SerializeToString(),
-            cheap_seconds=0.0,
+            inline_below_seconds=0.0,
             timeout_seconds=0.5,
             max_rows=MAX_ROWS,
         ) as parts:

@@ -24,7 +24,7 @@ def is_in(address: str, *networks: str) -> bool:
         ("2001:DB8:0::1", "2001:db8::1"),
     ],
 )
-def test_an_address_is_in_its_network_however_both_are_written(address: str, network: str) -> None:
+def test_an_address_is_in_its_network_in_every_notation(address: str, network: str) -> None:
     assert is_in(address, "192.0.2.0/24", network)
 
 
@@ -36,7 +36,7 @@ def test_an_address_is_in_no_other_network(address: str, network: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["nonsense", "10.0.0.1/8", "10.0.0.0/33", "", "10.0.0.0/8 ", "proxy.example.com"])
-def test_what_is_no_network_is_refused_by_name(text: str) -> None:
+def test_an_invalid_network_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match="neither an IP address nor a network") as caught:
         Networks(["10.0.0.1", text])
     assert f"`{text}`" in str(caught.value)
@@ -45,13 +45,13 @@ def test_what_is_no_network_is_refused_by_name(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "unknown", "_hidden", "1.2.3", "1.2.3.4:80", "[::1]", "01.2.3.4", "1.2.3.4/32", "é"]
 )
-def test_what_is_no_address_is_none(text: str) -> None:
+def test_text_that_is_no_address_is_none(text: str) -> None:
     assert address_of(text) is None
     assert limited_network(text) == text
 
 
 @given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
-def test_who_has_one_ipv6_address_is_counted_with_all_of_its_64_bits(address: object, other: int) -> None:
+def test_ipv6_addresses_are_limited_by_their_64_bit_network(address: object, other: int) -> None:
     found = address_of(str(address))
     assert found is not None
     if found.version == 6:
@@ -63,7 +63,7 @@ def test_who_has_one_ipv6_address_is_counted_with_all_of_its_64_bits(address: ob
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=4))
-def test_each_ipv4_address_is_counted_for_itself_also_as_ipv6(one: object, other: object) -> None:
+def test_each_ipv4_address_has_its_own_limit_also_when_mapped_to_ipv6(one: object, other: object) -> None:
     assert limited_network(str(one)) == limited_network(f"::ffff:{one}") == str(one)
     assert (limited_network(str(one)) == limited_network(str(other))) == (one == other)
 
@@ -79,7 +79,7 @@ def test_each_ipv4_address_is_counted_for_itself_also_as_ipv6(one: object, other
         ["chrome-extension://abcdefghijklmnop"],
     ],
 )
-def test_origins_as_browsers_send_them_are_taken(origins: list[str]) -> None:
+def test_origins_in_the_form_of_browsers_are_accepted(origins: list[str]) -> None:
     check_origins(origins)
 
 
@@ -102,12 +102,12 @@ def test_origins_as_browsers_send_them_are_taken(origins: list[str]) -> None:
         "https://example.com\r\nX: y",
     ],
 )
-def test_what_no_browser_sends_is_refused_by_name(origin: str) -> None:
+def test_an_origin_that_no_browser_sends_is_refused_by_name(origin: str) -> None:
     with pytest.raises(ValueError, match="`") as caught:
         check_origins(["https://app.example.com", origin])
     assert f"`{origin}`" in str(caught.value)
 
 
-def test_every_origin_stands_alone() -> None:
+def test_the_wildcard_origin_must_be_the_only_one() -> None:
     with pytest.raises(ValueError, match="alone"):
         check_origins(["https://app.example.com", "*"])

@@ -35,7 +35,7 @@ def sources(tmp_path: Path) -> dict[str, Any]:
     return {"argv": {"port": "1000"}, "environ": {"SERVAL_PORT": "1001"}, "dotenv": dotenv, "toml": toml}
 
 
-def test_each_source_gives_way_to_the_stronger_one(sources: dict[str, Any]) -> None:
+def test_sources_of_settings_have_a_precedence(sources: dict[str, Any]) -> None:
     found = []
     for name in ("argv", "environ", "dotenv", "toml"):
         found.append(load(**sources).port)
@@ -43,11 +43,11 @@ def test_each_source_gives_way_to_the_stronger_one(sources: dict[str, Any]) -> N
     assert [*found, load().port] == [1000, 1001, 1002, 1003, 8080]
 
 
-def test_an_option_that_was_not_given_is_no_source() -> None:
+def test_an_option_that_is_not_set_is_no_source() -> None:
     assert load(argv={"port": None}, environ={"SERVAL_PORT": "1001"}).port == 1001
 
 
-def test_values_get_the_type_of_their_setting(tmp_path: Path) -> None:
+def test_values_are_converted_to_the_type_of_their_setting(tmp_path: Path) -> None:
     toml = tmp_path / "serval.toml"
     toml.write_text('data_dir = "~/models"\ndrain_seconds = 3\nallow_unconfined_conversion = true\n')
     settings = load(toml=toml, environ={"SERVAL_MAX_ROWS": "7"})
@@ -75,26 +75,26 @@ def test_sizes_may_have_units(text: str, count: int) -> None:
         ("cors_origins", "https://app.example.com, *", "`*` is every origin: give it alone"),
     ],
 )
-def test_a_value_that_its_type_does_not_refuse_is_refused_by_its_source(name: str, value: str, sentence: str) -> None:
+def test_a_failed_check_of_a_setting_names_its_source(name: str, value: str, sentence: str) -> None:
     assert refusal(environ={f"SERVAL_{name.upper()}": value}).startswith(f"`SERVAL_{name.upper()}`: {sentence}")
     assert refusal(argv={name: value}).startswith(f"`--{name.replace('_', '-')}`: {sentence}")
 
 
-def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
+def test_an_unknown_variable_is_refused_with_the_closest_name() -> None:
     assert (
         refusal(environ={"SERVAL_PROT": "1"})
         == "`SERVAL_PROT` in the environment is not a setting of Serval; did you mean `SERVAL_PORT`?"
     )
 
 
-def test_an_unknown_variable_like_no_other_is_refused_with_a_way_to_find_the_names() -> None:
+def test_an_unknown_variable_without_a_close_name_points_to_the_help() -> None:
     assert (
         refusal(environ={"SERVAL_QXZ": "1"})
         == "`SERVAL_QXZ` in the environment is not a setting of Serval; `serval serve --help` lists them all"
     )
 
 
-def test_an_unknown_key_of_the_file_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_key_of_the_settings_file_is_refused(tmp_path: Path) -> None:
     toml = tmp_path / "serval.toml"
     toml.write_text("max_row = 3\n")
     assert refusal(toml=toml) == f"`max_row` in `{toml}` is not a setting of Serval; did you mean `max_rows`?"
@@ -116,11 +116,11 @@ def test_an_unknown_key_of_the_file_is_refused(tmp_path: Path) -> None:
         ("HOST", "", "text"),
     ],
 )
-def test_a_bad_value_is_refused_with_what_is_expected(name: str, value: str, expected: str) -> None:
+def test_an_invalid_value_is_refused_with_what_is_expected(name: str, value: str, expected: str) -> None:
     assert refusal(environ={f"SERVAL_{name}": value}) == f"`SERVAL_{name}` is `{value}`: expected {expected}"
 
 
-def test_a_refusal_names_the_option_or_the_file_that_is_wrong(tmp_path: Path) -> None:
+def test_a_refused_setting_names_its_option_or_file(tmp_path: Path) -> None:
     toml, dotenv = tmp_path / "serval.toml", tmp_path / ".env"
     toml.write_text('port = "eighty"\n')
     dotenv.write_text("SERVAL_PORT=eighty\n")
@@ -129,11 +129,11 @@ def test_a_refusal_names_the_option_or_the_file_that_is_wrong(tmp_path: Path) ->
     assert refusal(dotenv=dotenv).startswith(f"`SERVAL_PORT` in `{dotenv}` is `eighty`")
 
 
-def test_a_password_is_not_repeated() -> None:
+def test_a_refused_url_is_shown_without_its_password() -> None:
     assert "hunter2" not in refusal(environ={"SERVAL_DATABASE_URL": "mysql://me:hunter2@host/db"})
 
 
-def test_a_settings_file_that_is_named_must_be_there_and_be_toml(tmp_path: Path) -> None:
+def test_a_named_settings_file_must_exist_and_be_toml(tmp_path: Path) -> None:
     assert refusal(toml=tmp_path / "none.toml").startswith(
         f"the settings file `{tmp_path / 'none.toml'}` cannot be read"
     )
@@ -151,19 +151,19 @@ def test_dotenv_lines_may_have_quotes_comments_and_export(tmp_path: Path) -> Non
     assert (settings.port, settings.host, settings.data_dir) == (1001, "::1", Path("my models"))
 
 
-def test_a_dotenv_line_that_is_no_assignment_is_refused(tmp_path: Path) -> None:
+def test_a_dotenv_line_without_an_assignment_is_refused(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("SERVAL_PORT=1001\nSERVAL_HOST\n")
     assert refusal(dotenv=dotenv) == f"line 2 of `{dotenv}` is not `NAME=value`"
 
 
-def test_names_of_the_command_line_are_no_settings() -> None:
+def test_variables_of_the_command_line_are_ignored() -> None:
     assert (
         load(environ={"SERVAL_URL": "http://x", "SERVAL_KEY": "k", "SERVAL_CONFIG": "f", "PATH": "/bin"}) == Settings()
     )
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     described = {setting.name: setting for setting in describe()}
     assert list(described) == list(Settings.__struct_fields__)
     assert all(setting.description.endswith((".", "never.")) for setting in described.values())
@@ -179,7 +179,7 @@ def test_every_setting_is_documented_as_it_is(setting: SettingDescription) -> No
     assert f"# {setting.environment}=" in (root / ".env.example").read_text()
 
 
-def test_lists_rates_and_plans_have_a_form_for_one_line_and_one_for_toml(tmp_path: Path) -> None:
+def test_lists_rates_and_plans_can_be_written_in_the_environment_and_in_toml(tmp_path: Path) -> None:
     toml = tmp_path / "serval.toml"
     toml.write_text('trusted_proxies = ["10.0.0.0/8", "::1"]\napi_rate = "5/h"\n[plans.free]\npredict_rate = "10/s"\n')
     line = {
@@ -200,11 +200,11 @@ def test_lists_rates_and_plans_have_a_form_for_one_line_and_one_for_toml(tmp_pat
         ("SERVAL_PLANS", "free", "expected JSON by name"),
     ],
 )
-def test_a_limit_that_is_not_understood_is_refused(name: str, text: str, told: str) -> None:
+def test_an_invalid_rate_or_plan_is_refused(name: str, text: str, told: str) -> None:
     assert told in refusal(environ={name: text})
 
 
-def test_a_setting_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+def test_a_setting_may_be_read_from_a_file(tmp_path: Path) -> None:
     secret = tmp_path / "url"
     secret.write_text("redis://:s3cret@cache:6379/0\n")
     assert load(environ={"SERVAL_REDIS_URL_FILE": str(secret)}).redis_url == "redis://:s3cret@cache:6379/0"

@@ -32,29 +32,29 @@ def key(**values: Any) -> Caller:
     return msgspec.structs.replace(LOGIN, **({"key_id": "key_1", "session_id": None, "expires_at": None} | values))
 
 
-def test_scopes_are_in_one_order_and_each_there_once() -> None:
+def test_scopes_are_sorted_and_unique() -> None:
     assert scopes_of(LOGIN, ["admin", "predict", "admin"]) == ["predict", "admin"]
 
 
-def test_without_scopes_a_key_is_for_the_usual_ones_that_its_maker_has() -> None:
+def test_default_scopes_are_limited_to_those_of_the_creating_key() -> None:
     assert scopes_of(LOGIN, None) == ["predict", "models:read", "models:write"]
     assert scopes_of(key(scopes=frozenset({"models:read", "admin"})), None) == ["models:read"]
 
 
-def test_nobody_gives_scopes_away_that_they_do_not_have() -> None:
+def test_a_key_cannot_grant_scopes_that_its_creator_lacks() -> None:
     with pytest.raises(NotPermitted, match="`models:write`"):
         scopes_of(key(scopes=frozenset({"predict", "admin"})), ["predict", "models:write"])
 
 
 @pytest.mark.parametrize("asked", [None, ["mdl_2"], ["mdl_1", "mdl_2"]])
-def test_a_key_for_some_models_makes_none_for_others(asked: list[str] | None) -> None:
+def test_a_key_restricted_to_models_cannot_create_keys_for_others(asked: list[str] | None) -> None:
     check_models(LOGIN, asked)
     with pytest.raises(NotPermitted):
         check_models(key(models=frozenset({"mdl_1"})), asked)
     check_models(key(models=frozenset({"mdl_1"})), ["mdl_1"])
 
 
-def test_a_key_outlasts_the_login_that_makes_it_but_not_the_key() -> None:
+def test_a_key_may_outlive_the_login_but_not_the_key_that_creates_it() -> None:
     wanted = AT + timedelta(days=5)
     assert expiry_of(LOGIN, AT, 5, None) == expiry_of(LOGIN, AT, None, wanted) == wanted
     assert expiry_of(LOGIN, AT, None, None) is None
@@ -65,13 +65,13 @@ def test_a_key_outlasts_the_login_that_makes_it_but_not_the_key() -> None:
 
 
 @pytest.mark.parametrize("moment", [AT, AT - timedelta(days=1), AT + MAX_LIFETIME + timedelta(microseconds=1)])
-def test_an_expiry_is_ahead_but_not_too_far(moment: datetime) -> None:
+def test_an_expiry_must_be_in_the_future_and_within_the_maximum_lifetime(moment: datetime) -> None:
     with pytest.raises(BadRequest):
         expiry_of(LOGIN, AT, None, moment)
     assert expiry_of(LOGIN, AT, MAX_LIFETIME.days, None) == AT + MAX_LIFETIME
 
 
-def test_the_key_that_takes_over_lasts_as_long_as_the_one_before() -> None:
+def test_the_successor_of_a_key_lives_as_long_as_its_predecessor() -> None:
     made, expires = AT - timedelta(days=20), AT + timedelta(days=10)
     assert successor_expiry(LOGIN, AT, made, expires) == AT + timedelta(days=30)
     assert successor_expiry(LOGIN, AT, made, None) is None

@@ -1,11 +1,12 @@
-"""scikit-learn's verbs, written into a graph instead of computed, for a fitted estimator of any depth."""
+"""Writes the methods of a fitted estimator (`predict`, `transform`, ...) into a graph, through nested estimators."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serval.conversion.export.graph import Features, Table, Tensor, matrix
+from serval.conversion.export.features import Features, Table, matrix
 from serval.conversion.export.stored_rows import points_of
+from serval.conversion.export.tensor import Tensor
 from serval.errors import NotConvertible
 
 Rule = Callable[["Emitter", Any, Any], Any]
@@ -14,10 +15,10 @@ Rules = Mapping[type, Rule]
 
 @dataclass(frozen=True)
 class Family:
-    """The rules of one family of estimators: for each verb, which function writes it for which exact class.
+    """The rules of one family of estimators: for each method, which function writes it for which exact class.
 
-    A rule is given the emitter, the fitted estimator and the features `[rows, columns]` in float64, or,
-    for the classes in `tables`, as they came.
+    A rule takes the emitter, the fitted estimator and the features `[rows, columns]`: in float64, or unchanged for the
+    classes in `tables`.
     Classifiers predict int64 indices into their `classes_`; everything else has the shape that scikit-learn returns.
     """
 
@@ -34,7 +35,7 @@ TEXT = {"CountVectorizer", "HashingVectorizer", "TfidfVectorizer"}
 
 
 def refuse(model: Any, why: str, instead: str) -> NotConvertible:
-    """The error that names the estimator, says why it can not be converted and what to do."""
+    """The error that names the estimator, says why it cannot be converted, and what to do."""
     return NotConvertible(f"`{type(model).__name__}` {why}: {instead}.")
 
 
@@ -78,34 +79,34 @@ class Emitter:
         return self._answer("inverse_transform", model, x)
 
     def respond(self, model: Any, x: Features, methods: tuple[str, ...]) -> tuple[Tensor, str]:
-        """What the first of these methods that the estimator has returns, and its name."""
+        """The result of the first of these methods that the estimator has, and its name."""
         method = next(name for name in methods if hasattr(model, name))
         return self._answer(method, model, x), method
 
-    def _answer(self, verb: str, model: Any, x: Features) -> Tensor:
-        return matrix(self._emit(verb, model, x))
+    def _answer(self, method: str, model: Any, x: Features) -> Tensor:
+        return matrix(self._emit(method, model, x))
 
-    def _emit(self, verb: str, model: Any, x: Features) -> Features:
-        """What the verb returns; written once for the same features."""
-        key = (verb, id(model), _identity(x))
+    def _emit(self, method: str, model: Any, x: Features) -> Features:
+        """What the method returns; written once for the same features."""
+        key = (method, id(model), _identity(x))
         if key not in self._emitted:
-            self._emitted[key] = (model, self._written(verb, model, x))
+            self._emitted[key] = (model, self._from_rule(method, model, x))
         return self._emitted[key][1]
 
-    def _written(self, verb: str, model: Any, x: Features) -> Features:
+    def _from_rule(self, method: str, model: Any, x: Features) -> Features:
         for family in self.families:
-            rule = getattr(family, verb).get(type(model))
+            rule = getattr(family, method).get(type(model))
             if rule is not None:
-                return self._one_deeper(rule, model, x if type(model) in family.tables else self._numbers(model, x))
+                return self._apply(rule, model, x if type(model) in family.tables else self._numbers(model, x))
         if type(model).__name__ in TEXT:
             raise refuse_text(model)
         raise refuse(
             model,
-            f"has no {verb} that Serval can write as ONNX",
+            f"has no {method} that Serval can write as ONNX",
             "use one of the estimators that `docs/formats.md` lists",
         )
 
-    def _one_deeper(self, rule: Rule, model: Any, x: Features) -> Features:
+    def _apply(self, rule: Rule, model: Any, x: Features) -> Features:
         if self._depth >= MAX_DEPTH:
             raise refuse(model, f"lies {MAX_DEPTH} estimators deep", "flatten the pipeline")
         if isinstance(x, Tensor) and x.dtype != "string":
@@ -113,15 +114,17 @@ class Emitter:
                 x.note(point)
         self._depth += 1
         try:
-            found: Features = rule(self, model, x)
-            return found
+            features: Features = rule(self, model, x)
+            return features
         finally:
             self._depth -= 1
 
     def _numbers(self, model: Any, x: Features) -> Tensor:
-        """The features as one matrix. Raises NotConvertible where a string column is among them."""
+        """The features as one matrix. Raises NotConvertible if one of them is a string column."""
         origins = (
-            [slot.origin for slot in x.slots if slot.source.dtype == "string"] if isinstance(x, Table) else x.origins
+            [column.origin for column in x.columns if column.source.dtype == "string"]
+            if isinstance(x, Table)
+            else x.origins
         )
         if x.has_strings if isinstance(x, Table) else x.dtype == "string":
             name = next((self.columns[origin.column] for origin in origins if origin and self.columns), "?")
@@ -134,4 +137,4 @@ class Emitter:
 
 
 def _identity(x: Features) -> Hashable:
-    return x.name if isinstance(x, Tensor) else tuple((slot.source.name, slot.index) for slot in x.slots)
+    return x.name if isinstance(x, Tensor) else tuple((column.source.name, column.index) for column in x.columns)

@@ -1,4 +1,4 @@
-"""Asks the original, fitted estimator."""
+"""The answers of the original, fitted estimator."""
 
 import warnings
 from typing import Any
@@ -12,7 +12,7 @@ from serval.conversion.signature import MISSING_STRING, Column, Signature
 
 Numbers = npt.NDArray[np.float64]
 MAX_REFUSALS = 400
-"""So many single rows may be refused by the original before the rest of a table is given up."""
+"""After this many single rows that the original refuses, the other rows are skipped."""
 
 
 def inputs(estimator: Any, signature: Signature, rows: Rows) -> Any:
@@ -59,35 +59,35 @@ def _number(column: Column, cells: Numbers) -> npt.NDArray[Any]:
     return cells.copy()
 
 
-def ask(estimator: Any, signature: Signature, rows: Rows) -> Answers:
-    """What the original answers; rows that it refuses are left out, found by halving."""
-    parts: list[Any] = []
-    left = [MAX_REFUSALS]
+def answers_of(estimator: Any, signature: Signature, rows: Rows) -> Answers:
+    """The original's answers; rows that it refuses are found by halving and left unanswered."""
+    answered: list[Any] = []
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
         warnings.simplefilter("ignore")
-        _ask_range(estimator, signature, rows, 0, len(rows), parts, left)
-    return _joined(signature, parts, len(rows))
+        _answer_range(estimator, signature, rows, range(len(rows)), answered, MAX_REFUSALS)
+    return _joined(signature, answered, len(rows))
 
 
-def _ask_range(
-    estimator: Any, signature: Signature, rows: Rows, start: int, stop: int, parts: list[Any], left: list[int]
-) -> None:
-    if start >= stop or left[0] <= 0:
-        return
+def _answer_range(
+    estimator: Any, signature: Signature, rows: Rows, indices: range, answered: list[Any], refusals_left: int
+) -> int:
+    """Add the answers for a range of rows to `answered`; return how many more refusals are allowed."""
+    if not indices or refusals_left <= 0:
+        return refusals_left
     try:
-        parts.append((range(start, stop), *answer(estimator, signature, rows.take(slice(start, stop)))))
+        answered.append((indices, *answer(estimator, signature, rows.take(slice(indices.start, indices.stop)))))
     except (MemoryError, PermissionError):
         raise
-    except Exception:  # noqa: BLE001  the original's own refusals are whatever its code raises; they are counted
-        if stop - start == 1:
-            left[0] -= 1
-            return
-        middle = (start + stop) // 2
-        _ask_range(estimator, signature, rows, start, middle, parts, left)
-        _ask_range(estimator, signature, rows, middle, stop, parts, left)
+    except Exception:  # noqa: BLE001  the original refuses by raising any error; refusals are counted
+        if len(indices) == 1:
+            return refusals_left - 1
+        middle = len(indices) // 2
+        refusals_left = _answer_range(estimator, signature, rows, indices[:middle], answered, refusals_left)
+        return _answer_range(estimator, signature, rows, indices[middle:], answered, refusals_left)
+    return refusals_left
 
 
-def _joined(signature: Signature, parts: list[Any], count: int) -> Answers:
+def _joined(signature: Signature, answered: list[Any], count: int) -> Answers:
     is_classifier = signature.kind == "classifier"
     score_width = (
         len(signature.labels[0]) if signature.has_probabilities else (0 if is_classifier else signature.targets)
@@ -96,47 +96,49 @@ def _joined(signature: Signature, parts: list[Any], count: int) -> Answers:
     scores = np.full((count, score_width), np.nan)
     margins = np.full(count, np.inf)
     is_answered = np.zeros(count, dtype=bool)
-    for places, found, chances, lead in parts:
-        where = slice(places.start, places.stop)
-        is_answered[where] = True
-        margins[where] = lead
+    for indices, part_labels, part_scores, part_margins in answered:
+        part = slice(indices.start, indices.stop)
+        is_answered[part] = True
+        margins[part] = part_margins
         if is_classifier:
-            labels[where] = found
+            labels[part] = part_labels
         if score_width:
-            scores[where] = chances
+            scores[part] = part_scores
     return Answers(labels, scores, margins, is_answered)
 
 
 def answer(estimator: Any, signature: Signature, rows: Rows) -> tuple[Any, Any, Any]:
-    """(labels, scores, margins) of rows that the original accepts; raises whatever it raises."""
+    """(labels, scores, margins) of rows that the original accepts; raises any error that it raises."""
     table = inputs(estimator, signature, rows)
     predicted = np.asarray(estimator.predict(table))
     if signature.kind == "regressor":
         return None, predicted.reshape(len(rows), signature.targets).astype(np.float64), np.full(len(rows), np.inf)
     columns = predicted.reshape(len(rows), signature.targets)
     labels = np.stack(
-        [indices(signature.labels[target], columns[:, target]) for target in range(signature.targets)], axis=1
+        [label_indices(signature.labels[target], columns[:, target]) for target in range(signature.targets)], axis=1
     )
-    chances = np.asarray(estimator.predict_proba(table), dtype=np.float64) if signature.has_probabilities else None
-    return labels, chances, margins(estimator, table, chances, len(rows))
+    probabilities = (
+        np.asarray(estimator.predict_proba(table), dtype=np.float64) if signature.has_probabilities else None
+    )
+    return labels, probabilities, margins(estimator, table, probabilities, len(rows))
 
 
-def indices(labels: tuple[Any, ...], predicted: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """The place of each predicted label among the labels; -1 where it is none of them."""
-    places = {label: place for place, label in enumerate(labels)}
+def label_indices(labels: tuple[Any, ...], predicted: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """The index of each predicted label among the labels; -1 if it is none of them."""
+    index_of = {label: index for index, label in enumerate(labels)}
     return np.array(
-        [places.get(value.item() if hasattr(value, "item") else value, -1) for value in predicted], dtype=np.int64
+        [index_of.get(value.item() if hasattr(value, "item") else value, -1) for value in predicted], dtype=np.int64
     )
 
 
-def margins(estimator: Any, table: Any, chances: Any, count: int) -> Numbers:
-    """By how much the best class leads, by what `predict` looks at: the decision function where there is one, else the
-    probabilities."""
+def margins(estimator: Any, table: Any, probabilities: Any, count: int) -> Numbers:
+    """By how much the best class leads in the scores that `predict` uses: the decision function if there is one,
+    else the probabilities."""
     decision = None
     if hasattr(estimator, "decision_function"):
         decision = np.asarray(estimator.decision_function(table), dtype=np.float64)
-    elif chances is not None:
-        decision = chances
+    elif probabilities is not None:
+        decision = probabilities
     elif hasattr(estimator, "predict_proba"):
         return _smallest_margin(estimator.predict_proba(table), count)
     if decision is None or decision.shape[0] != count:
@@ -144,12 +146,12 @@ def margins(estimator: Any, table: Any, chances: Any, count: int) -> Numbers:
     return lead(decision)
 
 
-def _smallest_margin(chances: Any, count: int) -> Numbers:
-    if not isinstance(chances, list):
-        return np.asarray(np.abs(np.asarray(chances, dtype=np.float64) - 0.5).min(axis=1))
+def _smallest_margin(probabilities: Any, count: int) -> Numbers:
+    if not isinstance(probabilities, list):
+        return np.asarray(np.abs(np.asarray(probabilities, dtype=np.float64) - 0.5).min(axis=1))
     return (
-        np.asarray(np.min([lead(np.asarray(part, dtype=np.float64)) for part in chances], axis=0))
-        if chances
+        np.asarray(np.min([lead(np.asarray(part, dtype=np.float64)) for part in probabilities], axis=0))
+        if probabilities
         else np.full(count, np.inf)
     )
 

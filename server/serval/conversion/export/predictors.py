@@ -1,28 +1,34 @@
-"""What a fitted predictor answers, written as a graph."""
+"""Exports a fitted predictor as a graph."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from onnx import ModelProto, TensorProto
 
-from serval.conversion.export.columns import places_of
 from serval.conversion.export.emitter import Emitter
-from serval.conversion.export.graph import Features, Graph, Slot, Table, Tensor
+from serval.conversion.export.features import Features, Table, TableColumn
+from serval.conversion.export.graph import Graph
 from serval.conversion.export.rules import (
     bayes,
+    calibration,
     compose,
+    dummies,
     encoding,
     imputing,
     kernels,
     linear,
-    meta,
+    multiclass,
     neighbors,
+    networks,
     projections,
     splines,
     transforms,
     trees,
+    voting,
+    wrappers,
 )
-from serval.conversion.signature import Signature
+from serval.conversion.export.tensor import Tensor, model_of
+from serval.conversion.signature import Signature, input_positions
 
 MODULES = (
     linear,
@@ -30,7 +36,12 @@ MODULES = (
     bayes,
     neighbors,
     kernels,
-    meta,
+    voting,
+    multiclass,
+    calibration,
+    wrappers,
+    networks,
+    dummies,
     transforms,
     imputing,
     projections,
@@ -40,7 +51,7 @@ MODULES = (
 )
 
 
-class Written(NamedTuple):
+class ExportedModel(NamedTuple):
     """`interesting`: for each input column, values around which the answer may change."""
 
     model: ModelProto
@@ -52,14 +63,14 @@ def emitter(columns: Sequence[str] = (), *, has_narrow_trees: bool = False) -> E
     return Emitter([module.FAMILY for module in MODULES], columns, has_narrow_trees=has_narrow_trees)
 
 
-def write(estimator: Any, signature: Signature, *, has_narrow_trees: bool = False) -> Written:
+def export(estimator: Any, signature: Signature, *, has_narrow_trees: bool = False) -> ExportedModel:
     """The graph of a signature, which computes what the estimator does. Raises NotConvertible."""
     graph = Graph()
     emit = emitter([column.name for column in signature.columns], has_narrow_trees=has_narrow_trees)
     outputs = predictions(emit, estimator, signature, _features(graph, signature))
-    model = graph.model(outputs, shapes(signature))
+    model = model_of(graph, outputs, shapes(signature))
     _narrow_input(model)
-    return Written(model, graph.interesting)
+    return ExportedModel(model, graph.interesting)
 
 
 def predictions(emit: Emitter, estimator: Any, signature: Signature, x: Features) -> dict[str, Tensor]:
@@ -81,17 +92,19 @@ def shapes(signature: Signature) -> dict[str, list[int | None]]:
 
 def _features(graph: Graph, signature: Signature) -> Features:
     """Numbers alone as a matrix; with strings, a table."""
-    places = places_of(signature)
+    positions = input_positions(signature)
     columns = {
-        kind: [index for index, (is_string, _) in enumerate(places) if is_string == kind] for kind in (False, True)
+        kind: [index for index, (is_string, _) in enumerate(positions) if is_string == kind] for kind in (False, True)
     }
-    numbers = graph.input("numbers", "float64", columns[False]) if columns[False] else None
-    strings = graph.input("strings", "string", columns[True]) if columns[True] else None
+    numbers = Tensor.input(graph, "numbers", "float64", columns[False]) if columns[False] else None
+    strings = Tensor.input(graph, "strings", "string", columns[True]) if columns[True] else None
     if numbers is not None and strings is None:
         return numbers
     sources = {False: numbers, True: strings}
     return Table(
-        tuple(Slot(source, place) for is_string, place in places if (source := sources[is_string]) is not None)
+        tuple(
+            TableColumn(source, index) for is_string, index in positions if (source := sources[is_string]) is not None
+        )
     )
 
 

@@ -9,33 +9,35 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 MAX_POINTS = 40
-KEPT = (
-    "_fit_X", "support_vectors_", "X_train_", "X_fit_", "X_", "theta_", "means_", "centroids_", "mean_", "center_", "statistics_",
-    "data_min_", "data_max_", "quantiles_",
-)  # fmt: skip
+ATTRIBUTES = (
+    *("_fit_X", "support_vectors_", "X_train_", "X_fit_", "X_", "theta_", "means_", "centroids_", "mean_", "center_"),
+    *("statistics_", "data_min_", "data_max_", "quantiles_"),
+)
 
 
 def points_of(estimator: Any, width: int) -> Array:
     """Some of the rows, `[rows, width]`."""
     if type(estimator).__name__ == "PowerTransformer" and estimator.standardize:
         return _usual_values(estimator, width)
-    kept = [
-        np.asarray(value) for name in KEPT if isinstance(value := getattr(estimator, name, None), np.ndarray | list)
+    stored = [
+        np.asarray(value)
+        for name in ATTRIBUTES
+        if isinstance(value := getattr(estimator, name, None), np.ndarray | list)
     ]
-    tables = [np.atleast_2d(values) for values in kept if values.dtype.kind in "fiu"]
-    fitting = [_some(values) for values in tables if width and values.shape[1:] == (width,)]
-    if not fitting:
+    tables = [np.atleast_2d(values) for values in stored if values.dtype.kind in "fiu"]
+    matching = [_some(values) for values in tables if width and values.shape[1:] == (width,)]
+    if not matching:
         return np.zeros((0, width))
-    return np.concatenate([values[np.isfinite(values).all(axis=1)] for values in fitting]).astype(np.float64)
+    return np.concatenate([values[np.isfinite(values).all(axis=1)] for values in matching]).astype(np.float64)
 
 
 def _some(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    places = np.linspace(0, len(values) - 1, min(len(values), MAX_POINTS)).astype(int)
-    return np.asarray(values[places])
+    indices = np.linspace(0, len(values) - 1, min(len(values), MAX_POINTS)).astype(int)
+    return np.asarray(values[indices])
 
 
 def _usual_values(transformer: Any, width: int) -> Array:
-    """What becomes -2, -1.5, ..., 2 in standardised columns."""
+    """Values that become -2, -1.5, ..., 2 in standardised columns."""
     if len(transformer.lambdas_) != width:
         return np.zeros((0, width))
     with warnings.catch_warnings(), np.errstate(all="ignore"):

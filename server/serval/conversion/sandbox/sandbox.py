@@ -1,47 +1,31 @@
-"""Runs a task on an upload in a confined child, within limits, and says which act or limit ended it."""
+"""Runs a task on an upload in a confined process, a few at a time."""
 
 import asyncio
 import contextlib
 import logging
 import os
 import shutil
-import signal
 import stat
+import sys
 import sysconfig
 from collections.abc import Awaitable
 from pathlib import Path
 
-import msgspec
-
-from serval import _native, errors
-from serval.conversion.sandbox.child import Done, Failed, Outcome
-from serval.conversion.sandbox.child_process import ACTS, Child, Ending, Limits, size
+from serval import _native
+from serval.conversion.sandbox.confined_process import ConfinedProcess
+from serval.conversion.sandbox.limits import Limits
+from serval.conversion.sandbox.outcomes import answer_of
 from serval.conversion.sandbox.template import Template
-from serval.errors import SandboxViolation, ServalError, Unavailable
-
-__all__ = ["Limits", "Sandbox", "closed_folders", "kernel_gap"]
+from serval.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-REPORTED = (
-    errors.BadRequest,
-    errors.InvalidFeatures,
-    errors.TooLarge,
-    errors.UnsupportedContent,
-    errors.Unprocessable,
-    errors.NotAModel,
-    errors.NotAPredictor,
-    errors.NotConvertible,
-    errors.NotVerified,
-)
-BY_CODE: dict[str, type[ServalError]] = {error.code: error for error in REPORTED}
-"""What a task may report about the file; anything else in its name is not believed."""
-
 
 class Sandbox:
-    """SandboxViolation children, at most `max_children` at a time, each forked for one run from a template that has
-    imported
-    what it needs."""
+    """Confined processes, at most `max_children` at a time.
+
+    Each is forked for one run from a template, which has imported what tasks need.
+    """
 
     def __init__(
         self,
@@ -53,10 +37,10 @@ class Sandbox:
         max_children: int,
         tasks: Path | None = None,
     ) -> None:
-        """`root`: folder for the children's empty folders, the sandbox's alone. `tasks`: a file in place of
-        `serval.conversion.tasks`.
+        """`root`: folder for the children's empty folders, used by this sandbox alone.
 
-        Where the kernel can not confine, `run` raises Unavailable unless `allow_unconfined`.
+        `tasks`: a file in place of `serval.conversion.tasks`. If the kernel cannot confine, `run` raises Unavailable
+        unless `allow_unconfined`.
         """
         self._python = python
         self._root = root
@@ -64,53 +48,52 @@ class Sandbox:
         self._tasks = tasks
         self._slots = asyncio.Semaphore(max_children)
         self._template: asyncio.Task[Template] | None = None
-        self._burials: set[asyncio.Task[None]] = set()
+        self._cleanups: set[asyncio.Task[None]] = set()
         self._gap = kernel_gap()
         self._is_required = not (allow_unconfined and self._gap)
         if closed := closed_folders():
-            log.info("uploads can import only what is preloaded: other users can not enter %s", ", ".join(closed))
+            log.info("uploads can import only what is preloaded: other users cannot enter %s", ", ".join(closed))
         if not self._is_required:
             log.warning("uploads run unconfined: %s, and allow_unconfined_conversion is set", self._gap)
 
     async def start(self, *, preload: bool = True) -> None:
-        """Remove what a killed server left. `preload`: import now what runs need, in the background, not when the first
-        one comes."""
-        for left in self._root.iterdir():
-            shutil.rmtree(left)
+        """Remove what a killed server left. `preload`: start the template now, in the background, not at the first
+        run."""
+        for leftover in self._root.iterdir():
+            shutil.rmtree(leftover)
         if preload:
-            self._template = asyncio.create_task(self._begun())
+            self._template = asyncio.create_task(self._started_template())
 
     async def run(self, task: str, upload: Path | None, request: bytes) -> bytes:
         """Run `task` on the file `upload` and return its answer: hostile bytes, to be read with a strict schema.
 
-        Raises SandboxViolation (which act or limit), what the task reports (NotAModel, NotAPredictor, NotConvertible,
-        ...),
-        Unavailable.
+        Raises SandboxViolation (with the violation or limit), what the task reports (NotAModel, NotAPredictor,
+        NotConvertible, ...), and Unavailable.
         """
         if self._gap and self._is_required:
             raise Unavailable(
                 f"Conversion is refused: {self._gap}. `allow_unconfined_conversion` would run uploads unconfined"
             )
         async with self._slots:
-            child = await self._confined(task)
+            process = await self._confined(task)
             try:
-                child.hand(upload, request)
-                ending = await child.ended()
+                process.assign(upload, request)
+                end = await process.ended()
             finally:
-                await self._bury(child)
-        return answer_of(ending, self._limits)
+                await self._clean_up(process)
+        return answer_of(end, self._limits)
 
     async def close(self) -> None:
         """Return when no child and no template is left. Runs under way are their callers' to cancel."""
-        await asyncio.gather(*self._burials)
+        await asyncio.gather(*self._cleanups)
         template, self._template = self._template, None
         if template is not None:
             template.cancel()
             with contextlib.suppress(asyncio.CancelledError, Unavailable):
                 (await template).close()
 
-    async def _confined(self, task: str) -> Child:
-        """A child that waits for its work. A template that dies at the fork is replaced, once: no upload has been
+    async def _confined(self, task: str) -> ConfinedProcess:
+        """A process that waits for its work. A template that dies at the fork is replaced, once: no upload has been
         touched yet."""
         template = await self._living_template()
         try:
@@ -120,17 +103,19 @@ class Sandbox:
                 raise
             return await self._forked(await self._living_template(), task)
 
-    async def _forked(self, template: Template, task: str) -> Child:
-        child = Child(template=template, root=self._root, task=task, limits=self._limits, is_required=self._is_required)
+    async def _forked(self, template: Template, task: str) -> ConfinedProcess:
+        process = ConfinedProcess(
+            template=template, root=self._root, task=task, limits=self._limits, is_required=self._is_required
+        )
         try:
-            await child.ready()
+            await process.ready()
         except BaseException:
-            await self._bury(child)
+            await self._clean_up(process)
             raise
-        return child
+        return process
 
     async def _living_template(self) -> Template:
-        """The template, or one that takes the place of one that could not start or has ended. Raises Unavailable."""
+        """The template, or a new one if it could not start or has ended. Raises Unavailable."""
         if self._template is not None and self._template.done():
             if self._template.exception() is not None:
                 self._template = None
@@ -138,10 +123,10 @@ class Sandbox:
                 self._template.result().close()
                 self._template = None
         if self._template is None:
-            self._template = asyncio.create_task(self._begun())
+            self._template = asyncio.create_task(self._started_template())
         return await asyncio.shield(self._template)
 
-    async def _begun(self) -> Template:
+    async def _started_template(self) -> Template:
         template = Template(self._python, self._root, self._tasks)
         try:
             await template.ready()
@@ -150,16 +135,35 @@ class Sandbox:
             raise
         return template
 
-    def _bury(self, child: Child) -> Awaitable[None]:
-        """In a task of its own: a cancelled upload still leaves no process."""
-        burial = asyncio.create_task(child.bury())
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
-        return asyncio.shield(burial)
+    def _clean_up(self, process: ConfinedProcess) -> Awaitable[None]:
+        """In a task of its own: a cancelled run leaves no process either."""
+        cleanup = asyncio.create_task(process.clean_up())
+        self._cleanups.add(cleanup)
+        cleanup.add_done_callback(self._cleanups.discard)
+        return asyncio.shield(cleanup)
+
+
+def open_sandbox(
+    root: Path,
+    *,
+    memory_bytes: int,
+    cpu_seconds: int,
+    wall_seconds: float,
+    allow_unconfined: bool,
+    max_children: int,
+) -> Sandbox:
+    """A sandbox that runs conversions with this interpreter, in folders below `root`."""
+    return Sandbox(
+        python=sys.executable,
+        root=root,
+        limits=Limits(memory_bytes=memory_bytes, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds),
+        allow_unconfined=allow_unconfined,
+        max_children=max_children,
+    )
 
 
 def kernel_gap() -> str | None:
-    """What the running kernel lacks to confine a process; None where it can."""
+    """What the running kernel lacks to confine a process; None if it lacks nothing."""
     support = _native.confinement_support()
     if not support["landlock_abi"]:
         return "this kernel has no Landlock"
@@ -167,9 +171,9 @@ def kernel_gap() -> str | None:
 
 
 def closed_folders() -> list[str]:
-    """Folders of imports that the child of a root server can not enter, because it runs as another user.
+    """Folders of imports that the child of a root server cannot enter, because it runs as another user.
 
-    What is imported before the upload is read works all the same; a library that only an upload asks for does not.
+    What is imported before the upload is read works all the same; a library that only an upload imports does not.
     """
     if os.geteuid() != 0:
         return []
@@ -180,72 +184,3 @@ def closed_folders() -> list[str]:
 
 def is_open_to_others(folder: Path) -> bool:
     return bool(folder.stat().st_mode & stat.S_IXOTH)
-
-
-def answer_of(ending: Ending, limits: Limits) -> bytes:
-    """The answer in an ending, or the reason why there is none. Raises SandboxViolation and what tasks report."""
-    if why := stopped_by(ending, limits):
-        note(ending, logging.INFO)
-        raise SandboxViolation(f"The file {why}")
-    outcome = outcome_in(ending.answer)
-    if isinstance(outcome, Done):
-        note(ending, logging.DEBUG)  # libraries chatter; only an end without an answer makes it worth reading
-        return outcome.answer
-    note(ending, logging.INFO)
-    raise reported(outcome, limits)
-
-
-def note(ending: Ending, level: int) -> None:
-    """Log what a child printed and which calls it was refused, in one escaped line."""
-    if ending.log or ending.acts:
-        log.log(level, "a confined child left acts %r and said %r", ending.acts, ending.log.decode("utf-8", "replace"))
-
-
-def stopped_by(ending: Ending, limits: Limits) -> str | None:
-    """The act, limit or crash that ended it; acts first, because they say most."""
-    for letter in ending.acts:
-        if act := ACTS.get(letter):
-            return act
-    if ending.stopped:
-        return ending.stopped
-    if ending.status == -signal.SIGXCPU or (
-        ending.status == -signal.SIGKILL and ending.cpu_seconds >= limits.cpu_seconds
-    ):
-        return f"used more than {limits.cpu_seconds} s of CPU"
-    if ending.status == -signal.SIGSYS:
-        return "tried to start a process, or another call that no model needs"
-    if ending.status < 0:
-        return f"crashed with signal {signal_name(-ending.status)}"
-    return f"ended its process with status {ending.status}" if ending.status else None
-
-
-def signal_name(number: int) -> str:
-    """`SIGSEGV`; the number where it has no name, as most real-time signals."""
-    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
-
-
-def outcome_in(answer: bytes) -> Outcome:
-    try:
-        outcome: Outcome = msgspec.msgpack.decode(answer, type=Outcome)
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # a broken string is a ValueError
-        raise SandboxViolation("The file ended its process without one well-formed answer") from None
-    return outcome
-
-
-def reported(failed: Failed, limits: Limits) -> ServalError:
-    """The error that a task's report stands for."""
-    message = printable(failed.message)
-    if failed.code == "memory":
-        return SandboxViolation(f"The file used more than {size(limits.memory_bytes)} of memory")
-    if failed.code == "refused":
-        return SandboxViolation(f"The file reached for what an upload may not touch: {message}")
-    if failed.code == "unexpected":
-        return errors.Unprocessable(f"The file can not be processed: {message}")
-    if error := BY_CODE.get(failed.code):
-        return error(message)
-    return SandboxViolation("The file answered with an unknown report")
-
-
-def printable(text: str) -> str:
-    """One line without control or direction characters, at most 2000 long."""
-    return "".join(character if character.isprintable() else " " for character in text[:2000])

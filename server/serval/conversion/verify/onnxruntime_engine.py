@@ -1,4 +1,4 @@
-"""Runs a graph on rows with ONNX Runtime from Python, where the data plane is not at hand."""
+"""Runs a graph on rows with ONNX Runtime's Python interface, without the data plane."""
 
 import numpy as np
 import onnxruntime
@@ -12,7 +12,7 @@ class EngineError(Exception):
 
 
 def run(onnx: bytes, signature: Signature, rows: Rows) -> Answers:
-    """What the graph answers. Raises EngineError."""
+    """The graph's answers. Raises EngineError."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -25,19 +25,21 @@ def run(onnx: bytes, signature: Signature, rows: Rows) -> Answers:
     try:
         session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         outputs = dict(zip([output.name for output in session.get_outputs()], session.run(None, feeds), strict=True))
-    except Exception as error:  # ONNX Runtime has no base class of its errors
+    except Exception as error:  # ONNX Runtime's errors have no base class
         raise EngineError(f"ONNX Runtime: {str(error)[:300]}") from error
     return answers_of(signature, outputs, len(rows))
 
 
 def answers_of(signature: Signature, outputs: dict[str, np.ndarray], count: int) -> Answers:
-    """Outputs in the shapes of the signature. Raises EngineError where they are not."""
+    """Outputs in the shapes of the signature. Raises EngineError if they do not fit."""
     is_classifier = signature.kind == "classifier"
     scores = outputs.get("probabilities" if is_classifier else "values")
     width = len(signature.labels[0]) if is_classifier else signature.targets
     try:
         labels = outputs["labels"].reshape(count, signature.targets) if is_classifier else np.zeros((count, 0))
-        told = np.zeros((count, 0)) if scores is None else scores.reshape(count, width)
+        values = np.zeros((count, 0)) if scores is None else scores.reshape(count, width)
     except (KeyError, ValueError) as error:
-        raise EngineError(f"the graph's outputs have other shapes than its signature: {error}") from error
-    return Answers(labels.astype(np.int64), told.astype(np.float64), np.full(count, np.inf), np.ones(count, dtype=bool))
+        raise EngineError(f"the graph's outputs have other shapes than its signature has: {error}") from error
+    return Answers(
+        labels.astype(np.int64), values.astype(np.float64), np.full(count, np.inf), np.ones(count, dtype=bool)
+    )

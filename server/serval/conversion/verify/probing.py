@@ -10,12 +10,12 @@ import numpy.typing as npt
 import onnx as proto
 from onnx import numpy_helper
 
-from serval.conversion.export.hints import ColumnHints, Hints
+from serval.conversion.hints import ColumnHints, Hints
 from serval.conversion.rows import Rows
 from serval.conversion.signature import MISSING_STRING, Column, Signature
 
 if TYPE_CHECKING:
-    from serval.conversion.export.columns import Facts
+    from serval.conversion.export.column_facts import ColumnFacts
 
 SEED = 20_240_229
 MAX_ROWS = 2000
@@ -26,12 +26,12 @@ RANDOM_ROWS, STEP_ROWS, OFFSET_ROWS, MISSING_ROWS, TEXT_ROWS, SAMPLE_ROWS = 500,
 Cells = npt.NDArray[Any]
 
 
-def hints(signature: Signature, facts: list[Facts], interesting: Mapping[int, Iterable[float]]) -> Hints:
-    """What the converter knows of each column, bounded, the widest spread kept."""
-    most = max(8, min(MAX_NUMBERS, MAX_HINTS // max(1, len(facts))))
+def hints_of(signature: Signature, facts: list[ColumnFacts], interesting: Mapping[int, Iterable[float]]) -> Hints:
+    """What the converter knows about each column, limited to evenly spread values."""
+    limit = max(8, min(MAX_NUMBERS, MAX_HINTS // max(1, len(facts))))
     out = []
     for index, (column, fact) in enumerate(zip(signature.columns, facts, strict=True)):
-        spread = _spread(interesting.get(index, ()), most)
+        spread = _spread(interesting.get(index, ()), limit)
         strings = (
             [value for value in dict.fromkeys(fact.known) if isinstance(value, str)] if column.kind == "string" else []
         )
@@ -39,11 +39,10 @@ def hints(signature: Signature, facts: list[Facts], interesting: Mapping[int, It
     return out
 
 
-def widened(onnx: bytes, signature: Signature, told: Hints) -> Hints:
-    """The hints, with what the graph itself shows: thresholds of trees over the columns as they come, and the
-    categories of its look-ups.
+def widened(onnx: bytes, signature: Signature, hints: Hints) -> Hints:
+    """The hints, and what the graph itself shows: thresholds of trees over input columns, and categories of look-ups.
 
-    The child that made the hints is not trusted; the graph is what will be served.
+    The process that made the hints is not trusted; the graph is what will be served.
     """
     graph = proto.load_model_from_string(onnx).graph
     numeric = [index for index, column in enumerate(signature.columns) if column.kind != "string"]
@@ -62,7 +61,7 @@ def widened(onnx: bytes, signature: Signature, told: Hints) -> Hints:
     known = [word for word in words if MISSING_STRING not in word]
     return [
         _wider(hint, column, thresholds.get(index, set()), known)
-        for index, (hint, column) in enumerate(zip(told, signature.columns, strict=True))
+        for index, (hint, column) in enumerate(zip(hints, signature.columns, strict=True))
     ]
 
 
@@ -89,33 +88,33 @@ def _wider(hint: ColumnHints, column: Column, thresholds: set[float], words: lis
     return ColumnHints(numbers, strings)
 
 
-def _spread(values: Iterable[float], most: int) -> list[float]:
-    """At most so many of the finite values, evenly from the sorted."""
+def _spread(values: Iterable[float], limit: int) -> list[float]:
+    """At most `limit` of the finite values, evenly spread over the sorted ones."""
     ordered = sorted({value for value in values if np.isfinite(value)})
-    if len(ordered) <= most:
+    if len(ordered) <= limit:
         return ordered
-    return [ordered[place] for place in np.linspace(0, len(ordered) - 1, most).astype(int)]
+    return [ordered[index] for index in np.linspace(0, len(ordered) - 1, limit).astype(int)]
 
 
-def choose(signature: Signature, told: Hints, sample: Rows | None) -> Rows:
+def choose(signature: Signature, hints: Hints, sample: Rows | None) -> Rows:
     """A few hundred to 2000 rows, the same for the same arguments."""
-    chance = np.random.default_rng(SEED)
-    columns = [(column, hint) for column, hint in zip(signature.columns, told, strict=True)]
+    rng = np.random.default_rng(SEED)
+    columns = [(column, hint) for column, hint in zip(signature.columns, hints, strict=True)]
     numeric = [_Numbers(column, hint) for column, hint in columns if column.kind != "string"]
-    texts = [_texts(column, hint) for column, hint in columns if column.kind == "string"]
+    texts = [_text_values(column, hint) for column, hint in columns if column.kind == "string"]
     if sample is not None:
-        for place, values in enumerate(numeric):
-            values.learn(sample.numbers[:, place])
+        for index, values in enumerate(numeric):
+            values.learn(sample.numbers[:, index])
     blocks = [] if sample is None else [sample.take(slice(0, SAMPLE_ROWS))]
-    blocks.append(_random(chance, numeric, texts, RANDOM_ROWS))
-    plain = _stacked(blocks)
-    blocks.append(_steps(chance, numeric, plain))
-    blocks.append(_offsets(chance, numeric, plain))
-    blocks.append(_missing(chance, signature, plain))
-    blocks.append(_categories(chance, texts, plain))
+    blocks.append(_random(rng, numeric, texts, RANDOM_ROWS))
+    base = _stacked(blocks)
+    blocks.append(_steps(rng, numeric, base))
+    blocks.append(_offsets(rng, numeric, base))
+    blocks.append(_missing(rng, signature, base))
+    blocks.append(_categories(rng, texts, base))
     rows = _stacked(blocks)
-    for place, values in enumerate(numeric):
-        values.confine(rows.numbers[:, place], chance)
+    for index, values in enumerate(numeric):
+        values.confine(rows.numbers[:, index], rng)
     return rows.take(slice(0, MAX_ROWS))
 
 
@@ -133,23 +132,23 @@ class _Numbers:
         if not self.fixed.size:
             self.edges = np.unique(np.concatenate([self.edges, finite[:MAX_NUMBERS]]))
 
-    def draw(self, chance: np.random.Generator, count: int) -> Cells:
+    def draw(self, rng: np.random.Generator, count: int) -> Cells:
         """Half on edges or a step from one, half anywhere around."""
         if self.fixed.size:
-            return chance.choice(self.fixed, count)
+            return rng.choice(self.fixed, count)
         low, high = (self.edges.min(), self.edges.max()) if self.edges.size else (-1.0, 1.0)
         room = (high - low) * 0.25 or max(abs(low) * 0.25, 1.0)
-        anywhere = chance.uniform(low - room, high + room, count)
+        anywhere = rng.uniform(low - room, high + room, count)
         if not self.edges.size:
             return anywhere
-        near = step(chance.choice(self.edges, count), chance.integers(-2, 3, count))
-        return np.where(chance.random(count) < 0.5, near, anywhere)
+        near = step(rng.choice(self.edges, count), rng.integers(-2, 3, count))
+        return np.where(rng.random(count) < 0.5, near, anywhere)
 
-    def confine(self, cells: Cells, chance: np.random.Generator) -> None:
-        """Bring what was made by offsets back into what the signature allows."""
+    def confine(self, cells: Cells, rng: np.random.Generator) -> None:
+        """Limit values that offsets made to those that the signature allows."""
         if self.fixed.size:
-            strange = ~np.isin(cells, self.fixed) & ~np.isnan(cells)
-            cells[strange] = chance.choice(self.fixed, int(strange.sum()))
+            is_unknown = ~np.isin(cells, self.fixed) & ~np.isnan(cells)
+            cells[is_unknown] = rng.choice(self.fixed, int(is_unknown.sum()))
         if self.column.maximum is not None or self.column.minimum is not None:
             np.clip(cells, self.column.minimum, self.column.maximum, out=cells)
 
@@ -167,85 +166,85 @@ def step(values: Cells, steps: Cells) -> Cells:
     return out
 
 
-def _texts(column: Column, hint: ColumnHints) -> Cells:
+def _text_values(column: Column, hint: ColumnHints) -> Cells:
     if column.categories is not None:
         return np.array([str(value) for value in column.categories], dtype=object)
     return np.array([*hint.strings, "", "never seen before"], dtype=object)
 
 
-def _random(chance: np.random.Generator, numeric: list[_Numbers], texts: list[Cells], count: int) -> Rows:
+def _random(rng: np.random.Generator, numeric: list[_Numbers], texts: list[Cells], count: int) -> Rows:
     numbers = np.zeros((count, len(numeric)))
-    for place, values in enumerate(numeric):
-        numbers[:, place] = values.draw(chance, count)
+    for index, values in enumerate(numeric):
+        numbers[:, index] = values.draw(rng, count)
     strings = np.empty((count, len(texts)), dtype=object)
-    for place, known in enumerate(texts):
-        strings[:, place] = chance.choice(known, count)
+    for index, known in enumerate(texts):
+        strings[:, index] = rng.choice(known, count)
     return Rows(numbers, strings)
 
 
-def _steps(chance: np.random.Generator, numeric: list[_Numbers], plain: Rows) -> Rows:
+def _steps(rng: np.random.Generator, numeric: list[_Numbers], base: Rows) -> Rows:
     """Rows with one column on an edge, and the same one step to each side."""
     targets = [
-        (place, edge) for place, values in enumerate(numeric) if not values.fixed.size for edge in values.edges.tolist()
+        (index, edge) for index, values in enumerate(numeric) if not values.fixed.size for edge in values.edges.tolist()
     ]
     if not targets:
-        return plain.take(slice(0, 0))
-    picked = chance.permutation(len(targets))[: STEP_ROWS // 5]
-    rows = plain.take(np.repeat(chance.integers(0, len(plain), len(picked)), 5))
-    for at, target in enumerate(picked.tolist()):
-        place, edge = targets[target]
-        rows.numbers[5 * at : 5 * at + 5, place] = step(np.full(5, edge), np.arange(-2, 3))
+        return base.take(slice(0, 0))
+    picked = rng.permutation(len(targets))[: STEP_ROWS // 5]
+    rows = base.take(np.repeat(rng.integers(0, len(base), len(picked)), 5))
+    for block, target in enumerate(picked.tolist()):
+        index, edge = targets[target]
+        rows.numbers[5 * block : 5 * block + 5, index] = step(np.full(5, edge), np.arange(-2, 3))
     return rows
 
 
-def _offsets(chance: np.random.Generator, numeric: list[_Numbers], plain: Rows) -> Rows:
-    """Rows far away, and very large and very small ones."""
+def _offsets(rng: np.random.Generator, numeric: list[_Numbers], base: Rows) -> Rows:
+    """Rows far from the others, and very large and very small ones."""
     if not numeric:
-        return plain.take(slice(0, 0))
-    rows = plain.take(chance.integers(0, len(plain), OFFSET_ROWS))
+        return base.take(slice(0, 0))
+    rows = base.take(rng.integers(0, len(base), OFFSET_ROWS))
     size = OFFSET_ROWS // 6
-    for at, (factor, offset) in enumerate(
+    for block, (factor, offset) in enumerate(
         [(1.0, 10_000.0), (1.0, -10_000.0), (1000.0, 0.0), (0.001, 0.0), (1.0, 1e6), (-1.0, 0.0)]
     ):
-        part = rows.numbers[at * size : (at + 1) * size]
+        part = rows.numbers[block * size : (block + 1) * size]
         part[:] = part * factor + offset
     return rows
 
 
-def _missing(chance: np.random.Generator, signature: Signature, plain: Rows) -> Rows:
+def _missing(rng: np.random.Generator, signature: Signature, base: Rows) -> Rows:
     """Rows with one value missing, then some, then all that may be."""
     takes = [
         np.array([c.missing is not None for c in signature.columns if (c.kind == "string") == is_string], dtype=bool)
         for is_string in (False, True)
     ]
-    possible = [(index, place) for index, flags in enumerate(takes) for place in np.flatnonzero(flags).tolist()]
-    if not possible:
-        return plain.take(slice(0, 0))
-    rows = plain.take(chance.integers(0, len(plain), MISSING_ROWS))
-    for at in range(MISSING_ROWS):
-        share = 0.0 if at < 2 * MISSING_ROWS // 3 else 0.4 if at < MISSING_ROWS - 1 else 1.0
-        single = possible[at % len(possible)]
-        for target in possible:
-            if target == single or chance.random() < share:
-                _forget(rows, at, target)
+    cells = [(is_string, index) for is_string, flags in enumerate(takes) for index in np.flatnonzero(flags).tolist()]
+    if not cells:
+        return base.take(slice(0, 0))
+    rows = base.take(rng.integers(0, len(base), MISSING_ROWS))
+    for row in range(MISSING_ROWS):
+        share = 0.0 if row < 2 * MISSING_ROWS // 3 else 0.4 if row < MISSING_ROWS - 1 else 1.0
+        single = cells[row % len(cells)]
+        for cell in cells:
+            if cell == single or rng.random() < share:
+                _clear(rows, row, cell)
     return rows
 
 
-def _forget(rows: Rows, at: int, target: tuple[int, int]) -> None:
-    is_string, place = target
+def _clear(rows: Rows, row: int, cell: tuple[int, int]) -> None:
+    is_string, index = cell
     if is_string:
-        rows.strings[at, place] = MISSING_STRING
+        rows.strings[row, index] = MISSING_STRING
     else:
-        rows.numbers[at, place] = np.nan
+        rows.numbers[row, index] = np.nan
 
 
-def _categories(chance: np.random.Generator, texts: list[Cells], plain: Rows) -> Rows:
-    """Rows that show every category, as far as there is room."""
-    every = [(place, value) for place, known in enumerate(texts) for value in known.tolist()]
-    every = [every[index] for index in chance.permutation(len(every))[:TEXT_ROWS]]
-    rows = plain.take(chance.integers(0, len(plain), len(every)))
-    for at, (place, value) in enumerate(every):
-        rows.strings[at, place] = value
+def _categories(rng: np.random.Generator, texts: list[Cells], base: Rows) -> Rows:
+    """Rows that cover every category, up to `TEXT_ROWS`."""
+    every = [(index, value) for index, known in enumerate(texts) for value in known.tolist()]
+    every = [every[choice] for choice in rng.permutation(len(every))[:TEXT_ROWS]]
+    rows = base.take(rng.integers(0, len(base), len(every)))
+    for row, (index, value) in enumerate(every):
+        rows.strings[row, index] = value
     return rows
 
 

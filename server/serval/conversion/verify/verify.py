@@ -1,4 +1,4 @@
-"""Does the frozen graph answer like the original?"""
+"""Compares the answers of the converted graph with the original's."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Numbers = npt.NDArray[np.float64]
 TIE = 1e-9
 TOLERANCE = 1e-5
 LARGEST = 1e100
-"""Stands for any difference that can not be measured, such as that of a number from NaN; sums of it stay finite."""
+"""Stands for a difference that cannot be measured, such as that between a number and NaN; sums of it stay finite."""
 SMALLEST_SHARE = 1e-3
 """A value much smaller than usual is measured against this share of the usual size."""
 
 
 def compare(signature: Signature, original: Answers, converted: Answers, strictness: float = 1.0) -> Parity:
-    """Compare answers for the same rows; those that the original refused are left out.
+    """Compare answers for the same rows; rows that the original refused are left out.
 
     Labels must be equal wherever the original's margin exceeds 1e-9, probabilities within `1e-5 * strictness`,
     a regressor's values within that relative to the original's value.
@@ -48,16 +48,16 @@ def compare(signature: Signature, original: Answers, converted: Answers, strictn
     is_label_equal = (original.labels == converted.labels).all(axis=1)
     is_equal = (is_label_equal | is_tie) & (differences <= TOLERANCE * strictness)
     counted = answered & ~is_tie
-    badness = np.where(answered, np.where(is_label_equal | is_tie, differences, np.inf), -1.0)
-    worst = int(badness.argmax())
-    told = differences[answered]
+    severity = np.where(answered, np.where(is_label_equal | is_tie, differences, np.inf), -1.0)
+    worst = int(severity.argmax())
+    compared = differences[answered]
     return Parity(
         rows=int(answered.sum()),
         refused=refused,
         ties=int(is_tie.sum()),
         agreeing=int((is_equal & counted).sum()),
-        largest_difference=float(told.max()),
-        mean_difference=float(told.mean()),
+        largest_difference=float(compared.max()),
+        mean_difference=float(compared.mean()),
         worst=worst,
         reason=_reason(signature, answered, is_label_equal | is_tie, is_equal, differences, TOLERANCE * strictness),
     )
@@ -97,9 +97,9 @@ def _reason(
         return f"{wrong} of {rows} rows get another label"
     far = int((~is_equal & answered).sum())
     limit = f"{tolerance:.0e}".replace("e-0", "e-")
-    what = (
+    problem = (
         f"values are off by more than {limit} of their size"
         if signature.kind == "regressor"
         else f"probabilities are off by more than {limit}"
     )
-    return f"on {far} of {rows} rows the {what} (largest difference {differences[answered].max():.2g})"
+    return f"on {far} of {rows} rows the {problem} (largest difference {differences[answered].max():.2g})"

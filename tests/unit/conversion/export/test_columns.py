@@ -1,4 +1,4 @@
-"""Signatures say what the fitted pipeline takes."""
+"""Signatures describe the inputs of the fitted pipeline."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from support.estimators import plain
 from support.sample_models import iris, specimen
 
 
-def column(name: str, place: int) -> Column:
-    return convert(specimen(name).model).signature.columns[place]
+def column(name: str, index: int) -> Column:
+    return convert(specimen(name).model).signature.columns[index]
 
 
 def test_kinds_come_from_the_encoders() -> None:
@@ -62,11 +62,11 @@ def test_an_encoder_that_ignores_unknown_categories_lists_none() -> None:
     assert column("mixed columns, logistic", 1).categories is None
 
 
-def test_what_overflows_the_cast_before_trees_is_out_of_range() -> None:
+def test_values_that_overflow_float32_before_trees_are_out_of_range() -> None:
     assert column("cancer forest", 0).maximum == float(np.finfo(np.float32).max)
 
 
-def test_a_model_without_that_cast_has_no_range() -> None:
+def test_a_model_without_a_cast_to_float32_has_no_range() -> None:
     assert column("iris logistic", 0).maximum is None
 
 
@@ -78,7 +78,7 @@ def test_a_scaler_narrows_the_range_until_the_model_itself_takes_it() -> None:
     model.predict(np.full((1, 4), limit))
 
 
-def test_a_marker_of_missing_other_than_nan_is_a_number() -> None:
+def test_a_missing_value_marker_other_than_nan_is_a_number() -> None:
     features = np.where(iris()[0] > 6, -1.0, iris()[0])
     model = make_pipeline(SimpleImputer(missing_values=-1.0), LogisticRegression(max_iter=5000)).fit(
         features, iris()[1]
@@ -92,7 +92,7 @@ def test_a_label_with_control_characters_is_refused() -> None:
         convert(LogisticRegression(max_iter=5000).fit(iris()[0], labels))
 
 
-def test_a_model_that_answers_only_near_its_training_rows_takes_all_between_them() -> None:
+def test_the_range_of_a_radius_model_covers_its_training_rows() -> None:
     case = plain("RadiusNeighborsClassifier")
     maximum = convert(case.model).signature.columns[3].maximum
     assert maximum == pytest.approx(np.abs(case.X).max())

@@ -25,12 +25,12 @@ def test_an_expression_has_the_values_of_numpy(expression, expected, evaluate):
     np.testing.assert_array_equal(evaluate(expression, X), expected)
 
 
-def test_rows_of_zeros_normalise_to_uniform(evaluate):
+def test_rows_of_zeros_are_normalised_to_uniform(evaluate):
     found = evaluate(lambda x: x.normalised(2), np.array([[1.0, 3.0], [0.0, 0.0]]))
     np.testing.assert_array_equal(found, [[0.25, 0.75], [0.5, 0.5]])
 
 
-def test_the_first_of_equals_is_the_best(evaluate):
+def test_argmax_returns_the_first_of_equal_values(evaluate):
     assert evaluate(lambda x: x.argmax(), np.array([[1.0, 2.0, 2.0]])).tolist() == [1]
 
 

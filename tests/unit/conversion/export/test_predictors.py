@@ -11,6 +11,7 @@ from sklearn.utils import all_estimators
 from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import MODULES, emitter
 from serval.conversion.export.rules.transforms import SELECTIONS
+from serval.conversion.export.tensor import Tensor
 from serval.errors import NotConvertible
 from support.estimators import NAMES, pipeline, plain
 
@@ -22,33 +23,33 @@ TRANSFORMERS = sorted(
 )
 
 
-def test_the_list_is_all_that_scikit_learn_has():
+def test_the_list_of_estimators_is_complete():
     assert [name for name, _ in all_estimators(type_filter=["classifier", "regressor"])] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_estimator_answers_as_the_original(name, agrees):
+def test_an_estimator_answers_like_the_original(name, agrees):
     agrees(plain(name))
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_a_random_pipeline_answers_as_the_original(seed, agrees_on_unseen_rows):
+def test_a_random_pipeline_answers_like_the_original(seed, agrees_on_unseen_rows):
     agrees_on_unseen_rows(pipeline(seed))
 
 
-def test_the_page_of_formats_lists_every_estimator():
+def test_the_formats_page_lists_every_estimator():
     page = (Path(__file__).parents[4] / "docs" / "formats.md").read_text()
     assert [name for name in NAMES if f"| `{name}` |" not in page] == []
 
 
-def test_the_page_of_formats_lists_every_transformer():
+def test_the_formats_page_lists_every_transformer():
     page = (Path(__file__).parents[4] / "docs" / "formats.md").read_text()
     assert [name for name in TRANSFORMERS if f"`{name}`" not in page] == []
 
 
-def test_an_answer_is_written_once_however_often_it_is_asked_for():
+def test_the_nodes_of_an_estimator_are_written_once():
     graph = Graph()
-    emit, x = emitter(), graph.input("numbers", "float64", range(5))
+    emit, x = emitter(), Tensor.input(graph, "numbers", "float64", range(5))
     model = plain("RandomForestClassifier").model
     emit.predict_proba(model, x)
     count = len(graph.nodes)
@@ -56,9 +57,9 @@ def test_an_answer_is_written_once_however_often_it_is_asked_for():
     assert [node.op_type for node in graph.nodes[count:]] == ["ArgMax"]
 
 
-def test_a_scaler_carries_thresholds_back_to_the_columns_of_the_model():
+def test_thresholds_after_a_scaler_are_traced_back_to_the_input_columns():
     graph = Graph()
-    x = graph.input("numbers", "float64", [3])
+    x = Tensor.input(graph, "numbers", "float64", [3])
     assert ((x - 10.0) / 2.0 <= 1.5).dtype == "bool"
     assert graph.interesting == {3: {13.0}}
 
@@ -68,4 +69,4 @@ def test_estimators_nested_too_deep_are_refused():
     for _ in range(50):
         model = FrozenEstimator(model)
     with pytest.raises(NotConvertible, match="`FrozenEstimator` lies 40 estimators deep: flatten"):
-        emitter().predict(model, Graph().input("numbers", "float64", range(3)))
+        emitter().predict(model, Tensor.input(Graph(), "numbers", "float64", range(3)))

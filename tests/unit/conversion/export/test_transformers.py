@@ -27,7 +27,7 @@ from sklearn.preprocessing import (
 )
 
 from serval.conversion.export.columns import infer
-from serval.conversion.export.original import ask
+from serval.conversion.export.original import answers_of
 from serval.conversion.from_sklearn import convert
 from serval.conversion.samples import rows_of
 from serval.conversion.verify import onnxruntime_engine as engines
@@ -64,7 +64,7 @@ def agrees(model: Any, held_out: list[list[Any]]) -> None:
     rows = rows_of(converted.signature, held_out)
     parity = compare(
         converted.signature,
-        ask(model, converted.signature, rows),
+        answers_of(model, converted.signature, rows),
         engines.run(converted.onnx, converted.signature, rows),
     )
     assert parity.reason is None
@@ -72,7 +72,7 @@ def agrees(model: Any, held_out: list[list[Any]]) -> None:
 
 
 @pytest.mark.parametrize("transformer", PLAIN, ids=str)
-def test_a_transformer_of_numbers(transformer: Any) -> None:
+def test_a_numeric_transformer_has_the_columns_of_the_original(transformer: Any) -> None:
     model = make_pipeline(transformer, StandardScaler(), LogisticRegression(max_iter=5000)).fit(
         iris()[0][::2], iris()[1][::2]
     )
@@ -81,7 +81,7 @@ def test_a_transformer_of_numbers(transformer: Any) -> None:
 
 @pytest.mark.parametrize("drop", [None, "first", "if_binary"])
 @pytest.mark.parametrize("handle_unknown", ["ignore", "error", "infrequent_if_exist"])
-def test_one_hot_encoders_of_strings_and_truths(drop: str | None, handle_unknown: str) -> None:
+def test_one_hot_encoders_encode_strings_and_booleans(drop: str | None, handle_unknown: str) -> None:
     frame, target = customers()
     frame = frame[["city", "member"]].fillna({"city": "Oslo"})
     encoder = OneHotEncoder(drop=drop, handle_unknown=handle_unknown, sparse_output=False)
@@ -94,13 +94,13 @@ def test_one_hot_encoders_of_fractions_do_not_round_them() -> None:
     agrees(make_pipeline(OneHotEncoder(), LogisticRegression()).fit(values, target), [[0.5], [1.0], [1.5], [2.5]])
 
 
-def test_a_missing_category_is_one_of_its_own() -> None:
+def test_a_missing_value_is_a_category_of_its_own() -> None:
     frame, target = customers()
     model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(frame[["city"]], target)
     agrees(model, [["Rome"], [None], ["Oslo"]])
 
 
-def test_columns_fall_where_the_transformer_of_columns_puts_them() -> None:
+def test_columns_have_the_order_of_the_column_transformer() -> None:
     frame, target = customers()
     numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
     chosen = ColumnTransformer(
@@ -114,7 +114,7 @@ def test_columns_fall_where_the_transformer_of_columns_puts_them() -> None:
     agrees(model, [[41.0, "Rome", True, 30_000.0], [None, "Oslo", False, 10_000.0]])
 
 
-def test_output_as_pandas_in_between_changes_nothing() -> None:
+def test_pandas_output_between_steps_changes_nothing() -> None:
     frame, target = customers()
     encoder = OneHotEncoder(sparse_output=False, handle_unknown="ignore")
     chosen = ColumnTransformer([("words", encoder, ["city"]), ("n", SimpleImputer(), ["age", "income"])])
@@ -124,7 +124,7 @@ def test_output_as_pandas_in_between_changes_nothing() -> None:
     agrees(model, [[41.0, "Rome", True, 30_000.0], [None, "Oslo", False, 10_000.0]])
 
 
-def test_a_model_of_positive_numbers_refuses_others() -> None:
+def test_a_model_of_positive_numbers_has_a_positive_minimum() -> None:
     model = make_pipeline(PowerTransformer("box-cox"), LogisticRegression()).fit(iris()[0], iris()[1])
     signature, _, _ = infer(model, None, [], is_text=False)
     minimum = signature.columns[0].minimum
@@ -132,7 +132,7 @@ def test_a_model_of_positive_numbers_refuses_others() -> None:
     assert 0 < minimum < 1e-300
 
 
-def test_columns_of_a_frame_may_come_in_another_order_inside() -> None:
+def test_a_column_transformer_may_reorder_the_columns_of_a_frame() -> None:
     frame = pd.DataFrame(iris()[0], columns=["a", "b", "c", "d"])
     chosen = ColumnTransformer(
         [("late", StandardScaler(), ["d", "b"]), ("early", MinMaxScaler(), slice(0, 1))], remainder="passthrough"
@@ -143,7 +143,7 @@ def test_columns_of_a_frame_may_come_in_another_order_inside() -> None:
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("add_indicator", [False, True])
-def test_neighbours_fill_what_is_missing(weights: str, add_indicator: bool) -> None:
+def test_a_knn_imputer_fills_missing_values(weights: str, add_indicator: bool) -> None:
     chance = np.random.default_rng(0)
     features = chance.normal(size=(80, 3))
     target = (features[:, 0] + features[:, 1] > 0).astype(int)

@@ -1,4 +1,4 @@
-"""The sandbox hands over work, fetches the answer, names what ended a child, and leaves nothing behind."""
+"""The sandbox runs tasks, returns their answers, reports what ended a child, and leaves nothing behind."""
 
 import asyncio
 import logging
@@ -14,9 +14,11 @@ import msgspec
 import pytest
 import uvloop
 
-from serval.conversion.sandbox.child import Done, Failed
-from serval.conversion.sandbox.child_process import Ending, size
-from serval.conversion.sandbox.sandbox import answer_of, closed_folders, kernel_gap, printable
+from serval.conversion.sandbox.confined_process import ProcessEnd
+from serval.conversion.sandbox.limits import human_size
+from serval.conversion.sandbox.outcomes import answer_of, printable
+from serval.conversion.sandbox.protocol import Done, Failed
+from serval.conversion.sandbox.sandbox import closed_folders, kernel_gap
 from serval.errors import NotConvertible, SandboxViolation, Unavailable, Unprocessable
 from support.crashes import children
 from support.sandbox_lab import LIMITS, TASKS, Laboratory, Payload, children_of, wait_for_end
@@ -34,21 +36,21 @@ def laboratory(tmp_path: Path) -> Iterator[Laboratory]:
     assert list(laboratory.root.iterdir()) == []
 
 
-def ending(**changes: object) -> Ending:
-    whole = Ending(
-        stopped=None, status=0, cpu_seconds=0.1, acts="", answer=msgspec.msgpack.encode(Done(b"yes")), log=b""
+def process_end(**changes: object) -> ProcessEnd:
+    clean = ProcessEnd(
+        stop_reason=None, status=0, cpu_seconds=0.1, violations="", answer=msgspec.msgpack.encode(Done(b"yes")), log=b""
     )
-    return msgspec.structs.replace(whole, **changes)
+    return msgspec.structs.replace(clean, **changes)
 
 
-def test_an_answer_comes_out_of_a_clean_end() -> None:
-    assert answer_of(ending(), LIMITS) == b"yes"
+def test_a_clean_exit_returns_the_answer() -> None:
+    assert answer_of(process_end(), LIMITS) == b"yes"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stopped": "ran past 2 s"}, "The file ran past 2 s"),
+        ({"stop_reason": "ran past 2 s"}, "The file ran past 2 s"),
         ({"status": -signal.SIGSEGV}, "The file crashed with signal SIGSEGV"),
         ({"status": -signal.SIGXCPU}, "The file used more than 10 s of CPU"),
         ({"status": -signal.SIGKILL, "cpu_seconds": 11.0}, "The file used more than 10 s of CPU"),
@@ -56,40 +58,40 @@ def test_an_answer_comes_out_of_a_clean_end() -> None:
         ({"status": -signal.SIGRTMIN - 3}, f"The file crashed with signal {signal.SIGRTMIN + 3}"),
         ({"status": -signal.SIGSYS}, "The file tried to start a process, or another call that no model needs"),
         ({"status": 3}, "The file ended its process with status 3"),
-        ({"acts": "oc"}, "The file tried to open a connection"),
+        ({"violations": "oc"}, "The file tried to open a connection"),
         ({"answer": b""}, "The file ended its process without one well-formed answer"),
         ({"answer": msgspec.msgpack.encode(Failed("memory", ""))}, "The file used more than 256 MiB of memory"),
     ],
 )
-def test_each_end_has_its_sentence(changes: dict[str, object], message: str) -> None:
+def test_each_kind_of_exit_has_its_message(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SandboxViolation) as caught:
-        answer_of(ending(**changes), LIMITS)
+        answer_of(process_end(**changes), LIMITS)
     assert caught.value.message == message
 
 
-def test_a_call_that_is_only_noted_spoils_nothing() -> None:
-    assert answer_of(ending(acts="o"), LIMITS) == b"yes"
+def test_a_refused_call_that_is_only_logged_does_not_spoil_the_answer() -> None:
+    assert answer_of(process_end(violations="o"), LIMITS) == b"yes"
 
 
 def test_a_report_becomes_the_error_of_its_code() -> None:
     with pytest.raises(NotConvertible, match="no converter"):
-        answer_of(ending(answer=msgspec.msgpack.encode(Failed("not_convertible", "no converter"))), LIMITS)
+        answer_of(process_end(answer=msgspec.msgpack.encode(Failed("not_convertible", "no converter"))), LIMITS)
 
 
-def test_a_fault_in_a_task_is_a_422() -> None:
-    with pytest.raises(Unprocessable, match="The file can not be processed: KeyError: 1"):
-        answer_of(ending(answer=msgspec.msgpack.encode(Failed("unexpected", "KeyError: 1"))), LIMITS)
+def test_an_unexpected_exception_in_a_task_is_a_422() -> None:
+    with pytest.raises(Unprocessable, match="The file cannot be processed: KeyError: 1"):
+        answer_of(process_end(answer=msgspec.msgpack.encode(Failed("unexpected", "KeyError: 1"))), LIMITS)
 
 
 @pytest.mark.parametrize(
     ("count", "text"),
     [(2 << 30, "2 GiB"), (1536 << 10, "1.5 MiB"), (256 << 20, "256 MiB"), (4096, "4 KiB"), (12, "12 bytes")],
 )
-def test_sizes_are_said_as_people_say_them(count: int, text: str) -> None:
-    assert size(count) == text
+def test_sizes_are_shown_in_the_largest_unit_that_fits(count: int, text: str) -> None:
+    assert human_size(count) == text
 
 
-def test_hostile_text_becomes_one_printable_line() -> None:
+def test_hostile_text_is_reduced_to_one_printable_line() -> None:
     assert printable("a\nb\x1b[1m\u202e\U000e0041" + "c" * 9999) == "a b [1m  " + "c" * 1991
 
 
@@ -114,7 +116,7 @@ def test_every_run_has_an_interpreter_of_its_own(laboratory: Laboratory) -> None
     assert laboratory.run("pid") != laboratory.run("pid")
 
 
-def test_more_runs_than_children_wait_for_their_turn(laboratory: Laboratory) -> None:
+def test_runs_beyond_max_children_wait(laboratory: Laboratory) -> None:
     async def crowd() -> tuple[list[bytes], int]:
         runs = [asyncio.create_task(laboratory.sandbox.run("pid", None, b"")) for _ in range(6)]
         most = 0
@@ -130,8 +132,8 @@ def test_more_runs_than_children_wait_for_their_turn(laboratory: Laboratory) -> 
 
 def template_of(parent: int) -> int:
     """The process that the children of a sandbox are forked from."""
-    (found,) = [pid for pid in children(parent) if Path(f"/proc/{pid}/comm").read_text() == "serval-template\n"]
-    return found
+    (template,) = [pid for pid in children(parent) if Path(f"/proc/{pid}/comm").read_text() == "serval-template\n"]
+    return template
 
 
 def test_a_template_is_used_again_until_it_dies_and_then_replaced(laboratory: Laboratory) -> None:
@@ -146,8 +148,8 @@ def test_a_template_is_used_again_until_it_dies_and_then_replaced(laboratory: La
     assert template_of(os.getpid()) != first
 
 
-def test_runs_whose_template_dies_at_their_forks_have_the_next_one(laboratory: Laboratory) -> None:
-    async def bereaved() -> list[bytes]:
+def test_runs_whose_template_dies_at_the_fork_get_a_new_template(laboratory: Laboratory) -> None:
+    async def run_while_the_template_dies() -> list[bytes]:
         runs = [asyncio.create_task(laboratory.sandbox.run("pid", None, b"")) for _ in range(4)]
         await asyncio.wait(runs, timeout=0.2)
         os.kill(template, signal.SIGKILL)
@@ -157,11 +159,11 @@ def test_runs_whose_template_dies_at_their_forks_have_the_next_one(laboratory: L
     laboratory.run("pid")
     template = template_of(os.getpid())
     os.kill(template, signal.SIGSTOP)
-    assert len(set(laboratory.runner.run(bereaved()))) == 4
+    assert len(set(laboratory.runner.run(run_while_the_template_dies()))) == 4
     assert template_of(os.getpid()) != template
 
 
-def test_a_template_that_dies_whenever_it_forks_is_told_of(laboratory: Laboratory, tmp_path: Path) -> None:
+def test_a_template_that_dies_at_every_fork_is_reported(laboratory: Laboratory, tmp_path: Path) -> None:
     dying = tmp_path / "dying.py"
     dying.write_text(
         "import os\nTASKS = {}\ndef preload(): os.fork = lambda: print('gone', flush=True) or os._exit(1)\n"
@@ -191,7 +193,9 @@ def test_a_run_that_is_cancelled_at_its_fork_leaves_no_child(laboratory: Laborat
 
 
 @pytest.mark.parametrize("module", ["random", "numpy.random"])
-def test_children_of_one_template_are_no_twins(laboratory: Laboratory, tmp_path: Path, module: str) -> None:
+def test_children_of_one_template_draw_different_random_numbers(
+    laboratory: Laboratory, tmp_path: Path, module: str
+) -> None:
     drawing = tmp_path / "drawing.py"
     drawing.write_text(f"""
 import {module} as numbers
@@ -222,7 +226,8 @@ def test_a_cancelled_run_leaves_no_child(laboratory: Laboratory) -> None:
 ORPHANING = """
 import asyncio, sys
 from pathlib import Path
-from serval.conversion.sandbox.sandbox import Limits, Sandbox
+from serval.conversion.sandbox.limits import Limits
+from serval.conversion.sandbox.sandbox import Sandbox
 
 async def main():
     root, tasks, upload = map(Path, sys.argv[1:])
@@ -247,7 +252,7 @@ def test_children_and_their_template_die_with_their_parent(tmp_path: Path) -> No
     assert all(wait_for_end(pid, 5) for pid in (*started, template))
 
 
-def test_a_child_that_can_not_start_says_why(laboratory: Laboratory, tmp_path: Path) -> None:
+def test_a_child_that_cannot_start_reports_why(laboratory: Laboratory, tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("raise RuntimeError('no such luck')")
     laboratory.sandbox = laboratory.make(LIMITS, tasks=broken)
@@ -255,7 +260,7 @@ def test_a_child_that_can_not_start_says_why(laboratory: Laboratory, tmp_path: P
         laboratory.run("load")
 
 
-def test_a_thread_that_an_import_left_running_is_told_of(laboratory: Laboratory, tmp_path: Path) -> None:
+def test_a_thread_that_an_import_left_running_is_reported(laboratory: Laboratory, tmp_path: Path) -> None:
     threaded = tmp_path / "threaded.py"
     threaded.write_text("""
 import threading
@@ -269,7 +274,7 @@ def preload(): pass
         laboratory.run("echo")
 
 
-def test_this_kernel_confines() -> None:
+def test_this_kernel_can_confine() -> None:
     assert kernel_gap() is None
 
 
@@ -285,13 +290,19 @@ libc = ctypes.CDLL(None)
 assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, ctypes.byref(Program(len(rules), ctypes.addressof(code))), 0, 0) == 0
 
-from serval.conversion.sandbox.sandbox import Limits, Sandbox
+from serval.conversion.sandbox.limits import Limits
+from serval.conversion.sandbox.sandbox import Sandbox
 
 async def main():
     logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
     root, tasks, allow = sys.argv[1:]
     sandbox = Sandbox(
-        python=sys.executable, root=Path(root), limits=Limits(), allow_unconfined=allow == "yes", max_children=1, tasks=Path(tasks)
+        python=sys.executable,
+        root=Path(root),
+        limits=Limits(),
+        allow_unconfined=allow == "yes",
+        max_children=1,
+        tasks=Path(tasks),
     )
     try:
         print(await sandbox.run("echo", None, b"ran"))
@@ -307,19 +318,19 @@ def on_a_kernel_without_landlock(root: Path, allow: str) -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout
 
 
-def test_a_kernel_that_can_not_confine_runs_nothing(tmp_path: Path) -> None:
-    told = on_a_kernel_without_landlock(tmp_path, "no")
-    assert told.startswith("Unavailable Conversion is refused: this kernel has no Landlock")
-    assert "allow_unconfined_conversion" in told
+def test_a_kernel_that_cannot_confine_refuses_conversions(tmp_path: Path) -> None:
+    output = on_a_kernel_without_landlock(tmp_path, "no")
+    assert output.startswith("Unavailable Conversion is refused: this kernel has no Landlock")
+    assert "allow_unconfined_conversion" in output
 
 
-def test_a_kernel_that_can_not_confine_runs_when_told_to_and_says_so(tmp_path: Path) -> None:
-    told = on_a_kernel_without_landlock(tmp_path, "yes")
-    assert "WARNING uploads run unconfined: this kernel has no Landlock" in told
-    assert "b'ran'" in told
+def test_a_kernel_that_cannot_confine_runs_conversions_if_allowed_and_logs_a_warning(tmp_path: Path) -> None:
+    output = on_a_kernel_without_landlock(tmp_path, "yes")
+    assert "WARNING uploads run unconfined: this kernel has no Landlock" in output
+    assert "b'ran'" in output
 
 
-def test_what_a_child_printed_is_logged_in_one_escaped_line(
+def test_the_output_of_a_child_is_logged_in_one_escaped_line(
     laboratory: Laboratory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -348,12 +359,12 @@ def test_a_data_folder_that_uploads_could_read_is_refused(tmp_path: Path) -> Non
         laboratory.run("echo")
 
 
-def test_a_late_import_works_where_the_interpreter_is_within_reach(laboratory: Laboratory) -> None:
+def test_a_late_import_works_if_the_child_can_read_the_interpreter(laboratory: Laboratory) -> None:
     source = "try: import wave\nexcept ImportError as error: wave = error\nloot = type(wave).__name__"
     assert laboratory.attack(source) == ("'ModuleNotFoundError'" if closed_folders() else "'module'")
 
 
-def test_the_sandbox_works_on_uvloop_too(tmp_path: Path) -> None:
+def test_the_sandbox_works_on_uvloop(tmp_path: Path) -> None:
     laboratory = Laboratory(tmp_path)
     laboratory.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with laboratory.runner:

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn import discriminant_analysis, naive_bayes, neighbors
 
 from serval.conversion.export.emitter import Emitter, Family
-from serval.conversion.export.graph import Tensor, concat, floats, total
 from serval.conversion.export.rules.distances import distances
+from serval.conversion.export.tensor import Tensor, concat, floats, total
 
 
 def gaussian(_: Emitter, model: Any, x: Tensor) -> Tensor:
@@ -37,8 +37,10 @@ def bernoulli(_: Emitter, model: Any, x: Tensor) -> Tensor:
 def categorical(_: Emitter, model: Any, x: Tensor) -> Tensor:
     codes = x.cast("int64")
     tables = [floats(logs).T for logs in model.feature_log_prob_]
-    found = total(codes.column(i).op("Clip", 0, len(table) - 1).look_up(table) for i, table in enumerate(tables))
-    return found + floats(model.class_log_prior_)
+    log_likelihood = total(
+        codes.column(i).op("Clip", 0, len(table) - 1).look_up(table) for i, table in enumerate(tables)
+    )
+    return log_likelihood + floats(model.class_log_prior_)
 
 
 def quadratic(_: Emitter, model: Any, x: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from typing import Any
 from sklearn import compose, frozen, pipeline
 
 from serval.conversion.export.emitter import Emitter, Family
-from serval.conversion.export.graph import Features, Tensor, join, matrix, select
+from serval.conversion.export.features import Features, join, matrix, select
+from serval.conversion.export.tensor import Tensor
 
 
 def passed(emit: Emitter, step: Any, x: Features) -> Features:

@@ -1,10 +1,10 @@
-"""Distances and kernels between rows and the points a model has kept, without loops and without a cube of differences in memory."""
+"""Distances and kernels between rows and the points that a model stores, without loops or a cube of differences."""
 
 from typing import Any
 
 import numpy as np
 
-from serval.conversion.export.graph import Array, Tensor, floats, total
+from serval.conversion.export.tensor import Array, Tensor, floats, total
 from serval.errors import NotConvertible
 
 FEATURES_ONE_BY_ONE = 48
@@ -23,8 +23,8 @@ def squared_distances(x: Tensor, points: Array) -> Tensor:
     if points.shape[1] <= FEATURES_ONE_BY_ONE:
         return total((x.columns([i]) - points[:, i]).square() for i in range(points.shape[1]))
     centre = points.mean(axis=0)
-    rows, kept = x - centre, points - centre
-    squares: Tensor = rows.square().row_sums(points.shape[1]) + (kept**2).sum(axis=1) - (rows * 2.0) @ kept.T
+    rows, shifted = x - centre, points - centre
+    squares: Tensor = rows.square().row_sums(points.shape[1]) + (shifted**2).sum(axis=1) - (rows * 2.0) @ shifted.T
     return squares.maximum(0.0)
 
 
@@ -59,7 +59,7 @@ def distances(x: Tensor, points: Array, metric: str, p: float = 2.0) -> Tensor:
     if metric == "cosine":
         return 1.0 - unit_rows(x, points.shape[1]) @ unit(points).T
     raise NotConvertible(
-        f"The metric {metric!r} can not be written as ONNX; use euclidean, manhattan, chebyshev, minkowski or cosine."
+        f"The metric {metric!r} cannot be written as ONNX; use euclidean, manhattan, chebyshev, minkowski or cosine."
     )
 
 
@@ -92,5 +92,5 @@ def kernel(
     if name == "cosine":
         return unit_rows(x, points.shape[1]) @ unit(points).T
     raise NotConvertible(
-        f"The kernel {name!r} can not be written as ONNX; use linear, poly, rbf, sigmoid, laplacian or cosine."
+        f"The kernel {name!r} cannot be written as ONNX; use linear, poly, rbf, sigmoid, laplacian or cosine."
     )

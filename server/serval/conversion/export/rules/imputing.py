@@ -1,4 +1,4 @@
-"""Imputers: what stands in the place of a missing value."""
+"""Imputers: what replaces a missing value."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import numpy as np
 from sklearn import impute
 
 from serval.conversion.export.emitter import Emitter, Family, refuse
-from serval.conversion.export.graph import Array, Features, Tensor, as_table, concat, floats, join, select
+from serval.conversion.export.features import Features, as_table, join, select
 from serval.conversion.export.rules.neighbors import inverse, pooled
+from serval.conversion.export.tensor import Array, Tensor, concat, floats
 from serval.conversion.signature import MISSING_STRING
 
 FAR = 1e300
@@ -19,8 +20,8 @@ def imputed(_: Emitter, model: Any, x: Features) -> Features:
     is_empty = np.array([isinstance(value, float) and np.isnan(value) for value in filled])
     if model.keep_empty_features:
         filled, is_empty = np.where(is_empty, 0.0, filled), np.zeros(len(filled), dtype=bool)
-    kept = np.flatnonzero(~is_empty).tolist()
-    parts: list[tuple[Features, int]] = [(fill(model, select(x, kept), filled[kept]), len(kept))]
+    indices = np.flatnonzero(~is_empty).tolist()
+    parts: list[tuple[Features, int]] = [(fill(model, select(x, indices), filled[indices]), len(indices))]
     if model.add_indicator:
         parts.append((indicated(_, model.indicator_, x), len(model.indicator_.features_)))
     return join(parts) if len(parts) > 1 else parts[0][0]
@@ -30,9 +31,9 @@ def fill(model: Any, x: Features, values: Array) -> Features:
     """The features with `values`, one for each column, where one is missing."""
     if isinstance(x, Tensor):
         known = np.asarray(values, dtype=object if x.dtype == "string" else np.float64)
-        return is_missing(model, x).choose(x._like(known[None]), x)
-    columns = [fill(model, slot.column().as_column(), values[i : i + 1]) for i, slot in enumerate(x.slots)]
-    return join([(column, 1) for column in columns])
+        return is_missing(model, x).choose(x.like(known[None]), x)
+    filled = [fill(model, column.values().as_column(), values[i : i + 1]) for i, column in enumerate(x.columns)]
+    return join([(column, 1) for column in filled])
 
 
 def is_missing(model: Any, x: Tensor) -> Tensor:
@@ -45,9 +46,12 @@ def is_missing(model: Any, x: Tensor) -> Tensor:
 
 
 def indicated(_: Emitter, model: Any, x: Features) -> Tensor:
-    slots = as_table(x, model._n_features).slots
+    columns = as_table(x, model._n_features).columns
     return concat(
-        [is_missing(model, slots[i].column().as_column()).cast("float64") for i in np.asarray(model.features_).tolist()]
+        [
+            is_missing(model, columns[i].values().as_column()).cast("float64")
+            for i in np.asarray(model.features_).tolist()
+        ]
     )
 
 
@@ -66,33 +70,35 @@ def by_neighbours(_: Emitter, model: Any, x: Tensor) -> Features:
     if model.metric != "nan_euclidean":
         raise refuse(model, "has a metric of its own", "use `nan_euclidean`")
     squares = common_distances(x, model._fit_X, model._mask_fit_X)
-    kept = range(len(model._valid_mask)) if model.keep_empty_features else np.flatnonzero(model._valid_mask).tolist()
-    filled = [one_filled(model, squares, x.columns([i]), i) for i in kept]
+    indices = range(len(model._valid_mask)) if model.keep_empty_features else np.flatnonzero(model._valid_mask).tolist()
+    filled = [filled_column(model, squares, x.columns([i]), i) for i in indices]
     return concat([*filled, indicated(_, model.indicator_, x)] if model.add_indicator else filled)
 
 
-def common_distances(x: Tensor, points: Array, is_gone: Array) -> Tensor:
+def common_distances(x: Tensor, points: Array, is_missing_point: Array) -> Tensor:
     """`nan_euclidean_distances(squared=True)`, `[rows, points]`: over the columns that both have, scaled up to all."""
-    there, is_there = np.where(is_gone, 0.0, points), floats(~is_gone)
+    present_points, is_present = np.where(is_missing_point, 0.0, points), floats(~is_missing_point)
     value, present = x.is_nan().choose(0.0, x), (~x.is_nan()).cast("float64")
-    total = (value.square() @ is_there.T + present @ (there**2).T + value @ (there * -2.0).T).maximum(0.0)
-    common = present @ is_there.T
+    total = (
+        value.square() @ is_present.T + present @ (present_points**2).T + value @ (present_points * -2.0).T
+    ).maximum(0.0)
+    common = present @ is_present.T
     return common.equals(0.0).choose(FAR, (total * float(points.shape[1])) / common.maximum(1.0))
 
 
-def one_filled(model: Any, squares: Tensor, value: Tensor, column: int) -> Tensor:
+def filled_column(model: Any, squares: Tensor, value: Tensor, column: int) -> Tensor:
     """`[rows, 1]`: one column, filled; the mean of the column where no training row has anything in common."""
     if not model._valid_mask[column]:
         return value.full([0.0])
     donors = np.flatnonzero(~model._mask_fit_X[:, column])
-    held, count = floats(model._fit_X[donors, column]), min(model.n_neighbors, len(donors))
-    nearest, order = squares.graph.ops(
-        "TopK", squares.columns(donors), squares.graph.constant([count]), dtypes=("float64", "int64"), axis=1, largest=0
+    donor_values, count = floats(model._fit_X[donors, column]), min(model.n_neighbors, len(donors))
+    nearest, order = squares.columns(donors).ops(
+        "TopK", squares.constant([count]), dtypes=("float64", "int64"), axis=1, largest=0
     )
     weights = donors_weights(nearest) if model.weights == "distance" else None
-    whole = float(count) if weights is None else weights.row_sums(count)
-    mean = pooled(order.look_up(held[:, None]), weights, count) / whole
-    return value.is_nan().choose((nearest.columns([0]) >= FAR).choose(float(held.mean()), mean), value)
+    weight_sum = float(count) if weights is None else weights.row_sums(count)
+    mean = pooled(order.look_up(donor_values[:, None]), weights, count) / weight_sum
+    return value.is_nan().choose((nearest.columns([0]) >= FAR).choose(float(donor_values.mean()), mean), value)
 
 
 def donors_weights(nearest: Tensor) -> Tensor:

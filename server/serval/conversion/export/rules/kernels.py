@@ -1,4 +1,4 @@
-"""Support vectors, kernel ridge and Gaussian processes: a kernel against the points kept, then one product."""
+"""Support vectors, kernel ridge and Gaussian processes: a kernel against the stored points, then one product."""
 
 from itertools import combinations
 from typing import Any
@@ -8,10 +8,10 @@ from sklearn import gaussian_process, kernel_ridge, svm
 from sklearn.gaussian_process import _gpc, kernels
 
 from serval.conversion.export.emitter import Emitter, Family, refuse
-from serval.conversion.export.graph import Array, Tensor, floats, total
 from serval.conversion.export.rules.distances import distances, kernel, squared_distances
 from serval.conversion.export.rules.linear import two
 from serval.conversion.export.rules.special import erf
+from serval.conversion.export.tensor import Array, Tensor, floats, total
 
 
 def similarity(model: Any, x: Tensor) -> Tensor:
@@ -82,9 +82,8 @@ def support_proba(__: Emitter, model: Any, x: Tensor) -> Tensor:
     coefficients = np.zeros((classes - 1, len(names)))
     for pair, (_, second) in enumerate(names):
         coefficients[second - 1, pair] = 1.0
-    _, proba = pairs.graph.ops(
+    _, proba = pairs.cast("float32").ops(
         "SVMClassifier",
-        pairs.cast("float32"),
         dtypes=("int64", "float32"),
         domain="ai.onnx.ml",
         classlabels_ints=list(range(classes)),

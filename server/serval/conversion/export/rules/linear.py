@@ -5,7 +5,7 @@ from typing import Any
 from sklearn import cross_decomposition, discriminant_analysis, linear_model, svm
 
 from serval.conversion.export.emitter import Emitter, Family, refuse
-from serval.conversion.export.graph import Tensor, floats, stack
+from serval.conversion.export.tensor import Tensor, floats, stack
 
 REGRESSORS = (
     linear_model.ARDRegression,

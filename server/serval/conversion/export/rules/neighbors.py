@@ -6,8 +6,8 @@ import numpy as np
 from sklearn import neighbors, semi_supervised
 
 from serval.conversion.export.emitter import Emitter, Family, refuse
-from serval.conversion.export.graph import Array, Tensor, floats, stack
 from serval.conversion.export.rules.distances import distances, expanded_distances, kernel, squared_distances
+from serval.conversion.export.tensor import Array, Tensor, floats, stack
 
 
 def points_of(model: Any) -> Array:
@@ -32,7 +32,7 @@ def ranking(model: Any, x: Tensor) -> tuple[Tensor, bool]:
 def nearest(model: Any, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The distances and the indices of the nearest points, `[rows, count]` each; of equals, the first."""
     ranked, are_squares = ranking(model, x)
-    best, order = x.graph.ops("TopK", ranked, x.graph.constant([count]), dtypes=("float64", "int64"), axis=1, largest=0)
+    best, order = ranked.ops("TopK", x.constant([count]), dtypes=("float64", "int64"), axis=1, largest=0)
     return (best.sqrt() if are_squares else best), order
 
 
@@ -138,12 +138,12 @@ def propagated_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
     """Source: `BaseLabelPropagation.predict_proba`."""
     if model.kernel == "knn":
         order = nearest(model.nn_fit, x, model.n_neighbors)[1]
-        found = pooled(order.look_up(floats(model.label_distributions_)), None, model.n_neighbors)
+        sums = pooled(order.look_up(floats(model.label_distributions_)), None, model.n_neighbors)
     elif model.kernel == "rbf":
-        found = kernel(x, model.X_, "rbf", gamma=model.gamma) @ floats(model.label_distributions_)
+        sums = kernel(x, model.X_, "rbf", gamma=model.gamma) @ floats(model.label_distributions_)
     else:
         raise refuse(model, "has a kernel that is a function", "use kernel='rbf' or 'knn'")
-    return found / found.row_sums(len(model.classes_))
+    return sums / sums.row_sums(len(model.classes_))
 
 
 def most_probable(emit: Emitter, model: Any, x: Tensor) -> Tensor:

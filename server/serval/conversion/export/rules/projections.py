@@ -6,8 +6,8 @@ import numpy as np
 from sklearn import cluster, decomposition, kernel_approximation, neighbors, random_projection
 
 from serval.conversion.export.emitter import Emitter, Family, refuse
-from serval.conversion.export.graph import Array, Tensor, floats
 from serval.conversion.export.rules.distances import kernel, squared_distances
+from serval.conversion.export.tensor import Array, Tensor, floats
 
 
 def projected(_: Emitter, model: Any, x: Tensor) -> Tensor:
@@ -45,9 +45,10 @@ def landmarks(_: Emitter, model: Any, x: Tensor) -> Tensor:
     """Source: `Nystroem.transform`."""
     if callable(model.kernel) or model.kernel_params:
         raise refuse(model, "has a kernel of its own", "use linear, poly, rbf, sigmoid, laplacian or cosine")
-    given = {name: value for name in ("degree", "coef0") if (value := getattr(model, name)) is not None}
+    parameters = {name: value for name in ("degree", "coef0") if (value := getattr(model, name)) is not None}
     return (
-        kernel(x, floats(model.components_), model.kernel, gamma=model.gamma, **given) @ floats(model.normalization_).T
+        kernel(x, floats(model.components_), model.kernel, gamma=model.gamma, **parameters)
+        @ floats(model.normalization_).T
     )
 
 

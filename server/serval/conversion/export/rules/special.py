@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serval.conversion.export.graph import Array, Tensor
+from serval.conversion.export.tensor import Array, Tensor
 
 ERF_NEAR = (
     (

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import preprocessing
 
 from serval.conversion.export.emitter import Emitter, Family, refuse
-from serval.conversion.export.graph import Array, Tensor, concat
+from serval.conversion.export.tensor import Array, Tensor, concat
 
 
 def splines(_: Emitter, model: Any, x: Tensor) -> Tensor:
@@ -28,8 +28,8 @@ def one_column(model: Any, spline: Any, x: Tensor) -> Tensor:
     inside = x.clip(float(knots[0]), float(knots[-1])) if model.extrapolation == "constant" else x
     piece = (inside.as_column() >= np.append(knots[1:-1], np.inf)).count()
     distance = (inside - piece.look_up(knots[:-1])).as_column()
-    kept = spline.c.shape[1] - (0 if model.include_bias else 1)
-    first, *others = coefficients(spline, knots)[:, :, :kept]
+    width = spline.c.shape[1] - (0 if model.include_bias else 1)
+    first, *others = coefficients(spline, knots)[:, :, :width]
     result = piece.look_up(first)
     for power in others:
         result = result * distance + piece.look_up(power)

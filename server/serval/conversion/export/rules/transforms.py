@@ -10,8 +10,9 @@ from sklearn import feature_selection, preprocessing
 from sklearn.utils import check_array
 
 from serval.conversion.export.emitter import Emitter, Family, refuse
-from serval.conversion.export.graph import Array, Features, Tensor, concat, floats, matrix, select, stack
+from serval.conversion.export.features import Features, matrix, select
 from serval.conversion.export.rules.special import interpolate, normal_distribution, normal_quantile
+from serval.conversion.export.tensor import Array, Tensor, concat, floats, stack
 
 # Scalers
 

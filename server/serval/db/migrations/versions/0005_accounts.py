@@ -130,12 +130,14 @@ def create_audit() -> None:
 
 APPEND_ONLY = {
     "sqlite": [
-        "CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END"
+        """CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END""",
     ],
     "postgresql": [
         """CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'the audit trail is append-only'; END $$""",
-        "CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
+        """CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit
+        FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()""",
     ],
 }
 """Rows may be deleted when their time is over, never changed."""

@@ -38,7 +38,7 @@ def unusual() -> pd.DataFrame:
 
 @pytest.mark.parametrize("target", ["two", "three", "numbers"])
 @pytest.mark.parametrize("encoder", ENCODERS, ids=str)
-def test_strings_are_encoded_as_by_the_original(encoder, target, transforms_alike):
+def test_strings_are_encoded_like_the_original(encoder, target, transforms_alike):
     rows = table()
     y = {"two": np.arange(90) % 2, "three": np.arange(90) % 3, "numbers": np.linspace(0, 1, 90)}[target]
     model = encoder.fit(rows, y)
@@ -47,14 +47,14 @@ def test_strings_are_encoded_as_by_the_original(encoder, target, transforms_alik
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=str)
-def test_numbers_are_encoded_as_by_the_original(encoder, transforms_alike):
+def test_numbers_are_encoded_like_the_original(encoder, transforms_alike):
     values = np.random.default_rng(1).integers(0, 5, (90, 2)).astype(np.float64)
     values[::11, 0] = np.nan
     model = encoder.fit(values, np.arange(90) % 2)
     transforms_alike(model, np.concatenate([values, [[7.0, 0.5], [np.nan, np.nan], [-1.0, 1e300]]]))
 
 
-def test_missing_strings_are_filled_and_told(transforms_alike):
+def test_missing_strings_are_filled_and_indicated(transforms_alike):
     rows = table()
     imputer = make_pipeline(
         SimpleImputer(strategy="most_frequent"), OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
@@ -62,7 +62,7 @@ def test_missing_strings_are_filled_and_told(transforms_alike):
     transforms_alike(imputer.fit(rows), rows)
 
 
-def test_columns_are_sent_by_name_and_the_rest_passes_through(transforms_alike):
+def test_columns_are_selected_by_name_and_the_rest_passes_through(transforms_alike):
     rows = table().assign(age=np.linspace(20, 60, 90), height=1.7)
     rows.loc[::7, "age"] = np.nan
     model = ColumnTransformer(

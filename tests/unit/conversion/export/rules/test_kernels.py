@@ -5,8 +5,9 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, RationalQuadratic, WhiteKernel
 
-from serval.conversion.export.graph import Graph, Tensor
+from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import emitter
+from serval.conversion.export.tensor import Tensor
 from serval.errors import NotConvertible
 from support.estimators import Case, fit, plain
 
@@ -54,19 +55,19 @@ def test_a_gaussian_process_agrees_for_each_kernel(kernel, agrees):
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("mode", ["one_vs_rest", "one_vs_one"])
-def test_a_gaussian_process_classifies_as_the_original(classes, mode, agrees):
+def test_a_gaussian_process_classifies_like_the_original(classes, mode, agrees):
     case = plain("LogisticRegression", classes=classes)
     model = fit(GaussianProcessClassifier(1.0 * RBF(2.0), multi_class=mode, optimizer=None), case.X[:60], case.y[:60])
     agrees(Case("process", model, case.X, case.y, case.held_out))
 
 
-def test_a_kernel_that_is_a_function_is_refused_by_name():
+def test_a_kernel_function_is_refused_by_name():
     case = plain("SVC", kernel=lambda a, b: a @ b.T)
     with pytest.raises(NotConvertible, match=r"`SVC` has a kernel of its own: use linear"):
         emitter().predict(case.model, Tensor(Graph(), "numbers", "float64"))
 
 
-def test_a_process_far_from_its_points_answers_its_mean(agrees):
+def test_a_gaussian_process_far_from_its_points_answers_its_mean(agrees):
     case = plain("GaussianProcessRegressor")
     model = fit(GaussianProcessRegressor(RBF(1.0), alpha=0.1, optimizer=None, normalize_y=True), case.X, case.y)
     agrees(Case("process", model, case.X, case.y, np.full((3, 5), 1e6)))

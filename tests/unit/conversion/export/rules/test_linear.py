@@ -30,18 +30,18 @@ def test_a_classifier_agrees(name, arguments, classes, agrees):
 
 
 @pytest.mark.parametrize("power", [0, 1, 1.5, 2])
-def test_a_generalised_model_uses_its_link(power, agrees):
+def test_a_generalised_linear_model_applies_its_link_function(power, agrees):
     agrees(plain("TweedieRegressor", power=power))
 
 
 @pytest.mark.parametrize("name", ["SGDClassifier", "SGDRegressor", "LogisticRegression"])
-def test_sparse_coefficients_count_as_dense_ones(name, agrees):
+def test_sparse_coefficients_equal_dense_ones(name, agrees):
     case = plain(name)
     agrees(Case("sparse", case.model.sparsify(), case.X, case.y, case.held_out))
 
 
 @pytest.mark.parametrize("model", [LinearRegression(), Ridge(), PLSRegression()], ids=str)
-def test_one_target_given_as_a_column_is_answered_as_scikit_learn_does(model, agrees):
+def test_one_target_fitted_as_a_column_has_the_shape_of_scikit_learn(model, agrees):
     case = plain("Ridge")
     agrees(Case("column", fit(model, case.X, case.y[:, None]), case.X, case.y, case.held_out))
 

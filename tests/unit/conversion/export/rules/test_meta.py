@@ -18,8 +18,9 @@ from sklearn.preprocessing import MinMaxScaler, PowerTransformer, QuantileTransf
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from serval.conversion.export.graph import Graph, Tensor
+from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import emitter
+from serval.conversion.export.tensor import Tensor
 from serval.errors import NotConvertible
 from support.estimators import Case, fit, plain
 
@@ -125,7 +126,7 @@ def test_a_transformed_target_is_transformed_back(transformer, agrees):
     agrees(plain("TransformedTargetRegressor", regressor=Ridge(), transformer=transformer))
 
 
-def test_a_function_of_the_target_is_undone(agrees):
+def test_a_function_of_the_target_is_inverted(agrees):
     case = plain("PoissonRegressor")
     model = plain("TransformedTargetRegressor").model.set_params(transformer=None, func=np.log1p, inverse_func=np.expm1)
     agrees(Case("function", fit(model, case.X, case.y), case.X, case.y, case.held_out))
@@ -133,7 +134,7 @@ def test_a_function_of_the_target_is_undone(agrees):
 
 @pytest.mark.parametrize("bounds", ["clip", "nan"])
 @pytest.mark.parametrize("increasing", [True, False])
-def test_an_isotonic_regression_keeps_to_its_bounds(bounds, increasing, agrees):
+def test_an_isotonic_regression_respects_its_bounds(bounds, increasing, agrees):
     agrees(plain("IsotonicRegression", out_of_bounds=bounds, increasing=increasing))
 
 
@@ -150,7 +151,7 @@ def test_a_random_dummy_is_refused_by_name(strategy):
         emitter().predict(model, Tensor(Graph(), "numbers", "float64"))
 
 
-def test_a_subclass_is_refused_for_it_may_compute_anything():
+def test_a_subclass_of_an_estimator_is_refused():
     class Own(LogisticRegression):
         def predict(self, x):
             return super().predict(x) * 0

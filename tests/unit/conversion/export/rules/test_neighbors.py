@@ -5,8 +5,9 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
-from serval.conversion.export.graph import Graph, Tensor
+from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import emitter
+from serval.conversion.export.tensor import Tensor
 from serval.errors import NotConvertible
 from support.estimators import Case, fit, plain
 
@@ -28,7 +29,7 @@ def test_a_regressor_of_two_targets_agrees(weights, agrees):
 
 @pytest.mark.parametrize("neighbours", [1, 3, 5, 15])
 @pytest.mark.parametrize("offset", [0.0, 10_000.0])
-def test_equal_distances_are_broken_as_by_the_tree_on_iris(neighbours, offset, agrees):
+def test_equal_distances_on_iris_are_broken_like_the_original(neighbours, offset, agrees):
     x, y = load_iris(return_X_y=True)
     order = np.random.default_rng(0).permutation(150)
     x, y = x[order] + offset, y[order]
@@ -36,7 +37,7 @@ def test_equal_distances_are_broken_as_by_the_tree_on_iris(neighbours, offset, a
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
-def test_a_row_without_neighbours_gets_the_outliers_label(weights, agrees):
+def test_a_row_without_neighbours_gets_the_outlier_label(weights, agrees):
     agrees(plain("RadiusNeighborsClassifier", radius=8.0, outlier_label=1, weights=weights))
 
 
@@ -46,11 +47,11 @@ def test_a_row_without_neighbours_has_no_value(agrees):
 
 @pytest.mark.parametrize("name", ["LabelPropagation", "LabelSpreading"])
 @pytest.mark.parametrize("arguments", [{"kernel": "knn"}, {"gamma": 0.1}], ids=str)
-def test_labels_propagate_as_in_the_original(name, arguments, agrees):
+def test_labels_propagate_like_the_original(name, arguments, agrees):
     agrees(plain(name, **arguments))
 
 
-def test_a_metric_that_is_a_function_is_refused_by_name():
+def test_a_metric_function_is_refused_by_name():
     case = plain("KNeighborsClassifier", metric=lambda a, b: abs(a - b).sum())
     with pytest.raises(NotConvertible, match=r"`KNeighborsClassifier` has a metric of its own"):
         emitter().predict(case.model, Tensor(Graph(), "numbers", "float64"))

@@ -33,5 +33,5 @@ PROJECTIONS = [
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS, ids=str)
-def test_a_projection_makes_the_columns_of_the_original(projection, transforms_alike):
+def test_a_projection_has_the_columns_of_the_original(projection, transforms_alike):
     transforms_alike(fit(projection, X[:60], Y[:60]), X[60:])

@@ -18,17 +18,17 @@ from serval.conversion.export.rules.transforms import expm1, log1p
         (lambda x: x.sigmoid(), special.expit, np.linspace(-700, 40, 500)),
     ],
 )
-def test_a_function_is_precise_to_the_last_digits(ours, theirs, x, evaluate):
+def test_a_special_function_is_precise_to_the_last_digits(ours, theirs, x, evaluate):
     np.testing.assert_allclose(evaluate(ours, x[:, None])[:, 0], theirs(x), rtol=1e-13, atol=1e-300)
 
 
-def test_the_normal_distribution_is_precise_absolutely(evaluate):
+def test_the_normal_distribution_is_precise_in_absolute_terms(evaluate):
     x = np.linspace(-9, 9, 2001)
     np.testing.assert_allclose(evaluate(normal_distribution, x[:, None])[:, 0], stats.norm.cdf(x), rtol=0, atol=3e-16)
 
 
 @pytest.mark.parametrize("knots", [[0.0, 1.0, 3.0], [0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0], [5.0], [1.0, 1.0]])
-def test_interpolation_is_numpys_also_at_repeated_knots(knots, evaluate):
+def test_interpolation_equals_numpy_at_repeated_knots(knots, evaluate):
     values = np.arange(len(knots)) ** 2.0
     x = np.concatenate([np.linspace(-1, 6, 57), knots])
     found = evaluate(lambda t: interpolate(t.ravel(), np.array(knots), values), x[:, None])

@@ -21,8 +21,9 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from serval.conversion.export.graph import Graph, Tensor
+from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import emitter
+from serval.conversion.export.tensor import Tensor
 from serval.errors import NotConvertible
 from support.estimators import fit, with_gaps
 
@@ -72,20 +73,20 @@ Y = X[:, 0] + X[:, 3]
     ],
     ids=str,
 )
-def test_a_transformer_makes_the_same_columns(model, transforms_alike):
+def test_a_transformer_has_the_columns_of_the_original(model, transforms_alike):
     transforms_alike(model.fit(X, Y.mean() < Y if isinstance(model, SelectKBest) else Y), ROWS)
 
 
 @pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
 @pytest.mark.parametrize("arguments", [{}, {"add_indicator": True}, {"keep_empty_features": True}], ids=str)
-def test_an_imputer_fills_and_tells(strategy, arguments, transforms_alike):
+def test_an_imputer_fills_missing_values_and_adds_indicators(strategy, arguments, transforms_alike):
     gaps = with_gaps(X, np.random.default_rng(1))
     gaps[:, 2] = np.nan
     model = SimpleImputer(strategy=strategy, fill_value=-1.0 if strategy == "constant" else None, **arguments)
     transforms_alike(fit(model, gaps, Y), gaps)
 
 
-def test_an_imputer_has_its_own_marker_of_what_is_missing(transforms_alike):
+def test_an_imputer_uses_its_own_missing_value_marker(transforms_alike):
     values = np.array([[1.0, -1.0], [-1.0, 4.0], [3.0, 6.0]])
     transforms_alike(SimpleImputer(missing_values=-1).fit(values), values)
 
@@ -102,7 +103,7 @@ def test_a_missing_value_stays_missing(model, transforms_alike):
     "name",
     ["log1p", "expm1", "sqrt", "log", "log2", "log10", "exp", "absolute", "reciprocal", "sign", "tanh", "sin", "cos"],
 )
-def test_a_function_of_numpy_is_known_by_its_name(name, transforms_alike):
+def test_a_numpy_function_is_recognised_by_its_name(name, transforms_alike):
     transforms_alike(FunctionTransformer(getattr(np, name)).fit(np.abs(X)), np.abs(ROWS[:, [0, 2, 3]]) + 0.01)
 
 
@@ -110,7 +111,7 @@ def test_box_cox_agrees_on_positive_numbers(transforms_alike):
     transforms_alike(PowerTransformer("box-cox").fit(np.exp(X[:, [0, 2]])), np.exp(ROWS[:, [0, 2]] / 3))
 
 
-def test_a_function_of_the_users_own_is_refused_by_name():
+def test_a_user_defined_function_is_refused_by_name():
     with pytest.raises(
         NotConvertible, match=r"`FunctionTransformer` calls the Python function `<lambda>`: use one of numpy's"
     ):

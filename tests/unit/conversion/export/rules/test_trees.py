@@ -44,7 +44,7 @@ def around(thresholds: list[tuple[int, float]], base: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("offset", [0.0, 10_000.0])
 @pytest.mark.parametrize("kind", [RandomForestClassifier, GradientBoostingClassifier])
-def test_a_forest_agrees_beside_every_threshold(kind, offset, agrees):
+def test_a_forest_agrees_one_step_from_every_threshold(kind, offset, agrees):
     x, y = data(offset=offset)
     model = fit(kind(n_estimators=5, random_state=0), x, classes(y, 3))
     trees = [tree.tree_ for tree in np.ravel(model.estimators_)]
@@ -53,7 +53,7 @@ def test_a_forest_agrees_beside_every_threshold(kind, offset, agrees):
 
 
 @pytest.mark.parametrize("offset", [0.0, 10_000.0])
-def test_histogram_boosting_agrees_beside_every_threshold(offset, agrees):
+def test_histogram_boosting_agrees_one_step_from_every_threshold(offset, agrees):
     x, y = data(offset=offset)
     model = fit(HistGradientBoostingRegressor(max_iter=5), x, y)
     nodes = np.concatenate([predictor.nodes for stage in model._predictors for predictor in stage])
@@ -72,14 +72,14 @@ def test_histogram_boosting_agrees_beside_every_threshold(offset, agrees):
     ids=str,
 )
 @pytest.mark.parametrize("count", [2, 4])
-def test_missing_values_take_the_side_they_were_fitted_to(model, count, agrees):
+def test_missing_values_take_the_fitted_branch(model, count, agrees):
     x, y = data()
     x = np.where(np.random.default_rng(1).random(x.shape) < 0.15, np.nan, x)
     agrees(Case("missing", fit(model, x, classes(y, count)), x, y, x[::-1]))
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_categories_known_unknown_and_missing_take_their_sides(count, agrees):
+def test_known_unknown_and_missing_categories_take_the_fitted_branch(count, agrees):
     x, y = data()
     x[:, 0] = np.random.default_rng(2).integers(0, 40, len(x))
     x[::9, 0] = np.nan
@@ -101,7 +101,7 @@ def test_categories_known_unknown_and_missing_take_their_sides(count, agrees):
     ids=str,
 )
 @pytest.mark.parametrize("count", [2, 4])
-def test_a_boosted_classifier_agrees_whatever_it_starts_from(model, count, agrees):
+def test_a_boosted_classifier_agrees_for_every_initial_estimator(model, count, agrees):
     x, y = data()
     agrees(Case("boosted", fit(model, x, classes(y, count)), x, y, x * 3))
 

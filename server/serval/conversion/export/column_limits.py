@@ -1,0 +1,137 @@
+"""What each column may hold, tried out on the fitted estimator: missing values, categories, ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serval.conversion.export.column_facts import ColumnFacts
+from serval.conversion.export.labels import label_of
+from serval.conversion.export.original import answer, answers_of
+from serval.conversion.export.rules.encoding import UNKNOWN_CATEGORY
+from serval.conversion.rows import Rows
+from serval.conversion.signature import MISSING_STRING, Column, Signature, input_positions
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+def with_limits(estimator: Any, signature: Signature, facts: list[ColumnFacts], base: Rows) -> Signature:
+    """Find out on the model itself what each column may hold."""
+    columns = _with_missing(estimator, signature, facts, base)
+    signature = msgspec.structs.replace(signature, columns=columns)
+    columns = tuple(_with_categories(estimator, signature, index, fact, base) for index, fact in enumerate(facts))
+    signature = msgspec.structs.replace(signature, columns=columns)
+    return msgspec.structs.replace(signature, columns=_with_range(estimator, signature, base))
+
+
+def _with_range(estimator: Any, signature: Signature, base: Rows) -> tuple[Column, ...]:
+    free = [column.kind == "number" and column.categories is None for column in signature.columns]
+    positions = [position for is_free, (_, position) in zip(free, input_positions(signature), strict=True) if is_free]
+    if not positions:
+        return signature.columns
+    if type(estimator).__name__ == "IsotonicRegression" and estimator.out_of_bounds == "raise":
+        return tuple(
+            msgspec.structs.replace(column, minimum=float(estimator.X_min_), maximum=float(estimator.X_max_))
+            for column in signature.columns
+        )
+    is_positive = _takes(estimator, signature, base, positions, [1.0]) and not _takes(
+        estimator, signature, base, positions, [-1.0]
+    )
+    signs = [1.0] if is_positive else [1.0, -1.0]
+    limit = _cover_stored_rows(
+        _largest(estimator, signature, base, positions, signs), getattr(estimator, "_fit_X", None)
+    )
+    minimum = _smallest(estimator, signature, base, positions) if is_positive else None if limit is None else -limit
+    return tuple(
+        msgspec.structs.replace(column, minimum=minimum, maximum=limit) if is_free else column
+        for column, is_free in zip(signature.columns, free, strict=True)
+    )
+
+
+def _cover_stored_rows(limit: float | None, rows: Any) -> float | None:
+    """A limit that covers the stored training rows: a model that answers only near them refuses all others."""
+    return limit if limit is None or not isinstance(rows, np.ndarray) else max(limit, float(np.abs(rows).max()))
+
+
+def _with_missing(estimator: Any, signature: Signature, facts: list[ColumnFacts], base: Rows) -> tuple[Column, ...]:
+    columns = list(signature.columns)
+    for marker in ("nan", "none"):
+        tried = [
+            msgspec.structs.replace(column, missing=fact.marker or marker)
+            for column, fact in zip(columns, facts, strict=True)
+        ]
+        rows = _each_missing(signature, base)
+        accepted = answers_of(estimator, msgspec.structs.replace(signature, columns=tuple(tried)), rows).is_answered
+        for index, is_accepted in enumerate(accepted):
+            if is_accepted and columns[index].missing is None:
+                columns[index] = tried[index]
+    return tuple(columns)
+
+
+def _each_missing(signature: Signature, base: Rows) -> Rows:
+    """The base row once for each column, that column missing."""
+    rows = Rows(
+        np.repeat(base.numbers, len(signature.columns), axis=0), np.repeat(base.strings, len(signature.columns), axis=0)
+    )
+    for index, (is_string, position) in enumerate(input_positions(signature)):
+        if is_string:
+            rows.strings[index, position] = MISSING_STRING
+        else:
+            rows.numbers[index, position] = np.nan
+    return rows
+
+
+def _with_categories(estimator: Any, signature: Signature, index: int, fact: ColumnFacts, base: Rows) -> Column:
+    column = signature.columns[index]
+    if not fact.known or column.kind == "boolean":
+        return column
+    is_string, position = input_positions(signature)[index]
+    row = Rows(base.numbers.copy(), base.strings.copy())
+    if is_string:
+        row.strings[0, position] = UNKNOWN_CATEGORY
+    else:
+        row.numbers[0, position] = float(max(fact.known)) + 1.5
+    if answers_of(estimator, signature, row).is_answered[0]:
+        return column
+    return msgspec.structs.replace(column, categories=tuple(dict.fromkeys(label_of(value) for value in fact.known)))
+
+
+def _smallest(estimator: Any, signature: Signature, base: Rows, positions: list[int]) -> float:
+    """Zero, or the next number where a model of positive numbers refuses zero."""
+    return 0.0 if _takes(estimator, signature, base, positions, [0.0]) else float(np.nextafter(0.0, 1.0))
+
+
+def _largest(
+    estimator: Any, signature: Signature, base: Rows, positions: list[int], signs: list[float]
+) -> float | None:
+    """The largest magnitude that the model takes in every number column, a power of two at most float32's limit; None:
+    no limit."""
+
+    def takes(size: float) -> bool:
+        return _takes(estimator, signature, base, positions, [sign * size for sign in signs])
+
+    if takes(1e300):
+        return None
+    if takes(LARGEST_FLOAT32):
+        return LARGEST_FLOAT32
+    low, high = 0, 127
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if takes(2.0**middle) else (low, middle)
+    return 2.0**low
+
+
+def _takes(estimator: Any, signature: Signature, base: Rows, positions: list[int], values: list[float]) -> bool:
+    """Whether the model takes the base row with each of the values at each of the positions."""
+    count = len(positions) * len(values)
+    rows = Rows(np.repeat(base.numbers, count, axis=0), np.repeat(base.strings, count, axis=0))
+    rows.numbers[np.arange(count), np.repeat(positions, len(values))] = np.tile(values, len(positions))
+    try:
+        answer(estimator, signature, rows)
+    except (MemoryError, PermissionError):
+        raise
+    except Exception:  # noqa: BLE001  an estimator refuses by raising what it likes
+        return False
+    return True

@@ -1,0 +1,190 @@
+"""Decision trees in the layout of ONNX: sums of leaves in float64 or, where that is enough, float32."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from serval.conversion.export.tensor import Array, Tensor
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """One tree: a row goes left where its feature is at most the threshold or, at a node in `members`, one of the
+    categories that it lists.
+
+    `value`: what a node holds, `[nodes, values]`.
+    """
+
+    feature: Array
+    threshold: Array
+    missing_left: Array
+    left: Array
+    right: Array
+    is_leaf: Array
+    value: Array
+    members: dict[int, list[float]] = field(default_factory=dict)
+
+
+@dataclass
+class Branches:
+    """The branches and leaves of all trees, in the layout of ONNX's TreeEnsembleRegressor."""
+
+    trees: list[int] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
+    features: list[int] = field(default_factory=list)
+    thresholds: list[float] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
+    missing_true: list[int] = field(default_factory=list)
+    true: list[int] = field(default_factory=list)
+    false: list[int] = field(default_factory=list)
+
+    def add(
+        self,
+        tree: int,
+        node: int,
+        mode: str,
+        *,
+        feature: int = 0,
+        threshold: float = 0.0,
+        missing: bool = False,
+        to: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.trees.append(tree)
+        self.nodes.append(node)
+        self.modes.append(mode)
+        self.features.append(feature)
+        self.thresholds.append(threshold)
+        self.missing_true.append(int(missing))
+        self.true.append(to[0])
+        self.false.append(to[1])
+
+    def add_tree(self, tree: int, nodes: Nodes) -> None:
+        free_id = len(nodes.is_leaf)
+        for node, is_leaf in enumerate(nodes.is_leaf.tolist()):
+            if is_leaf:
+                self.add(tree, node, "LEAF")
+                continue
+            sides = int(nodes.left[node]), int(nodes.right[node])
+            split: dict[str, Any] = {"feature": int(nodes.feature[node]), "missing": bool(nodes.missing_left[node])}
+            if node not in nodes.members:
+                self.add(tree, node, "BRANCH_LEQ", threshold=float(nodes.threshold[node]), to=sides, **split)
+            else:
+                free_id = self.add_choice(tree, node, nodes.members[node], sides, split, free_id)
+
+    def add_choice(
+        self, tree: int, node: int, members: list[float], sides: tuple[int, int], split: dict[str, Any], free_id: int
+    ) -> int:
+        """Add a split by categories as a chain of comparisons, the later ones numbered from `free_id`.
+
+        Return the next free id.
+        """
+        comparison_ids = [node, *range(free_id, free_id + len(members) - 1)]
+        for comparison, member, next_id in zip(comparison_ids, members, [*comparison_ids[1:], sides[1]], strict=True):
+            self.add(tree, comparison, "BRANCH_EQ", threshold=member, to=(sides[0], next_id), **split)
+        return free_id + len(members) - 1
+
+
+@dataclass
+class Leaves:
+    """What the leaves of all trees are worth, in the same layout."""
+
+    trees: list[int] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+    def add_tree(self, tree: int, is_leaf: Array, target: int, values: Array) -> None:
+        """`values` `[nodes, values]`: those of the leaves count for `target` and the targets after it."""
+        nodes = np.flatnonzero(is_leaf)
+        for value in range(values.shape[1]):
+            self.trees += [tree] * len(nodes)
+            self.nodes += nodes.tolist()
+            self.targets += [target + value] * len(nodes)
+            self.weights += values[nodes, value].tolist()
+
+
+def sums(trees: list[Nodes], targets: list[int], x: Tensor) -> Tensor:
+    """`[rows, targets]` in float64: what each row finds in its leaves, added up; a tree's first value counts for its
+    target, and so on."""
+    note_thresholds(trees, x)
+    width = max(target + of.value.shape[1] for of, target in zip(trees, targets, strict=True))
+    return narrow_sums(trees, targets, width, x) if x.dtype == "float32" else wide_sums(trees, targets, width, x)
+
+
+def note_thresholds(trees: list[Nodes], x: Tensor) -> None:
+    if not x.origins:
+        return
+    for of in trees:
+        for node in np.flatnonzero(~of.is_leaf).tolist():
+            for edge in of.members.get(node, [float(of.threshold[node])]):
+                x.note_one(x.origins[of.feature[node]], edge)
+
+
+def narrow_sums(trees: list[Nodes], targets: list[int], width: int, x: Tensor) -> Tensor:
+    """In float32. A threshold is rounded down: for a float32 feature that comparison says the same."""
+    branches, leaves = Branches(), Leaves()
+    for tree, (of, target) in enumerate(zip(trees, targets, strict=True)):
+        branches.add_tree(tree, replace(of, threshold=rounded_down(of.threshold)))
+        leaves.add_tree(tree, of.is_leaf, target, of.value)
+    return emitted(branches, leaves, width, x).cast("float64")
+
+
+def rounded_down(values: Array) -> Array:
+    with np.errstate(over="ignore"):
+        narrow = np.asarray(values).astype(np.float32)
+    return np.where(narrow > values, np.nextafter(narrow, np.float32(-np.inf)), narrow)
+
+
+def wide_sums(trees: list[Nodes], targets: list[int], width: int, x: Tensor) -> Tensor:
+    """Exactly: ONNX Runtime compares with and adds up in float64, but answers in float32.
+
+    So each value is split into a multiple of a power of two, so coarse that float32 holds any sum of them exactly, and
+    a small rest:
+    two sums, put together in float64.
+    """
+    unit = coarse_unit(trees)
+    branches, leaves = Branches(), Leaves()
+    for tree, (of, target) in enumerate(zip(trees, targets, strict=True)):
+        branches.add_tree(tree, of)
+        whole = np.round(of.value / unit)
+        leaves.add_tree(tree, of.is_leaf, target, whole)
+        leaves.add_tree(tree, of.is_leaf, target + width, of.value - whole * unit)
+    both = emitted(branches, leaves, 2 * width, x).cast("float64")
+    return both.columns(np.arange(width)) * unit + both.columns(np.arange(width, 2 * width))
+
+
+def coarse_unit(trees: list[Nodes]) -> float:
+    """The power of two of which float32 can count every sum over the trees: fewer than 2**24."""
+    largest = sum(float(np.abs(of.value).max()) for of in trees)
+    return float(2.0 ** (np.ceil(np.log2(largest)) - 23)) if largest > 0 else 1.0
+
+
+def emitted(branches: Branches, leaves: Leaves, targets: int, x: Tensor) -> Tensor:
+    """The node, float32 `[rows, targets]`."""
+    return x.op(
+        "TreeEnsembleRegressor",
+        dtype="float32",
+        domain="ai.onnx.ml",
+        n_targets=targets,
+        nodes_treeids=branches.trees,
+        nodes_nodeids=branches.nodes,
+        nodes_featureids=branches.features,
+        nodes_modes=branches.modes,
+        nodes_missing_value_tracks_true=branches.missing_true,
+        nodes_truenodeids=branches.true,
+        nodes_falsenodeids=branches.false,
+        target_treeids=leaves.trees,
+        target_nodeids=leaves.nodes,
+        target_ids=leaves.targets,
+        **wide_or_narrow("nodes_values", branches.thresholds, x.dtype),
+        **wide_or_narrow("target_weights", leaves.weights, x.dtype),
+    )
+
+
+def wide_or_narrow(name: str, values: list[float], dtype: str) -> dict[str, Any]:
+    if dtype == "float32":
+        return {name: values}
+    array = np.array(values, dtype=np.float64)
+    return {f"{name}_as_tensor": helper.make_tensor(name, TensorProto.DOUBLE, array.shape, array.tobytes(), raw=True)}

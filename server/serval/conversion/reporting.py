@@ -1,0 +1,148 @@
+"""Writes the report of a conversion: its accuracy, its worst row, and whether it must wait for its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from serval.conversion.messages import MAX_TEXT, SAMPLE_ROWS, Conversion
+from serval.conversion.plain_text import plain
+from serval.conversion.report import FormTried, Parity, Report, WorstRow
+from serval.conversion.rows import Answers, Rows
+from serval.conversion.signature import MISSING_STRING, Label, Signature
+from serval.conversion.verify.verify import TOLERANCE
+
+MAX_SHOWN_VALUES = 100
+
+
+def report_of(
+    conversion: Conversion,
+    parity: Parity,
+    rows: Rows,
+    original: Answers,
+    converted: Answers,
+    expected: Sequence[Label | list[Label]] | None,
+    seconds: float,
+) -> Report:
+    """The report of a conversion; texts from a confined process are made plain."""
+    saved_with = conversion.scikit_learn_saved_with and plain(conversion.scikit_learn_saved_with, 40)
+    verified_with = plain(conversion.scikit_learn_verified_with, 40)
+    expected_rows, agreement = expected_agreement(conversion.signature, converted, expected)
+    notes = [plain(note, 300) for note in conversion.notes]
+    if parity.refused:
+        notes.append(f"The original refuses {parity.refused} of the rows that were tried; the service answers them.")
+    worst = None
+    if parity.worst is not None:
+        worst = worst_row(conversion.signature, rows, original, converted, parity.worst)
+    return Report(
+        form=plain(conversion.form, 40),
+        forms_tried=[
+            FormTried(plain(form.name, 40), form.reason and plain(form.reason, 500)) for form in conversion.tried
+        ],
+        rows=parity.rows,
+        rows_refused_by_original=parity.refused,
+        ties=parity.ties,
+        agreement=parity.agreement,
+        largest_difference=parity.largest_difference,
+        mean_difference=parity.mean_difference,
+        worst_row=worst,
+        estimator=plain(conversion.estimator, 100),
+        scikit_learn_saved_with=saved_with,
+        scikit_learn_verified_with=verified_with,
+        expected_rows=expected_rows,
+        expected_agreement=agreement,
+        hold_reason=hold_reason(saved_with, verified_with, agreement),
+        notes=notes,
+        seconds=round(seconds, 3),
+    )
+
+
+def hold_reason(saved_with: str | None, verified_with: str, agreement: float | None) -> str | None:
+    """Why a version must wait for its owner: parity with an object that another scikit-learn version loaded proves
+    nothing about the saved one."""
+    if saved_with is None or _minor(saved_with) == _minor(verified_with) or agreement == 1.0:
+        return None
+    versions = f"Saved with scikit-learn {saved_with}, loaded with {verified_with}"
+    if agreement is not None:
+        return f"{versions}: only {agreement:.1%} of the expected answers match. Fit it again."
+    return (
+        f"{versions}: nothing shows that it still answers as before. Send expected answers with the sample"
+        f" (`serval model push` does), fit it again with {verified_with}, or promote it yourself."
+    )
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])
+
+
+def expected_agreement(
+    signature: Signature, converted: Answers, expected: Sequence[Label | list[Label]] | None
+) -> tuple[int, float | None]:
+    """(rows, share that matches) of the expected answers for the first rows, which are the sample's."""
+    if not expected:
+        return 0, None
+    count = min(len(expected), len(converted.is_answered), SAMPLE_ROWS)
+    matches = [_is_match(signature, converted, index, expected[index]) for index in range(count)]
+    return count, sum(matches) / count
+
+
+def _is_match(signature: Signature, converted: Answers, index: int, expected: Label | list[Label]) -> bool:
+    targets = expected if isinstance(expected, list) else [expected]
+    if len(targets) != signature.targets:
+        return False
+    if signature.kind == "classifier":
+        predicted = [
+            labels[code]
+            for labels, code in zip(signature.labels, converted.labels[index].tolist(), strict=True)
+            if 0 <= code < len(labels)
+        ]
+        return len(predicted) == len(targets) and all(
+            _is_same(label, target) for label, target in zip(predicted, targets, strict=True)
+        )
+    if not all(isinstance(target, int | float) for target in targets):
+        return False
+    values = np.asarray(targets, dtype=np.float64)
+    return bool(np.allclose(converted.scores[index], values, rtol=TOLERANCE, atol=0.0, equal_nan=True))
+
+
+def _is_same(label: Label, expected: Label) -> bool:
+    """Equal labels; from CSV every label may be text."""
+    if isinstance(expected, str) and not isinstance(label, str):
+        return str(label).lower() == expected.lower() or (
+            isinstance(label, int | float) and _as_number(expected) == float(label)
+        )
+    return isinstance(label, str) == isinstance(expected, str) and label == expected
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def worst_row(signature: Signature, rows: Rows, original: Answers, converted: Answers, index: int) -> WorstRow:
+    left, right = _values(original, index), _values(converted, index)
+    differences = [abs(a - b) for a, b in zip(left, right, strict=True) if a is not None and b is not None]
+    return WorstRow(row_cells(signature, rows, index), left, right, float(max(differences, default=0.0)))
+
+
+def _values(answers: Answers, index: int) -> list[float | None]:
+    values = [*answers.labels[index].tolist(), *answers.scores[index].tolist()][:MAX_SHOWN_VALUES]
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
+    """A row by column; None is a missing value."""
+    numbers, strings = iter(rows.numbers[index].tolist()), iter(rows.strings[index].tolist())
+    cells: list[Any] = []
+    for column in signature.columns:
+        if column.kind == "string":
+            text = next(strings)
+            cells.append(None if text == MISSING_STRING else plain(text, MAX_TEXT))
+        else:
+            value = next(numbers)
+            cells.append(None if not np.isfinite(value) else bool(value) if column.kind == "boolean" else value)
+    return cells

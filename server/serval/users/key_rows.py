@@ -1,0 +1,89 @@
+"""Rows of API keys: creation, queries, and the key families of rotations."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Select, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from serval.auth import key_format
+from serval.auth.caller import Caller, Scope
+from serval.errors import NotFound, NotPermitted
+from serval.ids import new_id
+from serval.users.months import month_of
+from serval.users.tables import ApiKey, KeyUsage
+from serval.users.usage import USED, counted_in
+
+
+class KeyWithUsage(NamedTuple):
+    """A key and its predictions of this month."""
+
+    row: ApiKey
+    used: int
+
+
+def new_row(
+    user_id: str,
+    name: str,
+    secret: str,
+    at: datetime,
+    *,
+    scopes: Sequence[Scope],
+    models: Sequence[str] | None = None,
+    expires_at: datetime | None = None,
+    predict_rate: str | None = None,
+    monthly_quota: int | None = None,
+) -> ApiKey:
+    """Return the row of a key, from which the key cannot be recovered."""
+    return ApiKey(
+        id=new_id("key"),
+        user_id=user_id,
+        name=name,
+        digest=key_format.digest(secret),
+        prefix=key_format.visible_prefix(secret),
+        scopes=list(scopes),
+        models=None if models is None else list(models),
+        predict_rate=predict_rate,
+        monthly_quota=monthly_quota,
+        created_at=at,
+        expires_at=expires_at,
+        revoked_at=None,
+        last_used_at=None,
+        replaced_by=None,
+    )
+
+
+def keys_with_usage(at: datetime) -> Select[ApiKey, int]:
+    """Return the query of keys, each with its predictions in the month of a moment."""
+    return select(ApiKey, USED).select_from(ApiKey).outerjoin(KeyUsage, counted_in(month_of(at)))
+
+
+async def one_key(session: AsyncSession, query: Select[ApiKey, int]) -> KeyWithUsage | None:
+    """Return the key that a query finds."""
+    row = (await session.execute(query)).one_or_none()
+    return None if row is None else KeyWithUsage(row[0], row[1])
+
+
+def visible_key(caller: Caller, key: KeyWithUsage | None, key_id: str) -> KeyWithUsage:
+    """Return a key that a caller may see. Raises NotFound."""
+    if key is None or not caller.may_see(key.row.user_id):
+        raise NotFound(f"There is no API key `{key_id[:100]}`.")
+    return key
+
+
+async def locked_family(session: AsyncSession, caller: Caller, key_id: str) -> Sequence[ApiKey]:
+    """Return a key of the caller and those that it replaced, locked in the order of their ids.
+
+    Raises NotFound, NotPermitted.
+    """
+    row = await session.get(ApiKey, key_id)
+    owner_id = visible_key(caller, None if row is None else KeyWithUsage(row, 0), key_id).row.user_id
+    if owner_id != caller.user_id:
+        raise NotPermitted("Only the owner of a key may see its successor: revoke the key instead.")
+    query = (
+        select(ApiKey)
+        .where(ApiKey.user_id == owner_id, or_(ApiKey.id == key_id, ApiKey.replaced_by == key_id))
+        .order_by(ApiKey.id)
+    )
+    return (await session.scalars(query.with_for_update(of=ApiKey).execution_options(populate_existing=True))).all()
