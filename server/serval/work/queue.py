@@ -124,7 +124,7 @@ class WorkQueue(Generic[Row]):
             yield
 
     async def record(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write to the database, as soon as it is available: accepted work is not given up because it is away."""
+        """Write to the database as soon as it is available: accepted work does not fail because it is not."""
         while True:
             try:
                 return await write()

@@ -78,7 +78,7 @@ def test_the_model_of_another_user_is_404(server: Client, tenants: Tenants, meth
 
 
 def test_the_model_of_another_user_is_refused_like_one_that_does_not_exist(server: Client, tenants: Tenants) -> None:
-    def told(name: str) -> list[object]:
+    def refusals(name: str) -> list[object]:
         answers = [
             server.predict(name, ROW, headers=tenants.bob.headers),
             server.predict(name, {"input": ["wrong"]}, headers=tenants.bob.headers),
@@ -96,8 +96,8 @@ def test_the_model_of_another_user_is_refused_like_one_that_does_not_exist(serve
         ]
         return [(answer.status_code, problem_of(answer).replace(name, "")) for answer in answers]
 
-    assert told(f"{tenants.ada.name}/tree") == told(f"{tenants.ada.name}/shrub") == told("nobody/tree")
-    assert {status for status, _ in told(f"{tenants.ada.name}/tree")} == {404}
+    assert refusals(f"{tenants.ada.name}/tree") == refusals(f"{tenants.ada.name}/shrub") == refusals("nobody/tree")
+    assert {status for status, _ in refusals(f"{tenants.ada.name}/tree")} == {404}
 
 
 def problem_of(answer: httpx2.Response) -> str:
