@@ -26,7 +26,7 @@ from serval.settings.addresses import Networks
 from serval.wiring import Service
 
 JSON_BODY_BYTES = 64 * 1024
-"""The largest body of any other route, but for uploads, which are bounded while they stream (`models/upload.py`)."""
+"""The largest body of any other route but uploads, which are bounded while they stream (`models/upload_form.py`)."""
 
 
 def build_app(service: Service) -> RequestLogging:

@@ -11,6 +11,8 @@ from serval.audit.feature import audit_feature
 from serval.auth.csrf import Csrf
 from serval.auth.request_limiter import RequestLimiter
 from serval.core import Core, core_feature, open_core
+from serval.deployments.feature import ROUTES as DEPLOYMENT_ROUTES
+from serval.deployments.feature import open_deployments
 from serval.feature import Feature
 from serval.history.feature import ROUTES as HISTORY_ROUTES
 from serval.history.feature import history_feature
@@ -19,7 +21,7 @@ from serval.http.feature import open_http
 from serval.http.probes import Probes
 from serval.log import Log
 from serval.models.feature import ROUTES as MODEL_ROUTES
-from serval.models.feature import open_models
+from serval.models.feature import new_loader, open_models
 from serval.predictions.feature import EXAMPLE_ROUTES, prediction_features
 from serval.predictions.feature import ROUTES as PREDICTION_ROUTES
 from serval.settings.settings import Settings
@@ -30,6 +32,7 @@ ROUTES = (
     *PREDICTION_ROUTES,
     *HISTORY_ROUTES,
     *MODEL_ROUTES,
+    *DEPLOYMENT_ROUTES,
     *EXAMPLE_ROUTES,
     *USER_ROUTES,
     *AUDIT_ROUTES,
@@ -56,14 +59,17 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
     """
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, log))
-        models = open_models(core)
+        loader = new_loader(core)
+        deployments = open_deployments(core, loader)
+        models = open_models(core, loader, deployments.publication)
         users = await open_users(core, models.find_model)
-        http = open_http(core, is_ready=lambda: models.live.has_routes, loaded_models=lambda: models.live.count)
+        http = open_http(core, is_ready=lambda: deployments.routes.has_routes, loaded_models=lambda: loader.count)
         features = (
-            *prediction_features(core, users.limiter.identify, models.live),
+            *prediction_features(core, users.limiter.identify, loader, deployments.routes),
             history_feature(core, models.service),
             users.feature,
             audit_feature(core),
+            deployments.feature,
             models.feature,
             http.feature,
             core_feature(core),
@@ -76,6 +82,6 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
 
 
 def _freeze_imports() -> None:
-    """Hide imported objects from the garbage collector: a full collection stops every thread for a tenth of a second."""
+    """Hide what was imported from the garbage collector: a full collection stops every thread for a tenth of a second."""
     gc.collect()
     gc.freeze()

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +16,12 @@ from serval.data_plane.plane import DataPlane
 from serval.db.base import now
 from serval.db.engine import Database, database_url, open_engine
 from serval.db.migrate import migrate
+from serval.deployments.publishing import RoutePublisher
 from serval.log import open_log
 from serval.metrics import Metrics
-from serval.models.live import LiveModels, Probe
+from serval.models.files import Probe, VersionFiles
 from serval.models.load_attempts import LoadAttempts
+from serval.models.loading import ModelLoader
 from serval.models.tables import Model, Version
 from serval.storage.disk import DiskStorage
 from serval.users.tables import User
@@ -49,10 +50,20 @@ PROBE = Probe(np.ones((4, 2)).tobytes(), [])
 
 class Registry(NamedTuple):
     database: Database
-    storage: DiskStorage
+    files: VersionFiles
     attempts: LoadAttempts
     plane: DataPlane
-    live: LiveModels
+    loader: ModelLoader
+    routes: RoutePublisher
+
+    async def start(self) -> None:
+        """Load what is live, publish it, and watch it."""
+        await self.routes.start()
+        await self.loader.start()
+
+    async def stop(self) -> None:
+        await self.loader.stop()
+        await self.routes.stop()
 
     async def version(self) -> Version:
         async with self.database.read() as session:
@@ -73,25 +84,30 @@ def heavy(width: int = 1500, layers: int = 24) -> bytes:
 async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> AsyncIterator[Registry]:
     url = database_url(None, folder)
     await migrate(url)
-    database, storage, data_plane = Database(open_engine(url)), DiskStorage(folder / "models", 0), new_plane(**plane)
+    database, files, data_plane = Database(open_engine(url)), files_in(folder), new_plane(**plane)
     log = open_log(level="error", form="json")
     changes, attempts = Changes(database, Metrics().changes, log), LoadAttempts(folder / "loading")
-    live = LiveModels(database, storage, attempts, data_plane.models, changes, log)
-    await add_version(database, storage, content or echo())
+    loader = ModelLoader(database, files, attempts, data_plane.models, changes, log)
+    routes = RoutePublisher(database, loader, data_plane.models, changes, log)
+    parts = Registry(database, files, attempts, data_plane, loader, routes)
+    await add_version(parts, content or echo())
     try:
-        yield Registry(database, storage, attempts, data_plane, live)
+        yield parts
     finally:
-        await live.stop()
+        await parts.stop()
         await database.close()
 
 
-async def add_version(database: Database, storage: DiskStorage, content: bytes, number: int = 1) -> None:
+def files_in(folder: Path) -> VersionFiles:
+    return VersionFiles(DiskStorage(folder / "models", min_free_bytes=0))
+
+
+async def add_version(parts: Registry, content: bytes, number: int = 1) -> None:
     """Store a version and make it live; the first one with its user and model."""
     version_id = f"ver_{number}"
-    storage.write(f"{version_id}/model.onnx", content)
-    storage.write(f"{version_id}/probe", msgspec.msgpack.encode(PROBE))
+    sha256 = parts.files.store(version_id, content, PROBE)
     signature = msgspec.convert(CONTRACT, Signature)
-    async with database.write() as session:
+    async with parts.database.write() as session:
         if number == 1:
             session.add(User(id="usr_1", username="ada", role="user", created_at=now()))
             await session.flush()
@@ -112,7 +128,7 @@ async def add_version(database: Database, storage: DiskStorage, content: bytes, 
                 attempts=0,
                 signature=msgspec.to_builtins(signature),
                 onnx_bytes=len(content),
-                onnx_sha256=sha256(content).hexdigest(),
+                onnx_sha256=sha256,
                 created_at=now(),
                 ready_at=now(),
             )

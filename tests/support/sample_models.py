@@ -1,5 +1,6 @@
 """Tiny real models, fitted on real data, for all tests."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -128,6 +129,14 @@ def _far(model: Any) -> Specimen:
 
 def _two_targets() -> Any:
     return np.column_stack([iris()[1], iris()[1] == 1])
+
+
+def iris_pipeline(columns: int = 4, seed: int = 0) -> bytes:
+    """A pickled pipeline, fitted on some columns of some rows of iris."""
+    features, target = load_iris(return_X_y=True)
+    rows = np.random.default_rng(seed).permutation(len(target))[:120]
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    return pickle.dumps(model.fit(features[rows, :columns], target[rows]))
 
 
 def forest(count: int = 10) -> RandomForestClassifier:

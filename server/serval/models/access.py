@@ -8,15 +8,15 @@ from serval.errors import NotPermitted
 
 Permission = Literal["predict", "manage"]
 """What a share gives. `predict`: ask the model and see what it is; `manage`: also its versions and settings, but not
-whose it is."""
+its ownership."""
 Access = Literal["predict", "manage", "own"]
-"""What somebody may do with a model that they see, each with all that is before it."""
+"""What a caller may do with a model that they can see. Each includes those before it."""
 
 _RANKS: dict[Access, int] = {"predict": 0, "manage": 1, "own": 2}
 
 
 class Act(NamedTuple):
-    """Something to be done with a model, and the access that it takes."""
+    """An operation on a model, and the access that it needs."""
 
     phrase: str
     """As in "`manage`, which is needed to …"."""
@@ -48,8 +48,23 @@ def allows(access: Access, act: Act) -> bool:
     return _RANKS[access] >= _RANKS[act.needs]
 
 
+def check_permitted(caller: Caller, model_id: str, name: str, access: Access, act: Act) -> None:
+    """Raises NotPermitted, which names what is missing: in the caller's key, or in their access to the model.
+
+    `name`: `owner/name` of the model, which the caller can see.
+    """
+    check_key(caller, model_id, name)
+    check_access(name, access, act)
+
+
+def check_key(caller: Caller, model_id: str, name: str) -> None:
+    """Raises NotPermitted where the caller's key is for other models than this one, which they can see."""
+    if not caller.may_use(model_id):
+        raise NotPermitted(f"This API key is not for the model `{name}`: use one that is, or one for all models.")
+
+
 def check_access(name: str, access: Access, act: Act) -> None:
-    """Raises NotPermitted, which names what is missing. `name`: `owner/name` of the model, which the caller sees."""
+    """Raises NotPermitted where an access to a model is not enough."""
     if allows(access, act):
         return
     if act.needs == "own":
@@ -61,13 +76,7 @@ def check_access(name: str, access: Access, act: Act) -> None:
     )
 
 
-def check_key(caller: Caller, model_id: str, name: str) -> None:
-    """Raises NotPermitted where a caller's key is for other models than this one, which the caller sees."""
-    if not caller.may_use(model_id):
-        raise NotPermitted(f"This API key is not for the model `{name}`: use one that is, or one for all models.")
-
-
 def check_makes_models(caller: Caller) -> None:
-    """Raises NotPermitted where a caller's key is for some models only: a new one is none of them."""
+    """Raises NotPermitted where the caller's key is for some models only, so that a new model is none of them."""
     if caller.models is not None:
-        raise NotPermitted("This API key is for some models only and can not make new ones: use one that is for all.")
+        raise NotPermitted("This API key is for some models only and cannot make new ones: use one that is for all.")

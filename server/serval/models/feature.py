@@ -6,15 +6,19 @@ from serval.auth.caller import Caller
 from serval.core import Core
 from serval.feature import Background, Feature
 from serval.models.conversions import Conversions
-from serval.models.live import LiveModels
+from serval.models.files import VersionFiles
 from serval.models.load_attempts import LoadAttempts
-from serval.models.routes import ModelController, short_list, validate
+from serval.models.loading import ModelLoader
+from serval.models.publication import Publication
+from serval.models.routes import ModelController, VersionController, short_list
 from serval.models.sandbox import RunningSandbox, new_sandbox
 from serval.models.service import ModelService
 from serval.models.sharing import SharingService
 from serval.models.sharing_routes import ShareController
+from serval.models.upload_routes import upload, validate
+from serval.models.uploads import UploadService
 
-ROUTES = (ModelController, ShareController, validate, short_list)
+ROUTES = (upload, ModelController, VersionController, ShareController, validate, short_list)
 
 
 class Models(NamedTuple):
@@ -22,27 +26,35 @@ class Models(NamedTuple):
 
     feature: Feature
     service: ModelService
-    live: LiveModels
 
     async def find_model(self, caller: Caller, reference: str) -> str:
         """Return the id of a model that a caller may see. Raises NotFound."""
         return (await self.service.get_model(caller, reference)).model.id
 
 
-def open_models(core: Core) -> Models:
-    settings, database, storage = core.settings, core.database, core.storage
+def new_loader(core: Core) -> ModelLoader:
+    """Return the loader that the registry shares with deployments and predictions."""
+    attempts = LoadAttempts(core.settings.data_dir / "loading")
+    return ModelLoader(core.database, VersionFiles(core.storage), attempts, core.plane.models, core.changes, core.log)
+
+
+def open_models(core: Core, loader: ModelLoader, publication: Publication) -> Models:
+    settings, database, files = core.settings, core.database, VersionFiles(core.storage)
     sandbox = new_sandbox(settings)
-    attempts = LoadAttempts(settings.data_dir / "loading")
-    live = LiveModels(database, storage, attempts, core.plane.models, core.changes, core.log)
-    service = ModelService(database, storage, live, core.changes, settings.max_pending_uploads)
+    service = ModelService(database, files, core.changes, publication.refresh)
     conversions = Conversions(
-        database, storage, live, core.changes, sandbox, settings, core.metrics.conversions, core.log
+        database, files, loader, publication, sandbox, settings, core.metrics.conversions, core.log
     )
     dependencies = {
         "models": service,
-        "sharing": SharingService(database, live, core.changes),
+        "sharing": SharingService(database, core.changes, publication.refresh),
+        "uploads": UploadService(
+            database,
+            files,
+            max_pending_uploads=settings.max_pending_uploads,
+            max_bytes=settings.max_upload_bytes,
+        ),
         "conversions": conversions,
-        "storage": storage,
     }
-    background: list[Background] = [RunningSandbox(sandbox, preload=settings.convert_preload), live, conversions]
-    return Models(Feature(routes=ROUTES, dependencies=dependencies, background=background), service, live)
+    background: list[Background] = [RunningSandbox(sandbox, preload=settings.convert_preload), loader, conversions]
+    return Models(Feature(routes=ROUTES, dependencies=dependencies, background=background), service)

@@ -27,7 +27,7 @@ _NEXT_LIFECYCLE: dict[Lifecycle, frozenset[Lifecycle]] = {
 def advance(before: Status, after: Status) -> Status:
     """Return `after`, where the move is allowed. Raises Conflict."""
     if after not in _NEXT_STATUS[before]:
-        raise Conflict(f"A version that is `{before}` can not become `{after}`.")
+        raise Conflict(f"A version that is `{before}` cannot become `{after}`.")
     return after
 
 
@@ -36,15 +36,7 @@ def retire(before: Lifecycle, after: Lifecycle, *, is_live: bool) -> Lifecycle:
     if after == before:
         return after
     if after == "archived" and is_live:
-        raise Conflict("The live version can not be archived: promote another version first.")
+        raise Conflict("The live version cannot be archived: promote another version first.")
     if after not in _NEXT_LIFECYCLE[before]:
-        raise Conflict(f"A version that is `{before}` can not become `{after}`.")
+        raise Conflict(f"A version that is `{before}` cannot become `{after}`.")
     return after
-
-
-def check_promotable(number: int, status: Status, lifecycle: Lifecycle) -> None:
-    """Raise Conflict where a version may not answer predictions."""
-    if status != "ready":
-        raise Conflict(f"Version {number} is `{status}`: only a `ready` version can be promoted.")
-    if lifecycle == "archived":
-        raise Conflict(f"Version {number} is archived: upload it again.")

@@ -15,10 +15,11 @@ def check_name(name: str) -> str:
     """Return the name, where a model may have it. Raises BadRequest."""
     if not _NAME.fullmatch(name):
         raise BadRequest(
-            f"`name`: `{name[:60]}` can not name a model; use 3 to 50 of a-z, 0-9, `.`, `_`, `-`, with a letter or digit at both ends."
+            f"`name`: `{name[:60]}` cannot name a model; use 3 to 50 of a-z, 0-9, `.`, `_`, `-`, with a letter or "
+            "digit at both ends."
         )
     if name in _RESERVED or name.startswith(_ID_PREFIXES):
-        raise BadRequest(f"`name`: `{name}` is a word of Serval's own; choose another.")
+        raise BadRequest(f"`name`: `{name}` is reserved; choose another.")
     return name
 
 

@@ -29,9 +29,10 @@ def freeze_request(columns: list[str] | None, sample: str | None, limit_bytes: i
     answers = [row.pop(ANSWER) for row in rows if isinstance(row, dict) and ANSWER in row]
     if answers and len(answers) != len(rows):
         raise BadRequest(
-            f"`sample`: {len(answers)} of {len(rows)} rows have `{ANSWER}`: give the answer expected for each row, or for none."
+            f"`sample`: {len(answers)} of {len(rows)} rows have `{ANSWER}`: give the answer expected for each row, or "
+            "for none."
         )
-    asked = {
+    fields = {
         "columns": columns,
         "sample": rows,
         "is_text": not is_json,
@@ -39,7 +40,7 @@ def freeze_request(columns: list[str] | None, sample: str | None, limit_bytes: i
         "limit_bytes": limit_bytes,
     }
     try:
-        request = msgspec.convert(asked, FreezeRequest)
+        request = msgspec.convert(fields, FreezeRequest)
     except msgspec.ValidationError as error:
         raise BadRequest(f"`sample`: {error}.") from None
     _check_cells(request)
@@ -54,7 +55,8 @@ def _check_cells(request: FreezeRequest) -> None:
                 raise BadRequest(f"`sample`: row {number} has a string with U+0000 or U+001A in it.")
             if isinstance(cell, int) and abs(cell) > 2**53:
                 raise BadRequest(
-                    f"`sample`: row {number} has the integer {str(cell)[:40]}, beyond the 2^53 that float64 holds exactly."
+                    f"`sample`: row {number} has the integer {str(cell)[:40]}, beyond the 2^53 that float64 holds "
+                    "exactly."
                 )
 
 

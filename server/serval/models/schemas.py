@@ -6,17 +6,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from serval.auth.caller import Caller
 from serval.conversion.report import Reason, Report
 from serval.conversion.signature import Signature
-from serval.errors import BadRequest
-from serval.http.openapi import JsonSchema, body
 from serval.http.request import PLAIN_TEXT
-from serval.models.access import DOWNLOAD, Access, Permission, allows
+from serval.models.access import DOWNLOAD, Access, allows
 from serval.models.lifecycle import Lifecycle, Status
-from serval.models.queries import VisibleModel, VisibleVersion, full_name
-from serval.models.tables import Cache, Share
-from serval.models.upload import MAX_DESCRIPTION_LENGTH, MODEL_TYPES
+from serval.models.links import Links
+from serval.models.queries import VisibleModel, VisibleVersion
+from serval.models.tables import Cache
+from serval.models.upload_form import MAX_DESCRIPTION_LENGTH
 
 Ttl = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
 """Seconds, at most a year."""
@@ -33,12 +31,6 @@ class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
     """How long the process keeps an answer; null: as the setting says; 0: not at all."""
     cache_l2_ttl_seconds: Ttl | UnsetType | None = UNSET
     """How long Redis keeps an answer; null: as the setting says; 0: not at all."""
-
-
-class Promotion(msgspec.Struct, forbid_unknown_fields=True):
-    """How a version goes live by hand."""
-
-    allow_schema_change: bool = False
 
 
 class VersionView(msgspec.Struct):
@@ -70,12 +62,8 @@ class VersionView(msgspec.Struct):
     curl: str | None
 
     @classmethod
-    def of(cls, seen: VisibleVersion, caller: Caller, base_url: str) -> "VersionView":
-        version, model = seen.version, seen.version.model
-        name = model.name if model.owner_id == caller.user_id else full_name(model)
-        predict_url = f"{base_url}/api/v1/predict/{name}"
-        if model.live != version.number:
-            predict_url += f"?version={version.number}"
+    def of(cls, visible: VisibleVersion, links: Links) -> "VersionView":
+        version, model, predict_url = visible.version, visible.version.model, links.predict(visible.version)
         return cls(
             model=model.name,
             model_id=model.id,
@@ -93,7 +81,7 @@ class VersionView(msgspec.Struct):
             created_at=version.created_at,
             ready_at=version.ready_at,
             predict_url=predict_url,
-            failure=_failure(seen),
+            failure=_failure(visible),
             held=_reason(version.held),
             signature=msgspec.convert(version.signature, Signature | None),
             report=msgspec.convert(version.report, Report | None),
@@ -120,13 +108,13 @@ class ModelView(msgspec.Struct):
     deleted_at: datetime | None
 
     @classmethod
-    def of(cls, seen: VisibleModel) -> "ModelView":
-        model = seen.model
+    def of(cls, visible: VisibleModel) -> "ModelView":
+        model = visible.model
         return cls(
             id=model.id,
             name=model.name,
             owner=model.owner.username,
-            access=seen.access,
+            access=visible.access,
             description=model.description,
             live_version=model.live,
             cache=model.cache,
@@ -154,48 +142,10 @@ class StoredReport(msgspec.Struct):
     report: Report | None
 
     @classmethod
-    def of(cls, seen: VisibleVersion) -> "StoredReport":
-        version = seen.version
+    def of(cls, visible: VisibleVersion) -> "StoredReport":
+        version = visible.version
         report = msgspec.convert(version.report, Report | None)
-        return cls(version.status, _failure(seen), _reason(version.held), report)
-
-
-class ShareRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """With whom a model is to be shared: `user` or `everybody`."""
-
-    permission: Permission
-    """`predict`: ask the model and see what it is; `manage`: also its versions and settings."""
-    user: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=PLAIN_TEXT)] | None = None
-    """Name or id."""
-    everybody: bool = False
-    """Whoever is known to this server; for `predict` only."""
-
-    def receiver(self) -> str | None:
-        """Return the user, None for everybody. Raises BadRequest where it is neither or both."""
-        if (self.user is None) is not self.everybody:
-            raise BadRequest('Say with whom: `"user": "<name or id>"`, or `"everybody": true`.')
-        return self.user
-
-
-class ShareView(msgspec.Struct):
-    """Somebody who may use a model that is not theirs."""
-
-    id: str
-    user: str | None
-    """Name; null: everybody."""
-    user_id: str | None
-    everybody: bool
-    permission: Permission
-    created_at: datetime
-
-    @classmethod
-    def of(cls, share: Share) -> "ShareView":
-        name = None if share.user is None else share.user.username
-        return cls(share.id, name, share.user_id, share.user_id is None, share.permission, share.created_at)
-
-
-class ShareList(msgspec.Struct):
-    items: list[ShareView]
+        return cls(version.status, _failure(visible), _reason(version.held), report)
 
 
 class ShortModel(msgspec.Struct):
@@ -210,10 +160,10 @@ class ShortModelList(msgspec.Struct):
     models: list[ShortModel]
 
 
-def _failure(seen: VisibleVersion) -> Reason | None:
+def _failure(visible: VisibleVersion) -> Reason | None:
     """Why a version failed. The text may quote the upload, so it is for those who may download what came of it."""
-    failure = _reason(seen.version.failure)
-    if failure is None or allows(seen.access, DOWNLOAD):
+    failure = _reason(visible.version.failure)
+    if failure is None or allows(visible.access, DOWNLOAD):
         return failure
     return Reason(failure.code, "Those who manage the model can see why.")
 
@@ -225,47 +175,3 @@ def _reason(stored: dict[str, str] | None) -> Reason | None:
 def _curl(predict_url: str, example: dict[str, Any]) -> str:
     body = msgspec.json.encode(example).decode().replace("'", "'\\''")
     return f"curl -s '{predict_url}' -H \"X-API-Key: $SERVAL_KEY\" -H 'Content-Type: application/json' -d '{body}'"
-
-
-_UPLOAD_FIELDS: dict[str, JsonSchema] = {
-    "file": {
-        "type": "string",
-        "format": "binary",
-        "description": "The fitted model: pickle, joblib or skops, also compressed.",
-    },
-    "name": {
-        "type": "string",
-        "pattern": "^([^/\\x00]+/)?[a-z0-9][a-z0-9._-]{1,48}[a-z0-9]$",
-        "description": "What the model is called; the same name again is its next version. `owner/name`: one that you manage.",
-    },
-    "model_type": {"type": "string", "enum": list(MODEL_TYPES), "description": "What made the file; `auto` finds out."},
-    "description": {"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH, "description": "A text for people."},
-    "columns": {
-        "type": "string",
-        "description": "Names for the columns of a model without: a JSON list, or names parted by commas.",
-    },
-    "sample": {
-        "type": "string",
-        "description": "Rows to verify with: CSV with a header, or a JSON list; a column `prediction` holds the answers expected.",
-    },
-    "allow_schema_change": {
-        "type": "string",
-        "enum": ["true", "false"],
-        "description": "Go live although the columns differ.",
-    },
-}
-
-
-def _form(*fields: str, required: list[str]) -> JsonSchema:
-    properties = {name: _UPLOAD_FIELDS[name] for name in fields}
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
-
-
-UPLOAD_BODY = body(
-    "A model file and what is said of it.", {"multipart/form-data": _form(*_UPLOAD_FIELDS, required=["file", "name"])}
-)
-
-EXAMINED_BODY = body(
-    "A model file, and what an upload would say of its columns.",
-    {"multipart/form-data": _form("file", "model_type", "columns", "sample", required=["file"])},
-)

@@ -1,5 +1,6 @@
 """With whom models are shared."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -13,7 +14,6 @@ from serval.db.engine import Database
 from serval.errors import BadRequest, NotFound
 from serval.ids import new_id
 from serval.models.access import SEE_SHARES, SHARE, Permission
-from serval.models.live import LiveModels
 from serval.models.queries import find_model, full_name, subject_of
 from serval.models.tables import Model, Share
 from serval.users.queries import find_user
@@ -28,12 +28,13 @@ class Shared(NamedTuple):
 
 
 class SharingService:
-    """Reads and changes shares; a change is in force here at once, elsewhere within a second."""
+    """Reads and changes shares; a change is in force in this process at once, in others within a second."""
 
-    def __init__(self, database: Database, live: LiveModels, changes: Changes) -> None:
+    def __init__(self, database: Database, changes: Changes, publish: Callable[[], Awaitable[None]]) -> None:
+        """`publish`: brings a change to the routes of models into force."""
         self._database = database
-        self._live = live
         self._changes = changes
+        self._publish = publish
 
     async def list_shares(self, caller: Caller, model: str) -> list[Share]:
         """Return with whom a model is shared, oldest first. Raises NotFound, NotPermitted."""
@@ -42,8 +43,7 @@ class SharingService:
             return list(await session.scalars(select(Share).where(Share.model_id == row.id).order_by(Share.id)))
 
     async def share(self, caller: Caller, model: str, user: str | None, permission: Permission) -> Shared:
-        """Let a user (name or id; None: everybody who is known) use a model; who has a share already gets another
-        permission.
+        """Let a user (name or id; None: all users) use a model; an existing share gets another permission.
 
         Raises NotFound, NotPermitted, BadRequest.
         """
@@ -57,7 +57,7 @@ class SharingService:
             shared = await _find_or_add_share(session, row, receiver, permission)
             shared.share.permission = permission
             self._record(session, caller, "model.share", shared.share)
-        await self._live.refresh()
+        await self._publish()
         return shared
 
     async def unshare(self, caller: Caller, model: str, share_id: str) -> None:
@@ -69,7 +69,7 @@ class SharingService:
                 raise NotFound(f"`{full_name(row)}` has no share `{share_id[:100]}`.")
             self._record(session, caller, "model.unshare", share)
             await session.delete(share)
-        await self._live.refresh()
+        await self._publish()
 
     def _record(self, session: AsyncSession, caller: Caller, action: Action, share: Share) -> None:
         to: dict[str, Any] = (

@@ -1,17 +1,15 @@
 """HTTP for shares: who else may use a model."""
 
 from litestar import Controller, Response, delete, get, put
-from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
-from serval.auth.caller import Caller
 from serval.errors import MalformedBody, NotFound, TooLarge, UnsupportedContent
 from serval.http.openapi import KEYED
 from serval.http.problems import keyed_responses
 from serval.http.request import Name
-from serval.models.schemas import ShareList, ShareRequest, ShareView
-from serval.models.sharing import SharingService
+from serval.models.dependencies import CallerDependency, SharingDependency
+from serval.models.sharing_schemas import ShareList, ShareRequest, ShareView
 
 _CHANGED = ResponseSpec(
     ShareView, generate_examples=False, description="There was such a share already; this is its permission now."
@@ -30,9 +28,7 @@ class ShareController(Controller):
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
-    async def list_shares(
-        self, model: Name, caller: NamedDependency[Caller], sharing: NamedDependency[SharingService]
-    ) -> ShareList:
+    async def list_shares(self, model: Name, caller: CallerDependency, sharing: SharingDependency) -> ShareList:
         return ShareList([ShareView.of(share) for share in await sharing.list_shares(caller, model)])
 
     @put(
@@ -49,8 +45,8 @@ class ShareController(Controller):
         self,
         model: Name,
         data: JSONBody[ShareRequest],
-        caller: NamedDependency[Caller],
-        sharing: NamedDependency[SharingService],
+        caller: CallerDependency,
+        sharing: SharingDependency,
     ) -> Response[ShareView]:
         share, is_new = await sharing.share(caller, model, data.receiver(), data.permission)
         return Response(ShareView.of(share), status_code=201 if is_new else 200)
@@ -62,7 +58,5 @@ class ShareController(Controller):
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
-    async def unshare(
-        self, model: Name, share_id: Name, caller: NamedDependency[Caller], sharing: NamedDependency[SharingService]
-    ) -> None:
+    async def unshare(self, model: Name, share_id: Name, caller: CallerDependency, sharing: SharingDependency) -> None:
         await sharing.unshare(caller, model, share_id)

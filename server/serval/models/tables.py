@@ -9,6 +9,7 @@ from serval.db.base import CreatedAt, Json, Moment, Table
 from serval.models.access import Permission
 from serval.models.lifecycle import Lifecycle, Status
 from serval.users.tables import User
+from serval.work.queue import WorkTable
 
 Cache = Literal["off", "l1", "l2", "auto"]
 """The levels of the cache that a model uses; `auto`: the second one where it pays."""
@@ -17,7 +18,7 @@ _NOT_DELETED = text("deleted_at IS NULL")
 
 
 class Model(Table):
-    """A name that answers predictions; `live` is the number of the version that does."""
+    """A name that answers predictions; `live` is the number of the version that answers."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -58,14 +59,14 @@ class Share(Table):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
-    """None: everybody who is known."""
+    """None: all users."""
     permission: Mapped[Permission] = mapped_column(String(10))
     created_at: Mapped[CreatedAt]
     model: Mapped[Model] = relationship(lazy="joined", innerjoin=True)
     user: Mapped[User | None] = relationship(lazy="joined")
 
 
-class Version(Table):
+class Version(WorkTable):
     """One uploaded file and what became of it."""
 
     __tablename__ = "versions"
@@ -86,8 +87,7 @@ class Version(Table):
     request: Mapped[dict[str, Any]] = mapped_column(Json)
     """What the upload said besides the file: columns, sample, options."""
     attempts: Mapped[int]
-    """Conversions or loads begun and not ended: past three, a version that takes the process down with it is set
-    aside."""
+    """Conversions begun and not ended: after three of them the version has failed, for it takes the process down."""
     signature: Mapped[dict[str, Any] | None] = mapped_column(Json)
     report: Mapped[dict[str, Any] | None] = mapped_column(Json)
     example: Mapped[dict[str, Any] | None] = mapped_column(Json)

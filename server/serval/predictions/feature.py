@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from serval.auth.caller import FindCaller
 from serval.core import Core
+from serval.deployments.publishing import RoutePublisher
 from serval.feature import Feature
-from serval.models.live import LiveModels
+from serval.models.loading import ModelLoader
 from serval.predictions.example_routes import test_model
 from serval.predictions.routes import predict, predict_short
 from serval.predictions.service import PredictionService
@@ -15,9 +16,13 @@ ROUTES = (predict_short, predict)
 EXAMPLE_ROUTES = (test_model,)
 
 
-def prediction_features(core: Core, find_caller: FindCaller, live: LiveModels) -> Sequence[Feature]:
+def prediction_features(
+    core: Core, find_caller: FindCaller, loader: ModelLoader, routes: RoutePublisher
+) -> Sequence[Feature]:
     settings = core.settings
-    service = PredictionService(core.plane.predictor, core.plane.callers, find_caller, live, settings.max_rows)
+    service = PredictionService(
+        core.plane.predictor, core.plane.callers, find_caller, loader, routes, settings.max_rows
+    )
     return (
         Feature(routes=ROUTES, dependencies={"predictions": service}, max_body_bytes=settings.max_body_bytes),
         Feature(routes=EXAMPLE_ROUTES),

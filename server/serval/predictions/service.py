@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from serval.auth.caller import FindCaller
 from serval.data_plane.plane import Answer, Callers, Deferred, NeedsPython, Predictor, Refusal
+from serval.deployments.publishing import RoutePublisher
 from serval.errors import Unavailable, UnsupportedContent
 from serval.http.request import MAX_VERSION_NUMBER
-from serval.models.live import LiveModels
+from serval.models.loading import ModelLoader
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
 from serval.predictions.refusals import refusal_error
@@ -36,12 +37,19 @@ class PredictionService:
     """Asks the data plane, and does what it leaves to Python."""
 
     def __init__(
-        self, predictor: Predictor, callers: Callers, find_caller: FindCaller, live: LiveModels, max_rows: int
+        self,
+        predictor: Predictor,
+        callers: Callers,
+        find_caller: FindCaller,
+        loader: ModelLoader,
+        routes: RoutePublisher,
+        max_rows: int,
     ) -> None:
         self._predictor = predictor
         self._callers = callers
         self._find_caller = find_caller
-        self._live = live
+        self._loader = loader
+        self._routes = routes
         self._max_rows = max_rows
         self._recoveries: Mapping[str, Recovery] = {
             "unknown_caller": self._recover_caller,
@@ -93,7 +101,7 @@ class PredictionService:
         return await self._ask(request, find)
 
     async def _decode_and_predict(self, request: PredictionRequest, body: bytes, resolved: ResolvedVersion) -> Answer:
-        signature = (await self._live.ensure_loaded(resolved.version)).signature
+        signature = (await self._loader.ensure_loaded(resolved.version)).signature
 
         def decode() -> Decoded:
             if request.csv is not None:
@@ -125,7 +133,7 @@ class PredictionService:
             if not isinstance(reply, Refusal):
                 return cast(T, reply)
             if reply.code == "ran_away":
-                await self._live.set_runaways_aside()
+                await self._loader.quarantine_runaways()
             if reply.code in recovered or reply.code not in self._recoveries:
                 raise refusal_error(reply)
             recovered.add(reply.code)
@@ -135,11 +143,11 @@ class PredictionService:
         await self._install_caller(request)
 
     async def _recover_version(self, _: PredictionRequest, refusal: Refusal) -> None:
-        await self._live.set_runaways_aside()
-        await self._live.ensure_loaded(refusal.arguments["version_id"])
+        await self._loader.quarantine_runaways()
+        await self._loader.ensure_loaded(refusal.arguments["version_id"])
 
     async def _await_publication(self, _: PredictionRequest, __: Refusal) -> None:
-        await self._live.announced()
+        await self._routes.announced()
 
     async def _install_caller(self, request: PredictionRequest) -> None:
         """Look up a credential and make its caller known to the data plane. Raises NotAuthenticated."""

@@ -1,17 +1,22 @@
-"""Keeps files under the data folder: written whole or not at all."""
+"""Stores files under the data folder: written whole or not at all."""
 
 import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from serval.errors import TooLarge, Unavailable
 
 
 class Incoming:
-    """A file on its way in: hashed and counted as it is written, then kept under a key or dropped."""
+    """A file on its way in: hashed and counted as it is written, then kept under a key or dropped.
+
+    As a context manager it is dropped at the end of the block, unless it was kept.
+    """
 
     def __init__(self, file: BinaryIO, path: Path, limit_bytes: int) -> None:
         self._file = file
@@ -19,6 +24,12 @@ class Incoming:
         self._limit_bytes = limit_bytes
         self._hash = hashlib.sha256()
         self.size_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drop()
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Append a chunk. Raises TooLarge past the limit, before the chunk is written."""
@@ -31,23 +42,21 @@ class Incoming:
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
-    def flushed(self) -> Path:
-        """Return where all that was written can be read until the file is kept or dropped."""
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Path]:
+        """Yield a local file with all that was written, to be read inside the block."""
         self._file.flush()
-        return self._path
+        yield self._path
 
-    def keep(self, target: Path) -> None:
+    def move_to(self, target: Path) -> None:
         """Make the file durable and visible under its final name."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         target.parent.mkdir(parents=True, exist_ok=True)
         self._path.replace(target)
-        for folder in (
-            target.parent,
-            target.parent.parent,
-        ):  # the second holds the entry of the first, which may be new
-            _sync_folder(folder)
+        _sync_folder(target.parent)
+        _sync_folder(target.parent.parent)  # it holds the entry of the first, which may be new
 
     def drop(self) -> None:
         self._file.close()
@@ -55,12 +64,12 @@ class Incoming:
 
 
 class DiskStorage:
-    """Files by key (`<version id>/source`, `<version id>/model.onnx`) in one folder."""
+    """Files by key, `<folder>/<name>`, below one folder of the disk."""
 
-    def __init__(self, root: Path, floor_bytes: int) -> None:
-        """`floor_bytes`: uploads are refused when less than this would stay free on the disk."""
+    def __init__(self, root: Path, min_free_bytes: int) -> None:
+        """`min_free_bytes`: an upload is refused when it would leave less than this free on the disk."""
         self._root = root
-        self._floor_bytes = floor_bytes
+        self._min_free_bytes = min_free_bytes
         self._incoming = root / "incoming"
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir(parents=True, mode=0o700)
@@ -68,36 +77,47 @@ class DiskStorage:
     def receive(self, limit_bytes: int) -> Incoming:
         """Open a file for an upload. Raises Unavailable when the disk is nearly full."""
         free_bytes = shutil.disk_usage(self._root).free
-        if free_bytes < self._floor_bytes:
+        if free_bytes < self._min_free_bytes:
             raise Unavailable(
-                f"The disk has {free_bytes} bytes left, less than the floor of {self._floor_bytes} (`min_free_disk_bytes`)."
+                f"The disk has {free_bytes} bytes left, less than the {self._min_free_bytes} that have to stay free "
+                "(`min_free_disk_bytes`)."
             )
         descriptor, name = tempfile.mkstemp(dir=self._incoming)
-        return Incoming(os.fdopen(descriptor, "wb"), Path(name), min(limit_bytes, free_bytes - self._floor_bytes + 1))
+        limit_bytes = min(limit_bytes, free_bytes - self._min_free_bytes + 1)
+        return Incoming(os.fdopen(descriptor, "wb"), Path(name), limit_bytes)
+
+    def keep(self, incoming: Incoming, key: str) -> None:
+        """Store a received file under a key, durably."""
+        incoming.move_to(self._path(key))
 
     def write(self, key: str, content: bytes) -> None:
         """Store bytes under a key, durably."""
-        incoming = self.receive(len(content))
-        incoming.write(content)
-        incoming.keep(self.path(key))
+        with self.receive(len(content)) as incoming:
+            incoming.write(content)
+            self.keep(incoming, key)
 
     def read(self, key: str) -> bytes:
-        return self.path(key).read_bytes()
+        return self._path(key).read_bytes()
 
-    def path(self, key: str) -> Path:
-        return self._root / key
+    @asynccontextmanager
+    async def open(self, key: str) -> AsyncIterator[Path]:
+        """Yield a local file with the content of a key, to be read inside the block."""
+        yield self._path(key)
 
     def delete(self, key: str) -> None:
-        """Forget a key, or all keys below it. Nothing happens where there is none."""
-        path = self.path(key)
+        """Delete a key, or all keys below it. Nothing happens where there is none."""
+        path = self._path(key)
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 
     def folders(self) -> list[str]:
-        """Names of the first parts of all keys."""
+        """Return the first parts of all keys."""
         return sorted(entry.name for entry in self._root.iterdir() if entry.is_dir() and entry != self._incoming)
+
+    def _path(self, key: str) -> Path:
+        return self._root / key
 
 
 def _sync_folder(folder: Path) -> None:

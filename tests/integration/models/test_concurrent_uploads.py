@@ -32,7 +32,7 @@ def confined_child(server: Client) -> int:
                 return pid
 
 
-def test_an_upload_that_is_ready_after_a_later_one_does_not_take_its_place(parallel: Client) -> None:
+def test_an_upload_that_is_converted_after_a_later_one_does_not_replace_it(parallel: Client) -> None:
     content = pickle.dumps(DecisionTreeClassifier(max_depth=2).fit(IRIS.data, IRIS.target))
     assert parallel.upload("race", content, wait_seconds=0).status_code == 202
     held_up = confined_child(parallel)
@@ -44,7 +44,7 @@ def test_an_upload_that_is_ready_after_a_later_one_does_not_take_its_place(paral
     assert parallel.http.get("/api/v1/models/race").json()["live_version"] == 2
 
 
-def test_whoever_reads_that_a_version_is_ready_can_ask_it_at_once(parallel: Client) -> None:
+def test_a_version_that_is_recorded_as_live_predicts_at_once(parallel: Client) -> None:
     content = pickle.dumps(DecisionTreeClassifier(max_depth=2).fit(IRIS.data, IRIS.target))
     for number in range(5):
         name = f"prompt-{number}"

@@ -1,4 +1,4 @@
-"""What a restart brings back, and what it sets aside."""
+"""What a restart restores, and what it quarantines or deletes."""
 
 import os
 import pickle
@@ -63,7 +63,7 @@ def die_while_loading(victims: Victims, version: str) -> None:
     graph.with_suffix(".kept").rename(graph)
 
 
-def test_an_orderly_restart_has_every_live_version_back(victims: Victims) -> None:
+def test_a_restart_restores_every_live_version(victims: Victims) -> None:
     upload(victims, "one")
     upload(victims, "two", 0.1)
     before = [predict(victims, name).json()["probabilities"] for name in ("one", "two")]
@@ -72,7 +72,7 @@ def test_an_orderly_restart_has_every_live_version_back(victims: Victims) -> Non
     assert victims.http.get("/health").json()["version_loaded"]
 
 
-def test_an_orderly_stop_puts_a_conversion_back_and_blames_it_for_nothing(victims: Victims) -> None:
+def test_an_orderly_stop_makes_a_conversion_pending_again_without_counting_an_attempt(victims: Victims) -> None:
     version = victims.under_way()
     victims.until_status(version, "converting")
     victims.server.send(signal.SIGTERM)
@@ -83,7 +83,7 @@ def test_an_orderly_stop_puts_a_conversion_back_and_blames_it_for_nothing(victim
     assert [status for _, status, _ in victims.await_the_end()] == ["ready"]
 
 
-def test_a_version_that_takes_the_process_down_is_quarantined_and_the_others_serve(victims: Victims) -> None:
+def test_a_version_that_crashes_the_server_three_times_is_quarantined_and_the_others_serve(victims: Victims) -> None:
     upload(victims, "good")
     version = upload(victims, "bad")
     die_while_loading(victims, version)
@@ -97,7 +97,7 @@ def test_a_version_that_takes_the_process_down_is_quarantined_and_the_others_ser
     assert predict(victims, "bad").json()["detail"] == refusal.json()["detail"]
 
 
-def test_a_new_upload_heals_a_model_whose_version_is_in_quarantine(victims: Victims) -> None:
+def test_a_new_upload_replaces_a_quarantined_live_version(victims: Victims) -> None:
     die_while_loading(victims, upload(victims, "bad"))
     upload(victims, "bad")
     answer = predict(victims, "bad")
@@ -105,7 +105,7 @@ def test_a_new_upload_heals_a_model_whose_version_is_in_quarantine(victims: Vict
     assert predict(victims, "bad", version=1).status_code == 503
 
 
-def test_a_version_whose_file_was_changed_is_not_served_until_it_is_right_again(victims: Victims) -> None:
+def test_a_version_whose_graph_was_changed_on_disk_is_not_served_until_it_is_restored(victims: Victims) -> None:
     version = upload(victims, "iris")
     graph = victims.folder / "models" / version / "model.onnx"
     content = graph.read_bytes()
@@ -119,7 +119,7 @@ def test_a_version_whose_file_was_changed_is_not_served_until_it_is_right_again(
     assert predict(victims, "iris").status_code == 200
 
 
-def test_a_version_whose_files_are_away_is_served_when_they_are_back(victims: Victims) -> None:
+def test_a_version_whose_files_were_missing_is_served_when_they_are_back(victims: Victims) -> None:
     version = upload(victims, "iris")
     folder = victims.folder / "models" / version
     folder.rename(victims.folder / "elsewhere")
@@ -129,11 +129,11 @@ def test_a_version_whose_files_are_away_is_served_when_they_are_back(victims: Vi
     assert predict(victims, "iris").status_code == 200
 
 
-def test_an_upload_whose_row_never_came_is_swept(victims: Victims) -> None:
+def test_a_start_deletes_files_that_belong_to_no_version(victims: Victims) -> None:
     upload(victims, "iris")
-    orphan = victims.folder / "models" / "ver_nobodys"
+    orphan = victims.folder / "models" / "ver_unknown"
     orphan.mkdir()
-    (orphan / "source").write_bytes(b"half a story")
+    (orphan / "source").write_bytes(b"half an upload")
     half, left = victims.folder / "models" / "incoming" / "half", victims.folder / "scratch" / "left"
     half.write_bytes(b"half")
     left.mkdir()

@@ -1,8 +1,9 @@
-"""Who may do what with a model of another: by share, by role, by key."""
+"""Access to another user's model: by share, by role, by key."""
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx2
@@ -26,25 +27,25 @@ class People(NamedTuple):
 
     owner: Person
     manager: Person
-    asker: Person
+    predictor: Person
     stranger: Person
     admin: Person
 
 
 @pytest.fixture(scope="module")
 def people(server: Client, backend: dict[str, str]) -> People:
-    added = [add_person(server, backend, name) for name in ("owner", "manager", "asker", "stranger")]
+    added = [add_person(server, backend, name) for name in ("owner", "manager", "predictor", "stranger")]
     return People(*added, add_person(server, backend, "root", "admin"))
 
 
 @pytest.fixture(scope="module")
 def served(server: Client, people: People) -> str:
-    """The id of a model of three versions, the last of them live, that is shared with the manager and the asker."""
+    """The id of a model of three versions, the last of them live, that is shared with the manager and the predictor."""
     for number in (1, 2, 3):
         answer = upload(server, people.owner, "served", number)
         assert answer.status_code == 201, answer.text
     model_id: str = answer.json()["model_id"]
-    for person, permission in ((people.manager, "manage"), (people.asker, "predict")):
+    for person, permission in ((people.manager, "manage"), (people.predictor, "predict")):
         assert share(server, people.owner, model_id, user=person.name, permission=permission).status_code == 201
     return model_id
 
@@ -101,13 +102,13 @@ ACTS = [
 """What can be done with a model, what it takes, and its body."""
 
 RANKS = {"predict": 0, "manage": 1, "own": 2}
-MAY = {"stranger": -1, "asker": 0, "manager": 1, "owner": 2, "admin": 2}
+MAY = {"stranger": -1, "predictor": 0, "manager": 1, "owner": 2, "admin": 2}
 
 
 @pytest.mark.parametrize(
     ("act", "needs", "body"), ACTS, ids=[f"{act}{'' if body is None else next(iter(body))}" for act, _, body in ACTS]
 )
-def test_each_may_do_what_their_share_gives_and_no_more(
+def test_a_share_permits_what_it_gives_and_no_more(
     server: Client, people: People, served: str, act: str, needs: str, body: dict[str, Any] | None
 ) -> None:
     for role, rank in MAY.items():
@@ -161,14 +162,14 @@ def unshare_everybody(client: Client, people: People, model: str) -> None:
             )
 
 
-def test_a_shared_model_is_asked_by_its_id_and_by_owner_and_name_on_both_routes(
+def test_a_shared_model_predicts_by_its_id_and_by_owner_and_name_on_both_routes(
     server: Client, people: People, served: str
 ) -> None:
     full_name = f"{people.owner.name}/served"
     for person, expected in (
         (people.owner, 200),
         (people.manager, 200),
-        (people.asker, 200),
+        (people.predictor, 200),
         (people.admin, 200),
         (people.stranger, 404),
     ):
@@ -180,14 +181,14 @@ def test_a_shared_model_is_asked_by_its_id_and_by_owner_and_name_on_both_routes(
                 person.name,
                 reference,
             )
-    assert ask(server, people.asker, "served").status_code == 404  # a bare name is among one's own
+    assert ask(server, people.predictor, "served").status_code == 404  # a bare name is among one's own
 
 
-def test_a_shared_model_is_listed_with_what_one_may_do(server: Client, people: People, served: str) -> None:
+def test_a_shared_model_is_listed_with_the_access_of_the_caller(server: Client, people: People, served: str) -> None:
     for role, access in (
         ("owner", "own"),
         ("manager", "manage"),
-        ("asker", "predict"),
+        ("predictor", "predict"),
         ("admin", "own"),
         ("stranger", None),
     ):
@@ -200,11 +201,11 @@ def test_a_shared_model_is_listed_with_what_one_may_do(server: Client, people: P
         assert ((people.owner.name, "served") in short) == (access is not None)
 
 
-def test_a_version_tells_each_the_address_where_they_can_ask_it(server: Client, people: People, served: str) -> None:
+def test_a_version_has_the_predict_url_that_works_for_the_caller(server: Client, people: People, served: str) -> None:
     live = server.http.get(f"/api/v1/models/{served}", headers=people.owner.headers).json()["live_version"]
     for person, name in (
         (people.owner, "served"),
-        (people.asker, f"{people.owner.name}/served"),
+        (people.predictor, f"{people.owner.name}/served"),
         (people.admin, f"{people.owner.name}/served"),
     ):
         for number in (2, live):
@@ -217,30 +218,30 @@ def test_a_version_tells_each_the_address_where_they_can_ask_it(server: Client, 
             )
 
 
-def test_why_a_version_failed_is_for_those_who_manage_the_model(server: Client, people: People, served: str) -> None:
+def test_only_those_who_manage_a_model_read_why_a_version_failed(server: Client, people: People, served: str) -> None:
     files = {"file": ("model.pkl", b"this is no model")}
     failed = server.http.post(
         "/api/v1/models/upload", files=files, data={"name": "served"}, headers=people.owner.headers
     )
     assert failed.status_code == 422
-    number, told = failed.json()["version"]["version"], failed.json()["version"]["failure"]
+    number, failure = failed.json()["version"]["version"], failed.json()["version"]["failure"]
     for person, expected in (
-        (people.manager, told["message"]),
-        (people.asker, "Those who manage the model can see why."),
+        (people.manager, failure["message"]),
+        (people.predictor, "Those who manage the model can see why."),
     ):
         for path in ("", "/report"):
             shown = server.http.get(f"/api/v1/models/{served}/versions/{number}{path}", headers=person.headers).json()
-            assert (shown["status"], shown["failure"]) == ("failed", {"code": told["code"], "message": expected})
+            assert (shown["status"], shown["failure"]) == ("failed", {"code": failure["code"], "message": expected})
 
 
-def test_who_manages_a_model_uploads_its_next_version_and_nobody_else_does(
+def test_a_manager_of_a_shared_model_uploads_its_next_version_and_other_users_cannot(
     server: Client, people: People, served: str
 ) -> None:
     name = f"{people.owner.name}/served"
     answer = upload(server, people.manager, name, 3)
     assert (answer.status_code, answer.json()["model_id"], answer.json()["is_live"]) == (201, served, True), answer.text
     kept = stored(server)
-    refused = upload(server, people.asker, name, 3)
+    refused = upload(server, people.predictor, name, 3)
     assert (refused.status_code, refused.json()["code"]) == (403, "not_permitted")
     for reference in (name, f"{people.owner.name}/unheard-of"):
         unseen = upload(server, people.stranger, reference, 3)
@@ -258,7 +259,7 @@ def stored(client: Client) -> set[str]:
     return {folder.name for folder in (client.folder / "models").iterdir()}
 
 
-def test_who_manages_a_model_uploads_no_more_at_once_than_its_owner_may(
+def test_pending_uploads_of_a_manager_count_towards_the_limit_of_the_owner(
     server: Client, backend: dict[str, str], people: People
 ) -> None:
     owner = add_person(server, backend, "busy")
@@ -266,7 +267,7 @@ def test_who_manages_a_model_uploads_no_more_at_once_than_its_owner_may(
     assert share(server, owner, first["model_id"], user=people.manager.name, permission="manage").status_code == 201
 
     async def pretend(database: Database) -> None:
-        """Let as many uploads be under way as may be."""
+        """Store as many pending uploads as are allowed."""
         async with database.write() as session:
             session.add_all(
                 pending(first["model_id"], number) for number in range(1001, 1001 + Settings().max_pending_uploads)
@@ -288,12 +289,12 @@ def test_who_manages_a_model_uploads_no_more_at_once_than_its_owner_may(
 
 def pending(model_id: str, number: int) -> Version:
     return Version(
-        id=new_id("ver"), model_id=model_id, number=number, status="pending", lifecycle="active", filename="model.pkl", source_bytes=1,
-        source_sha256="", request={}, attempts=0,
+        id=new_id("ver"), model_id=model_id, number=number, status="pending", lifecycle="active", filename="model.pkl",
+        source_bytes=1, source_sha256="", request={}, attempts=0,
     )  # fmt: skip
 
 
-def test_everybody_may_ask_a_public_model_and_its_answers_are_cached_for_all(
+def test_a_public_model_predicts_for_all_users_and_shares_its_cache_among_them(
     server: Client, people: People, served: str
 ) -> None:
     body = {"input": [0.25]}
@@ -303,7 +304,7 @@ def test_everybody_may_ask_a_public_model_and_its_answers_are_cached_for_all(
         assert [model["access"] for model in listed if model["id"] == served] == ["predict"]
         hits = [
             server.predict(served, body, headers=person.headers).json()["cache_hit"]
-            for person in (people.stranger, people.asker)
+            for person in (people.stranger, people.predictor)
         ]
         assert hits == [False, True]
         assert (
@@ -318,9 +319,9 @@ def test_everybody_may_ask_a_public_model_and_its_answers_are_cached_for_all(
     assert server.http.get(f"/api/v1/models/{served}", headers=people.stranger.headers).status_code == 404
 
 
-def test_two_who_share_a_model_share_no_cached_answers(server: Client, people: People, served: str) -> None:
+def test_users_of_a_shared_model_share_no_cached_answers(server: Client, people: People, served: str) -> None:
     body = {"input": [0.75]}
-    asked = [people.owner, people.owner, people.asker, people.asker]
+    asked = [people.owner, people.owner, people.predictor, people.predictor]
     assert [server.predict(served, body, headers=person.headers).json()["cache_hit"] for person in asked] == [
         False,
         True,
@@ -329,7 +330,7 @@ def test_two_who_share_a_model_share_no_cached_answers(server: Client, people: P
     ]
 
 
-def test_a_share_is_made_changed_listed_and_ended(server: Client, people: People, served: str) -> None:
+def test_a_share_is_created_changed_listed_and_deleted(server: Client, people: People, served: str) -> None:
     made = share(server, people.owner, served, user=people.stranger.id, permission="predict")
     assert made.status_code == 201
     expected = {
@@ -351,7 +352,7 @@ def test_a_share_is_made_changed_listed_and_ended(server: Client, people: People
     assert server.http.get(f"/api/v1/models/{served}", headers=people.stranger.headers).status_code == 404
 
 
-def test_a_share_of_one_model_is_not_ended_through_another(server: Client, people: People, served: str) -> None:
+def test_a_share_of_one_model_cannot_be_deleted_through_another(server: Client, people: People, served: str) -> None:
     own = upload(server, people.stranger, "own-model", 1).json()["model_id"]
     shares = server.http.get(f"/api/v1/models/{served}/shares", headers=people.owner.headers).json()["items"]
     assert (
@@ -380,20 +381,20 @@ def test_a_share_of_one_model_is_not_ended_through_another(server: Client, peopl
         ({"user": "usr_%", "permission": "manage"}, 404, "There is no user `usr_%`"),
     ],
 )
-def test_a_share_that_makes_no_sense_is_refused(
+def test_an_invalid_share_is_refused(
     server: Client, people: People, served: str, body: dict[str, Any], status: int, said: str
 ) -> None:
     answer = share(server, people.owner, served, **body)
     assert (answer.status_code, said in answer.text) == (status, True), answer.text
 
 
-def test_an_owner_needs_no_share_of_their_own_model(server: Client, people: People, served: str) -> None:
+def test_a_model_cannot_be_shared_with_its_owner(server: Client, people: People, served: str) -> None:
     for sharer in (people.owner, people.admin):
         answer = share(server, sharer, served, user=people.owner.name, permission="predict")
         assert (answer.status_code, people.owner.name in answer.json()["detail"]) == (400, True)
 
 
-def test_the_end_of_a_share_ends_predictions_that_are_warm(server: Client, people: People, served: str) -> None:
+def test_the_end_of_a_share_ends_cached_predictions_too(server: Client, people: People, served: str) -> None:
     with shared(server, people.owner, served, user=people.stranger.name, permission="predict"):
         warm = [ask(server, people.stranger, served) for _ in range(3)]
         assert [answer.status_code for answer in warm] == [200, 200, 200]
@@ -401,18 +402,18 @@ def test_the_end_of_a_share_ends_predictions_that_are_warm(server: Client, peopl
     assert ask(server, people.stranger, served).status_code == 404
 
 
-def test_a_deleted_model_is_gone_for_those_it_is_shared_with_until_it_is_restored(
+def test_a_deleted_model_is_gone_for_users_it_is_shared_with_until_it_is_restored(
     server: Client, people: People, served: str
 ) -> None:
-    owner, asker = people.owner, people.asker
+    owner, predictor = people.owner, people.predictor
     assert server.http.delete(f"/api/v1/models/{served}", headers=owner.headers).status_code == 204
-    for person in (asker, people.manager):
+    for person in (predictor, people.manager):
         assert ask(server, person, served).status_code == 404
         assert server.http.get(f"/api/v1/models/{served}", headers=person.headers).status_code == 404
         assert server.http.post(f"/api/v1/models/{served}/restore", headers=person.headers).status_code == 404
         assert served not in server.http.get("/api/v1/models", headers=person.headers).text
     assert server.http.post(f"/api/v1/models/{served}/restore", headers=owner.headers).json()["access"] == "own"
-    assert ask(server, asker, served).status_code == 200
+    assert ask(server, predictor, served).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -426,7 +427,7 @@ def limited_key(server: Client, backend: dict[str, str], people: People, served:
     return add_key(server, backend, people.owner.id, [served])
 
 
-def test_a_key_for_one_model_sees_lists_and_asks_it_only(
+def test_a_key_for_one_model_lists_shows_and_predicts_with_that_model_only(
     server: Client, people: People, served: str, other_model: str, limited_key: Headers
 ) -> None:
     assert [model["id"] for model in server.http.get("/api/v1/models", headers=limited_key).json()["items"]] == [served]
@@ -450,7 +451,7 @@ def test_a_key_for_one_model_is_refused_other_models_of_its_user(
     )
 
 
-def test_what_does_not_exist_for_a_user_does_not_exist_for_their_key(
+def test_a_model_that_does_not_exist_for_a_user_does_not_exist_for_their_limited_key(
     server: Client, people: People, limited_key: Headers
 ) -> None:
     hidden = upload(server, people.stranger, "hidden", 1).json()["model_id"]
@@ -460,7 +461,7 @@ def test_what_does_not_exist_for_a_user_does_not_exist_for_their_key(
         assert server.predict(model, ROW, headers=limited_key).status_code == 404
 
 
-def test_a_key_for_one_model_uploads_versions_of_it_and_makes_no_new_one(
+def test_a_key_for_one_model_uploads_versions_of_it_and_no_other_model(
     server: Client, people: People, other_model: str, limited_key: Headers
 ) -> None:
     assert upload(server, people.owner, "served", 3, limited_key).status_code == 201
@@ -469,61 +470,130 @@ def test_a_key_for_one_model_uploads_versions_of_it_and_makes_no_new_one(
     assert server.http.get("/api/v1/models/brand-new", headers=people.owner.headers).status_code == 404
 
 
-def test_a_share_gives_no_more_than_the_key(
+def test_a_share_gives_no_access_that_the_key_lacks(
     server: Client, backend: dict[str, str], people: People, served: str, other_model: str
 ) -> None:
-    key = add_key(server, backend, people.asker.id, [other_model])
+    key = add_key(server, backend, people.predictor.id, [other_model])
     assert server.http.get(f"/api/v1/models/{served}", headers=key).status_code == 403
     assert server.predict(served, ROW, headers=key).status_code == 403
     assert server.http.get("/api/v1/models", headers=key).json()["items"] == []
 
 
-def test_acts_are_on_record_with_whoever_did_them(server: Client, backend: dict[str, str], people: People) -> None:
+class RecordedAct(NamedTuple):
+    """A request about the model of `recorded`, who sends it, and what the audit trail holds of it."""
+
+    request: str
+    """Method and path; `{share}`: the id of the share with the predictor."""
+    role: str
+    action: str
+    details: dict[str, Any] | None
+    body: dict[str, Any] | None = None
+    live: int = 3
+    """The version that is live before it; the one before that is its number less one."""
+
+
+RECORDED_ACTS = [
+    RecordedAct(
+        "PATCH ", "manager", "model.change", {"fields": ["cache", "description"]}, {"description": "new", "cache": "l1"}
+    ),
+    RecordedAct("POST /rollback", "manager", "version.rollback", {"version": 2, "before": 3}),
+    RecordedAct("POST /versions/3/promote", "manager", "version.promote", {"version": 3, "before": 2}, live=2),
+    RecordedAct("POST /versions/1/deprecate", "manager", "version.deprecate", {"version": 1}),
+    RecordedAct("POST /versions/4/archive", "admin", "version.archive", {"version": 4}),
+    RecordedAct("DELETE /shares/{share}", "owner", "model.unshare", {"permission": "predict"}),
+    RecordedAct("DELETE ", "owner", "model.delete", None),
+    RecordedAct("POST /restore", "owner", "model.restore", None),
+]
+
+
+class Recorded(NamedTuple):
+    """A model of four versions that is shared with the manager: its id, and the uploads of the first two."""
+
+    model: str
+    by_owner: dict[str, Any]
+    by_manager: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def recorded(server: Client, people: People) -> Recorded:
+    first = upload(server, people.owner, "recorded", 1).json()
+    share(server, people.owner, first["model_id"], user=people.manager.name, permission="manage")
+    second = upload(server, people.manager, f"{people.owner.name}/recorded", 2).json()
+    for number in (3, 4):
+        assert upload(server, people.owner, "recorded", number - 1).status_code == 201
+    return Recorded(first["model_id"], first, second)
+
+
+@pytest.mark.parametrize("act", RECORDED_ACTS, ids=[act.action for act in RECORDED_ACTS])
+def test_an_act_is_on_record_with_the_user_who_did_it(
+    server: Client, backend: dict[str, str], people: People, recorded: Recorded, act: RecordedAct
+) -> None:
+    by_owner = partial(request_as, server, people.owner, recorded.model)
+    for number in (act.live - 1, act.live):
+        assert by_owner(f"POST /versions/{number}/promote").is_success
+    shared_with = share(server, people.owner, recorded.model, user=people.predictor.name, permission="predict").json()
+    if act.action == "model.restore":
+        assert by_owner("DELETE ").is_success
+    person: Person = getattr(people, act.role)
+    request_id = new_id("req")
+    answer = request_as(
+        server, person, recorded.model, act.request.format(share=shared_with["id"]), act.body, request_id
+    )
+    if act.action == "model.delete":
+        assert by_owner("POST /restore").is_success
+    assert answer.is_success, answer.text
+    [entry] = entries_of(server, backend, recorded.model, request_id)
+    details = act.details
+    if act.action == "model.unshare":
+        details = {**(details or {}), "user": people.predictor.name, "user_id": people.predictor.id}
+    assert (entry.actor, entry.action, entry.details) == (person.name, act.action, details)
+    assert (entry.subject, entry.owner_id) == (f"{people.owner.name}/recorded", people.owner.id)
+    assert entry.outcome == "success"
+
+
+def test_uploads_and_shares_are_on_record_in_their_order(
+    server: Client, backend: dict[str, str], people: People, recorded: Recorded
+) -> None:
     owner, manager = people.owner, people.manager
-    first = upload(server, owner, "on-record", 1).json()
-    model, name = first["model_id"], f"{owner.name}/on-record"
-    made = share(server, owner, model, user=manager.name, permission="manage").json()
-    second = upload(server, manager, name, 2).json()
-    requests = [
-        ("PATCH", "", manager, {"description": "new", "cache": "l1"}),
-        ("POST", "/rollback", manager, None),
-        ("POST", "/versions/2/promote", manager, None),
-        ("POST", "/versions/1/deprecate", manager, None),
-        ("POST", "/versions/1/archive", people.admin, None),
-        ("DELETE", f"/shares/{made['id']}", owner, None),
-        ("DELETE", "", owner, None),
-        ("POST", "/restore", owner, None),
+    entries = entries_of(server, backend, recorded.model)[:3]
+    assert [(entry.actor, entry.action, entry.details) for entry in entries] == [
+        (owner.name, "model.upload", uploaded(recorded.by_owner)),
+        (owner.name, "model.share", {"user": manager.name, "user_id": manager.id, "permission": "manage"}),
+        (manager.name, "model.upload", uploaded(recorded.by_manager)),
     ]
-    for method, path, person, body in requests:
-        headers = {**person.headers, "X-Request-Id": f"{method}-{model}"}
-        assert server.http.request(method, f"/api/v1/models/{model}{path}", json=body, headers=headers).is_success, (
-            method,
-            path,
-        )
-    assert server.http.post(f"/api/v1/models/{model}/versions/7/promote", headers=manager.headers).status_code == 404
+    name = f"{owner.name}/recorded"
+    assert {(entry.subject, entry.owner_id, entry.outcome) for entry in entries} == {(name, owner.id, "success")}
+
+
+def test_an_act_on_a_version_that_does_not_exist_is_not_on_record(
+    server: Client, backend: dict[str, str], people: People, recorded: Recorded
+) -> None:
+    request_id = new_id("req")
+    answer = request_as(server, people.manager, recorded.model, "POST /versions/7/promote", None, request_id)
+    assert answer.status_code == 404
+    assert entries_of(server, backend, recorded.model, request_id) == []
+
+
+def request_as(
+    client: Client, person: Person, model: str, request: str, body: Any = None, request_id: str | None = None
+) -> httpx2.Response:
+    """Send a request about a model: its method, and its path below that of the model."""
+    method, _, path = request.partition(" ")
+    headers = {**person.headers, "X-Request-Id": request_id or new_id("req")}
+    return client.http.request(method, f"/api/v1/models/{model}{path}", json=body, headers=headers)
+
+
+def entries_of(client: Client, backend: dict[str, str], model: str, request_id: str | None = None) -> list[AuditEntry]:
+    """The audit trail of a model, oldest first; of one request, where it is given."""
 
     async def entries(database: Database) -> list[AuditEntry]:
         async with database.read() as session:
             query = select(AuditEntry).where(AuditEntry.subject_id == model).order_by(AuditEntry.id)
+            if request_id is not None:
+                query = query.where(AuditEntry.request_id == request_id)
             return list(await session.scalars(query))
 
-    found = on_database(server, backend, entries)
-    shared_with = {"user": manager.name, "user_id": manager.id, "permission": "manage"}
-    assert [(entry.actor, entry.action, entry.details) for entry in found] == [
-        (owner.name, "model.upload", uploaded(first)),
-        (owner.name, "model.share", shared_with),
-        (manager.name, "model.upload", uploaded(second)),
-        (manager.name, "model.change", {"fields": ["cache", "description"]}),
-        (manager.name, "version.rollback", {"version": 1, "before": 2}),
-        (manager.name, "version.promote", {"version": 2, "before": 1}),
-        (manager.name, "version.deprecate", {"version": 1}),
-        (people.admin.name, "version.archive", {"version": 1}),
-        (owner.name, "model.unshare", shared_with),
-        (owner.name, "model.delete", None),
-        (owner.name, "model.restore", None),
-    ]
-    assert {(entry.subject, entry.owner_id, entry.outcome) for entry in found} == {(name, owner.id, "success")}
-    assert [entry.request_id for entry in found][-2:] == [f"DELETE-{model}", f"POST-{model}"]
+    return on_database(client, backend, entries)
 
 
 def uploaded(version: dict[str, Any]) -> dict[str, Any]:
@@ -532,16 +602,16 @@ def uploaded(version: dict[str, Any]) -> dict[str, Any]:
     return {name: version[shown] for name, shown in given.items()}
 
 
-def test_what_was_asked_is_seen_by_who_manages_the_model_and_by_who_asked(
+def test_a_past_prediction_is_shown_to_the_managers_of_its_model_and_to_its_caller(
     server: Client, people: People, served: str
 ) -> None:
-    by_asker, by_manager = (ask(server, person, served).json() for person in (people.asker, people.manager))
-    assert by_asker["version"] == by_manager["version"]
+    by_predictor, by_manager = (ask(server, person, served).json() for person in (people.predictor, people.manager))
+    assert by_predictor["version"] == by_manager["version"]
     for person in (people.owner, people.manager, people.admin):
-        assert {people.asker.id, people.manager.id} <= users_listed(
-            server, person, served, {people.asker.id, people.manager.id}
+        assert {people.predictor.id, people.manager.id} <= users_listed(
+            server, person, served, {people.predictor.id, people.manager.id}
         )
-    assert users_listed(server, people.asker, served, {people.asker.id}) == {people.asker.id}
+    assert users_listed(server, people.predictor, served, {people.predictor.id}) == {people.predictor.id}
     assert (
         server.http.get("/api/v1/predictions", params={"model": served}, headers=people.stranger.headers).status_code
         == 404
@@ -549,25 +619,26 @@ def test_what_was_asked_is_seen_by_who_manages_the_model_and_by_who_asked(
     [of_manager] = [item for item in listed(server, people.owner, model=served) if item["user"] == people.manager.id][
         :1
     ]
-    [of_asker] = [item for item in listed(server, people.owner, model=served) if item["user"] == people.asker.id][:1]
-    seen_by = {
-        role: [shows(server, getattr(people, role), item["id"]) for item in (of_asker, of_manager)] for role in MAY
-    }
+    [of_predictor] = [
+        item for item in listed(server, people.owner, model=served) if item["user"] == people.predictor.id
+    ][:1]
+    items = (of_predictor, of_manager)
+    shown_to = {role: [shows(server, getattr(people, role), item["id"]) for item in items] for role in MAY}
     both, none = [200, 200], [404, 404]
-    assert seen_by == {"stranger": none, "asker": [200, 404], "manager": both, "owner": both, "admin": both}
+    assert shown_to == {"stranger": none, "predictor": [200, 404], "manager": both, "owner": both, "admin": both}
 
 
-def test_without_a_model_the_predictions_of_those_one_owns_or_manages_are_listed(
+def test_past_predictions_of_all_models_that_a_user_owns_or_manages_are_listed(
     server: Client, people: People, served: str
 ) -> None:
     ask(server, people.owner, served)
     for person in (people.owner, people.manager):
         assert served in {item["model_id"] for item in listed(server, person)}
-    for person in (people.asker, people.stranger):
+    for person in (people.predictor, people.stranger):
         assert served not in {item["model_id"] for item in listed(server, person)}
 
 
-def test_a_key_for_one_model_sees_only_what_was_asked_of_it(
+def test_a_key_for_one_model_lists_past_predictions_of_that_model_only(
     server: Client, backend: dict[str, str], people: People, served: str
 ) -> None:
     other = upload(server, people.owner, "asked-too", 1).json()["model_id"]
@@ -588,7 +659,7 @@ def listed(client: Client, person: Person, **query: Any) -> list[dict[str, Any]]
 
 
 def users_listed(client: Client, person: Person, model: str, expected: set[str]) -> set[str]:
-    """The users of the listed predictions of a model, as soon as those expected are among them."""
+    """The users of the listed predictions of a model, once the expected ones are among them."""
     deadline = time.monotonic() + 10
     while not expected <= (users := {str(item["user"]) for item in listed(client, person, model=model)}):
         assert time.monotonic() < deadline, f"{expected - users} are not listed"

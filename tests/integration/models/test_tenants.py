@@ -49,7 +49,7 @@ def tenants(server: Client, backend: dict[str, str]) -> Tenants:
     return Tenants(*people, *models)
 
 
-def test_equal_rows_of_the_same_file_are_cached_for_each_owner_apart(server: Client, tenants: Tenants) -> None:
+def test_equal_rows_of_equal_files_are_cached_separately_for_each_owner(server: Client, tenants: Tenants) -> None:
     ada, bob = tenants.ada.headers, tenants.bob.headers
     hits = [server.predict("tree", ROW, headers=owner).json()["cache_hit"] for owner in (ada, ada, bob, bob)]
     assert hits == [False, True, False, True]
@@ -69,7 +69,7 @@ def test_equal_rows_of_the_same_file_are_cached_for_each_owner_apart(server: Cli
         "POST /restore",
     ],
 )
-def test_the_model_of_another_does_not_exist(server: Client, tenants: Tenants, method_path: str) -> None:
+def test_the_model_of_another_user_is_404(server: Client, tenants: Tenants, method_path: str) -> None:
     method, _, path = method_path.partition(" ")
     body = {"everybody": True, "permission": "predict"} if method == "PUT" else None
     for model in (tenants.ada_model, new_id("mdl")):
@@ -77,8 +77,8 @@ def test_the_model_of_another_does_not_exist(server: Client, tenants: Tenants, m
         assert (answer.status_code, answer.json()["detail"]) == (404, f"There is no model `{model}`.")
 
 
-def test_asking_for_the_model_of_another_is_told_as_if_it_did_not_exist(server: Client, tenants: Tenants) -> None:
-    def told(name: str) -> list[object]:
+def test_the_model_of_another_user_is_refused_like_one_that_does_not_exist(server: Client, tenants: Tenants) -> None:
+    def refusals(name: str) -> list[object]:
         answers = [
             server.predict(name, ROW, headers=tenants.bob.headers),
             server.predict(name, {"input": ["wrong"]}, headers=tenants.bob.headers),
@@ -96,8 +96,8 @@ def test_asking_for_the_model_of_another_is_told_as_if_it_did_not_exist(server: 
         ]
         return [(answer.status_code, problem_of(answer).replace(name, "")) for answer in answers]
 
-    assert told(f"{tenants.ada.name}/tree") == told(f"{tenants.ada.name}/shrub") == told("nobody/tree")
-    assert {status for status, _ in told(f"{tenants.ada.name}/tree")} == {404}
+    assert refusals(f"{tenants.ada.name}/tree") == refusals(f"{tenants.ada.name}/shrub") == refusals("nobody/tree")
+    assert {status for status, _ in refusals(f"{tenants.ada.name}/tree")} == {404}
 
 
 def problem_of(answer: httpx2.Response) -> str:
@@ -105,9 +105,7 @@ def problem_of(answer: httpx2.Response) -> str:
     return json.dumps({name: value for name, value in answer.json().items() if name != "request_id"})
 
 
-def test_each_sees_and_lists_only_what_is_theirs_and_an_administrator_sees_all(
-    server: Client, tenants: Tenants
-) -> None:
+def test_users_list_their_own_models_only_and_administrators_list_all(server: Client, tenants: Tenants) -> None:
     ada, bob = tenants.ada, tenants.bob
     for person in (ada, bob):
         listed = server.http.get("/api/v1/models", headers=person.headers).json()["items"]
@@ -115,7 +113,7 @@ def test_each_sees_and_lists_only_what_is_theirs_and_an_administrator_sees_all(
     assert {ada.name, bob.name} <= {model["owner"] for model in server.http.get("/api/v1/models").json()["items"]}
 
 
-def test_nothing_that_one_reads_tells_of_the_other(server: Client, tenants: Tenants) -> None:
+def test_no_page_shows_one_tenant_anything_of_another(server: Client, tenants: Tenants) -> None:
     ada, bob = tenants.ada, tenants.bob
     before = counted(server, bob)
     answers = [
@@ -153,7 +151,7 @@ def until_listed(client: Client, person: Person, count: int) -> None:
         assert time.monotonic() < deadline, "the predictions are not listed"
 
 
-def test_the_log_of_ones_requests_names_nothing_of_the_other(server: Client, tenants: Tenants) -> None:
+def test_the_log_of_a_request_names_nothing_of_another_tenant(server: Client, tenants: Tenants) -> None:
     request_id = new_id("req")
     headers = {**tenants.bob.headers, "X-Request-Id": request_id}
     assert server.predict(tenants.ada_model, ROW, headers=headers).status_code == 404
@@ -172,7 +170,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES.keys())
-def test_what_is_hidden_takes_as_long_as_what_does_not_exist(
+def test_a_hidden_model_takes_as_long_as_one_that_does_not_exist(
     server: Client, tenants: Tenants, route: Callable[[str, str], tuple[str, str]]
 ) -> None:
     hidden = route(tenants.ada_model, f"{tenants.ada.name}/tree")

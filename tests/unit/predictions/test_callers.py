@@ -23,9 +23,9 @@ BODY = b'{"input": [1.0, 2.0]}'
 async def answer_with(folder: Path, find_caller: Callable[[Registry], Awaitable[Caller]]) -> bytes:
     """The answer of a service that looks callers up so."""
     async with registry(folder) as parts:
-        await parts.live.start()
+        await parts.start()
         service = PredictionService(
-            parts.plane.predictor, parts.plane.callers, lambda *_: find_caller(parts), parts.live, 1000
+            parts.plane.predictor, parts.plane.callers, lambda *_: find_caller(parts), parts.loader, parts.routes, 1000
         )
         return (await service.answer(prediction_request(), BODY)).body
 
@@ -90,8 +90,10 @@ async def test_predictions_beyond_the_rights_or_limits_of_a_caller_are_refused(
         return msgspec.structs.replace(CALLER, **changes)
 
     async with registry(tmp_path) as parts:
-        await parts.live.start()
-        service = PredictionService(parts.plane.predictor, parts.plane.callers, find_caller, parts.live, 1000)
+        await parts.start()
+        service = PredictionService(
+            parts.plane.predictor, parts.plane.callers, find_caller, parts.loader, parts.routes, 1000
+        )
         if refusal is RateLimited:
             assert (await service.answer(prediction_request(), BODY)).rows == 1
         with pytest.raises(refusal):

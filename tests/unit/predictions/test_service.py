@@ -29,7 +29,9 @@ async def find_caller(_: Credential, __: ClientInfo) -> Caller:
 
 
 def service_of(parts: Registry) -> PredictionService:
-    return PredictionService(parts.plane.predictor, parts.plane.callers, find_caller, parts.live, MAX_ROWS)
+    return PredictionService(
+        parts.plane.predictor, parts.plane.callers, find_caller, parts.loader, parts.routes, MAX_ROWS
+    )
 
 
 async def is_quarantined(parts: Registry) -> bool:
@@ -41,7 +43,7 @@ async def is_quarantined(parts: Registry) -> bool:
 async def test_a_version_with_a_runaway_prediction_is_quarantined(tmp_path: Path) -> None:
     async with registry(tmp_path, PITFALL, inline_below_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
         service = service_of(parts)
-        await parts.live.start()
+        await parts.start()
         assert (await service.answer(prediction_request(), MANY)).rows == 1000
         with pytest.raises(DeadlineExceeded):
             await service.answer(prediction_request(), DEEP)
@@ -56,13 +58,13 @@ async def test_a_version_with_a_runaway_prediction_is_quarantined(tmp_path: Path
 @pytest.mark.anyio
 async def test_a_runaway_answered_by_rust_alone_quarantines_its_version(tmp_path: Path) -> None:
     async with registry(tmp_path, PITFALL, inline_below_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
-        await parts.live.start()
+        await parts.start()
         put_caller(parts.plane, KEY)
         later = ask(parts.plane, DEEP, model="echo", caller=KEY, waits=False)
         assert (await asyncio.to_thread(later.wait)).code in {"ran_away", "too_late"}
         await wait_until_async(lambda: is_quarantined(parts))
         with pytest.raises(Quarantined, match="has not ended"):
-            await parts.live.ensure_loaded("ver_1")
+            await parts.loader.ensure_loaded("ver_1")
 
 
 @pytest.mark.anyio
@@ -75,8 +77,8 @@ async def test_a_batch_beyond_the_deadline_is_refused_and_its_version_stays_read
         max_rows=MAX_ROWS,
     ) as parts:
         service = service_of(parts)
-        await parts.live.start()
-        measured = (await parts.live.ensure_loaded("ver_1")).loaded
+        await parts.start()
+        measured = (await parts.loader.ensure_loaded("ver_1")).loaded
         assert measured.fixed_seconds + MAX_ROWS * measured.row_seconds > 0.5
         with pytest.raises(DeadlineExceeded, match=r"would take about .* send fewer rows"):
             await service.answer(prediction_request(), DEEP)

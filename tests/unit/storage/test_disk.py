@@ -10,7 +10,7 @@ from serval.storage.disk import DiskStorage
 
 @pytest.fixture
 def storage(tmp_path: Path) -> DiskStorage:
-    return DiskStorage(tmp_path / "models", floor_bytes=0)
+    return DiskStorage(tmp_path / "models", min_free_bytes=0)
 
 
 def incoming(tmp_path: Path) -> list[Path]:
@@ -27,7 +27,7 @@ def test_an_upload_is_under_no_key_until_it_is_kept(storage: DiskStorage, tmp_pa
     upload = storage.receive(10)
     upload.write(b"half")
     assert storage.folders() == []
-    upload.keep(storage.path("ver_1/source"))
+    storage.keep(upload, "ver_1/source")
     assert (storage.folders(), incoming(tmp_path)) == (["ver_1"], [])
     upload.drop()
     assert storage.read("ver_1/source") == b"half"
@@ -52,13 +52,13 @@ def test_a_chunk_past_the_limit_is_not_written(storage: DiskStorage, tmp_path: P
 
 def test_a_disk_that_is_nearly_full_takes_no_upload(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="min_free_disk_bytes"):
-        DiskStorage(tmp_path, floor_bytes=1 << 60).receive(10)
+        DiskStorage(tmp_path, min_free_bytes=1 << 60).receive(10)
 
 
 def test_a_start_sweeps_what_was_on_its_way_in(tmp_path: Path) -> None:
-    DiskStorage(tmp_path / "models", 0)
+    DiskStorage(tmp_path / "models", min_free_bytes=0)
     (tmp_path / "models" / "incoming" / "half").write_bytes(b"half")
-    DiskStorage(tmp_path / "models", 0)
+    DiskStorage(tmp_path / "models", min_free_bytes=0)
     assert incoming(tmp_path) == []
 
 

@@ -70,7 +70,9 @@ def frozen_one(method: str) -> Any:
 METHODS = ("predict", "predict_proba", "decision_function")
 
 FAMILY = Family(
-    **{method: {pipeline.Pipeline: last_step(method), frozen.FrozenEstimator: frozen_one(method)} for method in METHODS},
+    **{
+        method: {pipeline.Pipeline: last_step(method), frozen.FrozenEstimator: frozen_one(method)} for method in METHODS
+    },
     transform={
         pipeline.Pipeline: pipeline_transform,
         pipeline.FeatureUnion: feature_union,

@@ -130,7 +130,7 @@ def _without_nul(name: str, text: str) -> str:
 
 
 def _columns(text: str) -> list[str]:
-    """Read column names: a JSON list, or names parted by commas."""
+    """Read column names: a JSON list, or names separated by commas."""
     if not text.lstrip().startswith("["):
         return [name.strip() for name in text.split(",")]
     try:

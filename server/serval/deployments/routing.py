@@ -1,6 +1,7 @@
-"""What may be asked and by whom, as the database has it and as the data plane is told."""
+"""Which versions answer, and for whom: read from the database, given to the data plane as routes."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -12,8 +13,8 @@ from serval.models.tables import Cache, Model, Share, Version
 from serval.users.tables import User
 
 
-class Routed(NamedTuple):
-    """A version that may be asked, and its model. Not the rows themselves: all of them are read whenever one
+class RoutedVersion(NamedTuple):
+    """A version that can be asked for, and its model. Not the rows themselves: all of them are read whenever one
     changes."""
 
     id: str
@@ -53,13 +54,13 @@ class Audience:
             self.users.add(user_id)
 
 
-Versions = dict[int, Routed]
-"""The versions of a model that may be asked, by number; at least one."""
+Versions = dict[int, RoutedVersion]
+"""The versions of a model that can be asked for, by number; at least one."""
 
 
 async def find_routed(session: AsyncSession) -> dict[str, Versions]:
-    """Return by model what was ready once: what is in quarantine keeps its route, so that whoever asks it is told
-    so."""
+    """Return by model the versions that were ready once: one in quarantine keeps its route, so that its callers learn
+    why."""
     query = (
         select(
             Version.id, Version.number, Version.status, Version.failure,
@@ -72,7 +73,7 @@ async def find_routed(session: AsyncSession) -> dict[str, Versions]:
     )  # fmt: skip
     models: defaultdict[str, Versions] = defaultdict(dict)
     for row in await session.execute(query):
-        version = Routed(*row)
+        version = RoutedVersion(*row)
         models[version.model][version.number] = version
     return models
 
@@ -87,15 +88,40 @@ async def find_audiences(session: AsyncSession) -> defaultdict[str, Audience]:
     return audiences
 
 
-def route_of(versions: Versions, live: Routed | None, audience: Audience) -> Route:
-    """Return the route of a model, which leads to `live` unless another version is asked for."""
+async def find_live(session: AsyncSession) -> list[str]:
+    """Return the ids of all live versions that can be loaded."""
+    query = (
+        select(Version.id)
+        .join(Model)
+        .where(Model.live == Version.number, Model.deleted_at.is_(None), Version.status == "ready")
+    )
+    return list(await session.scalars(query.order_by(Version.id)))
+
+
+def live_version(versions: Versions) -> RoutedVersion | None:
+    """Return the live version of a model, where it has one."""
+    model = next(iter(versions.values()))
+    return None if model.live is None else versions.get(model.live)
+
+
+def answering_version(
+    versions: Versions, before_id: str | None, is_loaded: Callable[[str], bool]
+) -> RoutedVersion | None:
+    """Return the version that answers until the live one is loaded: the one that has answered so far, where it is
+    loaded and still routed, else the live one."""
+    before = next((version for version in versions.values() if version.id == before_id), None)
+    return before if before is not None and is_loaded(before.id) else live_version(versions)
+
+
+def route_of(versions: Versions, answering: RoutedVersion | None, audience: Audience) -> Route:
+    """Return the route of a model, which leads to the answering version unless another one is asked for."""
     model = next(iter(versions.values()))
     return Route(
         model=model.model,
         name=model.name,
         owner=model.owner,
         owner_username=model.owner_username,
-        live=None if live is None else live.number,
+        live=None if answering is None else answering.number,
         versions={number: version.id for number, version in versions.items()},
         aliases={},
         cache=model.cache,

@@ -1,0 +1,29 @@
+"""Deployments as a part of the service: which version answers whom."""
+
+from typing import NamedTuple
+
+from serval.core import Core
+from serval.deployments.publishing import RoutePublisher
+from serval.deployments.releases import ReleaseService
+from serval.deployments.routes import ReleaseController
+from serval.feature import Feature
+from serval.models.loading import ModelLoader
+from serval.models.publication import Publication
+
+ROUTES = (ReleaseController,)
+
+
+class Deployments(NamedTuple):
+    """The feature, and what others ask of it."""
+
+    feature: Feature
+    routes: RoutePublisher
+    publication: Publication
+
+
+def open_deployments(core: Core, loader: ModelLoader) -> Deployments:
+    routes = RoutePublisher(core.database, loader, core.plane.models, core.changes, core.log)
+    releases = ReleaseService(core.database, loader, routes, core.changes)
+    publication = Publication(routes.refresh, routes.announcing, releases.release_converted)
+    feature = Feature(routes=ROUTES, dependencies={"releases": releases}, background=[routes])
+    return Deployments(feature, routes, publication)

@@ -1,0 +1,76 @@
+"""The files of a version: the uploaded source, the frozen graph, and the rows on which a load is measured."""
+
+import hashlib
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import msgspec
+
+from serval.data_plane.plane import LoadError
+from serval.storage.disk import DiskStorage, Incoming
+
+
+class Probe(msgspec.Struct):
+    """Rows that a version is measured on when it is loaded."""
+
+    numbers: bytes
+    strings: list[str]
+
+
+class VersionFiles:
+    """Reads and writes the files of versions, each version in a folder of its own."""
+
+    def __init__(self, storage: DiskStorage) -> None:
+        self._storage = storage
+
+    def receive(self, limit_bytes: int) -> Incoming:
+        """Open a file for an upload. Raises Unavailable when the disk is nearly full."""
+        return self._storage.receive(limit_bytes)
+
+    def keep_source(self, version_id: str, incoming: Incoming) -> None:
+        """Store an uploaded file, durably."""
+        self._storage.keep(incoming, _source(version_id))
+
+    def open_source(self, version_id: str) -> AbstractAsyncContextManager[Path]:
+        """Yield a local file with the content of the upload, to be read inside the block."""
+        return self._storage.open(_source(version_id))
+
+    def store(self, version_id: str, onnx: bytes, probe: Probe) -> str:
+        """Write what a load needs, durably. Returns the SHA-256 of the graph."""
+        self._storage.write(_onnx(version_id), onnx)
+        self._storage.write(_probe(version_id), msgspec.msgpack.encode(probe))
+        return hashlib.sha256(onnx).hexdigest()
+
+    def read_onnx(self, version_id: str) -> bytes:
+        """Return the frozen graph. Raises OSError."""
+        return self._storage.read(_onnx(version_id))
+
+    def read(self, version_id: str, onnx_sha256: str | None) -> tuple[bytes, Probe]:
+        """Return what was stored when the version was verified. Raises OSError, LoadError where the graph is not the
+        verified one, MsgspecError."""
+        onnx = self.read_onnx(version_id)
+        if hashlib.sha256(onnx).hexdigest() != onnx_sha256:
+            raise LoadError("its file on disk is not the one that was verified.")
+        return onnx, msgspec.msgpack.decode(self._storage.read(_probe(version_id)), type=Probe)
+
+    def delete(self, version_id: str) -> None:
+        """Delete all files of a version."""
+        self._storage.delete(version_id)
+
+    def sweep(self, known: Iterable[str]) -> None:
+        """Delete the files of all versions that are not among the known ones."""
+        for version_id in set(self._storage.folders()) - set(known):
+            self.delete(version_id)
+
+
+def _source(version_id: str) -> str:
+    return f"{version_id}/source"
+
+
+def _onnx(version_id: str) -> str:
+    return f"{version_id}/model.onnx"
+
+
+def _probe(version_id: str) -> str:
+    return f"{version_id}/probe"

@@ -1,0 +1,196 @@
+"""Loads versions into the data plane, and quarantines those that crash or run away."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+
+from serval.changes import Changes
+from serval.conversion.signature import Signature
+from serval.data_plane.plane import GraphError, LoadedVersion, LoadError, Models
+from serval.db.engine import Database
+from serval.errors import DatabaseUnavailable, NotFound, Quarantined, Unavailable
+from serval.log import Log
+from serval.models.files import Probe, VersionFiles
+from serval.models.lifecycle import advance
+from serval.models.load_attempts import LoadAttempts
+from serval.models.tables import Version
+from serval.periodic import PeriodicTask
+from serval.work.queue import MAX_ATTEMPTS
+
+RUNAWAY_SECONDS = 0.5
+"""How often the data plane is asked what has run away: it refuses such calls by itself, without asking Python."""
+
+
+class ServedVersion(msgspec.Struct, frozen=True):
+    """A version in the data plane."""
+
+    signature: Signature
+    loaded: LoadedVersion
+
+
+class ModelLoader:
+    """Knows which versions the data plane holds, and which cannot be loaded."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: VersionFiles,
+        attempts: LoadAttempts,
+        plane: Models,
+        changes: Changes,
+        log: Log,
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._attempts = attempts
+        self._plane = plane
+        self._changes = changes
+        self._log = log
+        self._loaded: dict[str, ServedVersion] = {}
+        self._unavailable: dict[str, tuple[type[Unavailable], str]] = {}
+        """Versions that cannot be loaded, and the error that callers get, without another try to load them."""
+        self._on_trial: set[str] = set()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._runaways: dict[str, str] = {}
+        """Versions that have run away and are not quarantined yet, and why."""
+        self._watch = PeriodicTask(
+            self.quarantine_runaways,
+            RUNAWAY_SECONDS,
+            log,
+            name="watch for runaways",
+            failure_event="runaway_quarantine_failed",
+            unavailable_event=None,
+        )
+
+    @property
+    def count(self) -> int:
+        return len(self._loaded)
+
+    def is_loaded(self, version_id: str) -> bool:
+        return version_id in self._loaded
+
+    def is_unavailable(self, version_id: str) -> bool:
+        """Whether a version cannot be loaded."""
+        return version_id in self._unavailable
+
+    async def start(self) -> None:
+        """Watch for versions that run away."""
+        await self._watch.start()
+
+    async def stop(self) -> None:
+        await self._watch.stop()
+
+    async def ensure_loaded(self, version_id: str) -> ServedVersion:
+        """Load a version unless it is loaded. Raises NotFound, Quarantined, Unavailable when it cannot be."""
+        async with self._locks[version_id]:
+            if version_id in self._unavailable:
+                raise self._refusal(version_id)
+            if version_id not in self._loaded:
+                await self._load_stored(version_id)
+            return self._loaded[version_id]
+
+    @asynccontextmanager
+    async def trial(
+        self, version_id: str, signature: Signature, onnx: bytes, probe: Probe
+    ) -> AsyncIterator[LoadedVersion]:
+        """Load a version that is not in the registry yet; it stays loaded where the block ends well. Raises GraphError,
+        LoadError."""
+        self._on_trial.add(version_id)
+        try:
+            version = await self._load(version_id, signature, onnx, probe)
+            self._loaded[version_id] = version
+            yield version.loaded
+        except BaseException:
+            self._unload(version_id)
+            raise
+        finally:
+            self._on_trial.discard(version_id)
+
+    async def quarantine(self, version_id: str, reason: str) -> None:
+        """Stop a version from answering, for good: another has to be uploaded, or promoted. Raises
+        DatabaseUnavailable."""
+        message = f"Version {version_id} is in quarantine: {reason}. Upload it again, or promote another version."
+        if version_id not in self._unavailable:
+            self._log.warning("version_quarantined", version=version_id, reason=reason)
+        self._refuse(version_id, Quarantined, message)
+        async with self._database.write() as session:
+            version = await session.get(Version, version_id)
+            if version is not None and version.status == "ready":
+                version.status = advance(version.status, "failed")
+                version.failure = {"code": Quarantined.code, "message": message}
+                self._changes.record(session, "model", version.model_id)
+
+    def adopt_quarantine(self, version_id: str, message: str) -> None:
+        """Stop a version from answering that is quarantined in the database."""
+        if version_id not in self._unavailable:
+            self._refuse(version_id, Quarantined, message)
+
+    async def quarantine_runaways(self) -> None:
+        """Quarantine the versions that have run away; while the database is unavailable, the next call records it."""
+        for version_id, expected, used in self._plane.take_runaways():
+            self._runaways[version_id] = f"a run that was measured at {expected:.2g} s has not ended after {used:.2g} s"
+        for version_id, reason in list(self._runaways.items()):
+            with suppress(DatabaseUnavailable):
+                await self.quarantine(version_id, reason)
+                self._runaways.pop(version_id, None)
+
+    def unload_others(self, kept: Iterable[str]) -> None:
+        """Unload all versions but these and those on trial."""
+        for version_id in self._loaded.keys() - set(kept) - self._on_trial:
+            self._unload(version_id)
+
+    async def _load_stored(self, version_id: str) -> None:
+        version = await self._find_ready(version_id)
+        try:
+            deaths = self._attempts.begin(version_id)
+            if deaths >= MAX_ATTEMPTS:
+                await self.quarantine(version_id, f"the server died {deaths} times while loading it")
+                raise self._refusal(version_id)
+            onnx, probe = await asyncio.to_thread(self._files.read, version_id, version.onnx_sha256)
+            signature = msgspec.convert(version.signature, Signature)
+            self._loaded[version_id] = await self._load(version_id, signature, onnx, probe)
+        except OSError as error:
+            raise Unavailable(
+                f"The files of version {version_id} cannot be read: {error.strerror or error}."
+            ) from error
+        except (GraphError, LoadError, msgspec.MsgspecError) as error:
+            # Until the next start only: another build of the engine, or the file from a backup, may do.
+            self._unavailable[version_id] = (Unavailable, f"Version {version_id} cannot be loaded: {error}")
+            raise self._refusal(version_id) from error
+        finally:
+            self._attempts.end(version_id)
+
+    async def _load(self, version_id: str, signature: Signature, onnx: bytes, probe: Probe) -> ServedVersion:
+        encoded = msgspec.json.encode(signature)
+        loaded = await asyncio.to_thread(self._plane.load, version_id, onnx, encoded, probe.numbers, probe.strings)
+        self._log.info(
+            "version_loaded",
+            version=version_id,
+            seconds=round(loaded.load_seconds, 4),
+            bytes=loaded.resident_bytes,
+            tile=loaded.tile,
+        )
+        return ServedVersion(signature, loaded)
+
+    def _refuse(self, version_id: str, kind: type[Unavailable], message: str) -> None:
+        """Unload a version and refuse to load it again."""
+        self._unavailable[version_id] = (kind, message)
+        self._unload(version_id)
+
+    def _refusal(self, version_id: str) -> Unavailable:
+        kind, message = self._unavailable[version_id]
+        return kind(message)
+
+    def _unload(self, version_id: str) -> None:
+        self._loaded.pop(version_id, None)
+        self._plane.unload(version_id)
+
+    async def _find_ready(self, version_id: str) -> Version:
+        async with self._database.read() as session:
+            version = await session.get(Version, version_id)
+        if version is None or version.status != "ready":
+            raise NotFound(f"There is no version `{version_id}` to load.")
+        return version

@@ -1,0 +1,51 @@
+"""The bodies of uploads, for the OpenAPI document."""
+
+from serval.http.openapi import JsonSchema, body
+from serval.models.upload_form import MAX_DESCRIPTION_LENGTH, MODEL_TYPES
+
+_UPLOAD_FIELDS: dict[str, JsonSchema] = {
+    "file": {
+        "type": "string",
+        "format": "binary",
+        "description": "The fitted model: pickle, joblib or skops, also compressed.",
+    },
+    "name": {
+        "type": "string",
+        "pattern": "^([^/\\x00]+/)?[a-z0-9][a-z0-9._-]{1,48}[a-z0-9]$",
+        "description": (
+            "What the model is called; the same name again is its next version. `owner/name`: one that you manage."
+        ),
+    },
+    "model_type": {"type": "string", "enum": list(MODEL_TYPES), "description": "What made the file; `auto` finds out."},
+    "description": {"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH, "description": "A text for people."},
+    "columns": {
+        "type": "string",
+        "description": "Names for the columns of a model without: a JSON list, or names separated by commas.",
+    },
+    "sample": {
+        "type": "string",
+        "description": (
+            "Rows to verify with: CSV with a header, or a JSON list; a column `prediction` holds the answers expected."
+        ),
+    },
+    "allow_schema_change": {
+        "type": "string",
+        "enum": ["true", "false"],
+        "description": "Go live although the columns differ.",
+    },
+}
+
+
+def _form(*fields: str, required: list[str]) -> JsonSchema:
+    properties = {name: _UPLOAD_FIELDS[name] for name in fields}
+    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+
+
+UPLOAD_BODY = body(
+    "A model file and what is said of it.", {"multipart/form-data": _form(*_UPLOAD_FIELDS, required=["file", "name"])}
+)
+
+EXAMINED_BODY = body(
+    "A model file, and what an upload would say of its columns.",
+    {"multipart/form-data": _form("file", "model_type", "columns", "sample", required=["file"])},
+)
