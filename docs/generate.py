@@ -54,7 +54,7 @@ def known_routes() -> list[tuple[str, str, str]]:
     from litestar import Router
     from litestar.handlers import HTTPRouteHandler
 
-    from serval.app import ROUTES
+    from serval.wiring import ROUTES
 
     routes = Router("/", route_handlers=ROUTES).routes
     handlers = (

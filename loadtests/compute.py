@@ -18,7 +18,7 @@ from sklearn.ensemble import RandomForestClassifier
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support import graphs
-from support.planes import KEY, ask, converted, load, new_plane, put_caller, regressor, route, signature
+from support.planes import ask, converted, load, new_plane, predict, put_caller, regressor, route, signature
 
 CONTRACT = regressor(2, targets=2, is_multi_target=True)
 MEASURED_SECONDS = 2.0
@@ -38,7 +38,7 @@ class Load:
         self._next += 1
         began = time.monotonic_ns()
         row = np.array([self._next, 1.0]).tobytes()
-        reply: Any = self._plane.predict(KEY, "full", "mdl_1", "ver_1", False, True, True, row, [], began)
+        reply: Any = predict(self._plane, row, is_list=True, no_cache=True, started_ns=began)
         reply.start(lambda answer: self._told(began, answer))
 
     def _told(self, began: int, answer: Any) -> None:
@@ -60,9 +60,9 @@ class Load:
 
 def plane_with(model: Any) -> tuple[Any, Any]:
     """A plane whose `dear` is to be kept busy and whose `cheap` is asked beside it."""
-    plane = new_plane(cheap_seconds=0.0005, threads=os.cpu_count() or 1, cache_bytes=0)
+    plane = new_plane(inline_below_seconds=0.0005, threads=os.cpu_count() or 1, cache_bytes=0)
     put_caller(plane)
-    plane.set_routes([route(name="dear"), route("mdl_2", name="cheap", versions={1: "ver_2"})])
+    plane.models.set_routes([route(name="dear"), route("mdl_2", name="cheap", versions={1: "ver_2"})])
     loaded = load(plane, model, CONTRACT, np.ones((3, 2)), "ver_1")
     load(plane, graphs.echo(2, "float32"), CONTRACT, np.ones((3, 2)), "ver_2")
     return plane, loaded
@@ -130,7 +130,7 @@ def forests() -> None:
         print(f"{trees} trees, rows: ONNX Runtime, scikit-learn (us a row)")
         for count in (1, 16, 256, 4096):
             part = rows[:count]
-            ours = best(partial(plane.run, "ver_1", part.tobytes(), []))
+            ours = best(partial(plane.models.run, "ver_1", part.tobytes(), []))
             theirs = best(partial(forest.predict_proba, part))
             print(f"  {count}: {ours / count * 1e6:.2f}, {theirs / count * 1e6:.2f}")
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import grimp
@@ -13,6 +14,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "server" / "serval"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+RUST = ROOT / "native" / "src"
+RUST_MODULES = sorted(path for path in RUST.rglob("*.rs") if path != RUST / "fuzz.rs")
+"""`fuzz.rs` is a test."""
 TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if path.name != "__init__.py")
 
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "base_service", "misc"}
@@ -36,6 +40,10 @@ BLIND = {
     "serval.auth": ["sqlalchemy", "serval.db", "serval.users", "serval.models"],
 }
 """Modules and what they must not reach, directly or through others."""
+
+MAX_RUST_LINES = 400
+LONGER_RUST_MODULES: dict[str, str] = {}
+"""Modules with more lines of product code than that, and why each is one module: five at most."""
 
 
 def name_of(path: Path) -> str:
@@ -130,3 +138,87 @@ def test_routes_keep_their_annotations_for_the_framework(path: Path) -> None:
     names = list(imports_of(ast.parse(path.read_text())))
     assert "__future__.annotations" not in names
     assert "typing.TYPE_CHECKING" not in names
+
+
+def rust_code(path: Path) -> str:
+    """A module without its tests."""
+    return re.split(r"^#\[cfg\(test\)\]\n(?:pub )?mod \w+ \{", path.read_text(), maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def use_paths(tree: str) -> Iterator[str]:
+    """The paths of a `use` tree: of `a::{b, c::{d, e}}` these are `a::b`, `a::c::d` and `a::c::e`."""
+    prefix, opening, rest = tree.partition("{")
+    if not opening:
+        yield re.sub(r"\s+as\s+\w+$", "", tree.strip())
+        return
+    for branch in split_at_commas(rest[: rest.rindex("}")]):
+        yield from (prefix.strip() + path for path in use_paths(branch))
+
+
+def split_at_commas(branches: str) -> list[str]:
+    """What commas outside of braces separate."""
+    parts, depth = [""], 0
+    for letter in branches:
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part for part in parts if part.strip()]
+
+
+def rust_paths(code: str) -> Iterator[str]:
+    """All paths that a module names from the crate's root or from the module above, in `use` and elsewhere."""
+    code = re.sub(r"//.*", "", code)
+    uses = re.compile(r"^\s*(?:pub(?:\([^)]*\))? )?use ([^;]+);", re.MULTILINE)
+    for use in uses.finditer(code):
+        yield from use_paths(use[1])
+    yield from re.findall(r"\b(?:crate|super)(?:::\w+)+", uses.sub("", code))
+
+
+def rust_module(path: Path) -> tuple[str, ...]:
+    """The path of a module in its crate."""
+    parts = path.relative_to(RUST).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "mod" else () if parts == ("lib",) else parts
+
+
+def absolute_rust_path(module: tuple[str, ...], path: str) -> tuple[str, ...]:
+    """A path that starts with `crate` or `super`, from the root of the crate; empty for another one."""
+    first, *rest = path.split("::")
+    if first == "crate":
+        return tuple(rest)
+    if first != "super":
+        return ()
+    while rest[:1] == ["super"]:
+        module, rest = module[:-1], rest[1:]
+    return (*module[:-1], *rest)
+
+
+def imported_rust_modules(path: Path, modules: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """The modules that one imports: of each path the longest part that is a module."""
+    module = rust_module(path)
+    paths = [absolute_rust_path(module, name) for name in rust_paths(rust_code(path))]
+    prefixes = [[name[:length] for length in range(len(name), 0, -1) if name[:length] in modules] for name in paths]
+    return {found[0] for found in prefixes if found} - {module}
+
+
+def test_the_files_of_the_rust_core_import_each_other_without_a_circle() -> None:
+    modules = {rust_module(path) for path in RUST_MODULES}
+    imported = {rust_module(path): imported_rust_modules(path, modules) for path in RUST_MODULES}
+    assert ("compute", "workers") in imported[("compute", "pool")], "imports are found"
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        circle = ["::".join(module) for module in error.args[1]]
+        pytest.fail(f"a circle of files: {' <- '.join(circle)}")
+
+
+@pytest.mark.parametrize("path", RUST_MODULES, ids=name_of)
+def test_a_rust_module_has_at_most_400_lines_of_product_code(path: Path) -> None:
+    assert rust_code(path).count("\n") <= MAX_RUST_LINES or name_of(path) in LONGER_RUST_MODULES
+
+
+def test_longer_rust_modules_are_few_and_longer() -> None:
+    longer = {name_of(path) for path in RUST_MODULES if rust_code(path).count("\n") > MAX_RUST_LINES}
+    assert set(LONGER_RUST_MODULES) <= longer
+    assert len(LONGER_RUST_MODULES) <= 5

@@ -1,6 +1,6 @@
 //! The clocks of a prediction.
 
-const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+pub const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, which is what Python's `time.monotonic_ns` reads.
 pub fn monotonic_nanoseconds() -> u64 {
@@ -34,6 +34,27 @@ pub fn seconds_between(from_nanoseconds: u64, to_nanoseconds: u64) -> f64 {
     to_nanoseconds.saturating_sub(from_nanoseconds) as f64 / 1e9
 }
 
+/// Times consecutive stages.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(u64);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self(monotonic_nanoseconds())
+    }
+
+    /// Seconds since the start or the last lap.
+    pub fn lap(&mut self) -> f64 {
+        let now = monotonic_nanoseconds();
+        seconds_between(std::mem::replace(&mut self.0, now), now)
+    }
+
+    /// The monotonic time of the start or of the last lap.
+    pub fn nanoseconds(self) -> u64 {
+        self.0
+    }
+}
+
 /// The CPU time of a thread, read from any other while it lives.
 #[derive(Debug, Clone, Copy)]
 pub struct ThreadClock {
@@ -59,5 +80,6 @@ fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live local; these clocks exist on every Linux.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
-    u64::try_from(time.tv_sec).unwrap_or_default() * NANOSECONDS_PER_SECOND + u64::try_from(time.tv_nsec).unwrap_or_default()
+    u64::try_from(time.tv_sec).unwrap_or_default() * NANOSECONDS_PER_SECOND
+        + u64::try_from(time.tv_nsec).unwrap_or_default()
 }

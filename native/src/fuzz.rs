@@ -5,10 +5,11 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use sha2::{Digest as _, Sha256};
 
-use crate::head::{self, Head};
-use crate::rows::{Columns, decode, outline};
-use crate::seal;
-use crate::signature::tests::signature;
+use crate::cache::signed;
+use crate::engine::signature::tests::signature;
+use crate::front::head::{self, Head};
+use crate::predict::request::AnswerShape;
+use crate::predict::rows::{Columns, decode, outline};
 
 const MAX_ROWS: usize = 3;
 const BODIES: [&str; 8] = [
@@ -56,22 +57,22 @@ fn cases() -> u64 {
 fn mutated(text: &[u8], pieces: &[&str], random: &mut Rng) -> Vec<u8> {
     let mut text = text.to_vec();
     for _ in 0..random.usize(0..4) {
-        let place = random.usize(0..=text.len());
+        let index = random.usize(0..=text.len());
         match random.u8(0..6) {
-            0 => text.truncate(place),
-            1 => text.insert(place, random.u8(..)),
-            2 if place < text.len() => text[place] = random.u8(..),
-            3 if place < text.len() => {
-                text.remove(place);
+            0 => text.truncate(index),
+            1 => text.insert(index, random.u8(..)),
+            2 if index < text.len() => text[index] = random.u8(..),
+            3 if index < text.len() => {
+                text.remove(index);
             }
             4 => {
                 let other = random.usize(0..=text.len());
-                let part = text[place.min(other)..place.max(other)].to_vec();
-                text.splice(place..place, part);
+                let part = text[index.min(other)..index.max(other)].to_vec();
+                text.splice(index..index, part);
             }
             _ => {
                 let piece = pieces[random.usize(..pieces.len())];
-                text.splice(place..place, piece.bytes());
+                text.splice(index..index, piece.bytes());
             }
         }
     }
@@ -87,11 +88,14 @@ fn any_body_is_read_or_left_to_python() {
     for _ in 0..cases() {
         let seed = BODIES[random.usize(..BODIES.len())];
         let body = mutated(seed.as_bytes(), &PIECES, &mut random);
-        for is_short in [false, true] {
-            let Some(outline) = outline(&body, is_short) else { continue };
+        for shape in [AnswerShape::Full, AnswerShape::Short] {
+            let Some(outline) = outline(&body, shape) else { continue };
             let Some(Ok(rows)) = decode(&outline, &columns, MAX_ROWS) else { continue };
             assert!(std::str::from_utf8(&body).is_ok(), "{body:?}");
-            assert!(rows.numbers.len() / 2 <= MAX_ROWS && rows.numbers.len() % 2 == 0 && !rows.numbers.is_empty(), "{body:?}");
+            assert!(
+                rows.numbers.len() / 2 <= MAX_ROWS && rows.numbers.len() % 2 == 0 && !rows.numbers.is_empty(),
+                "{body:?}"
+            );
             assert!(rows.numbers.iter().all(|number| !number.is_infinite()), "{body:?}");
             read += 1;
         }
@@ -101,15 +105,15 @@ fn any_body_is_read_or_left_to_python() {
 
 #[test]
 #[ignore = "millions of cases: `make fuzz`"]
-fn any_value_of_level_two_is_the_sealed_one_or_none() {
+fn any_value_of_level_two_is_the_signed_one_or_none() {
     let (secret, mut random) = ([7; 32], Rng::with_seed(83));
     for _ in 0..cases() {
         let words: Vec<u64> = (0..random.usize(0..5)).map(|_| random.u64(..)).collect();
         let (key, width) = (u128::from(random.u64(..)), random.usize(0..5));
-        let sealed = seal::encode(&secret, key, &words);
-        let given = mutated(&sealed, &PIECES, &mut random);
-        let read = seal::decode(&secret, key, &given, width);
-        assert_eq!(read, (given == sealed && width == words.len()).then_some(words), "{given:?}");
+        let signed_value = signed::encode(&secret, key, &words);
+        let given = mutated(&signed_value, &PIECES, &mut random);
+        let read = signed::decode(&secret, key, &given, width);
+        assert_eq!(read, (given == signed_value && width == words.len()).then_some(words), "{given:?}");
     }
 }
 
@@ -140,7 +144,8 @@ const HEADERS: [(&str, &str); 14] = [
     ("te", "trailers"),
     ("x-serval-peer", "9.9.9.9:1"),
 ];
-const WORDS: [&str; 14] = ["%2e", "..", "//", "?", "&", "=", "version=1", "#", ";", ",", " ", "chunked", "\u{a0}", "+1"];
+const WORDS: [&str; 14] =
+    ["%2e", "..", "//", "?", "&", "=", "version=1", "#", ";", ",", " ", "chunked", "\u{a0}", "+1"];
 
 /// A request as hyper would hand it on; none where a part of it is not even that.
 fn request(key: &str, random: &mut Rng) -> Option<Parts> {
@@ -149,15 +154,16 @@ fn request(key: &str, random: &mut Rng) -> Option<Parts> {
     let target = if random.bool() { mutated(target, &WORDS, random) } else { target.to_vec() };
     let method = if target == b"/health/live" { Method::GET } else { Method::from_bytes(&method).ok()? };
     let mut parts = Request::builder().method(method).uri(Uri::try_from(target).ok()?).body(()).ok()?.into_parts().0;
-    for (place, (name, value)) in HEADERS.iter().enumerate() {
+    for (index, (name, value)) in HEADERS.iter().enumerate() {
         // The first are those of nearly every request, the last those of few.
-        let is_given = match place {
+        let is_given = match index {
             0 | 1 | 2 | 4 => random.u8(..16) > 0,
             _ => random.u8(..8) == 0,
         };
         for _ in 0..usize::from(is_given) + usize::from(random.u8(..64) == 0) {
             let value = value.replace("KEY", key);
-            let value = if random.u8(..8) == 0 { mutated(value.as_bytes(), &WORDS, random) } else { value.into_bytes() };
+            let value =
+                if random.u8(..8) == 0 { mutated(value.as_bytes(), &WORDS, random) } else { value.into_bytes() };
             // hyper's reader takes the space around a value away.
             parts.headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.trim_ascii()).ok()?);
         }
@@ -187,10 +193,14 @@ fn any_head_is_plain_or_left_to_the_app() {
             assert_eq!(parts.method, Method::POST);
             let path = parts.uri.path();
             assert!(path[1..].split('/').all(|part| !["", ".", ".."].contains(&part)), "{parts:?}");
-            assert!(path == "/predict" || predict.model.is_some_and(|model| path.ends_with(&format!("/predict/{model}"))), "{parts:?}");
+            assert!(
+                path == "/predict"
+                    || predict.target.model.is_some_and(|model| path.ends_with(&format!("/predict/{model}"))),
+                "{parts:?}"
+            );
             assert!(path[1..].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte)), "{parts:?}");
         }
-        if matches!(head, Head::Predict(_) | Head::Nobody(_) | Head::Live) {
+        if matches!(head, Head::Predict(_) | Head::Unauthenticated(_) | Head::Live) {
             assert_eq!(parts.headers.get_all("host").iter().count(), 1, "{parts:?}");
         }
     }

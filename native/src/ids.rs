@@ -9,7 +9,7 @@ const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
 ///
 /// The random bits make ids unique; they keep no secret.
 pub fn new_id(prefix: &str) -> String {
-    written(prefix, ulid(unix_nanoseconds()))
+    format_id(prefix, ulid(unix_nanoseconds()))
 }
 
 /// A ULID of a moment.
@@ -18,10 +18,10 @@ pub fn ulid(unix_nanoseconds: u64) -> u128 {
 }
 
 /// `prefix` and a ULID as text.
-pub fn written(prefix: &str, number: u128) -> String {
+pub fn format_id(prefix: &str, number: u128) -> String {
     let mut id = String::with_capacity(prefix.len() + 26);
     id.push_str(prefix);
-    id.extend((0..26).rev().map(|place| char::from(ALPHABET[(number >> (5 * place) & 31) as usize])));
+    id.extend((0..26).rev().map(|index| char::from(ALPHABET[(number >> (5 * index) & 31) as usize])));
     id
 }
 
@@ -31,9 +31,9 @@ mod tests {
 
     #[test]
     fn a_ulid_is_written_as_python_writes_it() {
-        assert_eq!(written("prd_", 0), "prd_00000000000000000000000000");
-        assert_eq!(written("prd_", u128::MAX), "prd_7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
-        assert!(written("", ulid(1_000_000)) < written("", ulid(2_000_000)));
+        assert_eq!(format_id("prd_", 0), "prd_00000000000000000000000000");
+        assert_eq!(format_id("prd_", u128::MAX), "prd_7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+        assert!(format_id("", ulid(1_000_000)) < format_id("", ulid(2_000_000)));
     }
 
     #[test]

@@ -1,25 +1,29 @@
 """The data plane: what Rust offers to Python."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from datetime import datetime
 from os import PathLike
-from typing import Literal, Self, final
+from typing import Literal, Protocol, Self, final
 
 __all__ = [
     "Answer",
+    "Callers",
     "ConfinementError",
     "DataPlane",
+    "Deferred",
     "Front",
-    "FrontLimits",
     "GraphError",
-    "Later",
+    "History",
     "LoadError",
-    "Loaded",
-    "NotMine",
+    "LoadedVersion",
+    "Models",
+    "NeedsPython",
     "Outputs",
+    "PredictionRecord",
+    "Predictor",
     "RateState",
+    "Rates",
     "Refusal",
-    "Route",
-    "Seen",
     "adopt_orphans",
     "certificate_expiry",
     "check_graph",
@@ -91,7 +95,7 @@ def confine(
     """
 
 @final
-class Loaded:
+class LoadedVersion:
     """What was measured when a version was loaded."""
 
     tile: int
@@ -180,7 +184,7 @@ class Refusal:
     arguments: dict[str, str]
 
 @final
-class NotMine:
+class NeedsPython:
     """The body needs Python: strings, booleans, or something to explain. Carries what was decided so far: ids, and the
     version's number.
 
@@ -192,64 +196,225 @@ class NotMine:
     version_number: int
 
 @final
-class Later:
-    """What is left of a prediction is not for the calling thread: a body that takes long to read, a run above
-    `cheap_seconds`."""
+class Deferred:
+    """The rest of a prediction is not for the calling thread: a body that takes long to read, a run above
+    `inline_below_seconds`."""
 
-    def start(self, done: Callable[[Answer | Refusal | NotMine | Exception], object]) -> None:
+    def start(self, done: Callable[[Answer | Refusal | NeedsPython | Exception], object]) -> None:
         """Do the rest on threads of the data plane and call `done` from one of them. Raises ValueError the second
         time."""
 
     def cancel(self) -> None:
         """Nobody waits any more: a run that has not begun never does, and `done` may not be called."""
 
-    def wait(self) -> Answer | Refusal | NotMine:
+    def wait(self) -> Answer | Refusal | NeedsPython:
         """Do the rest while the calling thread waits, without the GIL. Raises ValueError the second time, LoadError
         where the run fails."""
 
+class _PlaneSettings(Protocol):
+    """`serval.data_plane.settings.PlaneSettings`."""
+
+    @property
+    def runtime_library(self) -> str: ...
+    @property
+    def cache_bytes(self) -> int: ...
+    @property
+    def cache_ttl_seconds(self) -> float: ...
+    @property
+    def cache_url(self) -> str | None: ...
+    @property
+    def cache_secret(self) -> bytes | None: ...
+    @property
+    def cache_l2_ttl_seconds(self) -> float: ...
+    @property
+    def inline_below_seconds(self) -> float: ...
+    @property
+    def max_rows(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def timeout_seconds(self) -> float: ...
+    @property
+    def max_queued(self) -> int: ...
+    @property
+    def max_queued_per_model(self) -> int: ...
+    @property
+    def caller_age_seconds(self) -> float: ...
+    @property
+    def history_capacity(self) -> int: ...
+    @property
+    def history_sample(self) -> float: ...
+    @property
+    def keeps_inputs(self) -> bool: ...
+    @property
+    def log_sample(self) -> float: ...
+    @property
+    def slow_seconds(self) -> float: ...
+
+class _FrontSettings(Protocol):
+    """`serval.data_plane.settings.FrontSettings`."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def connections_by_address(self) -> int: ...
+    @property
+    def head_bytes(self) -> int: ...
+    @property
+    def body_bytes(self) -> int: ...
+    @property
+    def buffered_bytes(self) -> int: ...
+    @property
+    def forwarded(self) -> int: ...
+    @property
+    def head_seconds(self) -> float: ...
+    @property
+    def body_seconds(self) -> float: ...
+    @property
+    def idle_seconds(self) -> float: ...
+    @property
+    def write_seconds(self) -> float: ...
+    @property
+    def stall_seconds(self) -> float: ...
+    @property
+    def https_only(self) -> bool: ...
+    @property
+    def trusted_proxies(self) -> Sequence[str]: ...
+
+class _Route(Protocol):
+    """`serval.data_plane.route.Route`."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def owner_username(self) -> str: ...
+    @property
+    def live(self) -> int | None: ...
+    @property
+    def versions(self) -> Mapping[int, str]: ...
+    @property
+    def aliases(self) -> Mapping[str, int]: ...
+    @property
+    def cache(self) -> Literal["off", "l1", "l2", "auto"]: ...
+    @property
+    def cache_ttl_seconds(self) -> float | None: ...
+    @property
+    def cache_l2_ttl_seconds(self) -> float | None: ...
+    @property
+    def is_public(self) -> bool: ...
+    @property
+    def shared_with(self) -> Set[str]: ...
+
+class _Rate(Protocol):
+    """`serval.settings.plans.Rate`: so many in so many seconds."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def seconds(self) -> int: ...
+
+_Limits = Sequence[tuple[str, _Rate]]
+"""`kind:id` of each subject that is charged, and its rate. A rate by the minute or longer may be used up at once."""
+
+class _Quota(Protocol):
+    """`serval.auth.caller.Quota`."""
+
+    @property
+    def used(self) -> int: ...
+    @property
+    def allowed(self) -> int: ...
+    @property
+    def resets_at(self) -> datetime: ...
+
+class _Caller(Protocol):
+    """`serval.auth.caller.Caller`."""
+
+    @property
+    def digest(self) -> bytes: ...
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def key_id(self) -> str | None: ...
+    @property
+    def is_admin(self) -> bool: ...
+    @property
+    def can_predict(self) -> bool: ...
+    @property
+    def models(self) -> Set[str] | None: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
+    @property
+    def predict_limits(self) -> _Limits: ...
+    @property
+    def quota(self) -> _Quota | None: ...
+
+class _PredictRequest(Protocol):
+    """`serval.data_plane.request.PredictRequest`."""
+
+    @property
+    def caller(self) -> bytes: ...
+    @property
+    def shape(self) -> Literal["short", "full"]: ...
+    @property
+    def all_probabilities(self) -> bool: ...
+    @property
+    def no_cache(self) -> bool: ...
+    @property
+    def is_charged(self) -> bool: ...
+    @property
+    def started_ns(self) -> int: ...
+
 @final
 class DataPlane:
-    """Live routes, known callers, loaded models and the cache of one process. Every method may be called from any
-    thread."""
+    """Live routes, known callers, loaded models and the cache of one process, used through handles. Every method may be
+    called from any thread."""
 
-    def __new__(
-        cls,
-        *,
-        runtime_library: str,
-        cache_bytes: int,
-        cache_ttl_seconds: float,
-        cheap_seconds: float,
-        max_rows: int,
-        threads: int = 1,
-        timeout_seconds: float = 30.0,
-        max_waiting: int = 512,
-        max_waiting_per_model: int = 128,
-        cache_url: str | None = None,
-        cache_secret: bytes | None = None,
-        cache_l2_ttl_seconds: float = 300.0,
-        history_capacity: int = 8192,
-        history_sample: float = 1.0,
-        history_inputs: bool = False,
-        log_sample: float = 0.0,
-        slow_seconds: float = 1.0,
-    ) -> Self:
-        """`runtime_library`: path of `libonnxruntime.so`. `cheap_seconds`: calls estimated above it answer `Later`.
-        `threads`: of those that wait for sockets, and again of those that run what is dear. `timeout_seconds`: for the
-        rest of a `Later`.
-        `max_waiting`: runs that wait for those threads, of all models; more are refused.
-        `cache_url`: of the Redis that is the second cache level, connected to in the background; None: there is none.
-        `cache_secret`: 32
-        bytes, equal in all replicas that share it; None: of this process alone.
+    models: Models
+    callers: Callers
+    rates: Rates
+    predictor: Predictor
+    history: History
 
-        `history_capacity`: entries of the ring of answered predictions; `history_sample`: the share that is marked as
-        kept; `log_sample`:
-        the share that is marked as logged, of those answered by the data plane's own listener, beside all slower than
-        `slow_seconds`.
+    def __new__(cls, settings: _PlaneSettings) -> Self:
+        """Raises LoadError when the library cannot be opened, ValueError for a URL or a secret that is not one."""
 
-        Raises LoadError when the library can not be opened, ValueError for a URL or a secret that is none.
+    def start_front(
+        self,
+        descriptor: int,
+        app_socket: str | PathLike[str],
+        settings: _FrontSettings,
+        refusals: Sequence[tuple[str, int, Sequence[tuple[str, str]], bytes]],
+        placeholders: Mapping[str, str],
+        live: bytes,
+        certificate: tuple[bytes, bytes] | None,
+    ) -> Front:
+        """Answer on a listening TCP socket, of which a copy is taken; what is not answered goes to the app on
+        `app_socket`.
+
+        `refusals`: name, status, headers and body of each refusal that is sent from here. `placeholders`: a text in them, and
+        what is put there: `request_id` or an argument of the refusal. `live`: the body of
+        `GET /health/live`. `certificate`: PEM of it with its chain, and of its private key; then the port speaks TLS
+        alone, and HTTP/2 too. Raises ValueError.
         """
 
-    def load(self, version: str, onnx: bytes, signature: bytes, numbers: bytes, strings: Sequence[str]) -> Loaded:
+    def shared_cache_state(self) -> Literal["off", "up", "read_only", "down"]:
+        """The state of the second cache level: `read_only` while writes fail, `down` while it is not asked."""
+
+    def metrics(self, owner: str | None = None) -> bytes:
+        """Prometheus text (version 0.0.4) of the data plane's own counters and histograms; of the versions of one owner
+        (user id) alone."""
+
+@final
+class Models:
+    """Loaded versions, and the routes that lead to them."""
+
+    def load(
+        self, version: str, onnx: bytes, signature: bytes, numbers: bytes, strings: Sequence[str]
+    ) -> LoadedVersion:
         """Load a version and measure it on probe rows.
 
         `signature`: the JSON of `serval.conversion.signature.Signature`. `numbers`: float64 `[rows, n]`, row-major.
@@ -262,61 +427,29 @@ class DataPlane:
         """Forget a version; runs under way finish. False: it was not loaded."""
 
     def take_runaways(self) -> list[tuple[str, float, float]]:
-        """Versions whose run did not end, since the last call: id, CPU seconds expected and used. They are asked no
-        more until loaded again."""
+        """Versions whose run did not end, since the last call: id, CPU seconds expected and used. They are refused until
+        loaded again."""
 
     def run(self, version: str, numbers: bytes, strings: Sequence[str]) -> Outputs:
         """Run rows through a loaded version exactly as a prediction would (tile and all), without cache. Raises
         LoadError, KeyError, ValueError."""
 
-    def set_routes(self, routes: Sequence[Route]) -> None:
+    def set_routes(self, routes: Sequence[_Route]) -> None:
         """Replace all routes at once."""
 
+@final
+class Callers:
+    """Who may predict, and what their keys have used."""
+
     def epoch(self, digest: bytes) -> int:
-        """The count of revocations that `put_caller` compares: read it before the database is asked about a key."""
+        """The count of revocations that `put` compares: read it before the database is asked about a key."""
 
-    def put_caller(
-        self,
-        digest: bytes,
-        *,
-        user: str,
-        key: str | None,
-        is_admin: bool,
-        can_predict: bool,
-        models: Sequence[str] | None,
-        expires_at: float,
-        limits: Sequence[tuple[str, int, int]],
-        quota: tuple[int, int, float] | None,
-        epoch: int,
-    ) -> bool:
-        """Install a caller checked by Python until `expires_at` (Unix seconds). False: a key was revoked after `epoch`,
-        so look again.
+    def put(self, caller: _Caller, epoch: int) -> bool:
+        """Install a caller that was looked up, for `caller_age_seconds` or until its credential expires. False: a key
+        was revoked after `epoch`, so look again.
 
-        `digest`: SHA-256 of what it presents, a key or an access token. `key`: id of the key whose predictions are
-        counted; None: they are
-        not. `models`: ids; None: all of theirs. `limits`: (`kind:id`, count, seconds) of each rate that a prediction is
-        charged to; a rate
-        by the minute or longer may be used up at once. `quota`: predictions that the key has made this month by the
-        database, those
-        allowed, and when the month ends (Unix seconds). Raises ValueError for a rate of nothing, or a quota of no key.
+        The predictions of a key are counted. Raises ValueError for a rate of nothing, or a quota without a key.
         """
-
-    def take_uses(self) -> list[tuple[str, float, int]]:
-        """What keys have been used for since the last call: key id, Unix seconds of the last answered prediction, how
-        many they were."""
-
-    def set_used(self, key: str, used: int) -> None:
-        """Tell what the database has of a key's month, now that it has all that `take_uses` has given away."""
-
-    def charge(self, limits: Sequence[tuple[str, int, int]]) -> RateState | Refusal | None:
-        """Charge one request to rates as predictions are, to all or to none. None: there are no limits. Raises
-        ValueError."""
-
-    def peek(self, limits: Sequence[tuple[str, int, int]]) -> Refusal | None:
-        """What `charge` would refuse with; charges nothing. Raises ValueError."""
-
-    def refund(self, limits: Sequence[tuple[str, int, int]]) -> None:
-        """Give back what one `charge` has paid. Raises ValueError."""
 
     def revoke(self, digest: bytes) -> None:
         """Forget a caller now."""
@@ -339,105 +472,91 @@ class DataPlane:
     def user_of(self, digest: bytes) -> str | None:
         """The id of the user of an installed key."""
 
-    def share_rates(self) -> int:
+    def take_usage(self) -> list[tuple[str, float, int]]:
+        """What keys have been used for since the last call: key id, Unix seconds of the last answered prediction, how
+        many they were."""
+
+    def set_usage(self, key: str, used: int) -> None:
+        """Set what the database has of a key's month, now that it has all that `take_usage` has given away."""
+
+@final
+class Rates:
+    """Rates of requests: charged as predictions are, and shared with other replicas by leases."""
+
+    def charge(self, limits: _Limits) -> RateState | Refusal | None:
+        """Charge one request to rates as predictions are, to all or to none. None: there are no limits. Raises
+        ValueError."""
+
+    def peek(self, limits: _Limits) -> Refusal | None:
+        """What `charge` would refuse with; charges nothing. Raises ValueError."""
+
+    def refund(self, limits: _Limits) -> None:
+        """Give back what one `charge` has paid. Raises ValueError."""
+
+    def share(self) -> int:
         """From now on rates are shared among replicas by leases. Returns a descriptor that becomes readable when leases
-        are wanted."""
+        are pending."""
 
     def set_replicas(self, replicas: int) -> None:
         """So many replicas share the rates, this one among them."""
 
-    def divide_rates(self) -> None:
+    def partition(self) -> None:
         """Redis grants no leases: until one is granted let the part of one replica through."""
 
-    def wanted_leases(self) -> list[tuple[str, int, int, int]]:
-        """(account, nanoseconds between two, burst, tokens wanted) of each lease that was asked for and not granted
-        yet.
+    def pending_leases(self) -> list[tuple[str, int, int, int]]:
+        """(bucket, nanoseconds between two, burst, tokens) of each lease that was requested and not granted yet.
 
-        An account is `kind:id/seconds`: a subject has one for each window.
+        A bucket is `kind:id/seconds`: a subject has one for each window.
         """
 
-    def grant_lease(self, account: str, tokens: int, ahead_ns: int) -> None:
-        """Answer a wanted lease. `ahead_ns`: from now to when the next request to any replica would come if all came
+    def grant_lease(self, bucket: str, tokens: int, ahead_ns: int) -> None:
+        """Grant a pending lease. `ahead_ns`: from now to when the next request to any replica would come if all came
         evenly."""
+
+@final
+class Predictor:
+    """Answers predictions."""
 
     def find(self, caller: bytes, model: str, version: int | None, alias: str | None) -> tuple[str, str, int] | Refusal:
         """Route for a caller: (model id, version id, version number) that `answer` would use."""
 
     def answer(
-        self,
-        caller: bytes,
-        shape: Literal["short", "full"],
-        model: str | None,
-        version: int | None,
-        alias: str | None,
-        all_probabilities: bool,
-        no_cache: bool,
-        body: bytes,
-        started_ns: int,
-    ) -> Answer | Refusal | NotMine | Later:
+        self, request: _PredictRequest, model: str | None, version: int | None, alias: str | None, body: bytes
+    ) -> Answer | Refusal | NeedsPython | Deferred:
         """Answer a JSON prediction of number columns, or say why not.
 
-        `shape`: `short` is `POST /predict` (the model's name is in the body), `full` is `POST /api/v1/predict/{model}`.
-        `started_ns`: CLOCK_MONOTONIC when the first byte of the body arrived; `latency_ms` counts from there.
-        A body that is not plainly right is NotMine, never a guess: Python decodes it again and explains. Both shapes
-        take every key of rows;
-        a short body with `inputs` gets the full answer of many rows. Raises LoadError where the run fails.
+        `model`: None where the body names it, as that of the short shape does. A body that is not plainly right is
+        NeedsPython, never a guess: Python decodes it again and explains. Both shapes take every key of rows; a short
+        body with `inputs` gets the full answer of many rows. Raises LoadError where the run fails.
         """
 
     def predict(
         self,
-        caller: bytes,
-        shape: Literal["short", "full"],
+        request: _PredictRequest,
         model: str,
         version: str,
-        all_probabilities: bool,
-        no_cache: bool,
         is_list: bool,
         numbers: bytes,
         strings: Sequence[str],
-        started_ns: int,
-    ) -> Answer | Refusal | Later:
-        """The second half of `answer`, for rows that Python decoded. `model`, `version`: ids, as NotMine or `find` gave
-        them.
+    ) -> Answer | Refusal | Deferred:
+        """The second half of `answer`, for rows that Python decoded. `model`, `version`: ids, as NeedsPython or `find`
+        gave them.
 
         `numbers`: float64 `[rows, n]`, row-major, NaN = missing; booleans as 0 and 1. `strings`: `rows * m`.
         `is_list`: the body said `inputs`, so the answer is a list. Raises ValueError where numbers and strings are no
         whole rows, LoadError where the run fails.
         """
 
-    def start_front(
-        self,
-        descriptor: int,
-        app_socket: str | PathLike[str],
-        limits: FrontLimits,
-        refusals: Sequence[tuple[str, int, Sequence[tuple[str, str]], bytes]],
-        marks: dict[str, str],
-        live: bytes,
-        certificate: tuple[bytes, bytes] | None = None,
-    ) -> Front:
-        """Answer on a listening TCP socket, of which a copy is taken; what is not answered goes to the app on
-        `app_socket`.
+@final
+class History:
+    """The ring of answered predictions."""
 
-        `refusals`: name, status, headers and body of each refusal that is sent from here. `marks`: a text in them that
-        stands for a gap,
-        and what the gap is for: `request_id` or an argument of the refusal. `live`: the body of `GET /health/live`.
-        `certificate`: PEM of it with its chain, and of its private key; then the port speaks TLS alone, and HTTP/2 too.
-        Raises ValueError.
-        """
-
-    def level_two(self) -> Literal["off", "up", "read_only", "down"]:
-        """The state of the second cache level: `read_only` while writes fail, `down` while it is not asked."""
-
-    def drain_history(self, limit: int) -> list[Seen]:
+    def drain(self, limit: int) -> list[PredictionRecord]:
         """Take the oldest answered predictions out of the ring, at most `limit`."""
 
-    def metrics(self, owner: str | None = None) -> bytes:
-        """Prometheus text (version 0.0.4) of the data plane's own counters and histograms; of the versions of one owner
-        (user id) alone."""
-
 @final
-class Seen:
-    """A prediction that was answered. Of many rows only the first are told."""
+class PredictionRecord:
+    """A prediction that was answered. Of many rows only the first are recorded."""
 
     id: str
     unix_microseconds: int
@@ -452,7 +571,7 @@ class Seen:
     digest: str
     """The first 128 bits of BLAKE3 over the canonical bytes of all rows, in hexadecimal."""
     inputs: str | None
-    """JSON: a list for each row, in the order of the columns; None unless `history_inputs`."""
+    """JSON: a list for each row, in the order of the columns; None unless `keeps_inputs`."""
     predictions: str
     """JSON list."""
     probabilities: str | None
@@ -463,35 +582,6 @@ class Seen:
     """It belongs in the table."""
     is_logged: bool
     """It belongs in the log."""
-
-@final
-class FrontLimits:
-    """What the public port may take of the machine, and how long its clients may take."""
-
-    def __new__(
-        cls,
-        *,
-        connections: int,
-        connections_by_address: int,
-        head_bytes: int,
-        body_bytes: int,
-        buffered_bytes: int,
-        forwarded: int,
-        head_seconds: float,
-        body_seconds: float,
-        idle_seconds: float,
-        write_seconds: float,
-        stall_seconds: float,
-        https_only: bool,
-        trusted_proxies: Sequence[str],
-    ) -> Self:
-        """`buffered_bytes`: of bodies, over all connections. `forwarded`: requests that the app answers at a time.
-
-        `stall_seconds`: `GET /health/live` is refused when the last `beat` is older. `https_only`: what came over plain
-        HTTP is left to
-        the app, unless one of `trusted_proxies` (addresses or networks) says that it came to it over TLS. Raises
-        ValueError.
-        """
 
 @final
 class Front:
@@ -513,33 +603,3 @@ class Front:
 
     def metrics(self) -> bytes:
         """Prometheus text (version 0.0.4) of the port's own counters."""
-
-@final
-class Route:
-    """A model that can be asked."""
-
-    def __new__(
-        cls,
-        *,
-        model: str,
-        name: str,
-        owner: str,
-        owner_username: str,
-        live: int | None,
-        versions: dict[int, str],
-        aliases: dict[str, int],
-        cache_ttl_seconds: float | None,
-        cache: Literal["off", "l1", "l2", "auto"] = "auto",
-        cache_l2_ttl_seconds: float | None = None,
-        is_public: bool,
-        shared_with: Sequence[str],
-    ) -> Self:
-        """`owner`: user id. `live`: the number of the version that answers. `versions`: number → version id, of those
-        that may answer.
-
-        `cache`: the levels that are used; `l2` asks the second one for every call, `auto` for those that cost more than
-        the round trip.
-        `cache_ttl_seconds`, `cache_l2_ttl_seconds`: None takes the default, 0 turns the level off.
-        `is_public`: everybody may ask it, and all who ask share its cached rows. `shared_with`: user ids of others who
-        may.
-        """

@@ -1,123 +1,61 @@
-"""Builds the HTTP application: every router, listed once."""
+"""Builds the HTTP application from the features of a service."""
 
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from litestar import Litestar, Response, Router, get
-from litestar.di import NamedDependency, Provide
+from litestar import Litestar, Router
+from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
-from serval.audit.routes import list_audit
-from serval.auth.caller import Caller
-from serval.errors import NotPermitted, ServalError
-from serval.history.routes import HistoryController
+from serval.errors import ServalError
+from serval.feature import Feature
 from serval.http.asgi import AsgiApp
 from serval.http.authenticate import Authenticate, provide_caller
 from serval.http.cross_origin import CrossOrigin
 from serval.http.docs import openapi_config
-from serval.http.openapi import KEYED
 from serval.http.options_handler import OptionsHandler
 from serval.http.path_normalization import PathNormalization
-from serval.http.probes import health, info, live, ready
-from serval.http.problems import keyed_responses, problem_handlers, request_id_of
+from serval.http.problems import problem_handlers, request_id_of
 from serval.http.proxy_headers import ProxyHeaders
 from serval.http.request import HttpRequest
 from serval.http.request_logging import RequestLogging
 from serval.http.security_headers import SecurityHeaders
 from serval.log import Log, RequestLog
-from serval.models.routes import ModelController, short_list, validate
-from serval.models.sharing_routes import ShareController
-from serval.predictions.routes import predict, predict_short, test_model
 from serval.settings.addresses import Networks
-from serval.users.key_routes import ApiKeyController
-from serval.users.login_routes import AuthController
-from serval.users.routes import UserController
-from serval.wiring import Wiring
-
-
-@get(
-    "/metrics",
-    summary="Metrics of your models as Prometheus text; all there are for administrators",
-    tags=["Observability"],
-    media_type="text/plain; version=0.0.4; charset=utf-8",
-    responses=keyed_responses(),
-    operation_class=KEYED,
-)
-async def metrics(caller: NamedDependency[Caller], wiring: NamedDependency[Wiring]) -> Response[bytes]:
-    if caller.models is not None:
-        raise NotPermitted(
-            "This API key is for some models only, and these are the metrics of all: use one that is for all."
-        )
-    text = wiring.render_metrics() if caller.is_admin else wiring.render_metrics_of(caller.user_id)
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-PREDICTING = (predict_short, predict)
-"""Routes whose bodies are rows, as many as `max_body_bytes` hold."""
-
-OTHERS = (
-    HistoryController,
-    ModelController,
-    ShareController,
-    test_model,
-    validate,
-    short_list,
-    AuthController,
-    UserController,
-    ApiKeyController,
-    list_audit,
-    health,
-    live,
-    ready,
-    info,
-    metrics,
-)
-ROUTES = (*PREDICTING, *OTHERS)
-
+from serval.wiring import Service
 
 JSON_BODY_BYTES = 64 * 1024
 """The largest body of any other route, but for uploads, which are bounded while they stream (`models/upload.py`)."""
 
 
-def build_app(wiring: Wiring) -> RequestLogging:
-    """Return the ASGI application of a wired service."""
-    settings = wiring.settings
-    parts = {
-        "settings": settings,
-        "storage": wiring.storage,
-        "accounts": wiring.accounts,
-        "sessions": wiring.sessions,
-        "ring": wiring.ring,
-        "csrf": wiring.csrf,
-        "keys": wiring.keys,
-        "models": wiring.models,
-        "sharing": wiring.sharing,
-        "conversions": wiring.conversions,
-        "predictions": wiring.predictions,
-        "past": wiring.past,
-        "audit": wiring.audit,
-        "probes": wiring.probes,
-        "wiring": wiring,
-    }
-    predicting = Router("/", route_handlers=PREDICTING, request_max_body_size=settings.max_body_bytes)
+def build_app(service: Service) -> RequestLogging:
+    """Return the ASGI application of a service."""
+    settings, log = service.core.settings, service.core.log
+    dependencies = {name: part for feature in service.features for name, part in feature.dependencies.items()}
     app = Litestar(
-        [predicting, *OTHERS],
-        dependencies={name: _always(part) for name, part in parts.items()}
-        | {"caller": Provide(provide_caller, sync_to_thread=False)},
-        middleware=[OptionsHandler(), Authenticate(wiring.gate, wiring.csrf)],
+        [_router(feature) for feature in service.features if feature.routes],
+        dependencies={
+            "settings": _always(settings),
+            "caller": Provide(provide_caller, sync_to_thread=False),
+            **{name: _always(part) for name, part in dependencies.items()},
+        },
+        middleware=[OptionsHandler(), Authenticate(service.limiter, service.csrf)],
         exception_handlers=problem_handlers(),
-        after_exception=[_log_faults(wiring.log)],
+        after_exception=[_log_internal_errors(log)],
         request_class=HttpRequest,
         request_max_body_size=JSON_BODY_BYTES,
         openapi_config=openapi_config(),
         logging_config=None,
     )
-    answering = SecurityHeaders(
-        CrossOrigin(PathNormalization(cast(AsgiApp, app)), settings.cors_origins), https_only=settings.https_only
-    )
-    log = RequestLog(wiring.log, slow_ms=settings.slow_request_ms)
-    return RequestLogging(ProxyHeaders(answering, Networks(settings.trusted_proxies)), wiring.metrics.http, log)
+    normalized = PathNormalization(cast(AsgiApp, app))
+    secured = SecurityHeaders(CrossOrigin(normalized, settings.cors_origins), https_only=settings.https_only)
+    proxied = ProxyHeaders(secured, Networks(settings.trusted_proxies))
+    return RequestLogging(proxied, service.core.metrics.http, RequestLog(log, slow_ms=settings.slow_request_ms))
+
+
+def _router(feature: Feature) -> Router:
+    return Router("/", route_handlers=feature.routes, request_max_body_size=feature.max_body_bytes or JSON_BODY_BYTES)
 
 
 def _always(part: object) -> Provide:
@@ -127,11 +65,11 @@ def _always(part: object) -> Provide:
     return Provide(provide, sync_to_thread=False, use_cache=True)
 
 
-def _log_faults(log: Log) -> Callable[[Exception, Scope], Awaitable[None]]:
+def _log_internal_errors(log: Log) -> Callable[[Exception, Scope], Awaitable[None]]:
     """Log the cause of a 500: its answer says nothing of it but the request id."""
 
-    async def log_fault(error: Exception, scope: Scope) -> None:
+    async def log_internal_error(error: Exception, scope: Scope) -> None:
         if not isinstance(error, ServalError | HTTPException):
             log.error("internal_error", request_id=request_id_of(scope), exception=error)
 
-    return log_fault
+    return log_internal_error

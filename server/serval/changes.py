@@ -91,9 +91,9 @@ class Changes:
 
         event.listen(session.sync_session, "after_commit", on_commit, once=True)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._read_at = self._swept_at = time.monotonic()
-        self._rounds.start()
+        await self._rounds.start()
 
     async def stop(self) -> None:
         await self._rounds.stop()
@@ -147,7 +147,7 @@ class ChangeNotifier:
         self.replicas = 1
         """The serving processes that listen, as far as is known."""
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._tasks = [
             asyncio.create_task(self._hear(), name="hear changes"),
             asyncio.create_task(self._ring(), name="tell changes"),

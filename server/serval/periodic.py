@@ -38,7 +38,7 @@ class PeriodicTask:
         self._woken = woken or asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=self._name)
 
     async def stop(self) -> None:

@@ -20,7 +20,7 @@ hypothesis.settings.load_profile("native")
 def plane() -> DataPlane:
     plane = new_plane()
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     return plane
 
 
@@ -39,7 +39,7 @@ def echoing(dtype: str, columns: int, **settings: Any) -> DataPlane:
     """A plane whose model answers with the row it was given."""
     plane = new_plane(**settings)
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     takes_missing = [
         {"name": f"x{place}", "kind": "number", "dtype": dtype, "missing": "nan"} for place in range(columns)
     ]

@@ -14,7 +14,7 @@ LABELS = {"model": "ada/iris", "version": "1"}
 def counting_plane(**settings: float) -> DataPlane:
     plane = new_plane(**settings)
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     load(plane, graphs.largest(2), signature(2, labels=[[0, 1]]), np.ones((1, 2)))
     return plane
 
@@ -46,7 +46,7 @@ def test_each_stage_of_a_prediction_has_a_histogram() -> None:
 
 
 def test_an_expensive_prediction_is_counted_in_the_queue_stage() -> None:
-    plane = counting_plane(cheap_seconds=0.0)
+    plane = counting_plane(inline_below_seconds=0.0)
     ask(plane, '{"input":[0,1]}')
     assert samples(plane, "serval_prediction_stage_seconds_count", stage="queue", **LABELS) == [1]
 
@@ -77,5 +77,5 @@ def test_loaded_versions_report_their_size_and_load_time() -> None:
     assert samples(plane, "serval_loaded_versions") == [1]
     assert samples(plane, "serval_version_resident_bytes", version_id="ver_1")[0] > 0
     assert samples(plane, "serval_version_load_seconds", version_id="ver_1")[0] > 0
-    plane.unload("ver_1")
+    plane.models.unload("ver_1")
     assert samples(plane, "serval_loaded_versions") == [0]

@@ -1,14 +1,13 @@
 """A plane of one compute thread, a run that keeps that thread busy, and predictions that wait for it."""
 
 import threading
-import time
 from typing import Any
 
 import numpy as np
 
 from serval._native import DataPlane
 from support import graphs
-from support.planes import KEY, load, new_plane, put_caller, regressor, route, samples
+from support.planes import load, new_plane, predict, put_caller, regressor, route, samples
 from support.waiting import WITHIN_SECONDS, wait_until
 
 SLOW = graphs.products(1000, 8)
@@ -21,9 +20,9 @@ MAX_ROWS = 60_000
 def one_thread_plane(model: Any, contract: dict[str, Any], **settings: Any) -> DataPlane:
     """A plane of one compute thread, whose `iris` is to be tested and whose `slow` keeps that thread busy; no call is
     inline."""
-    plane = new_plane(**({"cheap_seconds": 0.0, "threads": 1, "max_rows": MAX_ROWS} | settings))
+    plane = new_plane(**({"inline_below_seconds": 0.0, "threads": 1, "max_rows": MAX_ROWS} | settings))
     put_caller(plane)
-    plane.set_routes([route(), route("mdl_2", name="slow", versions={1: "ver_2"})])
+    plane.models.set_routes([route(), route("mdl_2", name="slow", versions={1: "ver_2"})])
     load(plane, model, contract, np.ones((3, len(contract["columns"]))), "ver_1")
     load(plane, SLOW, regressor(2, targets=2, is_multi_target=True), np.ones((3, 2)), "ver_2")
     return plane
@@ -40,8 +39,8 @@ class Call:
         self._replies: list[Any] = []
         self._is_done = threading.Event()
         numbers = np.asarray(rows, dtype=np.float64).tobytes()
-        self.later: Any = plane.predict(
-            KEY, "full", *VERSIONS[model], False, no_cache, True, numbers, [], time.monotonic_ns()
+        self.later: Any = predict(
+            plane, numbers, model=VERSIONS[model][0], version=VERSIONS[model][1], is_list=True, no_cache=no_cache
         )
 
     def start(self) -> "Call":

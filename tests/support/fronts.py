@@ -144,7 +144,7 @@ def fronted(folder: Path, certificate: tuple[Path, Path] | None = None, **settin
         regressor(2, targets=2, is_multi_target=True, numbers_dtype="float64", scores_dtype="float64"),
         np.ones((3, 2)),
     )
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     app = App(folder / "app.sock")
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
         pems = None if certificate is None else (certificate[0].read_bytes(), certificate[1].read_bytes())

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from typing import Any
 
 import msgspec
@@ -10,11 +9,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from serval._native import Answer, DataPlane, NotMine, Refusal, Route
+from serval._native import Answer, DataPlane, NeedsPython, Refusal
 from serval.conversion.signature import Column, Signature
 from serval.errors import ServalError, TooLarge
 from serval.predictions.decoding import decode_json
-from support.planes import KEY, LIBRARY, put_caller
+from support import planes
+from support.planes import new_plane, put_caller, route
 
 MAX_ROWS = 4
 COLUMNS = (
@@ -32,22 +32,17 @@ def echo_plane() -> DataPlane:
     numbers, values = (helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape) for name in ("numbers", "values"))
     graph = helper.make_graph([helper.make_node("Identity", ["numbers"], ["values"])], "echo", [numbers], [values])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    plane = DataPlane(
-        runtime_library=LIBRARY, cache_bytes=0, cache_ttl_seconds=0.0, cheap_seconds=10.0, max_rows=MAX_ROWS
-    )
-    plane.load(
+    plane = new_plane(cache_bytes=0, cache_ttl_seconds=0.0, max_rows=MAX_ROWS)
+    plane.models.load(
         "ver_1", onnx.ModelProto.SerializeToString(model), msgspec.json.encode(ECHO), np.zeros((2, 3)).tobytes(), []
     )
-    route = {"model": "mdl_1", "name": "echo", "owner": "usr_1", "owner_username": "ada", "live": 1}
-    plane.set_routes(
-        [Route(**route, versions={1: "ver_1"}, aliases={}, cache_ttl_seconds=None, is_public=False, shared_with=[])]
-    )
+    plane.models.set_routes([route(name="echo")])
     put_caller(plane)
     return plane
 
 
 def ask(plane: DataPlane, body: bytes) -> Any:
-    return plane.answer(KEY, "full", "echo", None, None, False, True, body, time.monotonic_ns())
+    return planes.ask(plane, body, model="echo", no_cache=True, waits=False)
 
 
 def rows_read(answer: Answer) -> list[list[float]]:
@@ -62,11 +57,11 @@ def assert_readers_agree(plane: DataPlane, body: bytes) -> None:
     try:
         decoded = decode_json(body, ECHO, max_rows=MAX_ROWS, shape="full")
     except TooLarge:
-        assert isinstance(reply, NotMine | Refusal)
+        assert isinstance(reply, NeedsPython | Refusal)
     except ServalError:
-        assert isinstance(reply, NotMine) or reply.code == "too_many_rows"
+        assert isinstance(reply, NeedsPython) or reply.code == "too_many_rows"
     else:
-        assert isinstance(reply, Answer | NotMine)
+        assert isinstance(reply, Answer | NeedsPython)
         if isinstance(reply, Answer):
             assert np.array(rows_read(reply)).tobytes() == decoded.numbers
             assert decoded.is_list == (b'"predictions"' in reply.body)

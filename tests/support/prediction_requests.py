@@ -1,23 +1,13 @@
-"""A question about the model `echo`."""
+"""A request to the model `echo`."""
 
 import time
 
 from serval.auth.caller import HERE
-from serval.predictions.service import Question
+from serval.predictions.request import PredictionRequest
 from support.registry import PRESENTED
 
 
-def question() -> Question:
-    return Question(
-        caller=PRESENTED.digest,
-        credential=PRESENTED,
-        origin=HERE,
-        shape="full",
-        model="echo",
-        version=None,
-        alias=None,
-        all_probabilities=False,
-        no_cache=True,
-        csv=None,
-        started_ns=time.monotonic_ns(),
+def prediction_request() -> PredictionRequest:
+    return PredictionRequest(
+        credential=PRESENTED, client=HERE, shape="full", model="echo", no_cache=True, started_ns=time.monotonic_ns()
     )

@@ -13,7 +13,7 @@ from serval.auth.caller import SCOPES, Caller
 from serval.auth.credentials import Credential
 from serval.changes import Changes
 from serval.conversion.signature import Signature
-from serval.data_plane.plane import DataPlane, Publisher
+from serval.data_plane.plane import DataPlane
 from serval.db.base import now
 from serval.db.engine import Database, database_url, open_engine
 from serval.db.migrate import migrate
@@ -52,7 +52,6 @@ class Registry(NamedTuple):
     storage: DiskStorage
     attempts: LoadAttempts
     plane: DataPlane
-    publisher: Publisher
     live: LiveModels
 
     async def version(self) -> Version:
@@ -75,15 +74,14 @@ async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> 
     url = database_url(None, folder)
     await migrate(url)
     database, storage, data_plane = Database(open_engine(url)), DiskStorage(folder / "models", 0), new_plane(**plane)
-    publisher = Publisher(data_plane)
     log = open_log(level="error", form="json")
     changes, attempts = Changes(database, Metrics().changes, log), LoadAttempts(folder / "loading")
-    live = LiveModels(database, storage, attempts, publisher, changes, log)
+    live = LiveModels(database, storage, attempts, data_plane.models, changes, log)
     await add_version(database, storage, content or echo())
     try:
-        yield Registry(database, storage, attempts, data_plane, publisher, live)
+        yield Registry(database, storage, attempts, data_plane, live)
     finally:
-        await live.close()
+        await live.stop()
         await database.close()
 
 

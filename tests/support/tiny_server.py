@@ -44,8 +44,8 @@ class TinyApp:
 
 
 @asynccontextmanager
-async def open_tiny(orders: ServeConfig, log: Log) -> AsyncIterator[Serving]:
-    folder = orders.settings.data_dir
+async def open_tiny(config: ServeConfig, log: Log) -> AsyncIterator[Serving]:
+    folder = config.settings.data_dir
     if (folder / "refuse").exists():
         raise CannotStart("the database is out of reach")
     if (folder / "crash").exists():

@@ -52,7 +52,7 @@ async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
     database = Database(open_engine(url))
     both = process(database), process(database)
     for each in both:
-        each.changes.start()
+        await each.changes.start()
     try:
         yield Processes(database, *both)
     finally:

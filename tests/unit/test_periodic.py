@@ -28,7 +28,7 @@ async def events_of(folder: Path, outcomes: list[Exception | None], *, away: str
     with (folder / "log").open("wb") as file:
         log = open_log(level="info", form="json", descriptor=file.fileno())
         rounds = PeriodicTask(step, 3600, log, name="test", failed="failed", away=away, woken=woken)
-        rounds.start()
+        await rounds.start()
         await asyncio.wait_for(over.wait(), 10)
         await rounds.stop()
         log.close()

@@ -30,8 +30,8 @@ class AuditRetention:
             self._sweep_and_tell, SWEEP_SECONDS, log, name="forget audit entries", failed=event, away=event
         )
 
-    def start(self) -> None:
-        self._rounds.start()
+    async def start(self) -> None:
+        await self._rounds.start()
 
     async def stop(self) -> None:
         await self._rounds.stop()

@@ -63,6 +63,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return self.role == "admin" and "admin" in self.scopes
 
     @property
+    def can_predict(self) -> bool:
+        return "predict" in self.scopes
+
+    @property
     def credential_id(self) -> str:
         return self.key_id or self.session_id or ""
 

@@ -15,12 +15,13 @@ LIMIT_HEADERS = {
 """Name and meaning of each header, for the API's own description."""
 
 
-def limit_headers(policy: str, limit: int, window_seconds: int, remaining: int, reset_seconds: int) -> dict[str, str]:
+def limit_headers(
+    policy: str, limit: object, window_seconds: object, remaining: object, reset_seconds: object
+) -> dict[str, str]:
     """The headers of an answer under a limit of so many in `window_seconds`, with names in lower case.
 
-    `policy`: what is limited, as `user`. `RateLimit-Policy` and `RateLimit` by draft-ietf-httpapi-ratelimit-headers-10,
-    and the three
-    that older clients read.
+    `policy`: what is limited, as `user`. The others are integers, or a template's placeholders for them.
+    `RateLimit-Policy` and `RateLimit` by draft-ietf-httpapi-ratelimit-headers-10, and the three that older clients read.
     """
     return {
         "ratelimit-policy": f'"{policy}";q={limit};w={window_seconds}',
@@ -43,6 +44,5 @@ def too_often(arguments: Mapping[str, str]) -> RateLimited:
     )
     return RateLimited(
         f"The rate `{policy}` lets {limit} through in {window} s, which are used up: ask again in {wait} s.",
-        retry_after_seconds=int(wait),
-        headers=limit_headers(policy, int(limit), int(window), remaining=0, reset_seconds=int(wait)),
+        headers={"retry-after": wait, **limit_headers(policy, limit, window, remaining=0, reset_seconds=wait)},
     )

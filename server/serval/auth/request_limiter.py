@@ -3,7 +3,7 @@
 from serval.auth.caller import Caller, ClientInfo, FindCaller
 from serval.auth.credentials import Credential
 from serval.auth.rate_headers import too_often
-from serval.data_plane.plane import DataPlane, RateState, Refusal
+from serval.data_plane.plane import Callers, Rates, RateState, Refusal
 from serval.errors import NotAuthenticated
 from serval.settings.addresses import subject_of
 from serval.settings.plans import Rate
@@ -12,9 +12,10 @@ from serval.settings.plans import Rate
 class RequestLimiter:
     """Finds out who is calling and lets them through as often as they may."""
 
-    def __init__(self, plane: DataPlane, find_caller: FindCaller, address_rate: Rate | None) -> None:
+    def __init__(self, rates: Rates, callers: Callers, find_caller: FindCaller, address_rate: Rate | None) -> None:
         """`address_rate`: of whoever is not known; None: as often as they like."""
-        self._plane = plane
+        self._rates = rates
+        self._callers = callers
         self._find_caller = find_caller
         self._address_rate = address_rate
 
@@ -26,8 +27,8 @@ class RequestLimiter:
         Who is known in the data plane already is let through also then: others behind the same address may be guessing.
         """
         address = _of_address(origin)
-        if self._address_rate is not None and self._plane.user_of(presented.digest) is None:
-            _raise(self._plane.peek([(address, self._address_rate.count, self._address_rate.seconds)]))
+        if self._address_rate is not None and self._callers.user_of(presented.digest) is None:
+            _raise(self._rates.peek([(address, self._address_rate)]))
         try:
             return await self._find_caller(presented, origin)
         except NotAuthenticated:
@@ -46,11 +47,11 @@ class RequestLimiter:
         """Charge an act to `kind:id`; return what is left. Raises RateLimited."""
         if rate is None:
             return None
-        return _raise(self._plane.charge([(subject, rate.count, rate.seconds)]))
+        return _raise(self._rates.charge([(subject, rate)]))
 
     def refund(self, subject: str, rate: Rate) -> None:
         """Give back what an act was charged that should not count."""
-        self._plane.refund([(subject, rate.count, rate.seconds)])
+        self._rates.refund([(subject, rate)])
 
 
 def _raise(outcome: RateState | Refusal | None) -> RateState | None:

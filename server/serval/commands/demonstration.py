@@ -20,7 +20,7 @@ from serval.commands.remote import Api, Remote
 from serval.commands.reports import print_report
 from serval.errors import CannotStart
 from serval.process.locks import listen
-from serval.process.parent_death import command_of_kin
+from serval.process.parent_death import bound_to_parent
 
 START_SECONDS = 60.0
 HELD_OUT_SHARE = 0.3
@@ -220,7 +220,7 @@ def server_in(folder: Path) -> Iterator[str]:
         "0",
     ]
     with log_file.open("wb") as log:
-        command = command_of_kin([sys.executable, "-m", "serval.commands.cli", "serve", *options])
+        command = bound_to_parent([sys.executable, "-m", "serval.commands.cli", "serve", *options])
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         wait_until_ready(process, url, log_file)

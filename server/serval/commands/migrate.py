@@ -18,12 +18,12 @@ def migrate(data_dir: str | None, database_url: str | None, config: Path | None)
 
     from serval.db import engine
     from serval.db.migrate import migrate as bring_up_to_date
-    from serval.process.locks import claim_folder
+    from serval.process.locks import lock_data_folder
     from serval.settings.settings import surroundings, typed
 
     settings = typed(surroundings({"data_dir": data_dir, "database_url": database_url}, config))
     if settings.database_url is None:
-        claim_folder(settings.data_dir)
+        lock_data_folder(settings.data_dir)
     before, now = asyncio.run(bring_up_to_date(engine.database_url(settings.database_url, settings.data_dir)))
     click.echo(
         f"the tables are up to date ({now})"

@@ -53,8 +53,8 @@ async def run(settings: "Settings", log: "Log", *, reload: bool = False, model_f
     """Serve until a signal; the exit code. Raises CannotStart."""
     from serval.process.supervisor import Supervisor
 
-    companion = None if model_file is None else push_command(model_file)
-    return await Supervisor(settings, log, companion=companion).run(Path(__file__).parents[1] if reload else None)
+    sidecar = None if model_file is None else push_command(model_file)
+    return await Supervisor(settings, log, sidecar=sidecar).run(Path(__file__).parents[1] if reload else None)
 
 
 def serve_file(model_file: Path, given: dict[str, str | None], config: Path | None) -> int:

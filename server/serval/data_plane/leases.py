@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from serval.changes import ChangeNotifier
-from serval.data_plane.plane import DataPlane
+from serval.data_plane.plane import Rates
 from serval.log import Log
 
 PAUSE_SECONDS = 0.02
@@ -46,9 +46,9 @@ return answer
 class Leases:
     """Asks Redis for the leases that the data plane wants; nothing is done while it wants none."""
 
-    def __init__(self, plane: DataPlane, redis: Redis, bell: ChangeNotifier, failures: Counter, log: Log) -> None:
+    def __init__(self, rates: Rates, redis: Redis, bell: ChangeNotifier, failures: Counter, log: Log) -> None:
         """`failures`: calls of Redis that failed, by use."""
-        self._plane = plane
+        self._rates = rates
         self._grant = redis.register_script(GRANT)
         self._bell = bell
         self._failures = failures.labels("rates")
@@ -58,8 +58,8 @@ class Leases:
         self._keeping: asyncio.Task[None] | None = None
         self._descriptor = -1
 
-    def start(self) -> None:
-        self._descriptor = self._plane.share_rates()
+    async def start(self) -> None:
+        self._descriptor = self._rates.share()
         asyncio.get_running_loop().add_reader(self._descriptor, self._on_wanted)
         self._keeping = asyncio.create_task(self._keep(), name="lease rates")
 
@@ -78,12 +78,12 @@ class Leases:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            self._plane.set_replicas(self._bell.replicas)
+            self._rates.set_replicas(self._bell.replicas)
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self._refill()
             except (RedisError, OSError) as error:  # a timeout is an OSError
-                self._plane.divide_rates()
+                self._rates.partition()
                 self._failures.inc()
                 if not self._is_away:
                     self._log.warning(
@@ -99,10 +99,10 @@ class Leases:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _refill(self) -> None:
-        wanted = self._plane.wanted_leases()
+        wanted = self._rates.pending_leases()
         if not wanted:
             return
         keys = [f"serval:rate:{account}" for account, *_ in wanted]
         answer = await self._grant(keys=keys, args=[number for _, *numbers in wanted for number in numbers])
         for (account, *_), tokens, ahead_us in zip(wanted, answer[::2], answer[1::2], strict=True):
-            self._plane.grant_lease(account, tokens, ahead_us * 1000)
+            self._rates.grant_lease(account, tokens, ahead_us * 1000)

@@ -8,7 +8,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Dialect, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serval.data_plane.plane import DataPlane, Seen
+from serval.data_plane.plane import History, PredictionRecord
 from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import DatabaseUnavailable
@@ -42,9 +42,9 @@ class HistoryRecorder:
     drained."""
 
     def __init__(
-        self, plane: DataPlane, database: Database, settings: Settings, metrics: HistoryMetrics, log: Log
+        self, ring: History, database: Database, settings: Settings, metrics: HistoryMetrics, log: Log
     ) -> None:
-        self._plane = plane
+        self._ring = ring
         self._database = database
         self._days = settings.history_days
         self._slow_ms = settings.slow_request_ms
@@ -68,11 +68,11 @@ class HistoryRecorder:
         self._moment = (lambda moment: moment) if dialect.name == "postgresql" else _text_of
         self._most_drained = settings.history_capacity
 
-    def start(self) -> None:
+    async def start(self) -> None:
         for rounds in self._rounds:
-            rounds.start()
+            await rounds.start()
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Drain once more and write what waits, if the database takes it in time."""
         for rounds in self._rounds:
             await rounds.stop()
@@ -90,53 +90,53 @@ class HistoryRecorder:
         while is_full and left > 0:
             rows, logged, is_full = await asyncio.to_thread(self._drained)
             left -= DRAIN_ROWS
-            for seen in logged:
-                self._log_prediction(seen)
+            for record in logged:
+                self._log_prediction(record)
             if self._kept_rows + len(rows) > MOST_KEPT_ROWS:
                 self._metrics.lost.inc(len(rows))
             elif rows:
                 self._kept.append(rows)
                 self._kept_rows += len(rows)
 
-    def _drained(self) -> tuple[list[Row], list[Seen], bool]:
+    def _drained(self) -> tuple[list[Row], list[PredictionRecord], bool]:
         """Rows for the table, predictions for the log, and whether there may be more."""
-        drained = self._plane.drain_history(DRAIN_ROWS)
+        drained = self._ring.drain(DRAIN_ROWS)
         return (
-            [self._row(seen) for seen in drained if seen.is_kept],
-            [seen for seen in drained if seen.is_logged],
+            [self._row(record) for record in drained if record.is_kept],
+            [record for record in drained if record.is_logged],
             len(drained) == DRAIN_ROWS,
         )
 
-    def _row(self, seen: Seen) -> Row:
+    def _row(self, record: PredictionRecord) -> Row:
         return (
-            seen.id,
-            self._moment(datetime.fromtimestamp(seen.unix_microseconds / 1e6, UTC)),
-            seen.owner,
-            seen.user,
-            seen.model,
-            seen.version,
-            seen.version_number,
-            seen.rows,
-            seen.digest,
-            seen.inputs,
-            seen.predictions,
-            seen.probabilities,
-            seen.cache,
-            round(seen.latency_seconds * 1e3, 3),
+            record.id,
+            self._moment(datetime.fromtimestamp(record.unix_microseconds / 1e6, UTC)),
+            record.owner,
+            record.user,
+            record.model,
+            record.version,
+            record.version_number,
+            record.rows,
+            record.digest,
+            record.inputs,
+            record.predictions,
+            record.probabilities,
+            record.cache,
+            round(record.latency_seconds * 1e3, 3),
         )
 
-    def _log_prediction(self, seen: Seen) -> None:
-        ms = seen.latency_seconds * 1e3
+    def _log_prediction(self, record: PredictionRecord) -> None:
+        ms = record.latency_seconds * 1e3
         is_slow = ms > self._slow_ms
         write = self._log.warning if is_slow else self._log.info
         write(
             "slow_prediction" if is_slow else "prediction",
-            prediction=seen.id,
-            user=seen.user,
-            model=seen.model,
-            version=seen.version_number,
-            rows=seen.rows,
-            cache=seen.cache,
+            prediction=record.id,
+            user=record.user,
+            model=record.model,
+            version=record.version_number,
+            rows=record.rows,
+            cache=record.cache,
             ms=round(ms, 3),
         )
 

@@ -42,7 +42,7 @@ class HistoryController(Controller):
         self,
         request: HttpRequest,
         caller: NamedDependency[Caller],
-        past: NamedDependency[HistoryService],
+        history: NamedDependency[HistoryService],
         model: OfModel = None,
         version: OfVersion = None,
         since: Since = None,
@@ -51,7 +51,9 @@ class HistoryController(Controller):
         limit: Limit = 100,
     ) -> StoredPredictionList:
         request.check_query("model", "version", "since", "until", "cursor", "limit")
-        found = await past.list_predictions(caller, PredictionFilter(model, version, since, until, cursor, limit + 1))
+        found = await history.list_predictions(
+            caller, PredictionFilter(model, version, since, until, cursor, limit + 1)
+        )
         items = [StoredPrediction.of(row, name) for row, name in found[:limit]]
         return StoredPredictionList(items, items[-1].id if len(found) > limit else None)
 
@@ -62,6 +64,6 @@ class HistoryController(Controller):
         operation_class=KEYED,
     )
     async def get_prediction(
-        self, prediction_id: Name, caller: NamedDependency[Caller], past: NamedDependency[HistoryService]
+        self, prediction_id: Name, caller: NamedDependency[Caller], history: NamedDependency[HistoryService]
     ) -> StoredPrediction:
-        return StoredPrediction.of(*await past.get_prediction(caller, prediction_id))
+        return StoredPrediction.of(*await history.get_prediction(caller, prediction_id))

@@ -1,4 +1,4 @@
-"""Reads back what was predicted: of the models that a caller owns or manages all, of others what they asked themselves."""
+"""Reads stored predictions: all of the models that a caller owns or manages, and the caller's own of other models."""
 
 from datetime import datetime
 from typing import NamedTuple

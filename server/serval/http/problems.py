@@ -99,7 +99,7 @@ def problem_headers(error: ServalError) -> dict[str, str]:
     """Headers that belong to an error: its own, `Retry-After`, `WWW-Authenticate`."""
     headers = dict(error.headers)
     if error.retry_after_seconds is not None:
-        headers["retry-after"] = str(error.retry_after_seconds)
+        headers.setdefault("retry-after", str(error.retry_after_seconds))
     if error.status == NotAuthenticated.status:
         headers["www-authenticate"] = 'Bearer realm="serval"'
     return headers

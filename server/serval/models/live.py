@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from serval.changes import Changes
 from serval.conversion.signature import Signature
-from serval.data_plane.plane import GraphError, Loaded, LoadError, Publisher
+from serval.data_plane.plane import GraphError, LoadedVersion, LoadError, Models
 from serval.db.engine import Database
 from serval.errors import DatabaseUnavailable, NotFound, Quarantined, Unavailable
 from serval.log import Log
@@ -45,7 +45,7 @@ class Running(msgspec.Struct, frozen=True):
     """A version in the data plane."""
 
     signature: Signature
-    loaded: Loaded
+    loaded: LoadedVersion
 
 
 class LiveModels:
@@ -56,14 +56,16 @@ class LiveModels:
         database: Database,
         storage: DiskStorage,
         attempts: LoadAttempts,
-        publisher: Publisher,
+        plane_models: Models,
         changes: Changes,
         log: Log,
     ) -> None:
         self._database = database
         self._storage = storage
         self._attempts = attempts
-        self._publisher = publisher
+        self._plane_models = plane_models
+        self.has_routes = False
+        """Routes were published once."""
         self._log = log
         self._running: dict[str, Running] = {}
         self._set_aside: dict[str, tuple[type[Unavailable], str]] = {}
@@ -110,7 +112,7 @@ class LiveModels:
         self._begin("follow the registry", self._follow())
         self._begin("watch for runaways", self._watch())
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Load, publish and watch no more."""
         tasks = list(self._tasks.values())
         for task in tasks:
@@ -132,7 +134,9 @@ class LiveModels:
             return self._running[version_id]
 
     @asynccontextmanager
-    async def trial(self, version_id: str, signature: Signature, onnx: bytes, probe: Probe) -> AsyncIterator[Loaded]:
+    async def trial(
+        self, version_id: str, signature: Signature, onnx: bytes, probe: Probe
+    ) -> AsyncIterator[LoadedVersion]:
         """Load a version that is not in the registry yet; it stays loaded where the block ends well. Raises GraphError,
         LoadError."""
         self._on_trial.add(version_id)
@@ -177,7 +181,9 @@ class LiveModels:
 
     async def _load(self, version_id: str, signature: Signature, onnx: bytes, probe: Probe) -> Running:
         encoded = msgspec.json.encode(signature)
-        loaded = await asyncio.to_thread(self._publisher.load, version_id, onnx, encoded, probe.numbers, probe.strings)
+        loaded = await asyncio.to_thread(
+            self._plane_models.load, version_id, onnx, encoded, probe.numbers, probe.strings
+        )
         self._log.info(
             "version_loaded",
             version=version_id,
@@ -193,7 +199,7 @@ class LiveModels:
 
     def _unload(self, version_id: str) -> None:
         self._running.pop(version_id, None)
-        self._publisher.unload(version_id)
+        self._plane_models.unload(version_id)
 
     async def _find_ready(self, version_id: str) -> Version:
         async with self._database.read() as session:
@@ -218,7 +224,8 @@ class LiveModels:
 
     async def set_runaways_aside(self) -> None:
         """Quarantine the versions that have run away; where the database is away, it is told later."""
-        self._runaways |= dict(self._publisher.take_runaways())
+        for version_id, expected, used in self._plane_models.take_runaways():
+            self._runaways[version_id] = f"a run that was measured at {expected:.2g} s has not ended after {used:.2g} s"
         for version_id, reason in list(self._runaways.items()):
             with suppress(DatabaseUnavailable):
                 await self.quarantine(version_id, reason)
@@ -286,9 +293,10 @@ class LiveModels:
                     self._set_aside[version.id] = (Quarantined, version.reason)
                     self._unload(version.id)
             live = {model_id: self._choose(versions) for model_id, versions in models.items()}
-            self._publisher.set_routes(
+            self._plane_models.set_routes(
                 [route_of(versions, live[model_id], audiences[model_id]) for model_id, versions in models.items()]
             )
+            self.has_routes = True
             self._answering = {model_id: version.id for model_id, version in live.items() if version is not None}
             for version_id in self._running.keys() - {version.id for version in routed} - self._on_trial:
                 self._unload(version_id)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.data_plane.plane import Route
+from serval.data_plane.route import Route
 from serval.models.lifecycle import Status
 from serval.models.tables import Cache, Model, Share, Version
 from serval.users.tables import User
@@ -42,7 +42,7 @@ class Audience:
 
     def __init__(self) -> None:
         self.is_public = False
-        self.users: list[str] = []
+        self.users: set[str] = set()
         """User ids."""
 
     def add(self, user_id: str | None) -> None:
@@ -50,7 +50,7 @@ class Audience:
         if user_id is None:
             self.is_public = True
         else:
-            self.users.append(user_id)
+            self.users.add(user_id)
 
 
 Versions = dict[int, Routed]

@@ -13,13 +13,11 @@ from serval.errors import CannotStart
 from serval.log import Log
 from serval.settings.settings import Settings
 
-LOOK_SECONDS = 1.0
-"""How often the files are looked at. They are read when they were the same at two looks, so that two files may be
-written one by one."""
+CHECK_SECONDS = 1.0
+"""How often the files are checked. They are read once two checks agree, so that two files may be written in turn."""
 
 Stamps = tuple[tuple[int, ...] | None, ...]
-"""What a file has another of when it is written or replaced, also behind a symbolic link; None where it can not be
-looked at."""
+"""What changes when a file is written or replaced, also behind a symbolic link; None where it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,13 @@ class Certificate:
 
 
 def read_certificate(settings: Settings) -> Certificate | None:
-    """Return the certificate that the settings name, if they do. Raises CannotStart naming the file and what is wrong
-    with it."""
+    """Return the certificate that the settings name, None without one. Raises CannotStart naming the file and the
+    reason."""
     chain_file, key_file = settings.tls_cert_file, settings.tls_key_file
     if chain_file is None and key_file is None:
         return None
     if chain_file is None or key_file is None:
-        raise CannotStart("`tls_cert_file` and `tls_key_file` belong together: give both of them, or none")
+        raise CannotStart("`tls_cert_file` and `tls_key_file` belong together: set both, or neither")
     return read_files(chain_file, key_file)
 
 
@@ -62,11 +60,11 @@ def _content(path: Path, setting: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CannotStart(f"`{path}` (`{setting}`) can not be read: {error.strerror}") from error
+        raise CannotStart(f"`{path}` (`{setting}`) cannot be read: {error.strerror}") from error
 
 
-def tell_of(certificate: Certificate, log: Log, event: str = "tls_certificate_in_use") -> None:
-    """Log which certificate is in use from now on, and what an operator would want to know of it."""
+def log_certificate(certificate: Certificate, log: Log, event: str = "tls_certificate_in_use") -> None:
+    """Log which certificate is in use, and warn where it has expired or its key is world-readable."""
     expires_at = certificate.expires_at
     log.info(event, file=str(certificate.chain_file), expires_at=None if expires_at is None else expires_at.isoformat())
     if expires_at is not None and expires_at < datetime.now(UTC):
@@ -76,47 +74,46 @@ def tell_of(certificate: Certificate, log: Log, event: str = "tls_certificate_in
 
 
 class CertificateWatch:
-    """Takes a new certificate into use when its files have changed; one that is no good is told of once, and the one
-    before stays."""
+    """Uses a new certificate when its files have changed; an invalid one is logged once and the current one stays."""
 
     def __init__(self, certificate: Certificate, use: Callable[[bytes, bytes], None], log: Log) -> None:
-        """`use`: given the chain and the key as PEM; raises ValueError where they are no good."""
+        """`use`: given the chain and the key as PEM; raises ValueError where they are invalid."""
         self._certificate = certificate
         self._use = use
         self._log = log
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         read: Stamps | None = None  # the files may have changed since they were read
         before: Stamps | None = None
         while True:
             now = await asyncio.to_thread(self._stamps)
             if now == before and now != read:
-                await asyncio.to_thread(self._read_again)
+                await asyncio.to_thread(self._reload)
                 read = now
             before = now
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
 
     def _stamps(self) -> Stamps:
         return tuple(_stamp(path) for path in (self._certificate.chain_file, self._certificate.key_file))
 
-    def _read_again(self) -> None:
-        known = self._certificate
+    def _reload(self) -> None:
+        current = self._certificate
         try:
-            found = read_files(known.chain_file, known.key_file)
-            if (found.chain, found.key) == (known.chain, known.key):
+            renewed = read_files(current.chain_file, current.key_file)
+            if (renewed.chain, renewed.key) == (current.chain, current.key):
                 return
-            self._use(found.chain, found.key)
+            self._use(renewed.chain, renewed.key)
         except (CannotStart, ValueError) as error:
             self._log.warning("tls_certificate_invalid", error=str(error))
             return
-        self._certificate = found
-        tell_of(found, self._log, "tls_certificate_changed")
+        self._certificate = renewed
+        log_certificate(renewed, self._log, "tls_certificate_changed")
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 its twin in pathlib says no more
+        renewed = os.stat(path)  # noqa: PTH116 pathlib's twin gives no more
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+    return renewed.st_dev, renewed.st_ino, renewed.st_mtime_ns, renewed.st_ctime_ns, renewed.st_size

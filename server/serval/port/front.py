@@ -1,6 +1,6 @@
 """Opens the public port in the data plane, with the refusals that it may send by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import msgspec
 
 from serval.auth.credentials import presented
 from serval.auth.tokens import not_valid
-from serval.data_plane.plane import DataPlane, Front, FrontLimits
+from serval.data_plane.plane import DataPlane, Front
+from serval.data_plane.settings import FrontSettings
 from serval.errors import BadRequest, CannotStart, RequestTimeout, ServalError, TooLarge, Unavailable
 from serval.http.probes import LIVE
 from serval.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_headers
@@ -16,16 +17,23 @@ from serval.predictions.refusals import refusal_error
 from serval.settings.settings import Settings
 from serval.users.keys import unknown_key
 
-REQUEST_ID = "req_00000000000000000000000000"
-"""Stands in a template for the id of the request."""
+REFUSAL_ARGUMENTS: Mapping[str, Sequence[str]] = {
+    "queue_full": (),
+    "out_of_time": ("seconds", "limit", "waiting"),
+    "too_late": ("limit",),
+    "ran_away": (),
+    "rate_limited": ("policy", "limit", "window_seconds", "retry_after_seconds"),
+    "quota_exceeded": ("limit", "retry_after_seconds"),
+}
+"""The refusals of the data plane that the front may send by itself, and the arguments of each."""
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A refusal of the data plane whose arguments are yet to come."""
+class RefusalTemplate:
+    """A refusal of the data plane with a placeholder for each argument."""
 
     code: str
-    arguments: dict[str, str]
+    arguments: Mapping[str, str]
 
 
 def open_front(
@@ -39,10 +47,14 @@ def open_front(
 
     `certificate`: PEM of it with its chain, and of its key; the port then speaks TLS. Raises CannotStart.
     """
-    templates, marks = templates_of({**_own_refusals(settings), **_refusals_of_the_core()})
-    return plane.start_front(
-        descriptor, app_socket, front_limits(settings), templates, marks, msgspec.json.encode(LIVE), certificate
-    )
+    templates, placeholders = templates_of({**_own_refusals(settings), **_core_refusals()})
+    live = msgspec.json.encode(LIVE)
+    try:
+        return plane.start_front(
+            descriptor, app_socket, front_settings(settings), templates, placeholders, live, certificate
+        )
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
 
 
 def front_opener(plane: DataPlane, settings: Settings) -> Callable[[int, Path, tuple[bytes, bytes] | None], Front]:
@@ -54,16 +66,9 @@ def front_opener(plane: DataPlane, settings: Settings) -> Callable[[int, Path, t
     return open_it
 
 
-def front_limits(settings: Settings) -> FrontLimits:
-    """What the settings say of the public port. Raises CannotStart for a proxy that is no address."""
-    try:
-        return _limits(settings)
-    except ValueError as error:
-        raise CannotStart(f"`trusted_proxies`: {error}") from error
-
-
-def _limits(settings: Settings) -> FrontLimits:
-    return FrontLimits(
+def front_settings(settings: Settings) -> FrontSettings:
+    """Return what the settings say of the public port."""
+    return FrontSettings(
         connections=settings.max_connections,
         connections_by_address=settings.max_connections_per_address,
         head_bytes=settings.max_head_bytes,
@@ -84,38 +89,26 @@ Template = tuple[str, int, list[tuple[str, str]], bytes]
 """Name, status, headers, body."""
 
 
-def templates_of(errors: dict[str, ServalError]) -> tuple[list[Template], dict[str, str]]:
-    """The answers to some errors with marks for what differs, and what each mark stands for."""
-    marks = {REQUEST_ID: "request_id"} | {
-        mark: argument for arguments in GAPS.values() for argument, mark in arguments.items()
-    }
-    return [_template(name, error) for name, error in errors.items()], marks
+def templates_of(errors: Mapping[str, ServalError]) -> tuple[list[Template], dict[str, str]]:
+    """The answers to some errors, and the name of the value that replaces each placeholder in them."""
+    names = {"request_id", *(name for names in REFUSAL_ARGUMENTS.values() for name in names)}
+    return [_template(name, error) for name, error in errors.items()], {_placeholder(name): name for name in names}
+
+
+def _placeholder(name: str) -> str:
+    return f"{{{name}}}"
 
 
 def _template(name: str, error: ServalError) -> Template:
     headers = {"content-type": PROBLEM_MEDIA_TYPE, **problem_headers(error)}
-    return name, error.status, list(headers.items()), problem_body(error, REQUEST_ID)
+    return name, error.status, list(headers.items()), problem_body(error, _placeholder("request_id"))
 
 
-GAPS: dict[str, dict[str, str]] = {
-    "queue_full": {},
-    "out_of_time": {"seconds": "7357001.25", "limit": "7357002.25", "waiting": "7357003.25"},
-    "too_late": {"limit": "7357002.25"},
-    "ran_away": {},
-    "rate_limited": {
-        "policy": "policy7357004",
-        "limit": "7357005",
-        "window_seconds": "7357006",
-        "retry_after_seconds": "7357007",
-    },
-    "quota_exceeded": {"limit": "7357005", "retry_after_seconds": "7357007"},
-}
-"""For each refusal of the core that the front may send: its arguments, and a number that stands for each in the
-template."""
-
-
-def _refusals_of_the_core() -> dict[str, ServalError]:
-    return {code: refusal_error(Refused(code, arguments)) for code, arguments in GAPS.items()}
+def _core_refusals() -> dict[str, ServalError]:
+    return {
+        code: refusal_error(RefusalTemplate(code, {name: _placeholder(name) for name in names}))
+        for code, names in REFUSAL_ARGUMENTS.items()
+    }
 
 
 def _own_refusals(settings: Settings) -> dict[str, ServalError]:

@@ -12,11 +12,9 @@ DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 
 
 
 def drop_new_connections(listener: socket.socket) -> None:
-    """New clients get no answer, as if their first packet was lost; they ask again and find the port closed, or a
-    successor.
+    """Drop the first packet of new clients: they retry and find the port closed, or a successor on it.
 
-    Without it a client whose connection the kernel has completed and nobody has accepted would be reset when the socket
-    closes.
+    Without it, closing the socket would reset connections that the kernel has completed and no one has accepted.
     """
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in DROP_SYN)
     buffer = ctypes.create_string_buffer(code, len(code))
@@ -27,7 +25,6 @@ def drop_new_connections(listener: socket.socket) -> None:
 def accepted_all(listener: socket.socket) -> bool:
     """Whether no completed connection waits to be accepted."""
     statistics = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_STATISTICS_BYTES)
-    waiting = int(
-        struct.unpack_from("I", statistics, 24)[0]
-    )  # tcpi_unacked: on a listening socket, the length of its queue
-    return waiting == 0
+    # tcpi_unacked: on a listening socket, the length of its queue.
+    queued: int = struct.unpack_from("I", statistics, 24)[0]
+    return queued == 0

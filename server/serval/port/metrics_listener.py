@@ -1,4 +1,4 @@
-"""A listener for operators that knows one thing: `GET /metrics`."""
+"""The operators' listener, which answers `GET /metrics` alone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ def answer_scrapes(render: Callable[[], bytes]) -> Answer:
                 writer.write(respond(head, render))
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass  # no request came, or nobody waits for its answer
+            pass  # no request came, or the client has gone
         finally:
             writer.close()
 
@@ -27,7 +27,7 @@ def answer_scrapes(render: Callable[[], bytes]) -> Answer:
 
 
 def respond(head: bytes, render: Callable[[], bytes]) -> bytes:
-    """The whole response to a request's head."""
+    """The response to the head of a request."""
     method, _, rest = head.partition(b" ")
     path = rest.partition(b" ")[0].partition(b"?")[0]
     if path != b"/metrics":

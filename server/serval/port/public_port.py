@@ -11,7 +11,7 @@ from typing import Any
 from serval.data_plane.plane import Front
 from serval.http.asgi import AsgiApp
 from serval.log import Log, take_over_logging
-from serval.port.certificates import Certificate, CertificateWatch, tell_of
+from serval.port.certificates import Certificate, CertificateWatch, log_certificate
 from serval.port.granian import AppServer
 from serval.port.listener import accepted_all, drop_new_connections
 from serval.port.sockets import socket_path
@@ -20,9 +20,9 @@ from serval.settings.settings import Settings
 PEER = b"x-serval-peer"
 SCHEME = b"x-serval-scheme"
 LINGER_SECONDS = 0.25
-"""What a client that has just connected may take to send its request before a stopping server hangs up."""
+"""How long a client that has just connected may take to send its request to a stopping server."""
 CUT_OFF_SECONDS = 1.0
-"""What requests that were cut off may take to notice."""
+"""How long aborted requests may take to end."""
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -76,25 +76,25 @@ class PublicPort:
         self._front: Front | None = None
         self._granian: AppServer | None = None
         self._running: asyncio.Task[None] | None = None
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._in_flight: set[asyncio.Task[Any]] = set()
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Answer requests from now on."""
-        place: int | Path = self._descriptor
+        endpoint: int | Path = self._descriptor
         if self._open_front is not None:
-            place = stack.enter_context(socket_path(self._settings.data_dir, f"app-{os.getpid()}.sock"))
-            self._granian = AppServer(self._answer, place, self._settings.max_head_bytes)
+            endpoint = stack.enter_context(socket_path(self._settings.data_dir, f"app-{os.getpid()}.sock"))
+            self._granian = AppServer(self._answer, endpoint, self._settings.max_head_bytes)
         else:
-            self._granian = AppServer(self._answer, place, self._settings.max_head_bytes, self._certificate)
+            self._granian = AppServer(self._answer, endpoint, self._settings.max_head_bytes, self._certificate)
         take_over_logging(self._log)  # after Granian, which configures `logging` when it is made
         self._running = asyncio.create_task(self._granian.serve())
-        if isinstance(place, Path):
+        if isinstance(endpoint, Path):
             assert self._open_front is not None  # noqa: S101
-            while not self._running.done() and not accepts(place):  # noqa: ASYNC110 a socket that is not there has no event
+            while not self._running.done() and not accepts(endpoint):  # noqa: ASYNC110 a socket that is not there has no event
                 await asyncio.sleep(0.002)
             certificate = self._certificate
             self._front = self._open_front(
-                self._descriptor, place, None if certificate is None else (certificate.chain, certificate.key)
+                self._descriptor, endpoint, None if certificate is None else (certificate.chain, certificate.key)
             )
             os.close(self._descriptor)
             if certificate is not None:
@@ -103,10 +103,10 @@ class PublicPort:
                 )
                 stack.callback(watching.cancel)
         if self._certificate is not None:
-            tell_of(self._certificate, self._log)
+            log_certificate(self._certificate, self._log)
 
     def metrics(self) -> bytes:
-        """The front's own, as Prometheus text."""
+        """The metrics of the front as Prometheus text."""
         return b"" if self._front is None else self._front.metrics()
 
     def beat(self) -> None:
@@ -115,67 +115,69 @@ class PublicPort:
             self._front.beat()
 
     async def ended(self) -> None:
-        """Returns, or raises, when Granian ends without having been asked."""
+        """Return, or raise, when Granian ends without having been stopped."""
         assert self._running is not None  # noqa: S101
         await asyncio.shield(self._running)
         raise RuntimeError("Granian ended unasked")
 
     def close_after_each_answer(self) -> None:
-        """Tell keep-alive clients with their next answer to connect anew, which leads them elsewhere."""
+        """Close keep-alive connections with their next answer, so that clients reconnect elsewhere."""
         self._is_closing = self._front is None
         if self._front is not None:
             self._front.close_after_each_answer()
 
     async def refuse_new_connections(self) -> None:
-        """Keep out who is not connected yet; give who has just connected the time to ask."""
+        """Refuse new clients; give those that have just connected the time to send a request."""
         drop_new_connections(self._listener)
         while not accepted_all(self._listener):  # noqa: ASYNC110 the kernel has no event for it
             await asyncio.sleep(0.005)
         await asyncio.sleep(LINGER_SECONDS)
 
     async def stop(self, patience_seconds: float) -> None:
-        """Stop accepting and finish what is under way; what is not done in time is cut off."""
+        """Stop accepting and finish requests in flight; abort what is not done in time."""
         assert self._running is not None and self._granian is not None  # noqa: S101, PT018
         self._listener.close()
         if self._front is not None:
             cut_off = await asyncio.to_thread(self._front.stop, patience_seconds)
             if cut_off:
                 self._log.warning("requests_aborted", requests=cut_off, after_seconds=patience_seconds)
-            patience_seconds = CUT_OFF_SECONDS  # who asked through the front has been answered or has gone
+            patience_seconds = CUT_OFF_SECONDS  # clients of the front have been answered or have disconnected
         self._granian.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait({self._running}, timeout=patience_seconds)
         if not self._running.done():
-            self._log.warning("requests_aborted", requests=len(self._under_way), after_seconds=patience_seconds)
-            for task in self._under_way:
+            self._log.warning("requests_aborted", requests=len(self._in_flight), after_seconds=patience_seconds)
+            for task in self._in_flight:
                 task.cancel()
             await asyncio.wait({self._running}, timeout=CUT_OFF_SECONDS)
 
     async def _answer(self, scope: Any, receive: Any, send: Send) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101
-        self._under_way.add(task)
+        self._in_flight.add(task)
         if self._front is not None:
-            tell_origin(scope)
+            restore_client(scope)
         try:
             await self._app(scope, receive, closing(send) if self._is_closing else send)
         finally:
-            self._under_way.discard(task)
+            self._in_flight.discard(task)
 
 
 def accepts(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket."""
+    """Whether a process listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         return connection.connect_ex(os.fspath(path)) == 0
 
 
-def tell_origin(scope: Any) -> None:
-    """Put the client's address and scheme where ASGI has them: the front sends them in headers that no client can send
-    through it."""
-    told = {name: value.decode() for name, value in scope["headers"] if name in {PEER, SCHEME}}
-    scope["headers"] = [header for header in scope["headers"] if header[0] not in told]
-    host, _, port = told[PEER].rpartition(":")
+def restore_client(scope: Any) -> None:
+    """Put the client's address and scheme where ASGI expects them.
+
+    The front sends them in headers that it strips from clients' requests.
+    """
+    sent = {name: value.decode() for name, value in scope["headers"] if name in {PEER, SCHEME}}
+    scope["headers"] = [header for header in scope["headers"] if header[0] not in sent]
+    host, _, port = sent[PEER].rpartition(":")
     scope["client"] = (host.strip("[]"), int(port))
-    scope["scheme"] = told.get(SCHEME, "http")
+    scope["scheme"] = sent.get(SCHEME, "http")
 
 
 def closing(send: Send) -> Send:

@@ -1,4 +1,4 @@
-"""Where a Unix socket lies."""
+"""Paths of Unix sockets."""
 
 import os
 import tempfile
@@ -12,8 +12,10 @@ LONGEST_SOCKET_PATH = 100
 
 @contextmanager
 def socket_path(folder: Path, name: str) -> Iterator[Path]:
-    """A path for a socket in a folder, or in a folder of its own where that would be too long; what lies there is
-    removed."""
+    """A path for a socket in a folder, or in a temporary folder where that path would be too long.
+
+    A file that is already there is removed.
+    """
     with ExitStack() as stack:
         path = folder.resolve() / name
         if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:

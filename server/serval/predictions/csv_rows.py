@@ -119,7 +119,8 @@ def _order(header: Record | None, names: list[str]) -> list[int]:
     wrong = [*_duplicates(fields), *_unknown(fields, names), *absent]
     if len(absent) == len(names):
         wrong = [
-            "none of the model's columns is in the header line; without one, send `Content-Type: text/csv; header=absent`"
+            "none of the model's columns is in the header line; without a header line, "
+            "send `Content-Type: text/csv; header=absent`"
         ]
     if wrong:
         raise invalid_features(Wrong(0, index, "line 1", message) for index, message in enumerate(wrong))

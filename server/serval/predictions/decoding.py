@@ -23,7 +23,10 @@ Shape = Literal["short", "full"]
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _MAX_NAMES_COMPARED = 500
 
-_NO_NAMES = "the model was fitted without column names, so it takes rows by position; give `columns` when you upload it to send rows by name"
+_NO_NAMES = (
+    "the model was fitted without column names, so it takes rows by position; "
+    "give `columns` when you upload it to send rows by name"
+)
 
 
 def decode_json(body: bytes, signature: Signature, *, max_rows: int, shape: Shape) -> Decoded:

@@ -1,4 +1,4 @@
-"""Refusals of the data plane, told as Serval's errors."""
+"""Refusals of the data plane as Serval's errors."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -20,8 +20,8 @@ from serval.predictions.exact_json import shown
 Arguments = Mapping[str, str]
 
 
-class Refused(Protocol):
-    """What a refusal of `serval._native` shows."""
+class RefusalLike(Protocol):
+    """A refusal of `serval._native`, or a template of one."""
 
     @property
     def code(self) -> str: ...
@@ -30,8 +30,8 @@ class Refused(Protocol):
     def arguments(self) -> Arguments: ...
 
 
-def refusal_error(refusal: Refused) -> ServalError:
-    """The error for a refusal; raises KeyError for a code that this table does not know, which is a fault of ours."""
+def refusal_error(refusal: RefusalLike) -> ServalError:
+    """Return the error for a refusal. Raises KeyError for an unknown code, which is a bug."""
     return _ERRORS[refusal.code](refusal.arguments)
 
 
@@ -44,13 +44,11 @@ def _unknown_caller(_: Arguments) -> ServalError:
 def _forbidden(arguments: Arguments) -> ServalError:
     if "model" in arguments:
         return NotPermitted(f"This API key is not for the model{_quoted(arguments, 'model')}.")
-    return NotPermitted("This API key is not for that: it needs the scope `predict`.")
+    return NotPermitted("This API key lacks the scope `predict`.")
 
 
 def _unknown_model(arguments: Arguments) -> ServalError:
-    return NotFound(
-        f"There is no model{_quoted(arguments, 'model')} that you may ask; GET /models lists those there are."
-    )
+    return NotFound(f"There is no model{_quoted(arguments, 'model')} that you may use; GET /models lists yours.")
 
 
 def _unknown_version(arguments: Arguments) -> ServalError:
@@ -63,11 +61,11 @@ def _unknown_version(arguments: Arguments) -> ServalError:
 
 
 def _ambiguous_selector(_: Arguments) -> ServalError:
-    return BadRequest("`version` and `alias` are both there; send one of them, or none for the live version.")
+    return BadRequest("Both `version` and `alias` are given: send one of them, or neither for the live version.")
 
 
 def _model_loading(arguments: Arguments) -> ServalError:
-    return Unavailable(f"The model{_quoted(arguments, 'model')} is being loaded; ask again in a second.")
+    return Unavailable(f"The model{_quoted(arguments, 'model')} is being loaded; try again in a second.")
 
 
 def _queue_full(_: Arguments) -> ServalError:
@@ -76,8 +74,8 @@ def _queue_full(_: Arguments) -> ServalError:
 
 def _out_of_time(arguments: Arguments) -> ServalError:
     return DeadlineExceeded(
-        f"The prediction would take about {arguments['seconds']} s after about {arguments['waiting']} s in the queue, and "
-        f"{arguments['limit']} s is the limit (`predict_timeout_seconds`): send fewer rows at a time."
+        f"The prediction would take about {arguments['seconds']} s after about {arguments['waiting']} s in the queue, "
+        f"and {arguments['limit']} s is the limit (`predict_timeout_seconds`): send fewer rows at a time."
     )
 
 
@@ -87,7 +85,8 @@ def _too_late(arguments: Arguments) -> ServalError:
 
 def _ran_away(_: Arguments) -> ServalError:
     return DeadlineExceeded(
-        "The prediction did not end in time and used far more than was measured, so the version was taken out of service."
+        "The prediction did not end in time and used far more CPU time than was measured, so the version was "
+        "quarantined."
     )
 
 
@@ -100,11 +99,13 @@ def _too_many_rows(arguments: Arguments) -> ServalError:
 
 
 def _quota_exceeded(arguments: Arguments) -> ServalError:
-    limit, wait = arguments["limit"], int(arguments["retry_after_seconds"])
+    limit, wait = arguments["limit"], arguments["retry_after_seconds"]
     return RateLimited(
-        f"The quota of {limit} predictions a month of this key is used up: it begins anew in {wait} s.",
-        retry_after_seconds=wait,
-        headers=limit_headers("quota", int(limit), window_seconds=wait, remaining=0, reset_seconds=wait),
+        f"The quota of {limit} predictions a month of this key is used up; it resets in {wait} s.",
+        headers={
+            "retry-after": wait,
+            **limit_headers("quota", limit, window_seconds=wait, remaining=0, reset_seconds=wait),
+        },
     )
 
 

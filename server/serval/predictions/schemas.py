@@ -1,4 +1,4 @@
-"""The shapes of prediction requests and answers as `/openapi.json` shows them; Rust writes them, `decoding` reads rows."""
+"""The shapes of prediction requests and answers, as `/openapi.json` shows them; Rust writes the answers."""
 
 from datetime import datetime
 from typing import Any
@@ -86,7 +86,8 @@ _NAMED_ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "pet
 _PLACED_ROW = [5.1, 3.5, 1.4, 0.2]
 
 ROWS_BODY = body(
-    "Rows as JSON or CSV. The key says how many there are, never the shape: `input`, `data` and `features` are one, `inputs` are many.",
+    "Rows as JSON or CSV. The key, not the shape, gives their number: `input`, `data` and `features` hold one row, "
+    "`inputs` holds many.",
     {
         "application/json": _rows(),
         "text/csv": {
@@ -114,7 +115,8 @@ SHORT_BODY = body(
 
 ANSWER_HEADERS = {
     "X-Model-Version": "Number of the version that answered.",
-    "X-Cache": "`l1`: every row came from the process, `l2`: or from Redis; `miss`: not every one; `bypass`: it was not asked.",
+    "X-Cache": "`l1`: every row came from the first cache level; `l2`: from the first or the second; `miss`: a row was "
+    "run; `bypass`: the cache was not used.",
     "Server-Timing": "Milliseconds of `parse`, `cache`, `queue` and `infer`.",
     **LIMIT_HEADERS,
 }
@@ -124,7 +126,8 @@ _AT = {"timestamp": "2026-11-20T12:00:00.000000Z"}
 SHORT_EXAMPLES = {"one row": {"prediction": 0, "probability": 0.98, "latency_ms": 0.031, "cache_hit": False}}
 ROW_EXAMPLES = {
     "one row": {
-        "prediction": 0, "probability": 0.98, "probabilities": {"0": 0.98, "1": 0.02, "2": 0.0}, **_AFTER, "cache_hit": False, **_AT,
+        "prediction": 0, "probability": 0.98, "probabilities": {"0": 0.98, "1": 0.02, "2": 0.0}, **_AFTER,
+        "cache_hit": False, **_AT,
     },
     "many rows": {"predictions": [0, 2], **_AFTER, "cache_hits": 0, **_AT},
 }  # fmt: skip

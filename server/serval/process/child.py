@@ -32,7 +32,7 @@ class Serving:
     render_metrics: Callable[[], bytes]
     """Prometheus text, for operators."""
     begin_drain: Callable[[], None]
-    """From now on the app says that it is not ready."""
+    """Makes the readiness probe fail from now on."""
     open_front: "OpenFront | None" = None
     """None: the app has the public port for itself."""
 
@@ -41,93 +41,92 @@ OpenApp = Callable[[ServeConfig, Log], AbstractAsyncContextManager[Serving]]
 
 
 @asynccontextmanager
-async def open_serval(orders: ServeConfig, log: Log) -> AsyncIterator[Serving]:
-    """Serval itself. Raises CannotStart or Unavailable when what it stands on is out of reach."""
+async def open_serval(config: ServeConfig, log: Log) -> AsyncIterator[Serving]:
+    """Open Serval. Raises CannotStart or Unavailable where the database or Redis is unreachable."""
     from serval.app import build_app
     from serval.port.front import front_opener
-    from serval.wiring import open_wiring
+    from serval.wiring import open_service
 
-    await prepare_database(orders)
-    async with open_wiring(orders.settings, log) as wiring:
+    await prepare_database(config)
+    async with open_service(config.settings, log) as service:
         yield Serving(
-            app=build_app(wiring),
-            render_metrics=wiring.render_metrics,
-            begin_drain=wiring.probes.stop,
-            open_front=front_opener(wiring.plane, orders.settings) if orders.settings.front else None,
+            app=build_app(service),
+            render_metrics=service.core.render_metrics,
+            begin_drain=service.probes.stop,
+            open_front=front_opener(service.core.plane, config.settings) if config.settings.front else None,
         )
 
 
-async def prepare_database(orders: ServeConfig) -> None:
-    """Bring the embedded database up to date; one of the operator's own is theirs to migrate. Raises CannotStart,
-    Unavailable."""
+async def prepare_database(config: ServeConfig) -> None:
+    """Migrate the embedded database; an operator migrates a database of their own. Raises CannotStart, Unavailable."""
     from serval.db.engine import database_url
     from serval.db.migrate import current_revision, migrate, newest_revision
 
-    settings = orders.settings
+    settings = config.settings
     url = database_url(settings.database_url, settings.data_dir)
     if settings.database_url is None:
-        if orders.is_first:
+        if config.is_first:
             await migrate(url)
         return
-    found, needed = await current_revision(url), newest_revision()
-    if found != needed:
+    installed, required = await current_revision(url), newest_revision()
+    if installed != required:
         raise CannotStart(
-            f"the database is at revision {found or 'none'} and this Serval needs {needed}; run `serval migrate`"
+            f"the database is at revision {installed or 'none'} and this Serval needs {required}; run `serval migrate`"
         )
 
 
 def run_child(*, open_app: OpenApp = open_serval) -> int:
-    """Serve as the orders on standard input say, until told to stop. Returns the exit code."""
+    """Serve by the configuration on standard input until a signal. Returns the exit code."""
     import uvloop
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent, which stops us in order
-    orders = handover.decode(sys.stdin.buffer.read())
-    die_with_parent(orders.parent)
-    log = open_log(level=orders.settings.log_level, form=orders.settings.log_format)
+    config = handover.decode(sys.stdin.buffer.read())
+    die_with_parent(config.parent)
+    log = open_log(level=config.settings.log_level, form=config.settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(orders, open_app, log))
+            runner.run(serve(config, open_app, log))
         except ServalError as error:
             sys.stderr.write(f"serval: {error.message}\n")
-            return handover.ALREADY_TOLD
+            return handover.ALREADY_REPORTED
         finally:
             log.close()
     return 0
 
 
-async def serve(orders: ServeConfig, open_app: OpenApp, log: Log) -> None:
+async def serve(config: ServeConfig, open_app: OpenApp, log: Log) -> None:
     """Open everything, answer until a signal says stop, close everything in order."""
     from serval.port.certificates import read_certificate
     from serval.port.public_port import open_port
 
-    certificate = read_certificate(orders.settings)
-    control = Control(orders.control_descriptor)
+    certificate = read_certificate(config.settings)
+    control = Control(config.control_descriptor)
     stop = Stop()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(control.close)
-        serving = await stack.enter_async_context(open_app(orders, log))
+        serving = await stack.enter_async_context(open_app(config, log))
         port = await stack.enter_async_context(
             open_port(
                 serving.app,
-                orders.public_descriptor,
-                orders.settings,
+                config.public_descriptor,
+                config.settings,
                 open_front=serving.open_front,
                 certificate=certificate,
                 log=log,
             )
         )
         await stack.enter_async_context(
-            metrics_listener(orders.metrics_descriptor, lambda: serving.render_metrics() + port.metrics())
+            metrics_listener(config.metrics_descriptor, lambda: serving.render_metrics() + port.metrics())
         )
         control.on_beat(port.beat)
         control.ready()
         await first_of(stop.asked.wait(), port.ended())
         log.info("draining")
-        await drain(orders.settings, serving, port, is_reload=stop.is_reload)
+        await drain(config.settings, serving, port, is_reload=stop.is_reload)
 
 
 async def drain(settings: Settings, serving: Serving, port: "PublicPort", *, is_reload: bool) -> None:
-    """Say so, wait for those who route to us, refuse new connections, finish what is under way."""
+    """Report not ready, wait for load balancers, refuse new connections, finish requests in flight."""
     serving.begin_drain()
     port.close_after_each_answer()
     if not is_reload:
@@ -147,7 +146,7 @@ async def first_of(*waits: Awaitable[object]) -> None:
 
 
 class Stop:
-    """The signals that end this process: SIGTERM for good, SIGHUP to make way for its successor on the same socket."""
+    """The signals that stop this process: SIGTERM for good, SIGHUP for a successor on the same socket."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -162,13 +161,13 @@ class Stop:
 
 
 class Control:
-    """The line to the parent: beats go up, its end means that the parent has gone."""
+    """The channel to the parent: heartbeats go up; end of file means that the parent has exited."""
 
     def __init__(self, descriptor: int) -> None:
-        self._line = socket.socket(fileno=descriptor)
-        self._line.setblocking(False)
+        self._channel = socket.socket(fileno=descriptor)
+        self._channel.setblocking(False)
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._line, self._on_readable)
+        loop.add_reader(self._channel, self._on_readable)
         self._on_beat: Callable[[], None] = _nothing
         self._beating = loop.create_task(self._beat())
 
@@ -177,7 +176,7 @@ class Control:
         self._on_beat = call
 
     def ready(self) -> None:
-        self._line.send(handover.READY)
+        self._channel.send(handover.READY)
 
     async def close(self) -> None:
         self._beating.cancel()
@@ -187,17 +186,17 @@ class Control:
     async def _beat(self) -> None:
         while True:
             with suppress(BlockingIOError):  # a parent that does not read has beats enough
-                self._line.send(handover.BEAT)
+                self._channel.send(handover.BEAT)
             self._on_beat()
             await asyncio.sleep(BEAT_SECONDS)
 
     def _on_readable(self) -> None:
-        if not self._line.recv(64):
+        if not self._channel.recv(64):
             os._exit(1)
 
 
 def _nothing() -> None:
-    """What a beat does before the port is open."""
+    """Before the port is open a heartbeat does nothing else."""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the parent hands to the serving process, and what it hears from it."""
+"""What the parent passes to the serving process, and the heartbeats that come back."""
 
 from pathlib import Path
 
@@ -11,13 +11,12 @@ BEAT = b"."
 READY = b"+"
 """Requests are answered from now on."""
 
-ALREADY_TOLD = 3
-"""Exit code of a serving process that could not start and has said why on stderr."""
+ALREADY_REPORTED = 3
+"""Exit code of a serving process that could not start and has reported why on stderr."""
 
 
 class ServeConfig(msgspec.Struct, frozen=True):
-    """All that a serving process needs to know; it comes through its standard input, where no other process can read
-    the secrets in it."""
+    """Everything a serving process needs; sent on its standard input, where no other process can read secrets."""
 
     settings: Settings
     parent: int
@@ -26,13 +25,13 @@ class ServeConfig(msgspec.Struct, frozen=True):
     metrics_descriptor: int
     """Listening socket of operators' metrics."""
     control_descriptor: int
-    """Beats go up through it; its end tells that the parent has gone."""
+    """Carries heartbeats; end of file means that the parent has exited."""
     is_first: bool
-    """The first serving process of this parent: it brings the embedded database up to date."""
+    """The first serving process of this parent migrates the embedded database."""
 
 
-def encode(orders: ServeConfig) -> bytes:
-    return msgspec.json.encode(orders, enc_hook=str)
+def encode(config: ServeConfig) -> bytes:
+    return msgspec.json.encode(config, enc_hook=str)
 
 
 def decode(data: bytes) -> ServeConfig:

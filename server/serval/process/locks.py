@@ -1,4 +1,4 @@
-"""What a server claims before it starts anything: its data folder and its ports."""
+"""What a server locks before it starts anything: its data folder and its ports."""
 
 import errno
 import fcntl
@@ -13,7 +13,7 @@ LOCK_NAME = "serval.lock"
 BACKLOG = 1024
 
 
-def claim_folder(folder: Path, *, patience_seconds: float = 2.0) -> int:
+def lock_data_folder(folder: Path, *, patience_seconds: float = 2.0) -> int:
     """Make the data folder and lock it; the descriptor holds the lock. Raises CannotStart.
 
     Every process of the server inherits the descriptor, so a folder is free only when the last of them is gone;
@@ -24,7 +24,8 @@ def claim_folder(folder: Path, *, patience_seconds: float = 2.0) -> int:
     while not locked(descriptor):
         if time.monotonic() > deadline:
             raise CannotStart(
-                f"the data folder `{folder}` is in use by another server{holder(descriptor)}; stop it or choose `--data-dir`"
+                f"the data folder `{folder}` is in use by another server{holder(descriptor)}; "
+                "stop it or choose `--data-dir`"
             )
         time.sleep(0.05)
     os.truncate(descriptor, 0)
@@ -39,7 +40,7 @@ def open_lock(folder: Path) -> int:
         return os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CannotStart(
-            f"the data folder `{folder}` can not be written: {reason(error)}; choose another with `--data-dir`"
+            f"the data folder `{folder}` cannot be written: {reason(error)}; choose another with `--data-dir`"
         ) from error
 
 
@@ -75,10 +76,10 @@ def listen(host: str, port: int, *, flag: str) -> socket.socket:
 
 def refusal(error: OSError, host: str, port: int, flag: str) -> str:
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"`{host}` is no address of this machine: {reason(error)}"
+        return f"`{host}` is not an address of this machine: {reason(error)}"
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is in use by another program; choose another with `{flag}`"
-    return f"port {port} on {host} can not be opened: {reason(error)}; choose another with `{flag}`"
+    return f"port {port} on {host} cannot be opened: {reason(error)}; choose another with `{flag}`"
 
 
 def reason(error: OSError) -> str:

@@ -20,7 +20,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def command_of_kin(command: Sequence[str]) -> list[str]:
+def bound_to_parent(command: Sequence[str]) -> list[str]:
     """The command line that runs `command` as a process that dies with the calling one.
 
     A wrapper rather than a `preexec_fn`: Python code between fork and exec is unsafe beside threads.

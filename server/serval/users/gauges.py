@@ -37,8 +37,8 @@ class UserGauges:
         gauges.add("serval_sessions_active", "Logins that are neither ended nor expired", lambda: self.counts.sessions)
         gauges.add("serval_api_keys_active", "API keys that open something", lambda: self.counts.api_keys)
 
-    def start(self) -> None:
-        self._rounds.start()
+    async def start(self) -> None:
+        await self._rounds.start()
 
     async def stop(self) -> None:
         await self._rounds.stop()

@@ -12,11 +12,12 @@ from serval.auth import key_format as keys
 from serval.auth.caller import Caller, ClientInfo, Quota, Scope
 from serval.auth.credentials import Credential
 from serval.changes import Changes
-from serval.data_plane.plane import Publisher
+from serval.data_plane.plane import Callers
 from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import Conflict, NotAuthenticated, NotFound, NotPermitted
 from serval.ids import new_id
+from serval.users.callers import caller_of
 from serval.users.grants import check_models, check_scopes, expiry_of, expiry_of_next, name_of, scopes_of
 from serval.users.key_schemas import NewKey
 from serval.users.limits import UserLimits
@@ -53,44 +54,31 @@ class KeyService:
     def __init__(
         self,
         database: Database,
-        publisher: Publisher,
+        callers: Callers,
         changes: Changes,
         limits: UserLimits,
         uses: UsageRecorder,
         find_model: FindModel,
     ) -> None:
         self._database = database
-        self._publisher = publisher
+        self._callers = callers
         self._changes = changes
         self._limits = limits
         self._uses = uses
         self._find_model = find_model
-        changes.on("key", lambda digest: publisher.forget_caller(bytes.fromhex(digest)), reset=publisher.forget_callers)
+        changes.on("key", lambda digest: callers.revoke(bytes.fromhex(digest)), reset=callers.revoke_all)
 
     async def find_caller(self, presented: Credential, origin: ClientInfo) -> Caller:
         """Return who presents a key. Raises NotAuthenticated."""
         at = now()
-        found = None if self._publisher.is_unknown(presented.digest) else await self._look_up(presented, at)
+        found = None if self._callers.is_unknown(presented.digest) else await self._look_up(presented, at)
         if found is None:
             raise unknown_key()
-        key, tier = found.row, found.row.user.subscription_tier
-        allowed = self._limits.monthly_quota(tier, key.monthly_quota)
+        key = found.row
+        allowed = self._limits.monthly_quota(key.user.subscription_tier, key.monthly_quota)
         self._uses.note(key.id, has_quota=allowed is not None)
-        return Caller(
-            user_id=key.user_id,
-            username=key.user.username,
-            role=key.user.role,
-            scopes=frozenset(key.scopes),
-            models=None if key.models is None else frozenset(key.models),
-            key_id=key.id,
-            session_id=None,
-            digest=key.digest,
-            expires_at=key.expires_at,
-            api_rate=self._limits.api_rate(tier),
-            predict_limits=self._limits.predict_limits(key.user_id, tier, key.id, key.predict_rate),
-            quota=None if allowed is None else Quota(found.used, allowed, end_of_month(at)),
-            origin=origin,
-        )
+        quota = None if allowed is None else Quota(found.used, allowed, end_of_month(at))
+        return caller_of(key.user, self._limits, presented, origin, expires_at=key.expires_at, key=key, quota=quota)
 
     async def _look_up(self, presented: Credential, at: datetime) -> CountedKey | None:
         async with self._database.read() as session:
@@ -98,7 +86,7 @@ class KeyService:
         if found is not None and found.row.is_valid(at):
             return found
         if found is None or found.row.user.disabled_at is None:  # whoever is let in again has waited long enough
-            self._publisher.put_unknown(presented.digest)
+            self._callers.put_unknown(presented.digest)
         return None
 
     async def list_keys(self, caller: Caller, *, user: str | None, before: str | None, limit: int) -> list[CountedKey]:
@@ -138,7 +126,7 @@ class KeyService:
             await self._check_quota(session, caller, asked.monthly_quota)
             session.add(row)
             record(session, caller, "key.create", _subject(row), **_details(row))
-        self._publisher.forget_unknown(row.digest)
+        self._callers.forget_unknown(row.digest)
         return MadeKey(row, secret)
 
     async def _models_of(self, caller: Caller, asked: Sequence[str] | None) -> list[str] | None:
@@ -198,8 +186,8 @@ class KeyService:
                 overlap_seconds=overlap_seconds,
                 **_details(new),
             )
-        self._publisher.forget_caller(old.digest)
-        self._publisher.forget_unknown(new.digest)
+        self._callers.revoke(old.digest)
+        self._callers.forget_unknown(new.digest)
         return MadeKey(new, secret)
 
     async def revoke_key(self, caller: Caller, key_id: str) -> None:
@@ -212,7 +200,7 @@ class KeyService:
                 row.revoked_at = now()
                 self._changes.record(session, "key", row.digest.hex())
                 record(session, caller, "key.revoke", _subject(row), **_details(row))
-        self._publisher.forget_caller(row.digest)
+        self._callers.revoke(row.digest)
 
 
 def new_row(

@@ -135,11 +135,11 @@ class AuthController(Controller):
     async def rotate_signing_key(
         self,
         caller: NamedDependency[Caller],
-        ring: NamedDependency[SigningKeys],
+        signing_keys: NamedDependency[SigningKeys],
         data: JSONBody[KeyRotation | None] = None,
     ) -> SigningKeyView:
         return SigningKeyView(
-            await ring.replace(caller, revoke_issued_tokens=data is not None and data.revoke_issued_tokens)
+            await signing_keys.replace(caller, revoke_issued_tokens=data is not None and data.revoke_issued_tokens)
         )
 
 

@@ -8,15 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.audit.record import Subject, record_unknown
 from serval.auth import key_format as keys
-from serval.auth.caller import SCOPES, Caller, ClientInfo
+from serval.auth.caller import Caller, ClientInfo
 from serval.auth.credentials import Credential
 from serval.auth.tokens import not_valid
 from serval.changes import Changes
-from serval.data_plane.plane import Publisher
+from serval.data_plane.plane import Callers
 from serval.db.base import now
 from serval.db.engine import Database
 from serval.errors import NotAuthenticated
 from serval.ids import new_id
+from serval.users.callers import caller_of
 from serval.users.limits import UserLimits
 from serval.users.signing_keys import SigningKeys
 from serval.users.tables import LoginSession, RefreshToken, User
@@ -51,44 +52,37 @@ class SessionService:
     def __init__(
         self,
         database: Database,
-        publisher: Publisher,
+        callers: Callers,
         changes: Changes,
         ring: SigningKeys,
         limits: UserLimits,
         refresh_days: float,
     ) -> None:
         self._database = database
-        self._publisher = publisher
+        self._callers = callers
         self._changes = changes
         self._ring = ring
         self._limits = limits
         self._lifetime = timedelta(days=refresh_days)
-        changes.on("user", publisher.forget_user, reset=publisher.forget_callers)
+        changes.on("user", callers.revoke_user, reset=callers.revoke_all)
 
     async def find_caller(self, presented: Credential, origin: ClientInfo) -> Caller:
         """Return who presents an access token. Raises NotAuthenticated."""
-        if self._publisher.is_unknown(presented.digest):
+        if self._callers.is_unknown(presented.digest):
             raise not_valid()
         try:
             claims = await self._ring.read(presented.text)
             login = await self._find(claims.session_id)
         except NotAuthenticated:
-            self._publisher.put_unknown(presented.digest)
+            self._callers.put_unknown(presented.digest)
             raise
-        return Caller(
-            user_id=login.user_id,
-            username=login.user.username,
-            role=login.user.role,
-            scopes=frozenset(SCOPES),
-            models=None,
-            key_id=None,
-            session_id=login.id,
-            digest=presented.digest,
+        return caller_of(
+            login.user,
+            self._limits,
+            presented,
+            origin,
             expires_at=datetime.fromtimestamp(claims.expires_at, UTC),
-            api_rate=self._limits.api_rate(login.user.subscription_tier),
-            predict_limits=self._limits.predict_limits(login.user_id, login.user.subscription_tier),
-            quota=None,
-            origin=origin,
+            session_id=login.id,
         )
 
     async def _find(self, session_id: str) -> LoginSession:
@@ -141,7 +135,7 @@ class SessionService:
                 await _forget_old_tokens(session, token.session_id, now() - self._lifetime)
                 opened = _issue(session, token.session)
         if opened is None:
-            self._publisher.forget_user(token.session.user_id)
+            self._callers.revoke_user(token.session.user_id)
             raise NotAuthenticated(
                 "This refresh token was used before: somebody may have copied it, so the login has ended. Log in again."
             )
@@ -159,7 +153,7 @@ class SessionService:
             if login is None or login.ended_at is not None:
                 return None
             self._end(session, login)
-        self._publisher.forget_user(login.user_id)
+        self._callers.revoke_user(login.user_id)
         return login
 
     async def end_all(self, session: AsyncSession, user_id: str, *, but: str | None = None) -> None:
@@ -172,7 +166,7 @@ class SessionService:
 
     def forget_user(self, user_id: str) -> None:
         """Let the data plane ask again about every credential of a user."""
-        self._publisher.forget_user(user_id)
+        self._callers.revoke_user(user_id)
 
     def _end(self, session: AsyncSession, login: LoginSession) -> None:
         login.ended_at = now()

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Dialect, Executable, Table, and_, bindpara
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from serval.data_plane.plane import CALLER_AGE_SECONDS, Publisher
+from serval.data_plane.plane import CALLER_AGE_SECONDS, Callers
 from serval.db.base import UtcDateTime, now
 from serval.db.engine import Database
 from serval.errors import DatabaseUnavailable
@@ -55,8 +55,8 @@ class Use(msgspec.Struct):
 class UsageRecorder:
     """Collects what keys are used for, writes it, and tells the data plane what all servers together have counted."""
 
-    def __init__(self, publisher: Publisher, database: Database, log: Log) -> None:
-        self._publisher = publisher
+    def __init__(self, callers: Callers, database: Database, log: Log) -> None:
+        self._callers = callers
         self._database = database
         self._log = log
         self._untold: dict[str, Use] = {}
@@ -66,10 +66,10 @@ class UsageRecorder:
         self._writing: asyncio.Task[None] | None = None
         self._add = _add_predictions(database.engine.dialect)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._writing = asyncio.create_task(self._write_regularly(), name="write uses of keys")
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         """Write what is left, if the database takes it in time. A round under way is not cut off: nobody would know
         what it wrote."""
         self._closing.set()
@@ -111,7 +111,7 @@ class UsageRecorder:
     async def _write(self) -> None:
         """Write all that was used so far. What the database can not take now is kept and written later. Raises
         DatabaseUnavailable."""
-        for key_id, last_seconds, predictions in self._publisher.take_uses():
+        for key_id, last_seconds, predictions in self._callers.take_usage():
             last = datetime.fromtimestamp(last_seconds, UTC)
             self._keep({key_id: Use(last, Counter({month_of(last): predictions}))})
         for key_ids in _batches(sorted(self._untold)):
@@ -153,7 +153,7 @@ class UsageRecorder:
             async with self._database.read() as session:
                 found = (await session.execute(query)).all()
             for key_id, used in found:
-                self._publisher.set_used(key_id, used)
+                self._callers.set_usage(key_id, used)
 
 
 _KEYS = cast(Table, ApiKey.__table__)

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from serval._native import Answer, DataPlane
 from serval.conversion.freeze import FreezeRequest, Frozen, freeze
 from support.in_process import Direct
-from support.planes import KEY, new_plane, put_caller, route
+from support.planes import new_plane, predict, put_caller, route
 from support.sample_models import SPECIMENS, specimen
 
 ROWS = 40
@@ -32,8 +31,8 @@ def frozen(name: str, folder: Path) -> Frozen:
 def loaded(model: Frozen) -> DataPlane:
     plane = new_plane(cache_bytes=1 << 24)
     put_caller(plane)
-    plane.set_routes([route()])
-    plane.load("ver_1", model.onnx, msgspec.json.encode(model.signature), model.numbers, model.strings)
+    plane.models.set_routes([route()])
+    plane.models.load("ver_1", model.onnx, msgspec.json.encode(model.signature), model.numbers, model.strings)
     return plane
 
 
@@ -52,9 +51,7 @@ class Asker:
     def ask(self, places: Any, *, no_cache: bool) -> list[str]:
         numbers = np.ascontiguousarray(self.numbers[places]).tobytes() if self.has_numbers else b""
         strings = self.strings[places].ravel().tolist() if self.strings is not None else []
-        answer = self.plane.predict(
-            KEY, "full", "mdl_1", "ver_1", True, no_cache, True, numbers, strings, time.monotonic_ns()
-        )
+        answer = predict(self.plane, numbers, strings, is_list=True, all_probabilities=True, no_cache=no_cache)
         assert isinstance(answer, Answer)
         return rows_in(answer.body.decode())
 

@@ -230,7 +230,7 @@ def test_a_renewed_certificate_is_used_without_a_failed_request(tmp_path: Path) 
             assert "no certificate" in process.until("tls_certificate_invalid")["error"]
             assert server.shown().strip() == first_pem(chain)
             server.chain.unlink()
-            assert "can not be read" in process.until("tls_certificate_invalid")["error"]
+            assert "cannot be read" in process.until("tls_certificate_invalid")["error"]
             assert server.shown().strip() == first_pem(chain)
             chain, key = server.authority.issue("third")
             key.replace(server.key)

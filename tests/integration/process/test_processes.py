@@ -244,7 +244,7 @@ def test_a_port_in_use_is_one_clear_line(start: Start, folder: Path, setting: st
 def test_an_address_of_another_machine_is_one_clear_line(start: Start) -> None:
     server = start(ready=False, host="203.0.113.7")
     assert server.ended() == 1
-    assert only_line(server).startswith("serval: `203.0.113.7` is no address of this machine")
+    assert only_line(server).startswith("serval: `203.0.113.7` is not an address of this machine")
 
 
 def test_a_second_server_on_the_same_folder_is_refused_without_harm(start: Start) -> None:
@@ -261,7 +261,7 @@ def test_a_data_folder_that_is_a_file_is_one_clear_line(start: Start, folder: Pa
     assert server.ended() == 1
     assert (
         only_line(server)
-        == f"serval: the data folder `{folder}` can not be written: file exists; choose another with `--data-dir`"
+        == f"serval: the data folder `{folder}` cannot be written: file exists; choose another with `--data-dir`"
     )
     assert folder.read_text() == "mine"
 
@@ -269,7 +269,7 @@ def test_a_data_folder_that_is_a_file_is_one_clear_line(start: Start, folder: Pa
 def test_a_data_folder_on_a_read_only_file_system_is_one_clear_line(start: Start) -> None:
     server = start(ready=False, data_dir="/sys/serval")
     assert server.ended() == 1
-    assert only_line(server).startswith("serval: the data folder `/sys/serval` can not be written:")
+    assert only_line(server).startswith("serval: the data folder `/sys/serval` cannot be written:")
 
 
 def test_a_leftover_socket_does_not_prevent_a_start(start: Start, folder: Path) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import time
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from serval._native import Answer, DataPlane
 from support import graphs
-from support.planes import KEY, ask, load, new_plane, put_caller, route, signature
+from support.planes import ask, load, new_plane, predict, put_caller, route, signature
 
 ROW = '{"input":[0.25,0.75]}'
 CONTRACT = signature(2, labels=[["no", "yes"]])
@@ -21,7 +20,7 @@ def cached_plane(**settings: Any) -> DataPlane:
     plane = new_plane(**settings)
     put_caller(plane)
     load(plane, graphs.largest(2), CONTRACT, np.ones((1, 2)))
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     return plane
 
 
@@ -61,7 +60,7 @@ def test_missing_values_share_an_entry() -> None:
     assert ask(plane, '{"input":[null,1]}').cache == "miss"
     other_nan = np.frombuffer(np.array([0xFFF8000000001234], dtype=np.uint64).tobytes(), dtype=np.float64)
     numbers = np.array([other_nan[0], 1.0]).tobytes()
-    reply: Any = plane.predict(KEY, "full", "mdl_1", "ver_1", False, False, False, numbers, [], time.monotonic_ns())
+    reply: Any = predict(plane, numbers)
     assert reply.cache == "l1"
 
 
@@ -77,7 +76,7 @@ def test_rows_are_cached_one_by_one() -> None:
 def two_owners() -> DataPlane:
     """The same file, with the same version id even, on the routes of two owners."""
     plane = cached_plane()
-    plane.set_routes([route(), route("mdl_2", owner="usr_2", owner_username="bob")])
+    plane.models.set_routes([route(), route("mdl_2", owner="usr_2", owner_username="bob")])
     put_caller(plane, hashlib.sha256(b"bob").digest(), "usr_2")
     return plane
 
@@ -88,10 +87,12 @@ def test_models_of_different_owners_share_no_entries() -> None:
     assert caches(plane, ROW, ROW, caller=hashlib.sha256(b"bob").digest()) == ["miss", "l1"]
 
 
-@pytest.mark.parametrize(("sharing", "second"), [({"shared_with": ["usr_2"]}, "miss"), ({"is_public": True}, "l1")])
+@pytest.mark.parametrize(
+    ("sharing", "second"), [({"shared_with": frozenset({"usr_2"})}, "miss"), ({"is_public": True}, "l1")]
+)
 def test_users_of_one_model_share_its_rows_only_where_it_is_public(sharing: dict[str, Any], second: str) -> None:
     plane = cached_plane()
-    plane.set_routes([route(**sharing)])
+    plane.models.set_routes([route(**sharing)])
     bob = hashlib.sha256(b"bob").digest()
     put_caller(plane, bob, "usr_2")
     assert caches(plane, ROW, ROW) == ["miss", "l1"]
@@ -101,7 +102,7 @@ def test_users_of_one_model_share_its_rows_only_where_it_is_public(sharing: dict
 def test_versions_of_a_model_share_no_entries() -> None:
     plane = cached_plane()
     load(plane, graphs.largest(2), CONTRACT, np.ones((1, 2)), "ver_2")
-    plane.set_routes([route(versions={1: "ver_1", 2: "ver_2"})])
+    plane.models.set_routes([route(versions={1: "ver_1", 2: "ver_2"})])
     assert caches(plane, ROW, ROW, version=1) == ["miss", "l1"]
     assert caches(plane, ROW, ROW, version=2) == ["miss", "l1"]
 
@@ -110,9 +111,9 @@ def test_promoting_a_version_needs_no_invalidation() -> None:
     plane = cached_plane()
     load(plane, graphs.largest(2), CONTRACT | {"labels": [["NO", "YES"]]}, np.ones((1, 2)), "ver_2")
     assert json.loads(ask(plane, ROW).body)["prediction"] == "yes"
-    plane.set_routes([route(live=2, versions={1: "ver_1", 2: "ver_2"})])
+    plane.models.set_routes([route(live=2, versions={1: "ver_1", 2: "ver_2"})])
     assert json.loads(ask(plane, ROW).body)["prediction"] == "YES"
-    plane.set_routes([route(live=1, versions={1: "ver_1", 2: "ver_2"})])
+    plane.models.set_routes([route(live=1, versions={1: "ver_1", 2: "ver_2"})])
     assert ask(plane, ROW).cache == "l1"
 
 
@@ -131,7 +132,7 @@ def test_an_expired_entry_is_not_used() -> None:
 @pytest.mark.parametrize(("ttl_seconds", "expected"), [(0.0, ["bypass", "bypass"]), (60.0, ["miss", "l1"])])
 def test_a_route_has_its_own_time_to_live(ttl_seconds: float, expected: list[str]) -> None:
     plane = cached_plane(cache_ttl_seconds=0.0)
-    plane.set_routes([route(cache_ttl_seconds=ttl_seconds)])
+    plane.models.set_routes([route(cache_ttl_seconds=ttl_seconds)])
     assert caches(plane, ROW, ROW) == expected
 
 
@@ -163,7 +164,7 @@ def test_a_cached_answer_has_equal_bytes() -> None:
 
 
 def test_a_cache_hit_is_answered_inline_however_expensive_the_model() -> None:
-    plane = cached_plane(cheap_seconds=1e-6)
+    plane = cached_plane(inline_below_seconds=1e-6)
     assert not isinstance(ask(plane, ROW, waits=False), Answer)
     ask(plane, ROW)
     assert ask(plane, ROW, waits=False).cache == "l1"

@@ -52,8 +52,8 @@ def replica(
     put_caller(plane)
     put_caller(plane, hashlib.sha256(b"bob").digest(), "usr_2")
     load(plane, graphs.largest(2), contract, np.ones((1, 2)))
-    plane.set_routes([route(**({"cache": "l2", "cache_ttl_seconds": 0.0} | settings))])
-    wait_until(lambda: plane.level_two() == "up")
+    plane.models.set_routes([route(**({"cache": "l2", "cache_ttl_seconds": 0.0} | settings))])
+    wait_until(lambda: plane.shared_cache_state() == "up")
     return plane
 
 
@@ -217,7 +217,9 @@ def test_hits_are_counted_by_level_and_round_trips_are_measured(server: Redis) -
 def answers_all_the_while(plane: DataPlane, state: str) -> None:
     """Ask new rows until level two has come to a state; every one of them is answered."""
     asked = iter(range(1_000_000))
-    wait_until(lambda: bool(ask(plane, f'{{"input":[{next(asked)},0.5]}}').body) and plane.level_two() == state)
+    wait_until(
+        lambda: bool(ask(plane, f'{{"input":[{next(asked)},0.5]}}').body) and plane.shared_cache_state() == state
+    )
 
 
 def test_calls_succeed_while_redis_is_stopped_and_use_it_again_afterwards(server: Redis) -> None:
@@ -241,7 +243,7 @@ def test_calls_succeed_while_redis_is_paused_and_use_it_again_afterwards(server:
 def test_a_redis_that_stops_is_reported_down_without_any_call(server: Redis) -> None:
     plane = replica(server)
     server.stop()
-    wait_until(lambda: plane.level_two() == "down")
+    wait_until(lambda: plane.shared_cache_state() == "down")
 
 
 def test_a_full_redis_is_read_but_not_written_until_it_has_room(server: Redis) -> None:
@@ -259,14 +261,14 @@ def test_a_full_redis_is_read_but_not_written_until_it_has_room(server: Redis) -
 def test_a_redis_that_is_unreachable_at_start_is_connected_to_later(server: Redis) -> None:
     server.stop()
     plane = new_plane(cache_url=server.url, cache_secret=SECRET)
-    assert plane.level_two() == "down"
+    assert plane.shared_cache_state() == "down"
     server.start()
-    wait_until(lambda: plane.level_two() == "up")
+    wait_until(lambda: plane.shared_cache_state() == "up")
 
 
 def test_level_two_is_off_without_a_redis_url() -> None:
     plane = new_plane()
-    assert plane.level_two() == "off"
+    assert plane.shared_cache_state() == "off"
     assert b"level_two" not in plane.metrics()
 
 

@@ -131,7 +131,7 @@ def test_a_call_is_not_delayed_to_be_merged_with_others() -> None:
 
 
 def test_a_full_queue_of_one_model_refuses_at_once_and_others_still_queue() -> None:
-    plane = echo_plane(max_waiting_per_model=2)
+    plane = echo_plane(max_queued_per_model=2)
     keep_busy(plane)
     asked = [queued(plane, [[row, 0]]) for row in range(2)]
     assert Call(plane, [[9, 0]]).start().reply().code == "queue_full"
@@ -142,7 +142,7 @@ def test_a_full_queue_of_one_model_refuses_at_once_and_others_still_queue() -> N
 
 
 def test_the_queues_of_all_models_together_are_bounded() -> None:
-    plane = echo_plane(max_waiting=1)
+    plane = echo_plane(max_queued=1)
     keep_busy(plane)
     asked = queued(plane, [[1, 2]])
     assert Call(plane, [[1, 1]], model="slow").start().reply().code == "queue_full"
@@ -187,7 +187,7 @@ def until_it_ran_away(plane: DataPlane) -> tuple[str, float, float]:
     told: list[tuple[str, float, float]] = []
 
     def is_told() -> bool:
-        told.extend(plane.take_runaways())
+        told.extend(plane.models.take_runaways())
         return told != []
 
     wait_until(is_told)
@@ -202,7 +202,7 @@ def test_a_runaway_is_refused_at_the_deadline_and_its_version_unloaded() -> None
     assert version == "ver_1"
     assert used_seconds > 10 * expected_seconds
     assert ask(plane, '{"input":[1,1]}', waits=False).wait().code == "model_loading"
-    assert plane.take_runaways() == []
+    assert plane.models.take_runaways() == []
     assert count(plane, "runaways_total") == 1
 
 
@@ -213,7 +213,7 @@ def test_a_thread_occupied_by_a_runaway_is_replaced() -> None:
 
 
 def test_a_runaway_counts_as_queued_until_it_ends() -> None:
-    plane = runaway_plane(max_waiting=1)
+    plane = runaway_plane(max_queued=1)
     Call(plane, DEEP).start().reply()
     assert Call(plane, [[1, 1]], model="slow").start().reply().code == "queue_full"
     wait_until(lambda: isinstance(Call(plane, [[1, 1]], model="slow").start().reply(), Answer))

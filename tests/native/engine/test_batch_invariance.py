@@ -63,7 +63,7 @@ def serving(estimator: Any, features: np.ndarray, answers: np.ndarray, kind: str
         contract = regressor(features.shape[1], numbers_dtype=dtype, scores_dtype=scores)
     plane = new_plane(max_rows=10_000, cache_bytes=1 << 26)
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     load(plane, model, contract, features)
     return plane
 

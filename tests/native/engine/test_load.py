@@ -47,7 +47,7 @@ def test_resident_bytes_grow_with_the_model() -> None:
 def test_run_returns_the_raw_outputs() -> None:
     plane = new_plane()
     load(plane, graphs.largest(2), CONTRACT, ROWS)
-    outputs = plane.run("ver_1", ROWS.tobytes(), [])
+    outputs = plane.models.run("ver_1", ROWS.tobytes(), [])
     assert np.frombuffer(outputs.labels, np.int64).tolist() == [1, 0]
     assert np.frombuffer(outputs.scores, np.float32).tolist() == [0.25, 0.75, 1.0, 0.0]
 
@@ -69,8 +69,15 @@ def test_strings_reach_the_graph_unchanged() -> None:
     strings = helper.make_tensor_value_info("strings", TensorProto.STRING, [None, 1])
     model = graphs.model(nodes, [graphs.values([None, 1], "float64")], inputs=[strings])
     contract = regressor(1, columns=[{"name": "word", "kind": "string", "dtype": "object"}], scores_dtype="float64")
-    plane.load("ver_1", model.SerializeToString(), json.dumps(contract).encode(), b"", words)
-    assert np.frombuffer(plane.run("ver_1", b"", [*words, "a\0c", "b"]).scores).tolist() == [10, 11, 12, 13, -1, -1]
+    plane.models.load("ver_1", model.SerializeToString(), json.dumps(contract).encode(), b"", words)
+    assert np.frombuffer(plane.models.run("ver_1", b"", [*words, "a\0c", "b"]).scores).tolist() == [
+        10,
+        11,
+        12,
+        13,
+        -1,
+        -1,
+    ]
 
 
 def test_loading_replaces_a_version_and_unloading_removes_it() -> None:
@@ -82,11 +89,11 @@ def test_loading_replaces_a_version_and_unloading_removes_it() -> None:
         regressor(2, targets=2, is_multi_target=True, numbers_dtype="float64", scores_dtype="float64"),
         ROWS,
     )
-    assert plane.run("ver_1", ROWS.tobytes(), []).labels == b""
-    assert plane.unload("ver_1")
-    assert not plane.unload("ver_1")
+    assert plane.models.run("ver_1", ROWS.tobytes(), []).labels == b""
+    assert plane.models.unload("ver_1")
+    assert not plane.models.unload("ver_1")
     with pytest.raises(KeyError):
-        plane.run("ver_1", ROWS.tobytes(), [])
+        plane.models.run("ver_1", ROWS.tobytes(), [])
 
 
 def wrong_labels(answer: int) -> onnx.ModelProto:
@@ -155,7 +162,9 @@ def test_a_version_needs_probe_rows() -> None:
 @pytest.mark.parametrize("numbers", [b"\0" * 8, b"\0" * 15])
 def test_incomplete_probe_rows_are_refused(numbers: bytes) -> None:
     with pytest.raises(ValueError, match=r"rows|eights"):
-        new_plane().load("ver_1", graphs.largest(2).SerializeToString(), json.dumps(CONTRACT).encode(), numbers, [])
+        new_plane().models.load(
+            "ver_1", graphs.largest(2).SerializeToString(), json.dumps(CONTRACT).encode(), numbers, []
+        )
 
 
 def test_what_onnx_runtime_refuses_is_a_load_error() -> None:
@@ -171,13 +180,13 @@ def test_what_onnx_runtime_refuses_is_a_load_error() -> None:
 def test_a_second_runtime_library_cannot_be_opened() -> None:
     new_plane()
     with pytest.raises(LoadError, match="already open"):
-        DataPlane(runtime_library=LIBRARY + ".other", cache_bytes=0, cache_ttl_seconds=0, cheap_seconds=0, max_rows=1)
+        new_plane(runtime_library=LIBRARY + ".other")
 
 
 def test_runs_loads_and_unloads_may_overlap() -> None:
     plane = new_plane(cache_bytes=0)
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     load(plane, graphs.largest(2), CONTRACT, ROWS)
 
     def asking(seed: int) -> int:
@@ -192,8 +201,8 @@ def test_runs_loads_and_unloads_may_overlap() -> None:
         for place in range(times):
             load(plane, graphs.largest(2), CONTRACT, ROWS)
             load(plane, graphs.largest(2), CONTRACT, ROWS, f"ver_other_{place}")
-            plane.unload(f"ver_other_{place}")
-            plane.set_routes([route()])
+            plane.models.unload(f"ver_other_{place}")
+            plane.models.set_routes([route()])
         return 0
 
     with ThreadPoolExecutor(5) as threads:

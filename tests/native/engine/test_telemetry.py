@@ -7,7 +7,8 @@ from pathlib import Path
 OPEN = """
 from serval._native import DataPlane
 from serval.data_plane.runtime import runtime_library
-DataPlane(runtime_library=str(runtime_library()), cache_bytes=0, cache_ttl_seconds=0.0, cheap_seconds=1.0, max_rows=1)
+from serval.data_plane.settings import settings_to_run_a_model
+DataPlane(settings_to_run_a_model(str(runtime_library()), max_rows=1))
 """
 
 

@@ -298,7 +298,7 @@ def test_forwarded_requests_are_not_charged_by_the_front(front: Fronted) -> None
     for body in (b'{"input": [1, "2"]}', b'{"input": [1, 2, 3]}', b"no JSON"):
         assert statuses(exchanged(front.port, front.prediction(body, CLOSE))) == [200]
         front.app.heads.get_nowait()
-    assert front.plane.take_uses() == []
+    assert front.plane.callers.take_usage() == []
     assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
     assert front.app.heads.empty()
 
@@ -311,7 +311,7 @@ def test_a_bearer_token_is_recognized_by_its_digest(front: Fronted) -> None:
     exchanged(front.port, request)
     assert not front.app.heads.empty()
     front.app.heads.get_nowait()
-    front.plane.put_unknown(digest(token))
+    front.plane.callers.put_unknown(digest(token))
     assert statuses(exchanged(front.port, request)) == [401]
     put_caller(front.plane, digest(token))
     assert statuses(exchanged(front.port, request)) == [200]

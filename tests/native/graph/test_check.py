@@ -433,7 +433,7 @@ def test_damaged_models_are_refused_or_pass_without_a_crash(place: int, byte: in
     except GraphError:
         return
     with contextlib.suppress(GraphError, LoadError):
-        new_plane().load("ver_1", damaged, json.dumps(regressor(2)).encode(), np.ones((1, 2)).tobytes(), [])
+        new_plane().models.load("ver_1", damaged, json.dumps(regressor(2)).encode(), np.ones((1, 2)).tobytes(), [])
 
 
 @given(st.binary(max_size=300))

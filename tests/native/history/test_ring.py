@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from serval._native import DataPlane, Later, Seen
+from serval._native import DataPlane, Deferred, PredictionRecord
 from support import graphs
-from support.planes import KEY, ask, load, new_plane, put_caller, regressor, route, signature
+from support.planes import ask, load, new_plane, predict, put_caller, regressor, route, signature
 
 ROWS = '{"inputs": [[0, 1], [3, 2], [5, 4]]}'
 
@@ -18,13 +18,13 @@ ROWS = '{"inputs": [[0, 1], [3, 2], [5, 4]]}'
 def seeing_plane(**settings: Any) -> DataPlane:
     plane = new_plane(**settings)
     put_caller(plane, user="usr_2", is_admin=True)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     load(plane, graphs.largest(2), signature(2, labels=[["a", "b"]]), np.ones((1, 2)))
     return plane
 
 
-def drained(plane: DataPlane) -> list[Seen]:
-    return plane.drain_history(1000)
+def drained(plane: DataPlane) -> list[PredictionRecord]:
+    return plane.history.drain(1000)
 
 
 def test_a_drained_record_names_the_caller_the_owner_and_the_version() -> None:
@@ -45,10 +45,12 @@ def test_a_drained_record_names_the_caller_the_owner_and_the_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"cheap_seconds": 0.0}, {"cache_bytes": 0}, {"cache_bytes": 0, "cheap_seconds": 0.0}], ids=str
+    "settings",
+    [{"inline_below_seconds": 0.0}, {"cache_bytes": 0}, {"cache_bytes": 0, "inline_below_seconds": 0.0}],
+    ids=str,
 )
 def test_every_path_of_a_prediction_writes_an_equal_record(settings: dict[str, Any]) -> None:
-    planes = [seeing_plane(history_inputs=True), seeing_plane(history_inputs=True, **settings)]
+    planes = [seeing_plane(keeps_inputs=True), seeing_plane(keeps_inputs=True, **settings)]
     for plane in planes:
         ask(plane, '{"input": [3, 2]}', model="mdl_1")
         ask(plane, ROWS, model="mdl_1")
@@ -61,19 +63,17 @@ def test_every_path_of_a_prediction_writes_an_equal_record(settings: dict[str, A
 
 
 def test_recorded_inputs_are_in_the_order_of_the_columns() -> None:
-    plane = new_plane(history_inputs=True)
+    plane = new_plane(keeps_inputs=True)
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     kinds = {"name": "string", "is_new": "boolean", "age": "number"}
     columns = [{"name": name, "kind": kind, "dtype": "object"} for name, kind in kinds.items()]
     contract = regressor(3, columns=columns, numbers_dtype="float64", scores_dtype="float64")
     strings = ["x", "\x1a"]
     numbers = np.array([[1.0, 7.5], [np.nan, np.nan]])
-    plane.load("ver_1", of_strings(), json.dumps(contract).encode(), numbers.tobytes(), strings)
-    reply = plane.predict(
-        KEY, "full", "mdl_1", "ver_1", False, False, True, numbers.tobytes(), strings, time.monotonic_ns()
-    )
-    if isinstance(reply, Later):
+    plane.models.load("ver_1", of_strings(), json.dumps(contract).encode(), numbers.tobytes(), strings)
+    reply = predict(plane, numbers.tobytes(), strings, is_list=True)
+    if isinstance(reply, Deferred):
         reply.wait()
     [seen] = drained(plane)
     assert seen.inputs is not None

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serval._native import Answer, DataPlane, Later, LoadError, Refusal
+from serval._native import Answer, DataPlane, Deferred, LoadError, Refusal
 from support import graphs
 from support.compute_queue import Call, echo_plane, keep_busy, queued
-from support.planes import KEY, ask, load, new_plane, put_caller, route, signature
+from support.planes import KEY, ask, load, new_plane, predict, put_caller, rates_of, route, signature
 from support.waiting import wait_until
 
 ROW = '{"input": [1, 0, 0]}'
@@ -25,7 +25,7 @@ MANY_TIMES_A_DAY = [("user:usr_1", 1000, 86_400)]
 def metered(**settings: Any) -> DataPlane:
     """A plane whose only model fails for `FAILS`."""
     plane = new_plane(**settings)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     load(
         plane,
         graphs.largest(3, has_probabilities=False),
@@ -46,7 +46,7 @@ def answered(plane: DataPlane, tries: int, **settings: Any) -> int:
 
 
 def uses(plane: DataPlane) -> dict[str, int]:
-    return {key: predictions for key, _, predictions in plane.take_uses()}
+    return {key: predictions for key, _, predictions in plane.callers.take_usage()}
 
 
 def test_a_key_predicts_as_often_as_its_quota_has_left() -> None:
@@ -73,7 +73,7 @@ def test_the_quota_of_a_past_month_refuses_nothing() -> None:
 
 
 def test_a_quota_without_a_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="a quota is that of a key"):
+    with pytest.raises(ValueError, match="only a key has a quota"):
         put_caller(metered(), quota=(0, 1, NEXT_YEAR))
 
 
@@ -81,7 +81,7 @@ def test_predictions_without_a_key_are_not_counted() -> None:
     plane = metered()
     put_caller(plane)
     assert answered(plane, 3) == 3
-    assert plane.take_uses() == []
+    assert plane.callers.take_usage() == []
 
 
 def test_answers_are_reported_once_with_the_time_of_the_last() -> None:
@@ -90,10 +90,10 @@ def test_answers_are_reported_once_with_the_time_of_the_last() -> None:
     before = time.time()
     ask(plane, '{"inputs": [[1, 0, 0], [0, 1, 0]]}')
     answered(plane, 2)
-    ((key, last_at, predictions),) = plane.take_uses()
+    ((key, last_at, predictions),) = plane.callers.take_usage()
     assert (key, predictions) == ("key_1", 3)
     assert before <= last_at <= time.time()
-    assert plane.take_uses() == []
+    assert plane.callers.take_usage() == []
 
 
 def test_a_key_keeps_its_meter_when_it_is_checked_again_or_revoked() -> None:
@@ -102,7 +102,7 @@ def test_a_key_keeps_its_meter_when_it_is_checked_again_or_revoked() -> None:
     for digest in (KEY, other):
         put_key(plane, used=0, allowed=4, digest=digest)
         assert answered(plane, 1, caller=digest) == 1
-    plane.revoke_user("usr_1")
+    plane.callers.revoke_user("usr_1")
     assert uses(plane) == {"key_1": 2}
     put_key(plane, used=2, allowed=4)
     assert answered(plane, 5) == 2
@@ -114,9 +114,9 @@ def test_usage_on_other_servers_counts_against_the_quota() -> None:
     answered(plane, 2)
     assert uses(plane) == {"key_1": 2}
     answered(plane, 1)
-    plane.set_used("key_1", 6)
+    plane.callers.set_usage("key_1", 6)
     assert answered(plane, 10) == 3
-    plane.set_used("key_of_nobody", 6)
+    plane.callers.set_usage("key_of_nobody", 6)
 
 
 def test_a_check_with_an_outdated_count_takes_nothing_back() -> None:
@@ -134,18 +134,41 @@ def test_a_failed_run_is_refunded() -> None:
     for _ in range(3):
         with pytest.raises(LoadError, match="label 2"):
             ask(plane, FAILS)
-    assert plane.take_uses() == []
+    assert plane.callers.take_usage() == []
     assert isinstance(ask(plane, ROW), Answer)
 
 
 def test_a_failed_run_on_a_compute_thread_is_refunded() -> None:
-    plane = metered(cheap_seconds=0.0)
+    plane = metered(inline_below_seconds=0.0)
     put_key(plane, used=0, allowed=1, limits=[("user:usr_1", 1, 3600)])
     for _ in range(3):
         with pytest.raises(LoadError, match="label 2"):
             ask(plane, FAILS)
-    assert plane.take_uses() == []
+    assert plane.callers.take_usage() == []
     assert isinstance(ask(plane, ROW), Answer)
+
+
+@pytest.mark.parametrize("inline_below_seconds", [10.0, 0.0], ids=["inline", "deferred"])
+def test_a_prediction_that_is_not_charged_takes_nothing_of_rate_quota_and_usage(inline_below_seconds: float) -> None:
+    plane = metered(inline_below_seconds=inline_below_seconds, cache_bytes=0)
+    put_key(plane, used=0, allowed=1, limits=[("user:usr_1", 1, 3600)])
+    replies = [ask(plane, ROW, is_charged=False) for _ in range(3)]
+    assert [(type(reply), reply.rate) for reply in replies] == [(Answer, None)] * 3
+    assert plane.callers.take_usage() == []
+    assert isinstance(ask(plane, ROW), Answer)
+    assert ask(plane, ROW).code == "quota_exceeded"
+    assert isinstance(ask(plane, ROW, is_charged=False), Answer)
+    assert uses(plane) == {"key_1": 1}
+
+
+@pytest.mark.parametrize("inline_below_seconds", [10.0, 0.0], ids=["inline", "deferred"])
+def test_a_failed_run_that_was_not_charged_gives_nothing_back(inline_below_seconds: float) -> None:
+    plane = metered(inline_below_seconds=inline_below_seconds)
+    put_caller(plane, limits=[("user:usr_1", 1, 3600)])
+    assert isinstance(ask(plane, ROW), Answer)
+    with pytest.raises(LoadError, match="label 2"):
+        ask(plane, FAILS, is_charged=False)
+    assert ask(plane, ROW).code == "rate_limited"
 
 
 def test_a_prediction_over_the_rate_is_not_charged_to_the_quota() -> None:
@@ -166,14 +189,14 @@ def test_a_prediction_over_the_quota_is_not_charged_to_the_rate() -> None:
 
 
 def test_a_prediction_refused_for_a_full_queue_is_refunded() -> None:
-    plane = echo_plane(max_waiting_per_model=1)
+    plane = echo_plane(max_queued_per_model=1)
     put_key(plane, used=0, allowed=3, limits=[("user:usr_1", 3, 3600)])
     busy = keep_busy(plane)
-    waiting = queued(plane, [[1, 2]])
+    in_queue = queued(plane, [[1, 2]])
     assert Call(plane, [[9, 0]]).start().reply().code == "queue_full"
-    assert all(isinstance(call.reply(), Answer) for call in (busy, waiting))
+    assert all(isinstance(asked.reply(), Answer) for asked in (busy, in_queue))
     assert isinstance(Call(plane, [[3, 4]]).start().reply(), Answer)
-    refused = plane.charge([("user:usr_1", 3, 3600)])
+    refused = plane.rates.charge(rates_of([("user:usr_1", 3, 3600)]))
     assert isinstance(refused, Refusal)
     assert uses(plane) == {"key_1": 3}
 
@@ -182,15 +205,13 @@ def test_a_pending_prediction_is_charged_and_refunded_if_it_is_cancelled() -> No
     plane = echo_plane()
     put_key(plane, used=0, allowed=2)
     busy = keep_busy(plane)
-    waiting = queued(plane, [[1, 2]])
-    refused: Any = plane.predict(KEY, "full", "mdl_1", "ver_1", False, False, False, np.ones(2).tobytes(), [], 0)
+    in_queue = queued(plane, [[1, 2]])
+    refused: Any = predict(plane, np.ones(2).tobytes())
     assert refused.code == "quota_exceeded"
-    waiting.later.cancel()
+    in_queue.later.cancel()
 
     def is_free() -> bool:
-        return isinstance(
-            plane.predict(KEY, "full", "mdl_1", "ver_1", False, False, False, np.ones(2).tobytes(), [], 0), Later
-        )
+        return isinstance(predict(plane, np.ones(2).tobytes()), Deferred)
 
     wait_until(is_free)
     assert isinstance(busy.reply(), Answer)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from serval._native import Answer, DataPlane
 from support import graphs
-from support.planes import KEY, ask, regressor, signature
+from support.planes import ask, predict, regressor, signature
 
 Serve = Callable[..., DataPlane]
 
@@ -22,7 +22,7 @@ Serve = Callable[..., DataPlane]
 def predicted(plane: DataPlane, rows: np.ndarray) -> bytes:
     """The answer to rows that Python decoded."""
     numbers = np.ascontiguousarray(rows, dtype=np.float64).tobytes()
-    reply = plane.predict(KEY, "full", "mdl_1", "ver_1", False, True, True, numbers, [], time.monotonic_ns())
+    reply = predict(plane, numbers, is_list=True, no_cache=True)
     assert isinstance(reply, Answer)
     return reply.body
 
@@ -149,6 +149,6 @@ def test_a_short_request_with_many_rows_gets_the_full_answer(serve: Serve) -> No
 def test_latency_counts_from_the_first_byte(serve: Serve) -> None:
     plane = serve(graphs.largest(2), signature(2, labels=[[0, 1]]))
     a_second_ago = time.monotonic_ns() - 10**9
-    reply: Any = plane.answer(KEY, "full", "iris", None, None, False, False, b'{"input":[0,1]}', a_second_ago)
+    reply: Any = ask(plane, b'{"input":[0,1]}', started_ns=a_second_ago)
     assert 1000 <= json.loads(reply.body)["latency_ms"] < 2000
     assert 1 <= reply.latency_seconds < 2

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serval._native import Answer, DataPlane, Later, Refusal
-from support import graphs
+from serval._native import Answer, DataPlane, Deferred, Refusal
+from support import graphs, planes
 from support.planes import KEY, ask, load, new_plane, put_caller, route, signature
 
 BODY = '{"input":[0,1]}'
@@ -20,7 +20,7 @@ def shared_plane() -> DataPlane:
     plane = new_plane()
     for version in ("ver_1", "ver_2", "ver_9"):
         load(plane, graphs.largest(2), signature(2, labels=[[0, 1]]), np.ones((1, 2)), version)
-    plane.set_routes(
+    plane.models.set_routes(
         [
             route(live=2, versions={1: "ver_1", 2: "ver_2", 3: "ver_not_loaded"}, aliases={"canary": 1, "gone": 7}),
             route("mdl_9", owner="usr_2", owner_username="bob", versions={1: "ver_9"}),
@@ -71,33 +71,37 @@ def test_find_and_answer_resolve_a_model_alike(
     shared_plane: DataPlane, caller: bytes, model: str, selector: dict[str, Any], expected: Any
 ) -> None:
     assert outcome(ask(shared_plane, BODY, model=model, caller=caller, **selector)) == expected
-    found = shared_plane.find(caller, model, selector.get("version"), selector.get("alias"))
+    found = shared_plane.predictor.find(caller, model, selector.get("version"), selector.get("alias"))
     assert (found.code if isinstance(found, Refusal) else found) == expected
 
 
 def test_a_shared_model_exists_for_the_users_it_is_shared_with() -> None:
     plane = new_plane()
-    plane.set_routes([route(shared_with=["usr_2"])])
+    plane.models.set_routes([route(shared_with=frozenset({"usr_2"}))])
     put_caller(plane, BOB, "usr_2")
     put_caller(plane, LIMITED, "usr_2", models=["mdl_other"])
     put_caller(plane, IDLE, "usr_3")
-    assert plane.find(BOB, "ada/iris", None, None) == plane.find(BOB, "mdl_1", None, None) == ("mdl_1", "ver_1", 1)
-    assert outcome(plane.find(BOB, "iris", None, None)) == "unknown_model"
-    assert outcome(plane.find(LIMITED, "ada/iris", None, None)) == "forbidden"
-    plane.set_routes([route()])
-    hidden, absent = (plane.find(BOB, name, None, None) for name in ("ada/iris", "ada/none"))
+    assert (
+        plane.predictor.find(BOB, "ada/iris", None, None)
+        == plane.predictor.find(BOB, "mdl_1", None, None)
+        == ("mdl_1", "ver_1", 1)
+    )
+    assert outcome(plane.predictor.find(BOB, "iris", None, None)) == "unknown_model"
+    assert outcome(plane.predictor.find(LIMITED, "ada/iris", None, None)) == "forbidden"
+    plane.models.set_routes([route()])
+    hidden, absent = (plane.predictor.find(BOB, name, None, None) for name in ("ada/iris", "ada/none"))
     assert isinstance(hidden, Refusal)
     assert isinstance(absent, Refusal)
     assert (hidden.code, hidden.arguments) == ("unknown_model", {"model": "ada/iris"})
     assert (absent.code, absent.arguments) == ("unknown_model", {"model": "ada/none"})
-    plane.set_routes([route(is_public=True)])
+    plane.models.set_routes([route(is_public=True)])
     for caller in (BOB, IDLE):
         assert (
-            plane.find(caller, "ada/iris", None, None)
-            == plane.find(caller, "mdl_1", None, None)
+            plane.predictor.find(caller, "ada/iris", None, None)
+            == plane.predictor.find(caller, "mdl_1", None, None)
             == ("mdl_1", "ver_1", 1)
         )
-        assert outcome(plane.find(caller, "iris", None, None)) == "unknown_model"
+        assert outcome(plane.predictor.find(caller, "iris", None, None)) == "unknown_model"
 
 
 def test_a_version_that_is_not_loaded_is_refused_as_loading(shared_plane: DataPlane) -> None:
@@ -122,18 +126,18 @@ def test_a_revoked_caller_is_unknown_at_once() -> None:
     plane = new_plane()
     put_caller(plane)
     assert ask(plane, BODY).code == "unknown_model"
-    plane.revoke(KEY)
-    plane.revoke(KEY)
+    plane.callers.revoke(KEY)
+    plane.callers.revoke(KEY)
     assert ask(plane, BODY).code == "unknown_caller"
 
 
 def test_set_routes_replaces_all_routes(shared_plane: DataPlane) -> None:
     plane = new_plane()
     put_caller(plane)
-    plane.set_routes([route()])
-    plane.set_routes([route("mdl_2", name="other")])
-    assert plane.find(KEY, "iris", None, None).code == "unknown_model"
-    assert plane.find(KEY, "other", None, None) == ("mdl_2", "ver_1", 1)
+    plane.models.set_routes([route()])
+    plane.models.set_routes([route("mdl_2", name="other")])
+    assert plane.predictor.find(KEY, "iris", None, None).code == "unknown_model"
+    assert plane.predictor.find(KEY, "other", None, None) == ("mdl_2", "ver_1", 1)
 
 
 def predict(
@@ -146,8 +150,8 @@ def predict(
     waits: bool = True,
 ) -> Any:
     data = np.asarray(numbers, dtype=np.float64).tobytes()
-    reply = plane.predict(KEY, "full", model, version, False, True, is_list, data, [], time.monotonic_ns())
-    return reply.wait() if isinstance(reply, Later) and waits else reply
+    reply = planes.predict(plane, data, model=model, version=version, is_list=is_list, no_cache=True)
+    return reply.wait() if isinstance(reply, Deferred) and waits else reply
 
 
 def test_predict_answers_as_answer_does(shared_plane: DataPlane) -> None:
@@ -170,24 +174,24 @@ def test_predict_refuses_incomplete_rows(shared_plane: DataPlane, numbers: list[
 
 
 def test_expensive_calls_are_deferred_to_a_compute_thread() -> None:
-    plane = new_plane(cheap_seconds=0.0)
+    plane = new_plane(inline_below_seconds=0.0)
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     load(plane, graphs.largest(2), signature(2, labels=[[0, 1]]), np.ones((1, 2)))
-    assert isinstance(ask(plane, BODY, waits=False), Later)
-    assert isinstance(predict(plane, [[0, 1]], waits=False), Later)
+    assert isinstance(ask(plane, BODY, waits=False), Deferred)
+    assert isinstance(predict(plane, [[0, 1]], waits=False), Deferred)
     assert isinstance(ask(plane, BODY, waits=True), Answer)
 
 
 def test_a_large_body_is_not_decoded_on_an_io_thread() -> None:
-    plane = new_plane(cheap_seconds=1e-3)
+    plane = new_plane(inline_below_seconds=1e-3)
     put_caller(plane)
-    plane.set_routes([route()])
+    plane.models.set_routes([route()])
     load(plane, graphs.largest(2), signature(2, labels=[[0, 1]]), np.ones((1, 2)))
-    assert isinstance(ask(plane, BODY + " " * 1_000_000, waits=False), Later)
+    assert isinstance(ask(plane, BODY + " " * 1_000_000, waits=False), Deferred)
     assert isinstance(ask(plane, BODY + " " * 1_000_000, waits=True), Answer)
 
 
 def test_an_unknown_shape_of_answer_is_a_value_error(shared_plane: DataPlane) -> None:
     with pytest.raises(ValueError, match="shape"):
-        shared_plane.answer(KEY, "long", "iris", None, None, False, False, b"", 0)  # type: ignore[arg-type]
+        ask(shared_plane, b"", "long")

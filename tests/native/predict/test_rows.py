@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serval._native import Answer, DataPlane, NotMine, Refusal
+from serval._native import Answer, DataPlane, NeedsPython, Refusal
 from support.planes import ask
 
 EXACT_INTEGER = 2**53
@@ -99,7 +99,7 @@ def assert_reads_like_python(plane: DataPlane, body: bytes, *, must_answer: bool
         assert expected is not None, body
         assert bits(rows_of(reply)) == bits(expected), body
     else:
-        assert isinstance(reply, NotMine)
+        assert isinstance(reply, NeedsPython)
         assert not must_answer or expected is None, body
 
 
@@ -253,8 +253,8 @@ def on_a_small_stack(work: Callable[[], Any]) -> Any:
     ids=range(20),
 )
 def test_hostile_bodies_are_left_to_python_on_a_small_stack(echo64: DataPlane, body: bytes) -> None:
-    assert isinstance(on_a_small_stack(lambda: ask(echo64, body)), NotMine)
-    assert isinstance(on_a_small_stack(lambda: ask(echo64, body, "short")), NotMine)
+    assert isinstance(on_a_small_stack(lambda: ask(echo64, body)), NeedsPython)
+    assert isinstance(on_a_small_stack(lambda: ask(echo64, body, "short")), NeedsPython)
 
 
 def test_many_digits_are_rounded_once(echo64: DataPlane) -> None:

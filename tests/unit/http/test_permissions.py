@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
-from serval.app import ROUTES
 from serval.auth.permissions import PERMISSIONS
 from serval.http.docs import pages
+from serval.wiring import ROUTES
 
 
 def served() -> Iterator[str]:

@@ -88,7 +88,7 @@ def test_a_file_that_is_away_is_read_again_when_it_is_back(tmp_path: Path) -> No
 
 def answering(parts: Registry) -> str:
     put_caller(parts.plane, KEY)
-    found = parts.plane.find(KEY, "echo", None, None)
+    found = parts.plane.predictor.find(KEY, "echo", None, None)
     assert not isinstance(found, Refusal)
     return found[1]
 

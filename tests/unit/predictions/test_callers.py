@@ -10,9 +10,9 @@ import pytest
 
 from serval.auth.caller import Caller, Quota
 from serval.errors import NotAuthenticated, NotPermitted, RateLimited, ServalError, Unavailable
-from serval.predictions.service import CHECKS, PredictionService
+from serval.predictions.service import MAX_LOOKUPS, PredictionService
 from serval.settings.plans import Rate
-from support.prediction_requests import question
+from support.prediction_requests import prediction_request
 from support.registry import CALLER, KEY, Registry, registry
 
 pytestmark = pytest.mark.anyio
@@ -24,8 +24,10 @@ async def answer_with(folder: Path, find_caller: Callable[[Registry], Awaitable[
     """The answer of a service that looks callers up so."""
     async with registry(folder) as parts:
         await parts.live.start()
-        service = PredictionService(parts.plane, parts.publisher, lambda *_: find_caller(parts), parts.live, 1000)
-        return (await service.answer(question(), BODY)).body
+        service = PredictionService(
+            parts.plane.predictor, parts.plane.callers, lambda *_: find_caller(parts), parts.live, 1000
+        )
+        return (await service.answer(prediction_request(), BODY)).body
 
 
 async def test_a_key_revoked_while_it_was_looked_up_is_looked_up_again(tmp_path: Path) -> None:
@@ -35,7 +37,7 @@ async def test_a_key_revoked_while_it_was_looked_up_is_looked_up_again(tmp_path:
         looked.append(1)
         if len(looked) > 1:
             raise NotAuthenticated("The API key is unknown, revoked or expired.")
-        parts.publisher.forget_caller(KEY)
+        parts.plane.callers.revoke(KEY)
         return CALLER
 
     with pytest.raises(NotAuthenticated):
@@ -49,7 +51,7 @@ async def test_a_revocation_of_another_key_does_not_refuse_a_valid_one(tmp_path:
     async def find_caller(parts: Registry) -> Caller:
         looked.append(1)
         if len(looked) == 1:
-            parts.publisher.forget_callers()
+            parts.plane.callers.revoke_all()
         return CALLER
 
     assert b'"prediction"' in await answer_with(tmp_path, find_caller)
@@ -61,12 +63,12 @@ async def test_endless_revocations_end_in_an_unavailable_error(tmp_path: Path) -
 
     async def find_caller(parts: Registry) -> Caller:
         looked.append(1)
-        parts.publisher.forget_caller(KEY)
+        parts.plane.callers.revoke(KEY)
         return CALLER
 
     with pytest.raises(Unavailable, match="revoked faster"):
         await answer_with(tmp_path, find_caller)
-    assert len(looked) == CHECKS
+    assert len(looked) == MAX_LOOKUPS
 
 
 IN_A_YEAR = datetime.now(UTC) + timedelta(days=365)
@@ -89,8 +91,8 @@ async def test_predictions_beyond_the_rights_or_limits_of_a_caller_are_refused(
 
     async with registry(tmp_path) as parts:
         await parts.live.start()
-        service = PredictionService(parts.plane, parts.publisher, find_caller, parts.live, 1000)
+        service = PredictionService(parts.plane.predictor, parts.plane.callers, find_caller, parts.live, 1000)
         if refusal is RateLimited:
-            assert (await service.answer(question(), BODY)).rows == 1
+            assert (await service.answer(prediction_request(), BODY)).rows == 1
         with pytest.raises(refusal):
-            await service.answer(question(), BODY)
+            await service.answer(prediction_request(), BODY)

@@ -8,6 +8,7 @@ import pytest
 
 import serval
 from serval.auth.rate_headers import limit_headers
+from serval.http.problems import problem_headers
 from serval.predictions.refusals import refusal_error
 
 
@@ -35,7 +36,7 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
         ("unknown_caller", {}, 401, "X-API-Key"),
         ("forbidden", {}, 403, "needs the scope `predict`"),
         ("unknown_model", {"model": "iris"}, 404, '"iris"'),
-        ("unknown_model", {}, 404, "no model that you may ask"),
+        ("unknown_model", {}, 404, "no model that you may use"),
         ("unknown_version", {"model": "iris", "version": "9"}, 404, '"9"'),
         ("unknown_version", {"model": "iris", "version": "live"}, 404, "no live version"),
         ("ambiguous_selector", {}, 400, "one of them"),
@@ -44,7 +45,7 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
         ("queue_full", {}, 503, "are waiting"),
         ("too_late", {"limit": "30"}, 504, "did not end within 30 s"),
         ("out_of_time", {"limit": "30", "seconds": "40", "waiting": "2"}, 504, "would take about 40 s after about 2 s"),
-        ("ran_away", {}, 504, "taken out of service"),
+        ("ran_away", {}, 504, "quarantined"),
     ],
 )
 def test_a_refusal_becomes_an_error_that_names_what_was_requested(
@@ -60,11 +61,12 @@ def test_temporary_refusals_have_retry_after(code: str) -> None:
     assert refusal_error(Refused(code, {})).retry_after_seconds == 1
 
 
-def test_a_refusal_over_the_rate_names_the_rate_and_the_wait() -> None:
+def test_a_rate_limit_error_carries_the_rate_and_when_to_retry() -> None:
     arguments = {"policy": "user", "limit": "1000", "window_seconds": "1", "retry_after_seconds": "3"}
     error = refusal_error(Refused("rate_limited", arguments))
-    assert (error.status, error.retry_after_seconds) == (429, 3)
-    assert error.headers == {
+    assert error.status == 429
+    assert problem_headers(error) == {
+        "retry-after": "3",
         "ratelimit-policy": '"user";q=1000;w=1',
         "ratelimit": '"user";r=0;t=3',
         "ratelimit-limit": "1000",
@@ -73,8 +75,8 @@ def test_a_refusal_over_the_rate_names_the_rate_and_the_wait() -> None:
     }
 
 
-def test_a_refusal_over_the_quota_names_the_quota_and_its_reset() -> None:
+def test_a_quota_error_carries_the_quota_and_when_the_month_ends() -> None:
     error = refusal_error(Refused("quota_exceeded", {"limit": "5000", "retry_after_seconds": "86400"}))
-    assert (error.status, error.retry_after_seconds) == (429, 86400)
+    assert error.status == 429
     assert "5000 predictions a month" in error.message
-    assert error.headers == limit_headers("quota", 5000, 86400, 0, 86400)
+    assert problem_headers(error) == {"retry-after": "86400", **limit_headers("quota", 5000, 86400, 0, 86400)}

@@ -12,7 +12,7 @@ from serval.errors import DeadlineExceeded, Quarantined
 from serval.predictions.service import PredictionService
 from support import graphs
 from support.planes import ask, put_caller
-from support.prediction_requests import question
+from support.prediction_requests import prediction_request
 from support.registry import CALLER, KEY, Registry, registry
 from support.waiting import wait_until_async
 
@@ -29,7 +29,7 @@ async def find_caller(_: Credential, __: ClientInfo) -> Caller:
 
 
 def service_of(parts: Registry) -> PredictionService:
-    return PredictionService(parts.plane, parts.publisher, find_caller, parts.live, MAX_ROWS)
+    return PredictionService(parts.plane.predictor, parts.plane.callers, find_caller, parts.live, MAX_ROWS)
 
 
 async def is_quarantined(parts: Registry) -> bool:
@@ -39,23 +39,23 @@ async def is_quarantined(parts: Registry) -> bool:
 
 @pytest.mark.anyio
 async def test_a_version_with_a_runaway_prediction_is_quarantined(tmp_path: Path) -> None:
-    async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
+    async with registry(tmp_path, PITFALL, inline_below_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
         service = service_of(parts)
         await parts.live.start()
-        assert (await service.answer(question(), MANY)).rows == 1000
+        assert (await service.answer(prediction_request(), MANY)).rows == 1000
         with pytest.raises(DeadlineExceeded):
-            await service.answer(question(), DEEP)
+            await service.answer(prediction_request(), DEEP)
         await wait_until_async(lambda: is_quarantined(parts))
         version = await parts.version()
         assert version.failure is not None
         assert "has not ended" in version.failure["message"]
         with pytest.raises(Quarantined, match="has not ended"):
-            await service.answer(question(), MANY)
+            await service.answer(prediction_request(), MANY)
 
 
 @pytest.mark.anyio
 async def test_a_runaway_answered_by_rust_alone_quarantines_its_version(tmp_path: Path) -> None:
-    async with registry(tmp_path, PITFALL, cheap_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
+    async with registry(tmp_path, PITFALL, inline_below_seconds=0.0, timeout_seconds=0.5, max_rows=MAX_ROWS) as parts:
         await parts.live.start()
         put_caller(parts.plane, KEY)
         later = ask(parts.plane, DEEP, model="echo", caller=KEY, waits=False)
@@ -70,7 +70,7 @@ async def test_a_batch_beyond_the_deadline_is_refused_and_its_version_stays_read
     async with registry(
         tmp_path,
         graphs.products(600, 8).SerializeToString(),
-        cheap_seconds=0.0,
+        inline_below_seconds=0.0,
         timeout_seconds=0.5,
         max_rows=MAX_ROWS,
     ) as parts:
@@ -79,6 +79,6 @@ async def test_a_batch_beyond_the_deadline_is_refused_and_its_version_stays_read
         measured = (await parts.live.ensure_loaded("ver_1")).loaded
         assert measured.fixed_seconds + MAX_ROWS * measured.row_seconds > 0.5
         with pytest.raises(DeadlineExceeded, match=r"would take about .* send fewer rows"):
-            await service.answer(question(), DEEP)
-        assert (await service.answer(question(), ONE)).rows == 1
+            await service.answer(prediction_request(), DEEP)
+        assert (await service.answer(prediction_request(), ONE)).rows == 1
         assert (await parts.version()).status == "ready"

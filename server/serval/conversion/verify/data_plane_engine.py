@@ -7,6 +7,7 @@ from serval import _native
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Signature
 from serval.data_plane.runtime import runtime_library
+from serval.data_plane.settings import settings_to_run_a_model
 from serval.errors import NotConvertible
 
 PROBE_ROWS = 64
@@ -18,17 +19,11 @@ class NativeEngine:
 
     def run(self, onnx: bytes, signature: Signature, rows: Rows) -> Answers:
         """What the data plane answers for rows. Raises NotConvertible where it refuses the graph."""
-        plane = _native.DataPlane(
-            runtime_library=str(runtime_library()),
-            cache_bytes=0,
-            cache_ttl_seconds=0.0,
-            cheap_seconds=1.0,
-            max_rows=len(rows),
-        )
+        models = _native.DataPlane(settings_to_run_a_model(str(runtime_library()), len(rows))).models
         probe = rows.take(slice(0, PROBE_ROWS))
         try:
-            plane.load(VERSION, onnx, msgspec.json.encode(signature), numbers_of(probe), strings_of(probe))
-            outputs = plane.run(VERSION, numbers_of(rows), strings_of(rows))
+            models.load(VERSION, onnx, msgspec.json.encode(signature), numbers_of(probe), strings_of(probe))
+            outputs = models.run(VERSION, numbers_of(rows), strings_of(rows))
         except (_native.GraphError, _native.LoadError) as error:
             raise NotConvertible(f"The data plane refuses the converted model: {error}") from error
         return answers_of(signature, outputs, len(rows))

@@ -1,0 +1,15 @@
+//! The public port: from a connection to an answer or to the app.
+
+pub mod body;
+pub mod connection;
+pub mod connection_state;
+pub mod forward;
+pub mod head;
+pub mod http2;
+pub mod listener;
+pub mod origin;
+pub mod refusal;
+pub mod respond;
+pub mod response_headers;
+pub mod templates;
+pub mod tls;

@@ -1,0 +1,156 @@
+//! The operators that Serval runs.
+
+/// Operators of the standard domain that Serval runs: each ends, reads no file, and gives shapes by its inputs' shapes
+/// and by the inputs listed in `shape_inputs` alone.
+pub const OPERATORS: &[&str] = &[
+    "Abs",
+    "Acos",
+    "Add",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "Asin",
+    "Atan",
+    "BatchNormalization",
+    "Cast",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Cos",
+    "Cosh",
+    "CumSum",
+    "Div",
+    "Einsum",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "EyeLike",
+    "Flatten",
+    "Floor",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Gelu",
+    "Gemm",
+    "Greater",
+    "GreaterOrEqual",
+    "HardSigmoid",
+    "Hardmax",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "LogSoftmax",
+    "MatMul",
+    "Max",
+    "Mean",
+    "Min",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Not",
+    "OneHot",
+    "Or",
+    "PRelu",
+    "Pad",
+    "Pow",
+    "Range",
+    "Reciprocal",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+    "Relu",
+    "Reshape",
+    "Round",
+    "ScatterElements",
+    "ScatterND",
+    "Selu",
+    "Shape",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Size",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "StringConcat",
+    "StringNormalizer",
+    "Sub",
+    "Sum",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Trilu",
+    "Unsqueeze",
+    "Where",
+    "Xor",
+];
+
+/// The same of `ai.onnx.ml`.
+pub const ML_OPERATORS: &[&str] = &[
+    "ArrayFeatureExtractor",
+    "Binarizer",
+    "FeatureVectorizer",
+    "Imputer",
+    "LabelEncoder",
+    "LinearClassifier",
+    "LinearRegressor",
+    "Normalizer",
+    "OneHotEncoder",
+    "SVMClassifier",
+    "SVMRegressor",
+    "Scaler",
+    "TreeEnsemble",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
+];
+
+/// Operators that multiply matrices.
+pub const PRODUCTS: &[&str] =
+    &["Einsum", "Gemm", "LinearClassifier", "LinearRegressor", "MatMul", "SVMClassifier", "SVMRegressor"];
+
+/// Indices of the inputs whose values give the shape of an output.
+pub fn shape_inputs(operator: &str) -> &'static [usize] {
+    match operator {
+        "Range" => &[0, 1, 2],
+        "ConstantOfShape" => &[0],
+        "Slice" => &[1, 2, 3, 4],
+        "Pad" => &[1, 3],
+        "Reshape" | "Expand" | "Tile" | "OneHot" | "TopK" | "Split" | "Squeeze" | "Unsqueeze" => &[1],
+        _ if operator.starts_with("Reduce") => &[1],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_of_operators_are_sorted() {
+        assert!(OPERATORS.is_sorted() && ML_OPERATORS.is_sorted());
+    }
+}

@@ -1,0 +1,4 @@
+//! What was predicted, for Python to record.
+
+pub mod record;
+pub mod ring;

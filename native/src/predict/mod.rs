@@ -1,0 +1,13 @@
+//! The path of a prediction.
+
+pub mod account;
+pub mod answer;
+pub mod cached;
+pub mod deferred;
+pub mod encode;
+pub mod path;
+pub mod prediction;
+pub mod request;
+pub mod resolve;
+pub mod routes;
+pub mod rows;

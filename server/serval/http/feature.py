@@ -1,0 +1,38 @@
+"""Probes and metrics as a part of the service."""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from serval.core import Core
+from serval.feature import Feature
+from serval.http.metrics_route import MetricsPages, metrics
+from serval.http.probes import Probes, health, info, live, ready
+
+CHECK_SECONDS = 2.0
+"""What `/health` waits for each thing that the service stands on."""
+
+ROUTES = (health, live, ready, info, metrics)
+
+
+class Http(NamedTuple):
+    """The feature, and the probes for whoever stops the service."""
+
+    feature: Feature
+    probes: Probes
+
+
+def open_http(core: Core, is_ready: Callable[[], bool], loaded_models: Callable[[], int]) -> Http:
+    async def check_database() -> None:
+        async with asyncio.timeout(CHECK_SECONDS), core.database.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def check_redis() -> None:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await core.redis.ping()
+
+    probes = Probes({"database": check_database, "redis": check_redis}, is_ready, loaded_models)
+    pages = MetricsPages(everything=core.render_metrics, of_user=core.render_metrics_of)
+    return Http(Feature(routes=ROUTES, dependencies={"probes": probes, "pages": pages}), probes)

@@ -1,0 +1,24 @@
+"""Predictions as a part of the service."""
+
+from collections.abc import Sequence
+
+from serval.auth.caller import FindCaller
+from serval.core import Core
+from serval.feature import Feature
+from serval.models.live import LiveModels
+from serval.predictions.example_routes import test_model
+from serval.predictions.routes import predict, predict_short
+from serval.predictions.service import PredictionService
+
+ROUTES = (predict_short, predict)
+"""Their bodies are rows, as many as `max_body_bytes` hold."""
+EXAMPLE_ROUTES = (test_model,)
+
+
+def prediction_features(core: Core, find_caller: FindCaller, live: LiveModels) -> Sequence[Feature]:
+    settings = core.settings
+    service = PredictionService(core.plane.predictor, core.plane.callers, find_caller, live, settings.max_rows)
+    return (
+        Feature(routes=ROUTES, dependencies={"predictions": service}, max_body_bytes=settings.max_body_bytes),
+        Feature(routes=EXAMPLE_ROUTES),
+    )

@@ -1,0 +1,73 @@
+"""Users, their logins and their keys as a part of the service."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from serval.auth.caller import Caller, ClientInfo, FindCaller
+from serval.auth.credentials import Credential
+from serval.auth.csrf import Csrf
+from serval.auth.passwords import Passwords
+from serval.auth.request_limiter import RequestLimiter
+from serval.core import Core
+from serval.feature import Background, Closing, Feature
+from serval.settings.plans import rate_of
+from serval.users.first_administrator import UserService
+from serval.users.gauges import UserGauges
+from serval.users.key_routes import ApiKeyController
+from serval.users.keys import FindModel, KeyService
+from serval.users.limits import UserLimits
+from serval.users.login_routes import AuthController
+from serval.users.routes import UserController
+from serval.users.service import AccountService
+from serval.users.sessions import SessionService
+from serval.users.signing_keys import SigningKeys
+from serval.users.usage import UsageRecorder
+
+ROUTES = (AuthController, UserController, ApiKeyController)
+
+
+class Users(NamedTuple):
+    """The feature, and what others ask of it."""
+
+    feature: Feature
+    limiter: RequestLimiter
+    csrf: Csrf
+
+
+async def open_users(core: Core, find_model: FindModel) -> Users:
+    """Make the first administrator where there is none. Raises DatabaseUnavailable."""
+    admin_key = await UserService(core.database).ensure_administrator(core.settings.data_dir)
+    if admin_key is not None:
+        core.log.info("administrator_created", key_file=str(admin_key))
+    settings, database, callers = core.settings, core.database, core.plane.callers
+    limits = UserLimits(settings)
+    signing_keys = SigningKeys(database, core.changes, settings.signing_key_days, settings.access_token_minutes)
+    sessions = SessionService(database, callers, core.changes, signing_keys, limits, settings.refresh_token_days)
+    usage = UsageRecorder(callers, database, core.log)
+    keys = KeyService(database, callers, core.changes, limits, usage, find_model)
+    limiter = RequestLimiter(core.plane.rates, callers, _find_caller(keys, sessions), rate_of(settings.api_rate))
+    passwords = Passwords(settings.password_min_length)
+    csrf = Csrf(core.secrets["csrf"], settings.cors_origins)
+    background: Sequence[Background] = (
+        Closing(passwords.close),
+        usage,
+        UserGauges(database, core.metrics.gauges, core.log),
+    )
+    dependencies = {
+        "accounts": AccountService(database, core.changes, passwords, sessions, limiter),
+        "sessions": sessions,
+        "signing_keys": signing_keys,
+        "keys": keys,
+        "csrf": csrf,
+    }
+    return Users(Feature(routes=ROUTES, dependencies=dependencies, background=background), limiter, csrf)
+
+
+def _find_caller(keys: KeyService, sessions: SessionService) -> FindCaller:
+    """API keys are looked up by one service, access tokens by the other."""
+
+    async def find_caller(presented: Credential, origin: ClientInfo) -> Caller:
+        look_up = keys.find_caller if presented.kind == "key" else sessions.find_caller
+        return await look_up(presented, origin)
+
+    return find_caller
