@@ -11,7 +11,7 @@ import pytest
 
 from serval.auth.credentials import presented
 from serval.errors import NotAuthenticated
-from serval.predictions.routes import _asks_no_cache
+from serval.predictions.request import _is_no_cache
 from support.fronts import Fronted, fronted
 from support.json_readers import assert_readers_agree, echo_plane
 from support.malformed import LAST
@@ -131,7 +131,7 @@ def assert_python_reads_it_alike(front: Fronted, target: bytes, lines: list[byte
     assert dict(parameters).items() <= {"version": "1", "outputs": "probabilities"}.items()
     assert "content-encoding" not in given
     assert given.get("content-type", "application/json").partition(";")[0].lower() == "application/json"
-    assert (reply.headers["x-cache"] == "bypass") == _asks_no_cache(given.get("cache-control", ""))
+    assert (reply.headers["x-cache"] == "bypass") == _is_no_cache(given.get("cache-control", ""))
     return True
 
 
