@@ -97,7 +97,7 @@ def put_caller(
     quota: tuple[int, int, float] | None = None,
     epoch: int | None = None,
 ) -> bool:
-    """`expires_at`: Unix seconds. `quota`: predictions made this month, those allowed, Unix seconds of the month's end."""
+    """`expires_at`: Unix seconds. `quota`: predictions of this month, those allowed, Unix seconds of its end."""
     caller = Caller(
         user_id=user,
         username=user,

@@ -192,9 +192,9 @@ def test_a_prediction_refused_for_a_full_queue_is_refunded() -> None:
     plane = echo_plane(max_queued_per_model=1)
     put_key(plane, used=0, allowed=3, limits=[("user:usr_1", 3, 3600)])
     busy = keep_busy(plane)
-    waiting = queued(plane, [[1, 2]])
+    in_queue = queued(plane, [[1, 2]])
     assert Call(plane, [[9, 0]]).start().reply().code == "queue_full"
-    assert all(isinstance(call.reply(), Answer) for call in (busy, waiting))
+    assert all(isinstance(asked.reply(), Answer) for asked in (busy, in_queue))
     assert isinstance(Call(plane, [[3, 4]]).start().reply(), Answer)
     refused = plane.rates.charge(rates_of([("user:usr_1", 3, 3600)]))
     assert isinstance(refused, Refusal)
@@ -208,7 +208,7 @@ def test_a_pending_prediction_is_charged_and_refunded_if_it_is_cancelled() -> No
     waiting = queued(plane, [[1, 2]])
     refused: Any = predict(plane, np.ones(2).tobytes())
     assert refused.code == "quota_exceeded"
-    waiting.later.cancel()
+    in_queue.later.cancel()
 
     def is_free() -> bool:
         return isinstance(predict(plane, np.ones(2).tobytes()), Deferred)
