@@ -208,7 +208,7 @@ def test_a_pending_prediction_is_charged_and_refunded_if_it_is_cancelled() -> No
     waiting = queued(plane, [[1, 2]])
     refused: Any = predict(plane, np.ones(2).tobytes())
     assert refused.code == "quota_exceeded"
-    in_queue.later.cancel()
+    waiting.later.cancel()
 
     def is_free() -> bool:
         return isinstance(predict(plane, np.ones(2).tobytes()), Deferred)
