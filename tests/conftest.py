@@ -1,13 +1,18 @@
 """Fixtures that every test may ask for: a running Serval and what it stands on."""
 
 import itertools
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import settings
 
 from support.backends import Postgres, postgres, valkey
-from support.http_client import Client, serving
+from support.http_client import Client, migrate, serving
+
+# Every core has a test of its own: where BLAS and OpenMP took all of them for each, they would mostly spin.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("serval", deadline=None)
@@ -24,29 +29,35 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def shared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A PostgreSQL server for databases of which each module has its own."""
+    """A PostgreSQL server for databases that are copied from one with the tables."""
     with postgres(tmp_path_factory.mktemp("postgres")) as server:
+        migrate(tmp_path_factory.mktemp("migrated"), server.url())
         yield server
+
+
+@contextmanager
+def postgres_settings(server: Postgres, folders: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Settings of a server on a PostgreSQL database of its own, with the tables, and Redis elsewhere; no front."""
+    name = f"serval_{next(_numbers)}"
+    server.ask(f"CREATE DATABASE {name} TEMPLATE serval;")
+    with valkey(folders.mktemp("redis")) as redis:
+        yield {"SERVAL_DATABASE_URL": server.url(name), "SERVAL_REDIS_URL": redis.url, "SERVAL_FRONT": "false"}
 
 
 @pytest.fixture(scope="module", params=["embedded", "postgres"])
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis elsewhere,
-    without the front."""
+    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis."""
     if request.param == "embedded":
         yield {}
         return
-    server: Postgres = request.getfixturevalue("shared_postgres")
-    name = f"serval_{next(_numbers)}"
-    server.ask(f"CREATE DATABASE {name};")
-    with valkey(tmp_path_factory.mktemp("redis")) as redis:
-        yield {"SERVAL_DATABASE_URL": server.url(name), "SERVAL_REDIS_URL": redis.url, "SERVAL_FRONT": "false"}
+    with postgres_settings(request.getfixturevalue("shared_postgres"), tmp_path_factory) as settings:
+        yield settings
 
 
 @pytest.fixture(scope="module")
 def server(backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A running Serval on each backend, shared by the tests of a module; they use model names of their own."""
-    with serving(tmp_path_factory.mktemp("serval") / "data", backend) as client:
+    with serving(tmp_path_factory.mktemp("serval") / "data", backend, is_migrated=True) as client:
         yield client
 
 
@@ -55,6 +66,34 @@ def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client
     """A running Serval with everything embedded."""
     with serving(tmp_path_factory.mktemp("serval") / "data", {}) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def postgres_server(
+    shared_postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[dict[str, str], Client]]:
+    """A running Serval on PostgreSQL and Redis, and its settings."""
+    with (
+        postgres_settings(shared_postgres, tmp_path_factory) as settings,
+        serving(tmp_path_factory.mktemp("serval") / "data", settings, is_migrated=True) as client,
+    ):
+        yield settings, client
+
+
+@pytest.fixture(scope="module", params=["embedded", "postgres"])
+def shared_backend(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of `shared_server`."""
+    return {} if request.param == "embedded" else dict(request.getfixturevalue("postgres_server")[0])
+
+
+@pytest.fixture(scope="module")
+def shared_server(shared_backend: dict[str, str], request: pytest.FixtureRequest) -> Client:
+    """A running Serval on each backend for modules whose models and users are their own: a start takes seconds."""
+    if shared_backend:
+        client: Client = request.getfixturevalue("postgres_server")[1]
+        return client
+    embedded: Client = request.getfixturevalue("embedded_server")
+    return embedded
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The laws of the house: who may import whom, how modules open, which names are not used."""
+"""Rules of the architecture: imports, first sentences of modules, names."""
 
 import ast
 import re
@@ -58,6 +58,16 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def is_support(path: Path) -> bool:
+    return ROOT / "tests" / "support" in path.parents
+
+
+def module_names(path: Path) -> set[str]:
+    """The names by which `path` can be imported where `tests` is on the path."""
+    parts = path.relative_to(ROOT / "tests").with_suffix("").parts
+    return {".".join(parts), path.stem}
+
+
 @pytest.fixture(scope="module")
 def imports() -> grimp.ImportGraph:
     return grimp.build_graph("serval", include_external_packages=True, cache_dir=None)
@@ -73,7 +83,7 @@ def test_imports_point_down_only() -> None:
 @pytest.mark.parametrize(
     ("module", "unseen"), [(module, unseen) for module, others in BLIND.items() for unseen in others]
 )
-def test_a_module_that_must_not_know_another_can_not_reach_it(
+def test_a_module_cannot_reach_modules_that_it_must_not_know(
     imports: grimp.ImportGraph, module: str, unseen: str
 ) -> None:
     chains = (
@@ -102,7 +112,19 @@ def test_an_init_is_empty_but_for_the_version(path: Path) -> None:
     assert re.fullmatch(r'(__version__ = "[^"]+"\n)?', path.read_text())
 
 
-def test_no_name_says_nothing() -> None:
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
+def test_tests_share_support_modules_and_import_no_tests(path: Path) -> None:
+    others = {name for other in TESTS if not is_support(other) for name in module_names(other)}
+    imported = set(imports_of(ast.parse(path.read_text())))
+    assert {name for name in imported if {name, name.rpartition(".")[0]} & others} == set()
+
+
+@pytest.mark.parametrize("path", [path for path in TESTS if not is_support(path)], ids=name_of)
+def test_a_module_among_the_tests_has_tests_or_fixtures(path: Path) -> None:
+    assert path.name.startswith("test_") or path.name == "conftest.py"
+
+
+def test_module_names_are_meaningful() -> None:
     names = {path: set(path.relative_to(PACKAGE).with_suffix("").parts) for path in MODULES}
     assert [
         name_of(path) for path, parts in names.items() if parts & NAMES_THAT_SAY_NOTHING or path.name == "models.py"

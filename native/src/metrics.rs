@@ -61,7 +61,7 @@ impl Histogram {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a sum of seconds is printed, not calculated with")]
-    pub fn write(&self, text: &mut String, name: &str, labels: &str) {
+    fn write(&self, text: &mut String, name: &str, labels: &str) {
         let mut count = 0;
         let others = if labels.is_empty() { String::new() } else { format!("{labels},") };
         for (index, bucket) in self.buckets.iter().enumerate() {
@@ -334,11 +334,11 @@ pub fn label(name: &str, value: &str) -> String {
     format!("{name}=\"{escaped}\"")
 }
 
-pub fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     push(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
 }
 
-pub fn line(text: &mut String, name: &str, labels: &str, value: impl Display) {
+fn line(text: &mut String, name: &str, labels: &str, value: impl Display) {
     match labels {
         "" => push(text, format_args!("{name} {value}\n")),
         _ => push(text, format_args!("{name}{{{labels}}} {value}\n")),

@@ -78,7 +78,8 @@ impl Plane {
         Ok(plane)
     }
 
-    /// The threads that wait for sockets and timers; started when they are first needed, because a confined child has no use for them.
+    /// The threads that wait for sockets and timers; started when they are first needed, because a confined child has
+    /// no use for them.
     pub fn runtime(&self) -> Result<&Runtime, Fault> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);

@@ -40,7 +40,7 @@ class LoadError(RuntimeError):
     """ONNX Runtime refused the model or a run of it, or its inputs and outputs are not those of the signature."""
 
 class ConfinementError(RuntimeError):
-    """The kernel can not confine this process; the message says what is missing."""
+    """The kernel cannot confine this process; the message says what is missing."""
 
 def certificate_expiry(chain: bytes, key: bytes) -> int | None:
     """Return the Unix time at which a certificate expires; None where its dates are written in a way that is not
@@ -396,8 +396,8 @@ class DataPlane:
         """Answer on a listening TCP socket, of which a copy is taken; what is not answered goes to the app on
         `app_socket`.
 
-        `refusals`: name, status, headers and body of each refusal that is sent from here. `placeholders`: a text in them, and
-        what is put there: `request_id` or an argument of the refusal. `live`: the body of
+        `refusals`: name, status, headers and body of each refusal that is sent from here. `placeholders`: a text in
+        them, and what is put there: `request_id` or an argument of the refusal. `live`: the body of
         `GET /health/live`. `certificate`: PEM of it with its chain, and of its private key; then the port speaks TLS
         alone, and HTTP/2 too. Raises ValueError.
         """
@@ -428,8 +428,8 @@ class Models:
         """Forget a version; runs under way finish. False: it was not loaded."""
 
     def take_runaways(self) -> list[tuple[str, float, float]]:
-        """Versions whose run did not end, since the last call: id, CPU seconds expected and used. They are refused until
-        loaded again."""
+        """Versions whose run did not end, since the last call: id, CPU seconds expected and used. They are refused
+        until loaded again."""
 
     def run(self, version: str, numbers: bytes, strings: Sequence[str]) -> Outputs:
         """Run rows through a loaded version exactly as a prediction would (tile and all), without cache. Raises
@@ -567,7 +567,7 @@ class PredictionRecord:
     version: str
     version_number: int
     user: str
-    """User id of who asked."""
+    """User id of the caller."""
     rows: int
     digest: str
     """The first 128 bits of BLAKE3 over the canonical bytes of all rows, in hexadecimal."""

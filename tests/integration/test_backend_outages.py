@@ -1,4 +1,4 @@
-"""What Serval stands on comes and goes; what is warm answers all the while."""
+"""Outages of PostgreSQL and Redis; warm predictions are answered throughout."""
 
 import os
 import pickle
@@ -68,7 +68,7 @@ def test_migrate_fills_an_empty_database_and_leaves_a_current_one_alone(database
     assert second.stdout.startswith("the tables are up to date (")
 
 
-def test_migrate_says_in_one_line_that_the_database_is_out_of_reach(tmp_path: Path) -> None:
+def test_migrate_reports_an_unreachable_database_in_one_line(tmp_path: Path) -> None:
     ended = serval("migrate", database_url="postgresql://serval:hunter2@127.0.0.1:1/serval", folder=tmp_path)
     assert ended.returncode == 1
     assert "cannot be used" in ended.stderr
@@ -84,7 +84,8 @@ def test_a_server_on_an_old_database_refuses_with_one_line(
     database.ask(f"CREATE DATABASE {name};")
     if revision is not None:
         database.ask(
-            f"CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('{revision}');",
+            "CREATE TABLE alembic_version (version_num varchar(32));"
+            f"INSERT INTO alembic_version VALUES ('{revision}');",
             name,
         )
     ended = serval("serve", database_url=database.url(name), folder=tmp_path / "data")
@@ -127,7 +128,7 @@ def test_a_warm_prediction_touches_neither_database_nor_redis_nor_file(
     assert (many.status_code, csv.status_code) == (200, 200)
 
 
-def test_without_the_database_the_api_says_503_and_is_back_with_it(warm: Client, database: Postgres) -> None:
+def test_the_api_is_a_503_while_the_database_is_stopped(warm: Client, database: Postgres) -> None:
     with without(database):
         answers = [
             warm.http.get("/api/v1/models"),
@@ -145,7 +146,7 @@ def test_without_the_database_the_api_says_503_and_is_back_with_it(warm: Client,
     assert warm.http.get("/health").json()["status"] == "ok"
 
 
-def test_without_redis_health_is_degraded_and_nothing_fails(warm: Client, redis: Redis) -> None:
+def test_without_redis_health_is_degraded_and_no_request_fails(warm: Client, redis: Redis) -> None:
     with without(redis):
         assert warm.predict("iris", ROW).status_code == 200
         assert warm.http.get("/api/v1/models").status_code == 200
@@ -155,7 +156,7 @@ def test_without_redis_health_is_degraded_and_nothing_fails(warm: Client, redis:
     assert warm.http.get("/health").json()["status"] == "ok"
 
 
-def test_an_accepted_upload_outlasts_the_absence_of_the_database(service: Client, database: Postgres) -> None:
+def test_an_accepted_upload_survives_an_outage_of_the_database(service: Client, database: Postgres) -> None:
     assert service.upload("patient", MODEL, wait_seconds=0).status_code == 202
     with without(database):
         service.process.until("conversion_waiting_for_database")
@@ -163,7 +164,7 @@ def test_an_accepted_upload_outlasts_the_absence_of_the_database(service: Client
     assert service.predict("patient", ROW).status_code == 200
 
 
-def test_first_uploads_of_one_name_at_the_same_time_are_versions_of_one_model(service: Client) -> None:
+def test_simultaneous_first_uploads_of_a_name_are_versions_of_one_model(service: Client) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: service.upload("crowd", MODEL, wait_seconds=0), range(4)))
     assert {answer.status_code for answer in answers} == {202}
@@ -174,17 +175,17 @@ def test_first_uploads_of_one_name_at_the_same_time_are_versions_of_one_model(se
     assert service.http.get("/api/v1/models/crowd").json()["live_version"] == 4
 
 
-def test_texts_and_numbers_that_a_database_can_not_keep_are_told_so(server: Client) -> None:
-    server.upload("odd-values", MODEL)
+def test_values_that_a_database_cannot_store_cause_no_500(shared_server: Client) -> None:
+    shared_server.upload("odd-values", MODEL)
     answers = [
-        server.http.patch("/api/v1/models/odd-values", json={"description": "a\0b"}),
-        server.http.get("/api/v1/models/a%00b"),
-        server.http.get(f"/api/v1/models/odd-values/versions/{10**20}"),
-        server.http.post("/api/v1/api-keys", json={"name": "a\0b"}),
-        server.upload("odd-values", MODEL, filename="a\0b.pkl", wait_seconds=0),
-        server.upload("odd-values", MODEL, description="a\0b", wait_seconds=0),
-        server.predict("odd-values", ROW, version=str(10**20)),
-        server.predict("a%00b", ROW),
+        shared_server.http.patch("/api/v1/models/odd-values", json={"description": "a\0b"}),
+        shared_server.http.get("/api/v1/models/a%00b"),
+        shared_server.http.get(f"/api/v1/models/odd-values/versions/{10**20}"),
+        shared_server.http.post("/api/v1/api-keys", json={"name": "a\0b"}),
+        shared_server.upload("odd-values", MODEL, filename="a\0b.pkl", wait_seconds=0),
+        shared_server.upload("odd-values", MODEL, description="a\0b", wait_seconds=0),
+        shared_server.predict("odd-values", ROW, version=str(10**20)),
+        shared_server.predict("a%00b", ROW),
     ]
     assert [answer.status_code for answer in answers if answer.status_code >= 500] == []
 

@@ -3,23 +3,12 @@
 import json
 
 import numpy as np
-from prometheus_client.parser import text_string_to_metric_families
 
 from serval._native import DataPlane
 from support import graphs
-from support.planes import ask, load, new_plane, put_caller, route, signature
+from support.planes import ask, load, new_plane, put_caller, route, samples, signature
 
 LABELS = {"model": "ada/iris", "version": "1"}
-
-
-def samples(plane: DataPlane, name: str, **labels: str) -> list[float]:
-    families = text_string_to_metric_families(plane.metrics().decode())
-    return [
-        sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    ]
 
 
 def counting_plane(**settings: float) -> DataPlane:
@@ -43,7 +32,7 @@ def test_predictions_rows_hits_and_misses_are_counted() -> None:
     assert samples(plane, "serval_cache_entries") == [3]
 
 
-def test_each_stage_has_a_histogram() -> None:
+def test_each_stage_of_a_prediction_has_a_histogram() -> None:
     plane = counting_plane()
     for _ in range(2):
         ask(plane, '{"input":[0,1]}')
@@ -56,13 +45,13 @@ def test_each_stage_has_a_histogram() -> None:
         assert 0 <= samples(plane, f"{name}_sum", stage=stage, **LABELS)[0] < 1
 
 
-def test_a_dear_prediction_has_waited_in_a_queue() -> None:
+def test_an_expensive_prediction_is_counted_in_the_queue_stage() -> None:
     plane = counting_plane(inline_below_seconds=0.0)
     ask(plane, '{"input":[0,1]}')
     assert samples(plane, "serval_prediction_stage_seconds_count", stage="queue", **LABELS) == [1]
 
 
-def test_an_owner_reads_of_its_own_models() -> None:
+def test_an_owner_sees_metrics_of_own_models_only() -> None:
     plane = counting_plane()
     ask(plane, '{"input":[0,1]}')
     own, others = (plane.metrics(owner).decode() for owner in ("usr_1", "usr_2"))
@@ -83,7 +72,7 @@ def test_refusals_are_counted_by_reason() -> None:
     assert samples(plane, "serval_refusals_total", code="forbidden") == [0]
 
 
-def test_loaded_versions_have_their_sizes() -> None:
+def test_loaded_versions_report_their_size_and_load_time() -> None:
     plane = counting_plane()
     assert samples(plane, "serval_loaded_versions") == [1]
     assert samples(plane, "serval_version_resident_bytes", version_id="ver_1")[0] > 0

@@ -1,4 +1,4 @@
-"""kill -9 at fifty random moments."""
+"""Nothing is lost or half done after `kill -9` at fifty random moments."""
 
 import random
 import time
@@ -23,7 +23,7 @@ def test_nothing_is_lost_or_half_done_after_fifty_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_children_that_wait_for_work_die_with_their_server_too(tmp_path: Path) -> None:
+def test_idle_conversion_children_die_with_their_server(tmp_path: Path) -> None:
     survives(
         tmp_path / "data",
         7,

@@ -1,4 +1,4 @@
-"""Every classifier and regressor of scikit-learn, and random pipelines, uploaded and asked over HTTP: nothing may be live and wrong."""
+"""Every scikit-learn estimator and random pipelines over HTTP: no live version answers wrongly."""
 
 import json
 import pickle
@@ -63,7 +63,7 @@ def piped(served: Client) -> list[Outcome]:
 
 
 def fitting_pipelines() -> Iterator[tuple[str, Case]]:
-    """Random pipelines; one whose estimator can not be fitted on its data is drawn again."""
+    """Random pipelines; one whose estimator cannot be fitted on its data is drawn again."""
     for seed in count(FIRST_SEED):
         try:
             yield f"seed {seed}", pipeline(seed)
@@ -175,7 +175,7 @@ def test_each_refusal_names_the_estimator_and_says_what_to_do(alone: list[Outcom
     assert unexplained([*alone, *piped]) == []
 
 
-def test_the_page_of_formats_tells_what_was_measured(alone: list[Outcome], piped: list[Outcome]) -> None:
+def test_the_page_of_formats_lists_what_was_measured(alone: list[Outcome], piped: list[Outcome]) -> None:
     page = PAGE.read_text()
     PAGE.write_text(TABLE.sub(lambda block: block[1] + table(alone, piped) + block[2], page))
     assert all(f"| `{name}` |" in PAGE.read_text() for name in NAMES)
@@ -189,8 +189,6 @@ def table(alone: list[Outcome], piped: list[Outcome]) -> str:
         behind = f"{live[each.name]} of {tried[each.name]} live" if tried[each.name] else ""
         lines.append(f"| `{each.name}` | {'live' if each.is_live else 'refused'} | {each.precision} | {behind} |")
     total = sum(each.is_live for each in alone), sum(each.is_live for each in piped)
-    lines += [
-        "",
-        f"Live: {total[0]} of {len(alone)} alone, {total[1]} of {len(piped)} behind random preprocessing; none of them answered wrongly.",
-    ]
+    figures = f"{total[0]} of {len(alone)} alone, {total[1]} of {len(piped)} behind random preprocessing"
+    lines += ["", f"Live: {figures}; none of them answered wrongly."]
     return "\n".join(lines) + "\n"

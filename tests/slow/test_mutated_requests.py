@@ -1,4 +1,4 @@
-"""Millions of mutated requests: Rust reads of them nothing that Python would read otherwise."""
+"""Millions of mutated requests: Rust reads nothing in them that Python reads otherwise."""
 
 import json
 import random
@@ -9,12 +9,11 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from native.predict.test_readers_agree import assert_both_agree, plane  # noqa: F401 the fixture
-from serval._native import DataPlane
 from serval.auth.credentials import read_credential
 from serval.errors import NotAuthenticated
 from serval.predictions.request import is_no_cache
 from support.fronts import Fronted, fronted
+from support.json_readers import assert_readers_agree, echo_plane
 from support.malformed import LAST
 from support.raw_http import Reply, exchanged, replies
 
@@ -54,10 +53,10 @@ def mutated(text: bytes, pieces: list[Any], rng: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_a_million_mutated_bodies_are_read_alike_by_rust_and_python(plane: DataPlane) -> None:  # noqa: F811 the fixture
-    rng = random.Random(81)
+def test_a_million_mutated_bodies_are_read_alike_by_rust_and_python() -> None:
+    rng, plane = random.Random(81), echo_plane()
     for _ in range(1_000_000):
-        assert_both_agree(plane, mutated(rng.choice(BODIES), PIECES, rng))
+        assert_readers_agree(plane, mutated(rng.choice(BODIES), PIECES, rng))
 
 
 TARGETS = [
@@ -67,9 +66,17 @@ TARGETS = [
     b"/api/v1/predict/iris?version=1&outputs=probabilities",
 ]
 LINES = [
-    b"X-API-Key: KEY", b"Authorization: Bearer KEY", b"Content-Type: application/json", b"Cache-Control: max-age=0, no-cache",
-    b"Connection: keep-alive", b"X-Request-Id: abc", b"Accept: */*", b"Content-Encoding: identity", b"Cookie: a", b"User-Agent: curl/8",
-]  # fmt: skip
+    b"X-API-Key: KEY",
+    b"Authorization: Bearer KEY",
+    b"Content-Type: application/json",
+    b"Cache-Control: max-age=0, no-cache",
+    b"Connection: keep-alive",
+    b"X-Request-Id: abc",
+    b"Accept: */*",
+    b"Content-Encoding: identity",
+    b"Cookie: a",
+    b"User-Agent: curl/8",
+]
 WORDS = [
     *b" ,;=?&%/.-_\t\xa0\x85",
     b"%2e",
@@ -129,7 +136,7 @@ def assert_python_reads_it_alike(front: Fronted, target: bytes, lines: list[byte
 
 
 @pytest.mark.slow
-def test_what_the_front_answers_by_itself_python_would_have_answered(tmp_path: Path) -> None:
+def test_the_front_answers_mutated_requests_as_python_would(tmp_path: Path) -> None:
     rng, answered = random.Random(82), 0
     with fronted(tmp_path) as front:
         for _ in range(3000):

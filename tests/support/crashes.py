@@ -23,7 +23,8 @@ from sklearn.preprocessing import StandardScaler
 
 from support.backends import free_port
 from support.http_client import SERVAL
-from support.processes import Running, gone, kin_of
+from support.processes import Running, gone, processes_using
+from support.waiting import wait_until
 
 IRIS = load_iris()
 ROWS: list[list[float]] = IRIS.data[::10].tolist()
@@ -61,7 +62,7 @@ class Original:
 
 
 class Witness:
-    """Asks a live model without a pause. Whoever kills the server may cut its connection, and nothing else."""
+    """Asks a live model without a pause. A kill of the server may cut its connection, and nothing else."""
 
     def __init__(self, url: str, key: str, original: Original) -> None:
         self.right = self.cut_off = 0
@@ -106,10 +107,15 @@ class Victims:
         self.random = random.Random(seed)
         self.originals: dict[str, Original] = {}
         self._settings = {
-            "SERVAL_DATA_DIR": str(folder), "SERVAL_PORT": str(free_port()), "SERVAL_METRICS_PORT": "0", "SERVAL_LOG_FORMAT": "json",
-            "SERVAL_DRAIN_PAUSE_SECONDS": "0", "SERVAL_MAX_PENDING_UPLOADS": "1000", "SERVAL_API_RATE": "unlimited",
+            "SERVAL_DATA_DIR": str(folder),
+            "SERVAL_PORT": str(free_port()),
+            "SERVAL_METRICS_PORT": "0",
+            "SERVAL_LOG_FORMAT": "json",
+            "SERVAL_DRAIN_PAUSE_SECONDS": "0",
+            "SERVAL_MAX_PENDING_UPLOADS": "1000",
+            "SERVAL_API_RATE": "unlimited",
             "SERVAL_CONVERT_PRELOAD": "false",
-        } | {f"SERVAL_{name.upper()}": value for name, value in settings.items()}  # fmt: skip
+        } | {f"SERVAL_{name.upper()}": value for name, value in settings.items()}
         self.server = self.started().ready()
         self.url = f"http://127.0.0.1:{self.server.port}"
         self.key = (folder / "admin.key").read_text().strip()
@@ -206,15 +212,12 @@ class Victims:
         return str(self.ask(f"SELECT status FROM versions WHERE id = '{version}'")[0][0])
 
     def _await(self, is_so: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not is_so():
-            assert time.monotonic() < deadline, self.ask("SELECT id, status, attempts, failure FROM versions")
-            time.sleep(0.001)
+        wait_until(is_so, within_seconds=PATIENCE_SECONDS)
 
     def _send_half(self, connection: socket.socket) -> None:
         head = (
-            f"POST /api/v1/models/upload HTTP/1.1\r\nHost: serval\r\nX-API-Key: {self.key}\r\nContent-Length: 2000000\r\n"
-            "Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
+            f"POST /api/v1/models/upload HTTP/1.1\r\nHost: serval\r\nX-API-Key: {self.key}\r\n"
+            "Content-Length: 2000000\r\nContent-Type: multipart/form-data; boundary=edge\r\n\r\n"
             '--edge\r\nContent-Disposition: form-data; name="name"\r\n\r\nhalf\r\n'
             '--edge\r\nContent-Disposition: form-data; name="file"; filename="half.pkl"\r\n\r\n'
         )
@@ -224,7 +227,7 @@ class Victims:
         self._await(lambda: any(path.parent == incoming for path in self.leftovers()))
 
     def _kill(self, victim: Victim) -> set[Path]:
-        """Kill it and whoever dies with it. Returns the unfinished files that it left."""
+        """Kill it and all that dies with it. Returns the unfinished files that it left."""
         if victim == "child":
             pid = self.serving_process()
             doomed = {pid, *descendants(pid)}
@@ -253,7 +256,10 @@ class Victims:
         folders = {path.name for path in (self.folder / "models").iterdir()} - {"incoming"}
         rows = {str(row[0]) for row in self.ask("SELECT id FROM versions")}
         assert folders == rows
-        half_live = "SELECT models.name FROM models JOIN versions ON model_id = models.id AND number = live WHERE status != 'ready'"
+        half_live = (
+            "SELECT models.name FROM models JOIN versions ON model_id = models.id AND number = live"
+            " WHERE status != 'ready'"
+        )
         assert self.ask(half_live) == []
         assert self.witness is not None
         assert self.witness.wrong == []
@@ -273,7 +279,7 @@ class Victims:
         """End in order; nothing is left but what is whole."""
         self.server.send(signal.SIGTERM)
         assert self.server.ended() == 0
-        assert kin_of(self.folder) == set()
+        assert processes_using(self.folder) == set()
         assert self.leftovers() == set()
 
 
@@ -283,7 +289,7 @@ def survives(folder: Path, seed: int, moments: list[tuple[Victim, Stage]], **set
     try:
         victims.watch()
         for number, (victim, stage) in enumerate(moments):
-            print(f"moment {number}: {victim} during {stage}, seed {seed}", flush=True)  # noqa: T201 for whoever has to repeat it
+            print(f"moment {number}: {victim} during {stage}, seed {seed}", flush=True)  # noqa: T201 to repeat it
             victims.strike(victim, stage)
         for name, status, failure in victims.await_the_end():
             if status == "failed":

@@ -1,4 +1,4 @@
-"""All 99 classifiers and regressors of scikit-learn 1.9, the arguments and data of each, and random pipelines."""
+"""The 99 classifiers and regressors of scikit-learn 1.9, each with arguments and data, and random pipelines."""
 
 import warnings
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import onnx
 import onnxruntime
+from prometheus_client.parser import text_string_to_metric_families
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
@@ -165,12 +166,15 @@ def load(
     )
 
 
-def eventually(holds: Callable[[], bool], patience_seconds: float = 20.0) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + patience_seconds
-    while not holds():
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        time.sleep(0.005)
+def samples(plane: DataPlane, name: str, **labels: str) -> list[float]:
+    """The values of a metric of the data plane, of every combination of labels that has these."""
+    families = text_string_to_metric_families(plane.metrics().decode())
+    return [
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
 
 
 def predict_request(caller: bytes = KEY, shape: Any = "full", **settings: Any) -> PredictRequest:

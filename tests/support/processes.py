@@ -109,7 +109,7 @@ def running(command: list[str], settings: dict[str, str], **more: Any) -> Iterat
         server.close()
 
 
-def kin_of(folder: Path) -> set[int]:
+def processes_using(folder: Path) -> set[int]:
     """The processes that hold a file of a data folder open (its lock, at least)."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):

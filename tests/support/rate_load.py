@@ -42,8 +42,8 @@ def most_let_through(asked: list[Asked], window_seconds: float) -> int:
 
 def _ask_on(servers: Replicas, path: str, body: bytes, until: float, first_share: float, seed: int) -> list[Asked]:
     choices = random.Random(seed)
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {servers.first.key}\r\ncontent-type: application/json\r\n"
-    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {servers.first.key}\r\n"
+    request = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
     asked = []
     with _connection(servers.first) as first, _connection(servers.second) as second:
         while (sent := time.monotonic()) < until:

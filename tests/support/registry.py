@@ -31,9 +31,19 @@ from support.planes import new_plane, regressor
 PRESENTED = Credential("key", "a key")
 KEY = PRESENTED.digest
 CALLER = Caller(
-    user_id="usr_1", username="ada", role="user", scopes=frozenset(SCOPES), models=None, key_id="key_1",
-    session_id=None, digest=KEY, expires_at=None, api_rate=None, predict_limits=(), quota=None,
-)  # fmt: skip
+    user_id="usr_1",
+    username="ada",
+    role="user",
+    scopes=frozenset(SCOPES),
+    models=None,
+    key_id="key_1",
+    session_id=None,
+    digest=KEY,
+    expires_at=None,
+    api_rate=None,
+    predict_limits=(),
+    quota=None,
+)
 CONTRACT = regressor(2, targets=2, is_multi_target=True, has_names=False)
 PROBE = Probe(np.ones((4, 2)).tobytes(), [])
 
@@ -106,9 +116,20 @@ async def add_version(parts: Registry, content: bytes, number: int = 1) -> None:
         (await session.get_one(Model, "mdl_1")).live = number
         session.add(
             Version(
-                id=version_id, model_id="mdl_1", number=number, status="ready", lifecycle="active",
-                filename="echo.pkl", source_bytes=1, source_sha256="", request={}, attempts=0,
-                signature=msgspec.to_builtins(signature), onnx_bytes=len(content), onnx_sha256=sha256,
-                created_at=now(), ready_at=now(),
+                id=version_id,
+                model_id="mdl_1",
+                number=number,
+                status="ready",
+                lifecycle="active",
+                filename="echo.pkl",
+                source_bytes=1,
+                source_sha256="",
+                request={},
+                attempts=0,
+                signature=msgspec.to_builtins(signature),
+                onnx_bytes=len(content),
+                onnx_sha256=sha256,
+                created_at=now(),
+                ready_at=now(),
             )
-        )  # fmt: skip
+        )

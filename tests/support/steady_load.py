@@ -10,11 +10,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from support.waiting import wait_until
+
 Row = list[float]
 
 
 @dataclass
-class Seen:
+class PredictionRecord:
     """What a client has seen."""
 
     right: int = 0
@@ -40,7 +42,7 @@ class Steady:
         self._bodies = [json.dumps({"input": row}).encode() for row in rows]
         self._expected = expected
         self._ended = threading.Event()
-        self.seen = [Seen() for _ in range(clients)]
+        self.seen = [PredictionRecord() for _ in range(clients)]
         self._threads = [threading.Thread(target=self._ask_on, args=(seen,)) for seen in self.seen]
         for thread in self._threads:
             thread.start()
@@ -83,12 +85,9 @@ class Steady:
     def await_more(self, answers: int) -> None:
         """Wait until every client has had some more right answers."""
         goals = [seen.right + answers for seen in self.seen]
-        deadline = time.monotonic() + 60
-        while any(seen.right < goal for seen, goal in zip(self.seen, goals, strict=True)):
-            assert time.monotonic() < deadline, (self.wrong[:3], self.cut_off, self.refused)
-            time.sleep(0.005)
+        wait_until(lambda: all(seen.right >= goal for seen, goal in zip(self.seen, goals, strict=True)))
 
-    def _ask_on(self, seen: Seen) -> None:
+    def _ask_on(self, seen: PredictionRecord) -> None:
         connection = self._connect()
         last = time.monotonic()
         for number in count():
@@ -118,7 +117,7 @@ class Steady:
     def _connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
 
-    def _judge(self, seen: Seen, row: int, status: int, body: bytes) -> None:
+    def _judge(self, seen: PredictionRecord, row: int, status: int, body: bytes) -> None:
         if status != 200:
             seen.wrong.append(f"{status} {body.decode()}")
             return

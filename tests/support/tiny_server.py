@@ -1,4 +1,4 @@
-"""A server whose app is a few lines: `python tiny_server.py [--data-dir ...]` supervises, `python tiny_server.py child` serves."""
+"""A server whose app is a few lines: `tiny_server.py [--data-dir ...]` supervises, `tiny_server.py child` serves."""
 
 import asyncio
 import os

@@ -16,7 +16,7 @@ use crate::cache::memory::Key;
 use crate::cache::signed;
 use crate::clock::{monotonic_nanoseconds, seconds_between};
 use crate::error::Fault;
-use crate::metrics::{Counter, Histogram, head, label, line};
+use crate::metrics::{Counter, Family, Histogram, label};
 use crate::sync::lock;
 
 /// Failures of reads in a row that open the breaker.
@@ -289,47 +289,35 @@ impl Redis {
     }
 
     pub fn write_metrics(&self, text: &mut String) {
-        head(text, "serval_cache_level_two_state", "gauge", "1 for the state that the second cache level is in.");
+        let help = "1 for the state that the second cache level is in.";
+        let mut states = Family::gauge(text, "serval_cache_level_two_state", help);
         for state in ["up", "read_only", "down"] {
-            line(text, "serval_cache_level_two_state", &label("state", state), u8::from(self.state() == state));
+            states.sample(&label("state", state), u8::from(self.state() == state));
         }
-        head(
-            text,
-            "serval_cache_level_two_errors_total",
-            "counter",
-            "Reads and writes of the second cache level that failed, by kind.",
-        );
+        let help = "Reads and writes of the second cache level that failed, by kind.";
+        let mut errors = Family::counter(text, "serval_cache_level_two_errors_total", help);
         for (failure, kind) in Failure::ALL {
-            line(
-                text,
-                "serval_cache_level_two_errors_total",
-                &label("kind", kind),
-                self.counters.errors[failure as usize].get(),
-            );
+            errors.sample(&label("kind", kind), self.counters.errors[failure as usize].get());
         }
-        head(
-            text,
-            "serval_cache_level_two_openings_total",
-            "counter",
-            "Times that the second cache level was given up for a while.",
-        );
-        line(text, "serval_cache_level_two_openings_total", "", self.counters.openings.get());
-        head(
-            text,
-            "serval_cache_level_two_forged_total",
-            "counter",
-            "Values of the second cache level that Serval has not written so.",
-        );
-        line(text, "serval_cache_level_two_forged_total", "", self.counters.undecodable.get());
-        head(text, "serval_cache_level_two_written_total", "counter", "Rows written to the second cache level.");
-        line(text, "serval_cache_level_two_written_total", "", self.counters.written.get());
-        head(
-            text,
-            "serval_cache_level_two_round_trip_seconds",
-            "histogram",
-            "From asking the second cache level to its answer.",
-        );
-        self.counters.round_trips.write(text, "serval_cache_level_two_round_trip_seconds", "");
+        let totals = [
+            (
+                "serval_cache_level_two_openings_total",
+                "Times that the second cache level was given up for a while.",
+                &self.counters.openings,
+            ),
+            (
+                "serval_cache_level_two_forged_total",
+                "Values of the second cache level that Serval has not written so.",
+                &self.counters.undecodable,
+            ),
+            ("serval_cache_level_two_written_total", "Rows written to the second cache level.", &self.counters.written),
+        ];
+        for (name, help, counter) in totals {
+            Family::counter(text, name, help).sample("", counter.get());
+        }
+        let help = "From asking the second cache level to its answer.";
+        Family::histogram(text, "serval_cache_level_two_round_trip_seconds", help)
+            .distribution("", &self.counters.round_trips);
     }
 }
 

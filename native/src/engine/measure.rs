@@ -78,7 +78,8 @@ impl Subject<'_> {
 
     /// The smallest tile with which results are batch-invariant; 0 where there is none.
     fn tile(&self, has_products: bool, probes: &OwnedBatch<&str>) -> Result<usize, Fault> {
-        // A product of one row may take the same kernel as one of many on all probes and another on the next: it never runs alone.
+        // A product of one row may take the same kernel as one of many on all probes and another on the next: it never
+        // runs alone.
         for tile in TILES.into_iter().filter(|&tile| tile > 1 || !has_products) {
             if self.is_batch_invariant(probes.as_batch(), tile)? {
                 return Ok(tile);
@@ -107,7 +108,8 @@ impl Subject<'_> {
     }
 }
 
-/// Probe rows, evenly spread over the given ones, as many as the time allows; and the same with jittered copies among them.
+/// Probe rows, evenly spread over the given ones, as many as the time allows; and the same with jittered copies among
+/// them.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -17,18 +17,18 @@ use ort::value::{TensorElementType, ValueType};
 use crate::error::Fault;
 use crate::sync::lock;
 
-struct Opened {
+struct Library {
     path: PathBuf,
     environment: Environment,
 }
 
-static OPENED: OnceLock<Opened> = OnceLock::new();
+static LIBRARY: OnceLock<Library> = OnceLock::new();
 
 /// Open ONNX Runtime; a process has one, so another path is an error.
 pub fn open(path: &Path) -> Result<(), Fault> {
     static OPENING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = lock(&OPENING);
-    match OPENED.get() {
+    match LIBRARY.get() {
         Some(opened) if opened.path == path => Ok(()),
         Some(opened) => Err(Fault::load(format!("ONNX Runtime is already open: `{}`", opened.path.display()))),
         None => {
@@ -41,17 +41,17 @@ pub fn open(path: &Path) -> Result<(), Fault> {
                 .build()
                 .map_err(|error| cannot(&error))?;
             environment.set_log_level(LogLevel::Fatal);
-            OPENED.get_or_init(|| Opened { path: path.to_owned(), environment });
+            LIBRARY.get_or_init(|| Library { path: path.to_owned(), environment });
             Ok(())
         }
     }
 }
 
-/// The official builds report each session to their maker, and keep a database of it below the home folder, from the moment
-/// the environment is made: `with_telemetry(false)` comes too late.
+/// The official builds report each session to their maker, and keep a database of it below the home folder, from the
+/// moment the environment is made: `with_telemetry(false)` comes too late.
 fn turn_telemetry_off() {
-    // SAFETY: Python holds the GIL while it writes the environment, and we are called with it or before other threads start;
-    // nothing else in this process reads the environment while the data plane is made.
+    // SAFETY: Python holds the GIL while it writes the environment, and we are called with it or before other threads
+    // start; nothing else in this process reads the environment while the data plane is made.
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }
 
@@ -102,9 +102,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Load a graph that `check_graph` has let pass: one thread, in order, without arena and memory pattern, so runs share nothing.
+    /// Load a graph that `check_graph` has let pass: one thread, in order, without arena and memory pattern, so runs
+    /// share nothing.
     pub fn load(onnx: &[u8]) -> Result<Self, Fault> {
-        let opened = OPENED.get().ok_or_else(|| Fault::load("ONNX Runtime is not open"))?;
+        let opened = LIBRARY.get().ok_or_else(|| Fault::load("ONNX Runtime is not open"))?;
         let session = build_session(&opened.environment, onnx)
             .map_err(|error| Fault::load(format!("ONNX Runtime refused the model: {error}")))?;
         let names = |ports: &[ort::value::Outlet]| {
@@ -126,7 +127,8 @@ impl Session {
         self.loaded.outputs().iter().map(|port| described(port.name(), port.dtype())).collect()
     }
 
-    /// Run rows: `inputs` in the order of the graph's, each `[rows, its length / rows]`. `read` gets the outputs: their shapes and elements.
+    /// Run rows: `inputs` in the order of the graph's, each `[rows, its length / rows]`. `read` gets the outputs: their
+    /// shapes and elements.
     pub fn run<T>(
         &self,
         rows: usize,
@@ -154,8 +156,9 @@ impl Session {
         if input_values.len() != input_names.len() {
             return Err(Fault::load("the graph has other inputs than its signature"));
         }
-        // SAFETY: session, names and values live through the call, and the lengths are theirs. ONNX Runtime documents `Run` as safe
-        // for concurrent calls on one session; what made it not so, allocators shared between runs, is off (no arena, no memory pattern).
+        // SAFETY: session, names and values live through the call, and the lengths are theirs. ONNX Runtime documents
+        // `Run` as safe for concurrent calls on one session; what made it not so, allocators shared between runs, is
+        // off (no arena, no memory pattern).
         let status = unsafe {
             (ort::api().Run)(
                 self.shared.ptr().cast_mut(),
@@ -233,7 +236,8 @@ impl Value {
     fn borrowing<T>(rows: usize, numbers: &[T], dtype: sys::ONNXTensorElementDataType) -> Result<Self, Fault> {
         let shape = shape(rows, numbers.len())?;
         let mut value = ptr::null_mut();
-        // SAFETY: data, length and shape are those of live slices; ONNX Runtime reads inputs only, in spite of the mutable pointer.
+        // SAFETY: data, length and shape are those of live slices; ONNX Runtime reads inputs only, in spite of the
+        // mutable pointer.
         let status = unsafe {
             (ort::api().CreateTensorWithDataAsOrtValue)(
                 memory_info()?,
@@ -313,7 +317,8 @@ impl Value {
     fn shape(&self) -> Result<(Vec<i64>, sys::ONNXTensorElementDataType), Fault> {
         let api = ort::api();
         let mut info = ptr::null_mut();
-        // SAFETY: the value is live; `info` is released below, whatever the calls between say; `shape` has the length asked for.
+        // SAFETY: the value is live; `info` is released below, whatever the calls between say; `shape` has the length
+        // asked for.
         unsafe {
             checked((api.GetTensorTypeAndShape)(self.0.as_ptr(), &raw mut info))?;
             let (mut count, mut dtype) = (0, sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED);

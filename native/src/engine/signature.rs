@@ -46,7 +46,7 @@ pub struct Column {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SignatureDocument {
     kind: Kind,
     columns: Vec<Column>,
     has_names: bool,
@@ -86,10 +86,10 @@ pub struct Signature {
 
 impl Signature {
     pub fn parse(json: &[u8]) -> Result<Self, Fault> {
-        let written: Written = serde_json::from_slice(json)
+        let written: SignatureDocument = serde_json::from_slice(json)
             .map_err(|error| Fault::load(format!("the signature cannot be read: {error}")))?;
         let labels: Vec<Vec<Label>> =
-            written.labels.iter().map(|target| target.iter().map(|label| printed(label)).collect()).collect();
+            written.labels.iter().map(|target| target.iter().map(|label| label_of(label)).collect()).collect();
         let signature = Self {
             labels_collide: labels.iter().any(|target| collide(target)),
             kind: written.kind,
@@ -156,7 +156,7 @@ impl Signature {
     }
 }
 
-fn printed(label: &RawValue) -> Label {
+fn label_of(label: &RawValue) -> Label {
     let json: Box<str> = match serde_json::from_str::<String>(label.get()) {
         Ok(text) => serde_json::Value::String(text).to_string().into(),
         Err(_) => label.get().into(),
@@ -177,8 +177,10 @@ pub mod tests {
 
     pub fn signature(labels: &str) -> Signature {
         let json = format!(
-            r#"{{"kind":"classifier","columns":[{{"name":"a","kind":"number","dtype":"float64"}},{{"name":"b","kind":"number","dtype":"float64","missing":"nan","minimum":-10.0,"maximum":10}}],
-            "has_names":true,"labels":[{labels}],"targets":1,"is_multi_target":false,"has_probabilities":true,"numbers_dtype":"float32","scores_dtype":"float32"}}"#
+            r#"{{"kind":"classifier","columns":[{{"name":"a","kind":"number","dtype":"float64"}},
+            {{"name":"b","kind":"number","dtype":"float64","missing":"nan","minimum":-10.0,"maximum":10}}],
+            "has_names":true,"labels":[{labels}],"targets":1,"is_multi_target":false,"has_probabilities":true,
+            "numbers_dtype":"float32","scores_dtype":"float32"}}"#
         );
         Signature::parse(json.as_bytes()).expect("the signature is whole")
     }

@@ -154,7 +154,8 @@ impl Version {
     }
 }
 
-/// Checks that the estimators of a graph get inputs of the widths that they demand, by running what comes before each of them on one row.
+/// Checks that the estimators of a graph get inputs of the widths that they demand, by running what comes before each
+/// of them on one row.
 fn check_widths(onnx: &[u8], demands: &[Demand], signature: &Signature, probes: Batch<'_>) -> Result<(), Fault> {
     if probes.rows() == 0 {
         return Err(Fault::load("a version is measured on at least one probe row"));

@@ -19,7 +19,7 @@ use crate::front::connection_state::{ConnectionState, StageLimits};
 use crate::front::origin::Origin;
 use crate::front::respond::Front;
 use crate::front::tls::Certificate;
-use crate::metrics::{Counter, head, label, line};
+use crate::metrics::{Counter, Family, label};
 use crate::sync::lock;
 
 /// How often connections are checked for timeouts.
@@ -139,11 +139,12 @@ impl Listener {
     /// Prometheus text of the public port.
     pub fn write(&self, text: &mut String) {
         let counters = &self.front.counters;
-        head(text, "serval_front_requests_total", "counter", "Requests on the public port, by what became of them.");
+        let help = "Requests on the public port, by what became of them.";
+        let mut requests = Family::counter(text, "serval_front_requests_total", help);
         for (outcome, counter) in
             [("answered", &counters.answered), ("refused", &counters.refused), ("forwarded", &counters.forwarded)]
         {
-            line(text, "serval_front_requests_total", &label("outcome", outcome), counter.get());
+            requests.sample(&label("outcome", outcome), counter.get());
         }
         let gauges = [
             ("serval_front_connections", "Connections open to the public port.", self.open()),
@@ -151,8 +152,7 @@ impl Listener {
             ("serval_front_buffered_bytes", "Bytes of bodies held over all connections.", self.front.buffered_bytes()),
         ];
         for (name, help, value) in gauges {
-            head(text, name, "gauge", help);
-            line(text, name, "", value);
+            Family::gauge(text, name, help).sample("", value);
         }
         let totals = [
             ("serval_front_turned_away_total", "Connections refused beyond the limits.", &self.turned_away),
@@ -164,8 +164,7 @@ impl Listener {
             ),
         ];
         for (name, help, counter) in totals {
-            head(text, name, "counter", help);
-            line(text, name, "", counter.get());
+            Family::counter(text, name, help).sample("", counter.get());
         }
         self.write_expiry(text);
     }
@@ -174,8 +173,7 @@ impl Listener {
         if let Some(seconds) = self.certificate.as_ref().and_then(|certificate| certificate.load().expires_seconds()) {
             let (name, help) =
                 ("serval_tls_certificate_expires_seconds", "When the certificate in use expires, in Unix time.");
-            head(text, name, "gauge", help);
-            line(text, name, "", seconds);
+            Family::gauge(text, name, help).sample("", seconds);
         }
     }
 

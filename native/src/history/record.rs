@@ -12,7 +12,7 @@ use crate::ids;
 use crate::limits::callers::Caller;
 use crate::predict::encode;
 use crate::predict::request::{CacheStatus, EntryPoint};
-use crate::predict::routes::{Published, Target};
+use crate::predict::routes::{PublishedModel, Target};
 
 /// Of a request of many rows the first are kept, as many as fit.
 pub const MOST_ROWS: usize = 8;
@@ -24,7 +24,7 @@ const MISSING_STRING: &str = "\u{1a}";
 #[derive(Clone, Copy)]
 pub struct AnsweredPrediction<'a> {
     pub caller: &'a Arc<Caller>,
-    pub published: &'a Arc<Published>,
+    pub published: &'a Arc<PublishedModel>,
     pub target: &'a Arc<Target>,
     pub signature: &'a Arc<Signature>,
     pub outputs: &'a Outputs,
@@ -38,7 +38,7 @@ pub struct AnsweredPrediction<'a> {
 pub struct Entry {
     number: u128,
     caller: Arc<Caller>,
-    published: Arc<Published>,
+    published: Arc<PublishedModel>,
     target: Arc<Target>,
     signature: Arc<Signature>,
     rows: RecordedRows,

@@ -99,7 +99,7 @@ mod tests {
     use crate::history::record::MOST_ROWS;
     use crate::limits::callers::Caller;
     use crate::predict::request::CacheStatus;
-    use crate::predict::routes::{Levels, Published, Route, Routes, Selector, Target};
+    use crate::predict::routes::{Levels, PublishedModel, Route, Routes, Selector, Target};
 
     const SETTINGS: Settings =
         Settings { capacity: 4, sample: 1.0, log_sample: 0.0, slow_seconds: 1.0, keeps_inputs: false };
@@ -107,7 +107,7 @@ mod tests {
     /// What an answer of a model with two number columns and two classes brings along.
     struct Fixture {
         caller: Arc<Caller>,
-        published: Arc<Published>,
+        published: Arc<PublishedModel>,
         target: Arc<Target>,
         signature: Arc<Signature>,
     }

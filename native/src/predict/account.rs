@@ -29,7 +29,8 @@ impl Plane {
         Ok(())
     }
 
-    /// Gives back to the rates what a prediction paid that is not answered; dropping its `Charge` gives it back to the quota.
+    /// Gives back to the rates what a prediction paid that is not answered; dropping its `Charge` gives it back to the
+    /// quota.
     pub fn refund(&self, options: PredictOptions, caller: &Caller) {
         if options.is_charged {
             self.rates.refund(&caller.buckets);

@@ -8,13 +8,13 @@ use crate::predict::cached::CacheLookup;
 use crate::predict::encode::{self, Frame};
 use crate::predict::prediction::Prediction;
 use crate::predict::request::{CacheStatus, StageTimes, VersionRef};
-use crate::predict::routes::{Published, Target};
+use crate::predict::routes::{PublishedModel, Target};
 
 /// A prediction, encoded, and what it took.
 #[derive(Debug)]
 pub struct Answer {
     pub body: Vec<u8>,
-    pub published: Arc<Published>,
+    pub published: Arc<PublishedModel>,
     pub target: Arc<Target>,
     pub cache: CacheStatus,
     pub rows: usize,

@@ -1,7 +1,8 @@
 //! Outputs → JSON: the answers of the wire, byte by byte.
 //!
-//! Floats print in the shortest form that reads back as the same number of the model's output dtype, laid out as Python's
-//! `repr` does (`0.1`, `1e-05`, `1e+16`, `1.0`), so `json.dumps` of the same number gives the same bytes; NaN and infinities are `null`.
+//! Floats print in the shortest form that reads back as the same number of the model's output dtype, laid out as
+//! Python's `repr` does (`0.1`, `1e-05`, `1e+16`, `1.0`), so `json.dumps` of the same number gives the same bytes; NaN
+//! and infinities are `null`.
 
 use crate::engine::batch::Outputs;
 use crate::engine::signature::{Float, Kind, Signature};
@@ -144,7 +145,8 @@ pub fn probability(signature: &Signature, row: &[u64]) -> Option<u64> {
     signature.has_probabilities.then(|| scores(signature, row)[index(row[0])])
 }
 
-/// Predictions and their probabilities as two JSON lists; each row is the words of its prediction, then that of its `probability`.
+/// Predictions and their probabilities as two JSON lists; each row is the words of its prediction, then that of its
+/// `probability`.
 pub fn lists(signature: &Signature, words: &[u64]) -> (String, Option<String>) {
     let rows = || words.chunks_exact(listed_width(signature));
     let listed = |write: &dyn Fn(&mut Json, &[u64])| {
@@ -324,7 +326,8 @@ impl Json {
     }
 }
 
-/// Year, month and day of a day since 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+/// Year, month and day of a day since 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms",
+/// `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;

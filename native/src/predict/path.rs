@@ -90,7 +90,8 @@ impl Plane {
         Ok(answer)
     }
 
-    /// The rest of a deferred prediction: level two → run, here or on a compute thread → remember → encode → settle → record.
+    /// The rest of a deferred prediction: level two → run, here or on a compute thread → remember → encode → settle →
+    /// record.
     async fn answer_deferred(&self, mut deferred: DeferredRun) -> Result<Answer, PredictError> {
         self.ask_level_two(&mut deferred).await;
         let DeferredRun { mut prediction, mut lookup, batch, recorded, .. } = deferred;
@@ -104,8 +105,8 @@ impl Plane {
 
     /// Finishes what `answer` or `predict` deferred.
     ///
-    /// Dropped before its end, it gives back what it took of the quota, because nothing was answered; not of the rates, or hanging
-    /// up would make runs free.
+    /// Dropped before its end, it gives back what it took of the quota, because nothing was answered; not of the rates,
+    /// or hanging up would make runs free.
     pub async fn finish(&self, deferred: DeferredRun) -> Result<Answer, PredictError> {
         let (options, resolved) = (deferred.prediction.options, &deferred.prediction.resolved);
         let (caller, target) = (resolved.caller.clone(), resolved.target.clone());

@@ -9,7 +9,7 @@ use crate::limits::limiter::RateState;
 use crate::limits::usage::Reservation;
 use crate::metrics::Stage;
 use crate::predict::request::{PredictOptions, StageTimes};
-use crate::predict::routes::{Published, Target};
+use crate::predict::routes::{PublishedModel, Target};
 
 #[derive(Debug)]
 pub struct Prediction {
@@ -26,7 +26,7 @@ pub struct Prediction {
 #[derive(Debug)]
 pub struct ResolvedVersion {
     pub caller: Arc<Caller>,
-    pub published: Arc<Published>,
+    pub published: Arc<PublishedModel>,
     pub target: Arc<Target>,
     pub version: Arc<Version>,
 }

@@ -1,6 +1,6 @@
 //! What a request asks for, and the words that describe its answer.
 
-use crate::predict::routes::{Published, Selector, Target};
+use crate::predict::routes::{PublishedModel, Selector, Target};
 
 /// A request for predictions, but for its model and its rows.
 #[derive(Clone, Copy)]
@@ -136,7 +136,7 @@ pub struct VersionRef {
 }
 
 impl VersionRef {
-    pub fn of(published: &Published, target: &Target) -> Self {
+    pub fn of(published: &PublishedModel, target: &Target) -> Self {
         Self { model: published.route.model.to_string(), version: target.version.to_string(), number: target.number }
     }
 }

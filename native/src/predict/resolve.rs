@@ -8,7 +8,7 @@ use crate::limits::callers::Caller;
 use crate::plane::Plane;
 use crate::predict::prediction::ResolvedVersion;
 use crate::predict::request::VersionRef;
-use crate::predict::routes::{Published, Selector, Target};
+use crate::predict::routes::{PublishedModel, Selector, Target};
 
 impl Plane {
     /// The model and version that `answer` would use.
@@ -40,7 +40,7 @@ impl Plane {
 
     fn loaded(
         &self,
-        published: &Arc<Published>,
+        published: &Arc<PublishedModel>,
         target: &Arc<Target>,
         caller: Arc<Caller>,
     ) -> Result<ResolvedVersion, Refusal> {

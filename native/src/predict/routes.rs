@@ -7,7 +7,7 @@ use crate::error::{Code, Refusal};
 use crate::limits::callers::Caller;
 use crate::metrics::VersionCounters;
 
-/// A model that can be asked.
+/// A model and the versions of it that may answer.
 #[derive(Debug, Clone)]
 pub struct Route {
     pub model: Box<str>,
@@ -73,14 +73,14 @@ pub struct Target {
 }
 
 #[derive(Debug)]
-pub struct Published {
+pub struct PublishedModel {
     pub route: Route,
     /// The name as JSON text.
     pub name_json: Box<str>,
     targets: HashMap<u64, Arc<Target>>,
 }
 
-type Names = HashMap<Box<str>, Arc<Published>>;
+type Names = HashMap<Box<str>, Arc<PublishedModel>>;
 
 #[derive(Debug, Default)]
 pub struct Routes {
@@ -110,12 +110,12 @@ impl Routes {
                 (number, Arc::new(Target { version: version.clone(), number, counters }))
             });
             let name_json = serde_json::Value::from(&*route.name).to_string().into();
-            table.publish(Arc::new(Published { targets: targets.collect(), name_json, route }));
+            table.publish(Arc::new(PublishedModel { targets: targets.collect(), name_json, route }));
         }
         table
     }
 
-    fn publish(&mut self, published: Arc<Published>) {
+    fn publish(&mut self, published: Arc<PublishedModel>) {
         let route = &published.route;
         self.owners.entry(route.owner.clone()).or_default().insert(route.name.clone(), published.clone());
         self.usernames.entry(route.owner_username.clone()).or_default().insert(route.name.clone(), published.clone());
@@ -125,7 +125,7 @@ impl Routes {
     /// The model that `reference` names for a caller: an id, `owner/name`, or a bare name among the caller's own.
     ///
     /// What a caller may not see is unknown; what its key is not for is forbidden.
-    pub fn model(&self, caller: &Caller, reference: &str) -> Result<&Arc<Published>, Refusal> {
+    pub fn model(&self, caller: &Caller, reference: &str) -> Result<&Arc<PublishedModel>, Refusal> {
         let published = self.named(caller, reference).filter(|published| published.route.is_visible_to(caller));
         let Some(published) = published else {
             return Err(Code::UnknownModel.because(vec![("model", reference.to_owned())]));
@@ -138,7 +138,7 @@ impl Routes {
         }
     }
 
-    fn named(&self, caller: &Caller, reference: &str) -> Option<&Arc<Published>> {
+    fn named(&self, caller: &Caller, reference: &str) -> Option<&Arc<PublishedModel>> {
         if let Some((username, name)) = reference.split_once('/') {
             return self.usernames.get(username)?.get(name);
         }
@@ -146,7 +146,7 @@ impl Routes {
     }
 }
 
-impl Published {
+impl PublishedModel {
     /// The version that `selector` chooses; the live one where it chooses none.
     pub fn target(&self, selector: Selector<'_>) -> Result<&Arc<Target>, Refusal> {
         let unknown = |version: String| {

@@ -14,7 +14,7 @@ use crate::history::ring;
 use crate::metrics::{Gauges, LoadedGauges};
 use crate::plane::{Plane, Settings};
 use crate::python::callers::Callers;
-use crate::python::front::{CertificatePair, Front, FrontSettings, Published};
+use crate::python::front::{CertificatePair, Front, FrontSettings, RefusalTemplate};
 use crate::python::history::History;
 use crate::python::models::Models;
 use crate::python::predictor::Predictor;
@@ -110,7 +110,7 @@ impl DataPlane {
         descriptor: i32,
         app_socket: PathBuf,
         settings: FrontSettings,
-        refusals: Vec<Published>,
+        refusals: Vec<RefusalTemplate>,
         placeholders: HashMap<String, String>,
         live: Vec<u8>,
         certificate: Option<CertificatePair>,

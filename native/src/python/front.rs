@@ -91,7 +91,7 @@ pub type CertificatePair = (Vec<u8>, Vec<u8>);
 
 /// A refusal that the front may send by itself: name, status, headers, body.
 #[derive(FromPyObject)]
-pub struct Published(String, u16, Vec<(String, String)>, Vec<u8>);
+pub struct RefusalTemplate(String, u16, Vec<(String, String)>, Vec<u8>);
 
 /// `serval.data_plane.settings.FrontSettings`.
 #[derive(FromPyObject)]
@@ -146,13 +146,13 @@ impl Front {
         descriptor: i32,
         app_socket: &Path,
         settings: &FrontSettings,
-        refusals: Vec<Published>,
+        refusals: Vec<RefusalTemplate>,
         placeholders: &HashMap<String, String>,
         live: Vec<u8>,
         certificate: Option<CertificatePair>,
     ) -> Result<Self, Fault> {
         let certificate = certificate.map(|(chain, key)| Certificate::read(&chain, &key)).transpose()?;
-        let published = refusals.into_iter().map(|Published(name, status, headers, body)| templates::Published {
+        let published = refusals.into_iter().map(|RefusalTemplate(name, status, headers, body)| templates::Published {
             name,
             status,
             headers,
@@ -173,7 +173,7 @@ impl Front {
 
 /// The socket that the parent bound: a copy of the descriptor, which the caller keeps.
 fn listening(descriptor: i32) -> io::Result<TcpListener> {
-    // SAFETY: the descriptor stays open while this call lasts, because whoever calls owns it.
+    // SAFETY: the descriptor stays open while this call lasts, because the caller owns it.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let listener = std::net::TcpListener::from(borrowed.try_clone_to_owned()?);
     listener.set_nonblocking(true)?;

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that can be asked."""
+    """A model and the versions of it that may answer."""
 
     model: str
     """Id."""

@@ -16,7 +16,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from support.http_client import SERVAL, Client, serving
-from support.processes import kin_of, running
+from support.processes import processes_using, running
 
 Serval = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -129,7 +129,7 @@ def test_an_unreachable_database_stops_the_start_with_one_line(serval: Serval, t
     assert line.startswith("serval: ")
     assert "127.0.0.1:1" in line
     assert "hunter2" not in line
-    assert kin_of(tmp_path / "serval-data") == set()
+    assert processes_using(tmp_path / "serval-data") == set()
 
 
 def test_an_unreachable_redis_stops_the_start_with_one_line(serval: Serval) -> None:

@@ -1,11 +1,9 @@
-"""What was predicted can be read back, by whom it concerns."""
+"""Predictions can be read back by the users they concern."""
 
 import pickle
 import re
 import sqlite3
-import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ from serval.ids import first_id, new_id
 from support.backends import Postgres
 from support.http_client import Client, serving
 from support.stored_users import add_person
+from support.waiting import wait_until
 
 IRIS = load_iris()
 MODEL = pickle.dumps(LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target))
@@ -65,20 +64,24 @@ def listed(client: Client, headers: Headers | None = None, **query: Any) -> list
     return items
 
 
-def eventually(
-    ask: Callable[[], list[dict[str, Any]]], count: int, patience_seconds: float = LISTED_SECONDS
+def wait_for_listed(
+    client: Client, count: int, headers: Headers | None = None, within_seconds: float = LISTED_SECONDS, **query: Any
 ) -> list[dict[str, Any]]:
     """What is listed when there are so many."""
-    deadline = time.monotonic() + patience_seconds
-    while len(found := ask()) < count:
-        assert time.monotonic() < deadline, f"{len(found)} of {count} after {patience_seconds} s"
+    found: list[dict[str, Any]] = []
+
+    def are_listed() -> bool:
+        found[:] = listed(client, headers, **query)
+        return len(found) >= count
+
+    wait_until(are_listed, within_seconds=within_seconds)
     assert len(found) == count
     return found
 
 
 def test_a_prediction_is_listed_within_two_seconds(server: Client, owner: Headers, start: str) -> None:
     answer = server.predict("seen", {"input": ROW}, headers=owner).json()
-    [item] = eventually(lambda: listed(server, owner, model="seen", since=start), 1)
+    [item] = wait_for_listed(server, 1, owner, model="seen", since=start)
     assert (item["predictions"], item["probabilities"]) == ([answer["prediction"]], [answer["probability"]])
     assert (item["model"], item["version_id"], item["version"]) == ("seen", answer["version"], 2)
     assert (item["rows"], item["latency_ms"], item["inputs"]) == (1, answer["latency_ms"], None)
@@ -90,9 +93,9 @@ def test_a_prediction_is_listed_within_two_seconds(server: Client, owner: Header
     assert server.http.get(f"/api/v1/predictions/{item['id']}", headers=owner).json() == item
 
 
-def test_of_many_rows_the_first_are_listed(server: Client, owner: Headers, start: str) -> None:
+def test_of_a_large_batch_the_first_rows_are_listed(server: Client, owner: Headers, start: str) -> None:
     answer = server.predict("seen", {"inputs": IRIS.data.tolist()}, headers=owner).json()
-    [item] = eventually(lambda: listed(server, owner, since=start), 1)
+    [item] = wait_for_listed(server, 1, owner, since=start)
     assert item["rows"] == len(IRIS.data)
     assert item["predictions"] == answer["predictions"][: len(item["predictions"])]
     assert len(item["predictions"]) == len(item["probabilities"]) == 8
@@ -103,26 +106,26 @@ def test_equal_rows_have_equal_digests_however_they_are_written(server: Client, 
         assert server.predict("seen", body, headers=owner).status_code == 200
     csv = "x0,x1,x2,x3\n" + ",".join(map(str, ROW)) + "\n"
     assert server.predict("seen", csv.encode(), headers={**owner, "Content-Type": "text/csv"}).status_code == 200
-    items = eventually(lambda: listed(server, owner, since=start), 5)
+    items = wait_for_listed(server, 5, owner, since=start)
     assert sorted(Counter(item["digest"] for item in items).values()) == [1, 4]
 
 
-def test_the_owner_and_administrators_see_it_and_others_do_not(
+def test_the_owner_and_administrators_see_a_prediction_and_others_do_not(
     server: Client, owner: Headers, other: Headers, start: str
 ) -> None:
     model = server.http.get("/api/v1/models/seen", headers=owner).json()["id"]
     assert server.predict(model, {"input": ROW}).status_code == 200  # an administrator asks
-    [item] = eventually(lambda: listed(server, owner, since=start), 1)
+    [item] = wait_for_listed(server, 1, owner, since=start)
     assert item in listed(server, since=start)
     assert listed(server, other) == []
     assert server.http.get(f"/api/v1/predictions/{item['id']}", headers=other).status_code == 404
     assert server.http.get("/api/v1/predictions", params={"model": model}, headers=other).status_code == 404
 
 
-def test_pages_follow_each_other_newest_first(server: Client, owner: Headers, start: str) -> None:
+def test_pages_of_predictions_follow_each_other_newest_first(server: Client, owner: Headers, start: str) -> None:
     for _ in range(5):
         assert server.predict("seen", {"input": ROW}, headers=owner).status_code == 200
-    all_ids = [item["id"] for item in eventually(lambda: listed(server, owner, since=start), 5)]
+    all_ids = [item["id"] for item in wait_for_listed(server, 5, owner, since=start)]
     assert all_ids == sorted(all_ids, reverse=True)
     paged: list[str] = []
     query: dict[str, Any] = {"since": start, "limit": 2}
@@ -135,10 +138,10 @@ def test_pages_follow_each_other_newest_first(server: Client, owner: Headers, st
     assert paged == all_ids
 
 
-def test_filters_choose_version_and_time(server: Client, owner: Headers, start: str) -> None:
+def test_predictions_can_be_filtered_by_version_and_time(server: Client, owner: Headers, start: str) -> None:
     for version in ("1", "2", "1"):
         assert server.predict("seen", {"input": ROW}, headers=owner, version=version).status_code == 200
-    eventually(lambda: listed(server, owner, since=start), 3)
+    wait_for_listed(server, 3, owner, since=start)
     assert [item["version"] for item in listed(server, owner, since=start, version=1)] == [1, 1]
     assert listed(server, owner, since=start, until=start) == []
     assert listed(server, owner, since="2999-01-01T00:00:00Z") == []
@@ -147,7 +150,7 @@ def test_filters_choose_version_and_time(server: Client, owner: Headers, start: 
 @pytest.mark.parametrize(
     "query", ["cursor=nothing", "limit=0", "limit=501", "since=yesterday", "version=0", "version=1&version=2"]
 )
-def test_a_filter_that_makes_no_sense_is_refused(server: Client, query: str) -> None:
+def test_an_invalid_filter_is_refused(server: Client, query: str) -> None:
     assert server.http.get(f"/api/v1/predictions?{query}").status_code == 400
 
 
@@ -155,9 +158,7 @@ def test_an_unknown_prediction_is_not_found(server: Client) -> None:
     assert server.http.get(f"/api/v1/predictions/{new_id('prd')}").status_code == 404
 
 
-def test_the_metrics_of_the_public_port_are_those_of_ones_own_models(
-    server: Client, owner: Headers, other: Headers
-) -> None:
+def test_the_public_metrics_cover_only_models_of_the_caller(server: Client, owner: Headers, other: Headers) -> None:
     assert server.predict("seen", {"input": ROW}, headers=owner).status_code == 200
     text = server.http.get("/metrics", headers=owner).text
     assert set(re.findall(r'model="[^"/]+/([^"]+)"', text)) == {"seen"}
@@ -177,14 +178,14 @@ def uploaded(client: Client) -> Client:
     return client
 
 
-def test_an_orderly_stop_writes_the_last_of_it(tmp_path: Path) -> None:
+def test_an_orderly_stop_writes_the_last_predictions(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_HISTORY_INPUTS": "values"}) as client:
         assert uploaded(client).predict("iris", {"input": ROW}).status_code == 200
     [(_, inputs, predictions)] = rows_of(tmp_path / "data")
     assert (inputs, predictions) == ("[[5.1,3.5,1.4,0.2]]", "[0]")
 
 
-def test_predictions_answered_without_python_are_logged_and_slow_ones_warned_of(tmp_path: Path) -> None:
+def test_predictions_are_logged_by_sample_and_slow_ones_as_warnings(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_LOG_PREDICTIONS_SAMPLE": "1"}) as client:
         answer = uploaded(client).predict("iris", {"input": ROW}).json()
         client.predict("iris", {"input": ROW})  # whose key the data plane knows
@@ -198,7 +199,7 @@ def test_predictions_answered_without_python_are_logged_and_slow_ones_warned_of(
         assert client.process.until("slow_prediction")["level"] == "warning"
 
 
-def test_a_share_of_nothing_writes_nothing(tmp_path: Path) -> None:
+def test_a_sample_of_zero_records_nothing(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_HISTORY_SAMPLE": "0"}) as client:
         uploaded(client)
         for _ in range(20):
@@ -207,7 +208,7 @@ def test_a_share_of_nothing_writes_nothing(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "data") == []
 
 
-def test_a_full_ring_counts_what_it_leaves_out_and_fails_nothing(tmp_path: Path) -> None:
+def test_a_full_ring_counts_dropped_records_and_fails_no_prediction(tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_HISTORY_CAPACITY": "1"}) as client:
         uploaded(client)
         for _ in range(200):
@@ -218,7 +219,7 @@ def test_a_full_ring_counts_what_it_leaves_out_and_fails_nothing(tmp_path: Path)
     assert int(dropped[1]) + len(rows_of(tmp_path / "data")) == 200
 
 
-def test_what_is_older_than_the_setting_is_forgotten(tmp_path: Path) -> None:
+def test_predictions_beyond_the_retention_are_deleted(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with serving(folder, {}) as client:
         uploaded(client)
@@ -230,18 +231,15 @@ def test_what_is_older_than_the_setting_is_forgotten(tmp_path: Path) -> None:
             aged = first_id("prd", now() - timedelta(days=days))
             database.execute("UPDATE predictions SET id = ? WHERE id = ?", (aged, prediction))
     with serving(folder, {}) as client:
-        deadline = time.monotonic() + 20
-        while len(items := listed(client)) > 2:
-            assert time.monotonic() < deadline
+        wait_until(lambda: len(listed(client)) <= 2)
+        items = listed(client)
     assert [item["id"] for item in items] == [last, aged]
 
 
-def test_what_was_predicted_while_the_database_was_away_is_written_when_it_is_back(
-    database: Postgres, tmp_path: Path
-) -> None:
+def test_predictions_made_in_a_database_outage_are_written_afterwards(database: Postgres, tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_DATABASE_URL": database.url()}) as client:
         uploaded(client).predict("iris", {"input": ROW})
-        eventually(lambda: listed(client), 1)
+        wait_for_listed(client, 1)
         database.stop()
         try:
             for _ in range(50):
@@ -249,8 +247,6 @@ def test_what_was_predicted_while_the_database_was_away_is_written_when_it_is_ba
             client.process.until("history_waiting_for_database")
         finally:
             database.start()
-        deadline = time.monotonic() + 30
-        while client.http.get("/api/v1/predictions").status_code != 200:
-            assert time.monotonic() < deadline
-        eventually(lambda: listed(client), 51, 30)
+        wait_until(lambda: client.http.get("/api/v1/predictions").status_code == 200)
+        wait_for_listed(client, 51, within_seconds=30)
         assert "serval_history_lost_total 0.0\n" in client.http.get("/metrics").text

@@ -1,4 +1,4 @@
-"""The front: what it answers by itself, what it leaves to the app, and that the app is not asked."""
+"""The front of a server: what it answers by itself, and what it forwards to the app."""
 
 import http.client
 import json
@@ -71,14 +71,16 @@ def test_a_prediction_of_numbers_does_not_reach_the_app(fronted: Client, path: s
     assert counted.so_far() == {"answered": 1, "refused": 0, "forwarded": 0}
 
 
-def test_the_probe_of_life_does_not_reach_the_app(fronted: Client) -> None:
+def test_the_liveness_probe_does_not_reach_the_app(fronted: Client) -> None:
     counted = Counted(fronted)
     assert fronted.http.get("/health/live").json() == {"status": "live"}
     assert counted.so_far() == {"answered": 1, "refused": 0, "forwarded": 0}
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "srv_no"}, {"Authorization": "Basic eDp5"}])
-def test_who_has_no_key_is_refused_before_the_body_and_the_app(fronted: Client, headers: dict[str, str]) -> None:
+def test_a_request_without_a_key_is_refused_without_its_body_or_the_app(
+    fronted: Client, headers: dict[str, str]
+) -> None:
     counted = Counted(fronted)
     answer = httpx2.post(fronted.url + "/predict", json={}, headers=headers | {"X-Request-Id": "mine"})
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
@@ -91,7 +93,7 @@ def test_who_has_no_key_is_refused_before_the_body_and_the_app(fronted: Client, 
     assert counted.so_far() == {"answered": 0, "refused": 1, "forwarded": 0}
 
 
-def test_a_body_that_is_too_large_is_refused_by_its_length(fronted: Client) -> None:
+def test_a_body_that_is_too_large_is_refused_by_its_content_length(fronted: Client) -> None:
     counted = Counted(fronted)
     answer = fronted.predict("iris", b'{"input": [' + b" " * 30_000 + b"1]}")
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
@@ -102,13 +104,13 @@ def test_a_body_that_is_too_large_is_refused_by_its_length(fronted: Client) -> N
     ("body", "status"),
     [(b"{", 400), (b'{"input": [1, 2]}', 400), (b'{"input": [1, 2, 3, "4"]}', 400), (json.dumps(ROW).encode(), 200)],
 )
-def test_what_has_to_be_explained_is_explained_by_the_app(fronted: Client, body: bytes, status: int) -> None:
+def test_refusals_that_need_an_explanation_come_from_the_app(fronted: Client, body: bytes, status: int) -> None:
     counted = Counted(fronted)
     assert fronted.predict("iris", body).status_code == status
     assert counted.so_far()["forwarded"] == (status != 200)
 
 
-def test_chunks_are_as_good_as_a_length(fronted: Client) -> None:
+def test_a_chunked_prediction_does_not_reach_the_app(fronted: Client) -> None:
     counted = Counted(fronted)
     pieces = iter([b'{"input": ', json.dumps(ROW["input"]).encode(), b"}"])
     answer = fronted.http.post("/api/v1/predict/iris", content=pieces, headers={"Content-Type": "application/json"})
@@ -116,12 +118,12 @@ def test_chunks_are_as_good_as_a_length(fronted: Client) -> None:
     assert counted.so_far() == {"answered": 1, "refused": 0, "forwarded": 0}
 
 
-def test_a_socket_of_the_app_is_nobodys_but_the_servers(fronted: Client) -> None:
+def test_the_socket_of_the_app_is_open_to_the_server_only(fronted: Client) -> None:
     (socket,) = Path(fronted.folder).glob("app-*.sock")
     assert socket.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_key_that_opened_nothing_is_refused_by_the_front_the_next_time(fronted: Client) -> None:
+def test_an_unknown_key_is_refused_by_the_front_the_second_time(fronted: Client) -> None:
     wrong = {"X-API-Key": keys.new_key()}
     counted = Counted(fronted)
     first, second = (fronted.http.post("/predict", json={}, headers=wrong) for _ in range(2))
@@ -130,7 +132,7 @@ def test_a_key_that_opened_nothing_is_refused_by_the_front_the_next_time(fronted
     assert counted.so_far() == {"answered": 0, "refused": 1, "forwarded": 1}
 
 
-def test_who_is_over_the_rate_is_told_so_by_the_front_as_by_the_app(tmp_path: Path) -> None:
+def test_the_front_and_the_app_refuse_predictions_over_the_rate_alike(tmp_path: Path) -> None:
     answers = {}
     for front in ("true", "false"):
         settings = {"SERVAL_CONVERT_PRELOAD": "false", "SERVAL_PREDICT_RATE": "1", "SERVAL_FRONT": front}

@@ -1,4 +1,4 @@
-"""Two servers with the same model, with the front and without it: malformed and odd requests, and all routes, answered alike."""
+"""Malformed requests and every route are answered alike with the front and without it."""
 
 import json
 import pickle
@@ -67,7 +67,7 @@ def is_in_order(ids: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_malformed_request_is_answered_alike_or_refused_and_never_taken_for_two(pair: Pair, case: Case) -> None:
+def test_a_malformed_request_is_answered_alike_or_refused_and_never_split(pair: Pair, case: Case) -> None:
     on, off = (said(client, case.request + LAST) for client in pair)
     assert tuple(reply.status for reply in on) == case.statuses
     if not case.name.startswith("no length, and"):  # there, what follows the head is a request indeed
@@ -131,7 +131,7 @@ ROUTES: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize("key", ["KEY", "UNKNOWN", "srv_cut", None])
 @pytest.mark.parametrize(("method", "target", "body"), ROUTES, ids=str)
-def test_every_route_answers_alike_with_the_front_and_without(
+def test_every_route_answers_alike_with_and_without_the_front(
     pair: Pair, method: str, target: str, body: Any, key: str | None
 ) -> None:
     lines = [f"{method} {target} HTTP/1.1", "Host: x", "Connection: close", *([f"X-API-Key: {key}"] if key else [])]
@@ -159,7 +159,7 @@ def test_two_packets_that_cut_a_request_in_two_are_one_request(server: Client) -
             assert next_reply(connection).status == 200
 
 
-def test_requests_in_one_packet_are_answered_in_order_and_the_half_one_holds_up_nobody(server: Client) -> None:
+def test_pipelined_requests_are_answered_in_order_before_an_incomplete_one(server: Client) -> None:
     whole = [
         LINES + b"X-Request-Id: one\r\nContent-Length: %d\r\n\r\n" % len(ROW) + ROW,
         b"GET /info HTTP/1.1\r\nHost: x\r\nX-Request-Id: two\r\n\r\n",
@@ -175,7 +175,7 @@ def test_requests_in_one_packet_are_answered_in_order_and_the_half_one_holds_up_
 
 
 @pytest.mark.parametrize("more", [b"", b"Cookie: a\r\n"], ids=["answered", "forwarded"])
-def test_a_client_that_hangs_up_in_a_body_disturbs_nobody(server: Client, more: bytes) -> None:
+def test_a_client_that_disconnects_in_a_body_disturbs_no_other(server: Client, more: bytes) -> None:
     with connected(server.process.port) as connection:
         connection.sendall(keyed(server, LINES + more + b"Content-Length: 1000\r\n\r\n" + ROW))
     with connected(server.process.port) as connection:
@@ -186,7 +186,7 @@ def test_a_client_that_hangs_up_in_a_body_disturbs_nobody(server: Client, more: 
     assert server.predict("iris", ROW).status_code == 200
 
 
-def test_a_client_that_has_said_all_it_will_say_is_answered(pair: Pair) -> None:
+def test_a_client_that_shuts_down_its_sending_side_is_answered(pair: Pair) -> None:
     assert pair.on.predict("iris", ROW).status_code == 200  # now the front knows the caller
     request = keyed(pair.on, LINES + b"Content-Length: %d\r\n\r\n" % len(ROW) + ROW)
     assert [reply.status for reply in replies(exchanged(pair.on.process.port, request, shut=True))] == [200]
@@ -209,7 +209,7 @@ FORM = (
     [UPLOAD, LINES.replace(b"KEY", b"%b"), LINES.replace(b"iris", b"%%69ris").replace(b"KEY", b"%b")],
     ids=["upload", "prediction", "odd"],
 )
-def test_who_has_no_key_is_never_asked_for_the_body(server: Client, head: bytes, key: bytes) -> None:
+def test_a_request_without_a_key_gets_no_100_continue(server: Client, head: bytes, key: bytes) -> None:
     with connected(server.process.port) as connection:
         connection.sendall(
             keyed(server, head % key + b"Connection: close\r\n" * (head is not UPLOAD) + EXPECTING % 1000)
@@ -224,7 +224,7 @@ def test_who_has_no_key_is_never_asked_for_the_body(server: Client, head: bytes,
     [(UPLOAD % b"KEY", FORM, 422), (LINES, ROW, 200), (LINES + b"Cookie: a\r\n", ROW, 200)],
     ids=["upload", "prediction", "odd"],
 )
-def test_who_waits_to_be_asked_for_the_body_is_asked(server: Client, head: bytes, body: bytes, status: int) -> None:
+def test_a_request_with_expect_gets_a_100_continue(server: Client, head: bytes, body: bytes, status: int) -> None:
     with connected(server.process.port) as connection:
         connection.sendall(keyed(server, head + EXPECTING % len(body)))
         asked = b""
@@ -235,7 +235,7 @@ def test_who_waits_to_be_asked_for_the_body_is_asked(server: Client, head: bytes
         assert next_reply(connection).status == status
 
 
-def test_an_id_of_the_client_is_sent_back_as_it_came_or_not_at_all(server: Client) -> None:
+def test_a_request_id_of_the_client_is_echoed_unchanged_or_replaced(server: Client) -> None:
     for sent in (b"a:b", b"a b", b"\xe9", b"a" * 129, b"%0d%0aX-Injected: 1", b'"', b"<script>", b""):
         request = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Request-Id: " + sent + b"\r\n\r\n"
         (reply,) = said(server, request)

@@ -1,4 +1,4 @@
-"""A server that speaks HTTPS: its answers, its certificate and the successor of that, and its end."""
+"""A server that speaks HTTPS: its answers, renewals of its certificate, and an orderly end."""
 
 import json
 import os
@@ -114,7 +114,7 @@ QUESTIONS = [
 @pytest.mark.parametrize(
     ("method", "path", "body"), QUESTIONS, ids=[f"{path} {body}"[:40] for _, path, body in QUESTIONS]
 )
-def test_both_protocols_say_the_same(server: Secure, method: str, path: str, body: object) -> None:
+def test_http1_and_http2_give_equal_answers(server: Secure, method: str, path: str, body: object) -> None:
     content = None if body is None else json.dumps(body).encode()
     head = {"x-api-key": server.client.key} | ({} if body is None else {"content-type": "application/json"})
     server.client.http.request(method, path, content=content, headers=head)  # from now on it may be in the cache
@@ -152,7 +152,7 @@ def test_an_upload_goes_over_http2_in_one_stream_beside_predictions(server: Secu
         assert client.answer(number).status == 201
 
 
-def test_the_server_says_where_it_is_and_what_it_shows(server: Secure) -> None:
+def test_the_log_names_the_https_address_and_the_certificate(server: Secure) -> None:
     process = server.client.process
     (ready,) = [line for line in process.events if line["event"] == "ready"]
     shown = process.told("tls_certificate_in_use")
@@ -162,14 +162,14 @@ def test_the_server_says_where_it_is_and_what_it_shows(server: Secure) -> None:
     assert datetime.fromisoformat(shown["expires_at"]).timestamp() == until
 
 
-def test_metrics_tell_when_the_certificate_expires(fronted: Secure) -> None:
+def test_metrics_report_when_the_certificate_expires(fronted: Secure) -> None:
     (ready,) = [line for line in fronted.client.process.events if line["event"] == "ready"]
     text = httpx2.get(f"http://127.0.0.1:{ready['metrics_port']}/metrics").text
     (line,) = [line for line in text.splitlines() if line.startswith("serval_tls_certificate_expires_seconds ")]
     assert float(line.split()[1]) > datetime.now(UTC).timestamp()
 
 
-def test_plain_http_is_not_answered(server: Secure) -> None:
+def test_plain_http_on_the_https_port_is_refused(server: Secure) -> None:
     said = exchanged(server.port, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert not said.startswith(b"HTTP") or [reply.status for reply in replies(said)] == [400]
 
@@ -215,7 +215,7 @@ class Asking:
                 self.statuses.append(client.answer(self._server.ask(client)).status)
 
 
-def test_a_changed_certificate_is_taken_into_use_without_a_failed_request(tmp_path: Path) -> None:
+def test_a_renewed_certificate_is_used_without_a_failed_request(tmp_path: Path) -> None:
     with secure(tmp_path) as server:
         process = server.client.process
         with Asking(server) as asking:
@@ -246,7 +246,7 @@ def test_a_changed_certificate_is_taken_into_use_without_a_failed_request(tmp_pa
         assert [line["event"] for line in process.events].count("tls_certificate_invalid") == 2
 
 
-def test_a_certificate_behind_symbolic_links_that_are_swapped_is_taken_into_use(tmp_path: Path) -> None:
+def test_a_certificate_renewed_by_swapping_symbolic_links_is_used(tmp_path: Path) -> None:
     """As Kubernetes mounts a secret: files are links through a folder that is a link, which is replaced."""
     authority = Authority(tmp_path)
     for name in ("one", "two"):
@@ -317,9 +317,7 @@ def started(folder: Path, **settings: str) -> Iterator[Running]:
         ("", "server.key", "`tls_cert_file` and `tls_key_file` belong together"),
     ],
 )
-def test_a_certificate_that_can_not_be_used_is_one_clear_line(
-    tmp_path: Path, chain: str, key: str, reason: str
-) -> None:
+def test_an_unusable_certificate_is_one_clear_line(tmp_path: Path, chain: str, key: str, reason: str) -> None:
     authority = Authority(tmp_path)
     authority.issue("server")
     authority.issue("other")
@@ -331,7 +329,7 @@ def test_a_certificate_that_can_not_be_used_is_one_clear_line(
         assert reason.format(folder=tmp_path) in line
 
 
-def test_a_key_that_all_may_read_and_a_certificate_that_has_expired_are_told_of(tmp_path: Path) -> None:
+def test_a_world_readable_key_and_an_expired_certificate_are_warned_about(tmp_path: Path) -> None:
     chain, key = Authority(tmp_path).issue(not_after=datetime.now(UTC) - timedelta(hours=1))
     key.chmod(0o644)
     with started(tmp_path, TLS_CERT_FILE=str(chain), TLS_KEY_FILE=str(key)) as server:
@@ -340,7 +338,7 @@ def test_a_key_that_all_may_read_and_a_certificate_that_has_expired_are_told_of(
         server.told("ready")
 
 
-def test_a_proxy_that_is_no_address_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_trusted_proxy_that_is_not_an_address_is_one_clear_line(tmp_path: Path) -> None:
     settings = {
         "SERVAL_DATA_DIR": str(tmp_path / "data"),
         "SERVAL_PORT": "0",
@@ -353,7 +351,7 @@ def test_a_proxy_that_is_no_address_is_one_clear_line(tmp_path: Path) -> None:
         assert "`proxy.example` is neither an IP address nor a network" in line
 
 
-def test_one_model_file_is_not_served_with_tls(tmp_path: Path) -> None:
+def test_serving_a_single_model_file_refuses_tls(tmp_path: Path) -> None:
     chain, key = Authority(tmp_path).issue()
     (tmp_path / "model.pkl").write_bytes(b"")
     settings = {"SERVAL_TLS_CERT_FILE": str(chain), "SERVAL_TLS_KEY_FILE": str(key), "SERVAL_PORT": "0"}
@@ -362,7 +360,7 @@ def test_one_model_file_is_not_served_with_tls(tmp_path: Path) -> None:
         assert b"leave `tls_cert_file` out" in server.errors
 
 
-def test_the_app_alone_takes_a_new_certificate_when_its_process_makes_way(tmp_path: Path) -> None:
+def test_without_the_front_a_new_certificate_replaces_the_process(tmp_path: Path) -> None:
     with secure(tmp_path, SERVAL_FRONT="false") as server:
         (ready,) = [line for line in server.client.process.events if line["event"] == "ready"]
         chain, key = server.authority.issue("next")

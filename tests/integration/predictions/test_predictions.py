@@ -76,16 +76,24 @@ def told(answer: httpx2.Response) -> dict[str, object]:
     "body",
     [{"input": NAMED}, {"data": NAMED}, {"input": ROW}, {"features": ROW}, {"input": dict(reversed(NAMED.items()))}],
 )
-def test_every_form_of_one_row_is_the_same_question(models: Client, body: dict[str, object]) -> None:
+def test_every_form_of_a_row_gets_the_same_answer(models: Client, body: dict[str, object]) -> None:
     answer = models.predict("iris-named", body)
     assert answer.status_code == 200, answer.text
     assert told(answer) == told(models.predict("iris-named", {"features": ROW}))
     assert set(answer.json()) == {
-        "prediction", "probability", "probabilities", "model", "version", "model_version", "latency_ms", "cache_hit", "timestamp",
-    }  # fmt: skip
+        "prediction",
+        "probability",
+        "probabilities",
+        "model",
+        "version",
+        "model_version",
+        "latency_ms",
+        "cache_hit",
+        "timestamp",
+    }
 
 
-def test_the_short_route_answers_exactly_four_members(models: Client) -> None:
+def test_the_short_route_answers_with_exactly_four_members(models: Client) -> None:
     answer = models.http.post("/predict", json={"model_name": "iris-named", "features": ROW})
     assert list(answer.json()) == ["prediction", "probability", "latency_ms", "cache_hit"]
     assert answer.json()["prediction"] == 0
@@ -103,7 +111,7 @@ def test_many_rows_are_answered_in_order(models: Client) -> None:
     assert by_name["predictions"] == answer["predictions"]
 
 
-def test_csv_is_many_rows_in_any_order_of_columns(models: Client) -> None:
+def test_csv_rows_are_answered_in_any_order_of_columns(models: Client) -> None:
     text = IRIS.data.iloc[[0, 60]][NAMES[::-1]].to_csv(index=False)
     answer = models.predict("iris-named", text.encode(), headers={"Content-Type": "text/csv"})
     assert answer.status_code == 200, answer.text
@@ -162,14 +170,14 @@ def test_a_wrong_value_is_a_400_that_names_its_path(models: Client, body: dict[s
         b'{"input": {"\\ud800": 1}}',
     ],
 )
-def test_a_body_that_is_not_exactly_right_is_a_400_with_a_reason(models: Client, body: bytes) -> None:
+def test_an_invalid_body_is_a_400_with_a_reason(models: Client, body: bytes) -> None:
     answer = models.predict("iris-named", body)
     assert answer.status_code == 400, answer.text
     assert answer.json()["detail"]
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_body_that_is_too_large_is_413(models: Client) -> None:
+def test_a_body_that_is_too_large_is_a_413(models: Client) -> None:
     assert models.predict("iris-named", b" " * (9 << 20)).status_code == 413
 
 
@@ -180,17 +188,17 @@ def test_too_many_rows_are_refused_with_the_limit(models: Client) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/xml", "text/plain", "multipart/form-data; boundary=x"])
-def test_other_content_types_are_415(models: Client, content_type: str) -> None:
+def test_other_content_types_are_a_415(models: Client, content_type: str) -> None:
     assert models.predict("iris-named", {"input": ROW}, headers={"Content-Type": content_type}).status_code == 415
 
 
-def test_a_model_that_is_not_there_is_404_and_no_key_is_401(models: Client) -> None:
+def test_an_unknown_model_is_a_404_and_a_missing_key_a_401(models: Client) -> None:
     assert models.predict("nobody", {"input": ROW}).status_code == 404
     assert httpx2.post(f"{models.url}/predict", json={"model_name": "iris-named", "features": ROW}).status_code == 401
     assert models.http.post("/predict", json={"features": ROW}).status_code == 400
 
 
-def test_the_second_asking_is_a_cache_hit_unless_no_cache_is_asked_for(models: Client) -> None:
+def test_an_equal_prediction_is_a_cache_hit_unless_it_asks_for_no_cache(models: Client) -> None:
     row = {"input": [4.321, 3.5, 1.4, 0.2]}
     first, second = models.predict("iris-forest", row), models.predict("iris-forest", row)
     assert [first.json()["cache_hit"], second.json()["cache_hit"]] == [False, True]
@@ -201,14 +209,14 @@ def test_the_second_asking_is_a_cache_hit_unless_no_cache_is_asked_for(models: C
     assert told(fresh) == told(first)
 
 
-def test_numbers_that_are_equal_are_the_same_question(models: Client) -> None:
+def test_equal_numbers_spelled_differently_are_a_cache_hit(models: Client) -> None:
     models.predict("iris-forest", b'{"input": [1.0, 2, 3.5, 4]}')
     answer = models.predict("iris-forest", b'{"features": [1, 2e0, 35e-1, 4.000]}')
     assert answer.json()["cache_hit"] is True
 
 
 @pytest.mark.parametrize("model", ["iris-named", "iris-forest", "diabetes", "mixed"])
-def test_a_rows_answer_does_not_depend_on_its_company(models: Client, model: str) -> None:
+def test_answers_are_batch_invariant(models: Client, model: str) -> None:
     """Law 4: alone, among others, in any order, cached or not: equal bytes."""
     rows = load_diabetes().data[:40].tolist() if model == "diabetes" else IRIS.data.to_numpy()[::4].tolist()
     if model == "mixed":
@@ -244,7 +252,7 @@ def test_two_versions_and_two_models_never_share_an_answer(models: Client) -> No
         assert models.predict("says-b", {"input": ROW}).json()["prediction"] == "b"
 
 
-def test_the_answer_says_how_long_its_parts_took(models: Client) -> None:
+def test_server_timing_reports_the_stages_of_a_prediction(models: Client) -> None:
     answer = models.predict("iris-named", {"input": ROW})
     assert [part.split(";")[0].strip() for part in answer.headers["server-timing"].split(",")] == [
         "parse",

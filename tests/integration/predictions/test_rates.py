@@ -1,4 +1,4 @@
-"""A rate of predictions, on one server and shared by two."""
+"""Rates of predictions, on one server and shared by two."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from support.backends import Redis, without
 from support.http_client import Client, serving
 from support.rate_load import Asked, most_let_through, press
 from support.replicas import ROW, Replicas, constant, replicas
+from support.waiting import wait_until
 
 LIMIT = 150
 LEASE_SECONDS = 0.1
@@ -26,8 +27,7 @@ def sharing(folders: pytest.TempPathFactory, limit: int) -> Iterator[Replicas]:
     """Two servers that share a rate, and a model `limited` that both answer."""
     with replicas(folders, SERVAL_PREDICT_RATE=str(limit)) as both:
         assert both.first.upload("limited", constant(1)).status_code == 201
-        while both.second.predict("limited", ROW).status_code != 200:
-            pass
+        wait_until(lambda: both.second.predict("limited", ROW).status_code == 200)
         yield both
 
 
@@ -63,7 +63,7 @@ def paused(redis: Redis) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("away", [without, paused])
-def test_without_redis_each_server_takes_its_part_of_the_rate(
+def test_without_redis_each_server_enforces_its_part_of_the_rate(
     servers: Replicas, away: Callable[[Redis], AbstractContextManager[None]]
 ) -> None:
     with away(servers.redis):
@@ -95,7 +95,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-def test_who_predicts_more_than_the_rate_is_told_when_to_come_again(limited: Client) -> None:
+def test_a_prediction_over_the_rate_is_refused_with_retry_after(limited: Client) -> None:
     refused = next(
         answer for answer in iter(lambda: limited.predict("limited", ROW), None) if answer.status_code != 200
     )
@@ -105,5 +105,5 @@ def test_who_predicts_more_than_the_rate_is_told_when_to_come_again(limited: Cli
     assert refused.headers["ratelimit"] == '"user";r=0;t=1'
 
 
-def test_a_rate_of_predictions_limits_nothing_else(limited: Client) -> None:
+def test_a_rate_of_predictions_limits_no_other_request(limited: Client) -> None:
     assert {limited.http.get("/api/v1/models").status_code for _ in range(20)} == {200}

@@ -1,4 +1,4 @@
-"""Two servers on one database and one cache: what one has run answers on the other, whatever becomes of the cache."""
+"""Two servers share predictions in one cache, whatever becomes of that cache."""
 
 import pickle
 import shutil
@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from serval.auth import key_format as keys
 from support.backends import Postgres, Redis, valkey
 from support.http_client import Client, serving
-from support.planes import eventually
 from support.tls import tls_before
+from support.waiting import wait_until
 
 IRIS = load_iris()
 MODEL = pickle.dumps(LogisticRegression(max_iter=1000).fit(IRIS.data, IRIS.target))
@@ -93,7 +93,7 @@ def entries(cache: Redis) -> int:
     return int(redis.Redis.from_url(cache.url).dbsize())
 
 
-def test_a_row_that_one_server_ran_answers_on_the_other_with_equal_values(
+def test_a_row_run_by_one_server_is_a_hit_with_equal_values_on_the_other(
     replicas: tuple[Client, Client], cache: Redis
 ) -> None:
     one, two = replicas
@@ -101,7 +101,7 @@ def test_a_row_that_one_server_ran_answers_on_the_other_with_equal_values(
     def asked_of_both() -> tuple[httpx2.Response, httpx2.Response]:
         before = entries(cache)
         first = one.predict("iris", row := fresh())
-        eventually(lambda: entries(cache) > before)
+        wait_until(lambda: entries(cache) > before)
         return first, two.predict("iris", row)
 
     # A machine that is busy may miss the few milliseconds that an answer of the cache is waited for.
@@ -113,16 +113,14 @@ def test_a_row_that_one_server_ran_answers_on_the_other_with_equal_values(
     assert second.json()["cache_hit"] is True
 
 
-def test_the_same_row_of_the_same_file_is_not_shared_between_tenants(
-    replicas: tuple[Client, Client], cache: Redis
-) -> None:
+def test_tenants_with_the_same_model_file_share_no_entries(replicas: tuple[Client, Client], cache: Redis) -> None:
     one, two = replicas
     row, before = fresh(), entries(cache)
     one.predict("iris", row)
-    eventually(lambda: entries(cache) == before + 1)
+    wait_until(lambda: entries(cache) == before + 1)
     answer = two.predict("iris", row, headers={"X-API-Key": BOB})
     assert (answer.status_code, answer.headers["x-cache"]) == (200, "miss")
-    eventually(lambda: entries(cache) == before + 2)
+    wait_until(lambda: entries(cache) == before + 2)
 
 
 @contextmanager
@@ -148,7 +146,9 @@ def asked_all_the_while(client: Client) -> Iterator[None]:
     assert odd == []
 
 
-def test_a_cache_that_stops_and_starts_again_fails_nobody(replicas: tuple[Client, Client], cache: Redis) -> None:
+def test_predictions_succeed_while_the_cache_is_stopped_and_started(
+    replicas: tuple[Client, Client], cache: Redis
+) -> None:
     with asked_all_the_while(replicas[0]):
         cache.stop()
         replicas[0].process.until_line("cache_level_two", state="down")
@@ -156,7 +156,7 @@ def test_a_cache_that_stops_and_starts_again_fails_nobody(replicas: tuple[Client
         replicas[0].process.until_line("cache_level_two", state="up")
 
 
-def test_a_cache_that_is_paused_fails_nobody(replicas: tuple[Client, Client], cache: Redis) -> None:
+def test_predictions_succeed_while_the_cache_is_paused(replicas: tuple[Client, Client], cache: Redis) -> None:
     with asked_all_the_while(replicas[0]):
         cache.pause()
         replicas[0].process.until_line("cache_level_two", state="down")
@@ -164,7 +164,7 @@ def test_a_cache_that_is_paused_fails_nobody(replicas: tuple[Client, Client], ca
         replicas[0].process.until_line("cache_level_two", state="up")
 
 
-def test_a_cache_that_is_full_fails_nobody(replicas: tuple[Client, Client], cache: Redis) -> None:
+def test_predictions_succeed_while_the_cache_is_full(replicas: tuple[Client, Client], cache: Redis) -> None:
     keeper = redis.Redis.from_url(cache.url)
     with asked_all_the_while(replicas[0]):
         keeper.config_set("maxmemory", "1")
@@ -173,7 +173,7 @@ def test_a_cache_that_is_full_fails_nobody(replicas: tuple[Client, Client], cach
         replicas[0].process.until_line("cache_level_two", state="up")
 
 
-def test_a_cache_behind_tls_is_used_where_its_certificate_is_trusted(cache: Redis, tmp_path: Path) -> None:
+def test_a_cache_behind_tls_is_used_if_its_certificate_is_trusted(cache: Redis, tmp_path: Path) -> None:
     with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, authority):
         settings = {
             "SERVAL_CACHE_URL": f"rediss://localhost:{port}/0",
@@ -189,11 +189,11 @@ def test_a_cache_behind_tls_is_used_where_its_certificate_is_trusted(cache: Redi
             )
             before, row = entries(cache), fresh()
             assert client.predict("iris", row).headers["x-cache"] == "miss"
-            eventually(lambda: entries(cache) > before)
-            eventually(lambda: client.predict("iris", row).headers["x-cache"] == "l2")
+            wait_until(lambda: entries(cache) > before)
+            wait_until(lambda: client.predict("iris", row).headers["x-cache"] == "l2")
 
 
-def test_a_cache_whose_certificate_nobody_trusts_is_not_used_and_fails_nobody(cache: Redis, tmp_path: Path) -> None:
+def test_predictions_succeed_without_a_cache_whose_certificate_is_not_trusted(cache: Redis, tmp_path: Path) -> None:
     with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, _):
         settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_PRELOAD": "false"}
         with serving(tmp_path / "data", settings) as client:

@@ -1,4 +1,4 @@
-"""kill -9 at four moments; `tests/slow/test_kills.py` has fifty."""
+"""Nothing is lost or half done after `kill -9` at four moments; `tests/slow` has fifty."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The processes of a server, through real processes and real signals."""
+"""The processes of a server: starts, orderly ends, crashes and replacements."""
 
 import http.client
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support import tiny_server
-from support.processes import PYTHON, Running, gone, kill, kin_of, running
+from support.processes import PYTHON, Running, gone, kill, processes_using, running
 
 TINY = [PYTHON, tiny_server.__file__]
 Start = Callable[..., Running]
@@ -47,19 +47,23 @@ def serving_process(server: Running) -> int:
     return int(server.get("/process")[1])
 
 
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def only_line(server: Running) -> str:
     """What it said on stderr, if that is one line."""
     (line,) = server.errors.decode().splitlines()
     return line
 
 
-def test_a_server_answers_and_ends_in_order_when_it_is_told_to(start: Start, folder: Path) -> None:
+def test_a_server_answers_and_stops_orderly_on_sigterm(start: Start, folder: Path) -> None:
     server = start()
     assert server.get("/") == (200, b"hello")
     server.send(signal.SIGTERM)
     assert server.ended() == 0
     assert (folder / "closed").exists()
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
     assert server.errors == b""
 
 
@@ -120,7 +124,7 @@ def test_a_stop_waits_for_a_request_under_way(start: Start, folder: Path) -> Non
     assert answers == [(200, b"hello")]
 
 
-def test_a_stopping_server_says_that_it_is_not_ready_and_still_answers(start: Start) -> None:
+def test_a_draining_server_is_not_ready_and_still_answers(start: Start) -> None:
     server = start(drain_pause_seconds="1")
     assert server.get("/health/ready")[0] == 200
     server.send(signal.SIGTERM)
@@ -143,7 +147,7 @@ def test_a_request_longer_than_the_drain_is_cut_off(start: Start, folder: Path) 
     client.join()
     assert answers == [500]
     assert (folder / "closed").exists()
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
 def test_an_interrupt_of_the_whole_group_drains_too(start: Start) -> None:
@@ -154,7 +158,7 @@ def test_an_interrupt_of_the_whole_group_drains_too(start: Start) -> None:
 
 def test_a_second_signal_ends_everything_at_once(start: Start, folder: Path) -> None:
     server = start(drain_pause_seconds="60")
-    kin = kin_of(folder)
+    kin = processes_using(folder)
     server.send(signal.SIGTERM)
     server.until("draining")
     server.send(signal.SIGTERM)
@@ -162,9 +166,9 @@ def test_a_second_signal_ends_everything_at_once(start: Start, folder: Path) -> 
     assert all(gone(pid) for pid in kin)
 
 
-def test_a_killed_parent_leaves_no_process_and_its_folder_is_free(start: Start, folder: Path) -> None:
+def test_a_killed_parent_leaves_no_process_and_no_lock(start: Start, folder: Path) -> None:
     server = start()
-    kin = kin_of(folder)
+    kin = processes_using(folder)
     assert len(kin) == 3
     server.send(signal.SIGKILL)
     assert all(gone(pid) for pid in kin)
@@ -195,7 +199,7 @@ def test_a_killed_valkey_is_replaced_with_its_data(start: Start, folder: Path) -
     server = start()
     assert redis(folder, "SET kept 1") == b"+OK\r\n"
     assert redis(folder, "WAITAOF 1 0 5000").startswith(b"*2\r\n:1")
-    (valkey,) = (pid for pid in kin_of(folder) if b"valkey-server" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    (valkey,) = (pid for pid in processes_using(folder) if b"valkey-server" in command_line(pid))
     kill(valkey)
     server.until("valkey_ended")
     server.until("valkey_restarted")
@@ -203,7 +207,7 @@ def test_a_killed_valkey_is_replaced_with_its_data(start: Start, folder: Path) -
     assert server.get("/") == (200, b"hello")
 
 
-def test_what_valkey_holds_is_there_after_a_restart(start: Start, folder: Path) -> None:
+def test_the_data_of_valkey_survives_a_restart_of_the_server(start: Start, folder: Path) -> None:
     first = start()
     redis(folder, "SET kept 2")
     first.send(signal.SIGTERM)
@@ -234,16 +238,16 @@ def test_a_port_in_use_is_one_clear_line(start: Start, folder: Path, setting: st
         only_line(server)
         == f"serval: port {port} on 127.0.0.1 is in use by another program; choose another with `{flag}`"
     )
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
-def test_an_address_that_is_not_ours_is_one_clear_line(start: Start) -> None:
+def test_an_address_of_another_machine_is_one_clear_line(start: Start) -> None:
     server = start(ready=False, host="203.0.113.7")
     assert server.ended() == 1
     assert only_line(server).startswith("serval: `203.0.113.7` is not an address of this machine")
 
 
-def test_a_second_server_on_the_folder_is_refused_and_harms_nothing(start: Start) -> None:
+def test_a_second_server_on_the_same_folder_is_refused_without_harm(start: Start) -> None:
     first = start()
     second = start(ready=False)
     assert second.ended() == 1
@@ -268,7 +272,7 @@ def test_a_data_folder_on_a_read_only_file_system_is_one_clear_line(start: Start
     assert only_line(server).startswith("serval: the data folder `/sys/serval` cannot be written:")
 
 
-def test_a_leftover_socket_is_in_nobodys_way(start: Start, folder: Path) -> None:
+def test_a_leftover_socket_does_not_prevent_a_start(start: Start, folder: Path) -> None:
     (folder / "valkey").mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as leftover:
         leftover.bind(str(folder / "valkey" / "valkey.sock"))
@@ -283,19 +287,19 @@ def test_a_valkey_that_can_not_start_is_one_clear_line(start: Start, folder: Pat
     server = start(ready=False)
     assert server.ended() == 1
     assert only_line(server).startswith("serval: the embedded Valkey does not start: ")
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
-def test_what_a_serving_process_needs_and_lacks_is_one_clear_line(start: Start, folder: Path) -> None:
+def test_a_serving_process_that_cannot_start_is_one_clear_line(start: Start, folder: Path) -> None:
     folder.mkdir()
     (folder / "refuse").touch()
     server = start(ready=False)
     assert server.ended() == 1
     assert only_line(server) == "serval: the database is out of reach"
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
-def test_a_serving_process_that_crashes_at_the_first_start_ends_the_server(start: Start, folder: Path) -> None:
+def test_a_serving_process_that_crashes_at_first_start_ends_the_server(start: Start, folder: Path) -> None:
     folder.mkdir()
     (folder / "crash").touch()
     server = start(ready=False)
@@ -303,10 +307,10 @@ def test_a_serving_process_that_crashes_at_the_first_start_ends_the_server(start
     lines = server.errors.decode().splitlines()
     assert "ZeroDivisionError: a fault of ours" in lines
     assert lines[-1] == "serval: the serving process ended before it was ready (code 1)"
-    assert kin_of(folder) == set()
+    assert processes_using(folder) == set()
 
 
-def test_a_serving_process_that_crashes_later_is_tried_again(start: Start, folder: Path) -> None:
+def test_a_serving_process_that_crashes_later_is_restarted(start: Start, folder: Path) -> None:
     server = start()
     (folder / "crash").touch()
     kill(serving_process(server))

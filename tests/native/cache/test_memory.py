@@ -1,4 +1,4 @@
-"""The first cache level: equal rows share an entry, and nobody else does."""
+"""The first cache level: equal rows share an entry only where they may."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def sample(plane: DataPlane, name: str) -> int:
     return int(found[1])
 
 
-def test_the_second_ask_comes_from_the_cache() -> None:
+def test_the_second_equal_call_is_a_cache_hit() -> None:
     assert caches(cached_plane(), ROW, ROW) == ["miss", "l1"]
 
 
@@ -81,7 +81,7 @@ def two_owners() -> DataPlane:
     return plane
 
 
-def test_owners_share_nothing() -> None:
+def test_models_of_different_owners_share_no_entries() -> None:
     plane = two_owners()
     assert caches(plane, ROW, ROW) == ["miss", "l1"]
     assert caches(plane, ROW, ROW, caller=hashlib.sha256(b"bob").digest()) == ["miss", "l1"]
@@ -99,7 +99,7 @@ def test_users_of_one_model_share_its_rows_only_where_it_is_public(sharing: dict
     assert caches(plane, ROW, ROW, caller=bob, model="ada/iris") == [second, "l1"]
 
 
-def test_versions_share_nothing() -> None:
+def test_versions_of_a_model_share_no_entries() -> None:
     plane = cached_plane()
     load(plane, graphs.largest(2), CONTRACT, np.ones((1, 2)), "ver_2")
     plane.models.set_routes([route(versions={1: "ver_1", 2: "ver_2"})])
@@ -107,7 +107,7 @@ def test_versions_share_nothing() -> None:
     assert caches(plane, ROW, ROW, version=2) == ["miss", "l1"]
 
 
-def test_a_promote_needs_no_invalidation() -> None:
+def test_promoting_a_version_needs_no_invalidation() -> None:
     plane = cached_plane()
     load(plane, graphs.largest(2), CONTRACT | {"labels": [["NO", "YES"]]}, np.ones((1, 2)), "ver_2")
     assert json.loads(ask(plane, ROW).body)["prediction"] == "yes"
@@ -117,7 +117,7 @@ def test_a_promote_needs_no_invalidation() -> None:
     assert ask(plane, ROW).cache == "l1"
 
 
-def test_another_signature_under_the_same_id_shares_nothing() -> None:
+def test_another_signature_under_the_same_id_shares_no_entries() -> None:
     plane = cached_plane()
     ask(plane, ROW)
     load(plane, graphs.largest(2), CONTRACT | {"labels": [["yes", "no"]]}, np.ones((1, 2)))
@@ -125,28 +125,28 @@ def test_another_signature_under_the_same_id_shares_nothing() -> None:
     assert (reply.cache, json.loads(reply.body)["prediction"]) == ("miss", "no")
 
 
-def test_an_entry_whose_time_is_over_is_not_used() -> None:
+def test_an_expired_entry_is_not_used() -> None:
     assert caches(cached_plane(cache_ttl_seconds=1e-9), ROW, ROW) == ["miss", "miss"]
 
 
 @pytest.mark.parametrize(("ttl_seconds", "expected"), [(0.0, ["bypass", "bypass"]), (60.0, ["miss", "l1"])])
-def test_a_route_has_its_own_time(ttl_seconds: float, expected: list[str]) -> None:
+def test_a_route_has_its_own_time_to_live(ttl_seconds: float, expected: list[str]) -> None:
     plane = cached_plane(cache_ttl_seconds=0.0)
     plane.models.set_routes([route(cache_ttl_seconds=ttl_seconds)])
     assert caches(plane, ROW, ROW) == expected
 
 
-def test_who_asks_for_no_cache_gets_none() -> None:
+def test_a_call_with_no_cache_bypasses_the_cache() -> None:
     plane = cached_plane()
     ask(plane, ROW)
     assert ask(plane, ROW, no_cache=True).cache == "bypass"
 
 
-def test_no_bytes_are_no_cache() -> None:
+def test_a_capacity_of_zero_bytes_disables_the_cache() -> None:
     assert caches(cached_plane(cache_bytes=0), ROW, ROW) == ["bypass", "bypass"]
 
 
-def test_bytes_are_bounded_and_evictions_counted() -> None:
+def test_cache_bytes_are_bounded_and_evictions_are_counted() -> None:
     plane = cached_plane(cache_bytes=100_000)
     for place in range(40):
         ask(plane, json.dumps({"inputs": [[place, row] for row in range(100)]}))
@@ -163,7 +163,7 @@ def test_a_cached_answer_has_equal_bytes() -> None:
     assert [answer["cache_hit"] for answer in members] == [False, True]
 
 
-def test_a_hit_is_cheap_however_dear_the_model() -> None:
+def test_a_cache_hit_is_answered_inline_however_expensive_the_model() -> None:
     plane = cached_plane(inline_below_seconds=1e-6)
     assert not isinstance(ask(plane, ROW, waits=False), Answer)
     ask(plane, ROW)

@@ -1,4 +1,4 @@
-"""The second cache level: rows that replicas share in a real Redis, and what happens without one."""
+"""The second cache level: replicas share rows in a real Redis, and its failures fail no call."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ import onnx
 import pytest
 import redis
 
-from native.test_metrics import samples
 from serval._native import DataPlane
 from support import graphs
 from support.backends import Redis
-from support.planes import ask, eventually, load, new_plane, put_caller, regressor, route, signature
+from support.planes import ask, load, new_plane, put_caller, regressor, route, samples, signature
 from support.registry import heavy
+from support.waiting import wait_until
 
 ROW = '{"input":[0.25,0.75]}'
 SECRET = b"s" * 32
@@ -53,23 +53,23 @@ def replica(
     put_caller(plane, hashlib.sha256(b"bob").digest(), "usr_2")
     load(plane, graphs.largest(2), contract, np.ones((1, 2)))
     plane.models.set_routes([route(**({"cache": "l2", "cache_ttl_seconds": 0.0} | settings))])
-    eventually(lambda: plane.shared_cache_state() == "up")
+    wait_until(lambda: plane.shared_cache_state() == "up")
     return plane
 
 
 def written(plane: DataPlane, rows: int) -> None:
     """Wait until so many rows have been written."""
-    eventually(lambda: samples(plane, "serval_cache_level_two_written_total") == [rows])
+    wait_until(lambda: samples(plane, "serval_cache_level_two_written_total") == [rows])
 
 
 def hit(plane: DataPlane, body: str = ROW, **settings: Any) -> Any:
     """The answer, once it comes from the Redis: a machine that is busy may miss the time for an answer."""
     answers: list[Any] = []
-    eventually(lambda: answers.append(ask(plane, body, **settings)) or answers[-1].cache == "l2")
+    wait_until(lambda: answers.append(ask(plane, body, **settings)) or answers[-1].cache == "l2")
     return answers[-1]
 
 
-def test_a_row_that_one_replica_ran_answers_on_another_with_equal_bytes(server: Redis) -> None:
+def test_a_row_run_by_one_replica_is_a_hit_with_equal_bytes_on_another(server: Redis) -> None:
     one, other = replica(server), replica(server)
     first = ask(one, ROW)
     written(one, 1)
@@ -81,7 +81,7 @@ def test_a_row_that_one_replica_ran_answers_on_another_with_equal_bytes(server: 
     assert members[1]["cache_hit"] is True
 
 
-def test_rows_are_shared_one_by_one_and_only_the_others_are_run(server: Redis) -> None:
+def test_cached_rows_of_a_batch_are_reused_and_only_the_others_are_run(server: Redis) -> None:
     one, other = replica(server), replica(server)
     ask(one, '{"inputs":[[1,2],[3,4]]}')
     written(one, 2)
@@ -91,7 +91,7 @@ def test_rows_are_shared_one_by_one_and_only_the_others_are_run(server: Redis) -
     assert json.loads(mixed.body)["predictions"] == ["yes", "yes", "no"]
 
 
-def test_what_came_from_level_two_is_kept_in_level_one(server: Redis) -> None:
+def test_a_hit_in_level_two_is_stored_in_level_one(server: Redis) -> None:
     one, other = replica(server), replica(server, cache_ttl_seconds=None)
     ask(one, ROW)
     written(one, 1)
@@ -99,14 +99,14 @@ def test_what_came_from_level_two_is_kept_in_level_one(server: Redis) -> None:
     assert ask(other, ROW).cache == "l1"
 
 
-def test_a_unix_socket_does(server: Redis) -> None:
+def test_redis_can_be_reached_through_a_unix_socket(server: Redis) -> None:
     plane = replica(server, url=f"unix://{server.socket}")
     ask(plane, ROW)
     written(plane, 1)
     assert hit(plane).cache == "l2"
 
 
-def test_entries_end_with_their_time(server: Redis) -> None:
+def test_entries_expire_after_the_configured_time_to_live(server: Redis) -> None:
     plane = replica(server, cache_l2_ttl_seconds=120.0)
     ask(plane, ROW)
     written(plane, 1)
@@ -114,7 +114,7 @@ def test_entries_end_with_their_time(server: Redis) -> None:
     assert 100_000 < keeper(server).pttl(name) <= 120_000
 
 
-def test_tenants_share_nothing(server: Redis) -> None:
+def test_tenants_share_no_entries(server: Redis) -> None:
     one, other = replica(server), replica(server, owner="usr_2", owner_username="bob")
     ask(one, ROW)
     written(one, 1)
@@ -124,7 +124,7 @@ def test_tenants_share_nothing(server: Redis) -> None:
     assert keeper(server).dbsize() == 2
 
 
-def test_another_signature_shares_nothing(server: Redis) -> None:
+def test_models_with_different_signatures_share_no_entries(server: Redis) -> None:
     one, other = replica(server), replica(server, contract=CONTRACT | {"labels": [["yes", "no"]]})
     assert json.loads(ask(one, ROW).body)["prediction"] == "yes"
     written(one, 1)
@@ -133,7 +133,7 @@ def test_another_signature_shares_nothing(server: Redis) -> None:
     assert keeper(server).dbsize() == 2
 
 
-def test_another_secret_shares_nothing(server: Redis) -> None:
+def test_replicas_with_different_secrets_share_no_entries(server: Redis) -> None:
     one, other = replica(server), replica(server, secret=b"t" * 32)
     ask(one, ROW)
     written(one, 1)
@@ -167,35 +167,35 @@ def test_a_value_that_was_tampered_with_is_a_miss(server: Redis, change: str) ->
     reply = ask(plane, ROW)
     assert (reply.cache, json.loads(reply.body)["prediction"]) == ("miss", "yes")
     if change != "list":
-        eventually(lambda: samples(plane, "serval_cache_level_two_forged_total") == [1])
+        wait_until(lambda: samples(plane, "serval_cache_level_two_forged_total") == [1])
 
 
 @pytest.mark.parametrize(("levels", "expected"), [("off", "bypass"), ("l1", "l1")])
-def test_a_model_may_do_without_level_two(server: Redis, levels: str, expected: str) -> None:
+def test_a_model_can_disable_level_two(server: Redis, levels: str, expected: str) -> None:
     plane = replica(server, cache=levels, cache_ttl_seconds=60.0)
     ask(plane, ROW)
     assert ask(plane, ROW).cache == expected
     assert keeper(server).dbsize() == 0
 
 
-def test_no_time_turns_level_two_off(server: Redis) -> None:
+def test_a_time_to_live_of_zero_disables_level_two(server: Redis) -> None:
     plane = replica(server, cache_l2_ttl_seconds=0.0)
     assert [ask(plane, ROW).cache for _ in range(2)] == ["bypass", "bypass"]
 
 
-def test_who_asks_for_no_cache_gets_none_of_either_level(server: Redis) -> None:
+def test_a_call_with_no_cache_bypasses_both_levels(server: Redis) -> None:
     plane = replica(server)
     assert ask(plane, ROW, no_cache=True).cache == "bypass"
     assert keeper(server).dbsize() == 0
 
 
-def test_by_default_a_call_that_costs_less_than_asking_is_not_looked_up(server: Redis) -> None:
+def test_by_default_a_run_cheaper_than_a_round_trip_is_not_looked_up(server: Redis) -> None:
     plane = replica(server, cache="auto")
     assert [ask(plane, ROW, waits=False).cache for _ in range(2)] == ["miss", "miss"]
     assert keeper(server).dbsize() == 0
 
 
-def test_by_default_a_call_that_costs_more_than_asking_is(server: Redis) -> None:
+def test_by_default_a_run_costlier_than_a_round_trip_is_looked_up(server: Redis) -> None:
     plane = replica(server, cache="auto")
     load(plane, onnx.load_from_string(heavy(width=800)), ECHO, np.ones((1, 2)))
     ask(plane, ROW)
@@ -203,7 +203,7 @@ def test_by_default_a_call_that_costs_more_than_asking_is(server: Redis) -> None
     assert hit(plane).cache_hits == 1
 
 
-def test_hits_are_counted_by_level_and_round_trips_measured(server: Redis) -> None:
+def test_hits_are_counted_by_level_and_round_trips_are_measured(server: Redis) -> None:
     plane = replica(server)
     ask(plane, ROW)
     written(plane, 1)
@@ -217,12 +217,12 @@ def test_hits_are_counted_by_level_and_round_trips_measured(server: Redis) -> No
 def answers_all_the_while(plane: DataPlane, state: str) -> None:
     """Ask new rows until level two has come to a state; every one of them is answered."""
     asked = iter(range(1_000_000))
-    eventually(
+    wait_until(
         lambda: bool(ask(plane, f'{{"input":[{next(asked)},0.5]}}').body) and plane.shared_cache_state() == state
     )
 
 
-def test_a_redis_that_stops_fails_nobody_and_is_found_again(server: Redis) -> None:
+def test_calls_succeed_while_redis_is_stopped_and_use_it_again_afterwards(server: Redis) -> None:
     plane = replica(server)
     server.stop()
     answers_all_the_while(plane, "down")
@@ -231,7 +231,7 @@ def test_a_redis_that_stops_fails_nobody_and_is_found_again(server: Redis) -> No
     assert samples(plane, "serval_cache_level_two_openings_total") == [1]
 
 
-def test_a_redis_that_is_paused_fails_nobody_and_is_found_again(server: Redis) -> None:
+def test_calls_succeed_while_redis_is_paused_and_use_it_again_afterwards(server: Redis) -> None:
     plane = replica(server)
     server.pause()
     answers_all_the_while(plane, "down")
@@ -240,13 +240,13 @@ def test_a_redis_that_is_paused_fails_nobody_and_is_found_again(server: Redis) -
     answers_all_the_while(plane, "up")
 
 
-def test_a_redis_that_stops_unasked_is_known_to_be_down(server: Redis) -> None:
+def test_a_redis_that_stops_is_reported_down_without_any_call(server: Redis) -> None:
     plane = replica(server)
     server.stop()
-    eventually(lambda: plane.shared_cache_state() == "down")
+    wait_until(lambda: plane.shared_cache_state() == "down")
 
 
-def test_a_redis_that_is_full_is_read_and_not_written_until_it_has_room(server: Redis) -> None:
+def test_a_full_redis_is_read_but_not_written_until_it_has_room(server: Redis) -> None:
     plane = replica(server)
     ask(plane, ROW)
     written(plane, 1)
@@ -258,15 +258,15 @@ def test_a_redis_that_is_full_is_read_and_not_written_until_it_has_room(server: 
     answers_all_the_while(plane, "up")
 
 
-def test_a_redis_that_is_away_from_the_start_is_connected_to_later(server: Redis) -> None:
+def test_a_redis_that_is_unreachable_at_start_is_connected_to_later(server: Redis) -> None:
     server.stop()
     plane = new_plane(cache_url=server.url, cache_secret=SECRET)
     assert plane.shared_cache_state() == "down"
     server.start()
-    eventually(lambda: plane.shared_cache_state() == "up")
+    wait_until(lambda: plane.shared_cache_state() == "up")
 
 
-def test_without_an_address_there_is_no_level_two() -> None:
+def test_level_two_is_off_without_a_redis_url() -> None:
     plane = new_plane()
     assert plane.shared_cache_state() == "off"
     assert b"level_two" not in plane.metrics()
@@ -275,6 +275,6 @@ def test_without_an_address_there_is_no_level_two() -> None:
 @pytest.mark.parametrize(
     "settings", [{"cache_url": "http://nowhere"}, {"cache_url": "redis://x", "cache_secret": b"short"}]
 )
-def test_an_odd_address_or_secret_is_refused(settings: dict[str, Any]) -> None:
+def test_an_invalid_redis_url_or_secret_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"URL|expected"):
         new_plane(**settings)

@@ -1,4 +1,4 @@
-"""A row's answer does not depend on its company: alone, among others, in any order, twice, cached or not, equal bytes."""
+"""Results are batch-invariant: alone, in a batch, in any order, cached or not, equal bytes."""
 
 import json
 import re
@@ -105,7 +105,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "estimator", "data", "dtype"), CASES)
-def test_equal_rows_have_equal_bytes_whatever_their_company(kind: str, estimator: Any, data: Any, dtype: str) -> None:
+def test_equal_rows_have_equal_bytes_in_every_batch(kind: str, estimator: Any, data: Any, dtype: str) -> None:
     features, answers = data(return_X_y=True)
     plane = serving(estimator, features, answers, kind, dtype)
     rows = unseen(features, 600)

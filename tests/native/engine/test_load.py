@@ -1,4 +1,4 @@
-"""What a version must be to be loaded, what loading measures, and that runs, loads and unloads may overlap."""
+"""What a version must be to be loaded, what loading measures, and that loads and runs may overlap."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ CONTRACT = signature(2, labels=[["no", "yes"]])
 ROWS = np.array([[0.25, 0.75], [1.0, 0.0]])
 
 
-def test_loading_measures() -> None:
+def test_loading_measures_cost_and_tile() -> None:
     loaded = load(new_plane(), graphs.largest(2), CONTRACT, ROWS)
     assert loaded.tile == 1
     assert 0 < loaded.fixed_seconds < 1e-3
@@ -44,7 +44,7 @@ def test_resident_bytes_grow_with_the_model() -> None:
     assert resident(8) - resident(1) == pytest.approx(7 << 20, rel=0.2)
 
 
-def test_run_answers_with_raw_outputs() -> None:
+def test_run_returns_the_raw_outputs() -> None:
     plane = new_plane()
     load(plane, graphs.largest(2), CONTRACT, ROWS)
     outputs = plane.models.run("ver_1", ROWS.tobytes(), [])
@@ -52,7 +52,7 @@ def test_run_answers_with_raw_outputs() -> None:
     assert np.frombuffer(outputs.scores, np.float32).tolist() == [0.25, 0.75, 1.0, 0.0]
 
 
-def test_strings_go_in_whole() -> None:
+def test_strings_reach_the_graph_unchanged() -> None:
     """Also empty ones, those with a zero byte, and long ones."""
     plane = new_plane()
     words = ["", "a", "a\0b", "é" * 1000]
@@ -80,7 +80,7 @@ def test_strings_go_in_whole() -> None:
     ]
 
 
-def test_a_version_is_replaced_and_forgotten() -> None:
+def test_loading_replaces_a_version_and_unloading_removes_it() -> None:
     plane = new_plane()
     load(plane, graphs.largest(2), CONTRACT, ROWS)
     load(
@@ -113,12 +113,12 @@ def wrong_labels(answer: int) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("label", [2, -1, 2**62])
-def test_a_label_that_is_not_there_is_an_error(label: int) -> None:
+def test_a_label_index_beyond_the_labels_is_an_error(label: int) -> None:
     with pytest.raises(LoadError, match="label"):
         load(new_plane(), wrong_labels(label), CONTRACT, ROWS)
 
 
-def test_a_run_that_fails_is_an_error_and_counted(plane: DataPlane) -> None:
+def test_a_failed_run_is_an_error_and_is_counted(plane: DataPlane) -> None:
     """A label that only some rows bring."""
     contract = signature(3, labels=[["no", "yes"]], has_probabilities=False)
     load(plane, graphs.largest(3, has_probabilities=False), contract, np.array([[1.0, 2.0, 0.0]]))
@@ -148,7 +148,7 @@ def test_a_run_that_fails_is_an_error_and_counted(plane: DataPlane) -> None:
     ],
     ids=range(14),
 )
-def test_a_graph_that_is_not_its_signature_is_refused(model: onnx.ModelProto, contract: dict[str, Any]) -> None:
+def test_a_graph_that_contradicts_its_signature_is_refused(model: onnx.ModelProto, contract: dict[str, Any]) -> None:
     rows = np.ones((2, len(contract.get("columns", [1, 2]))))
     with pytest.raises(LoadError):
         load(new_plane(), model, contract, rows)
@@ -160,7 +160,7 @@ def test_a_version_needs_probe_rows() -> None:
 
 
 @pytest.mark.parametrize("numbers", [b"\0" * 8, b"\0" * 15])
-def test_probe_rows_are_whole(numbers: bytes) -> None:
+def test_incomplete_probe_rows_are_refused(numbers: bytes) -> None:
     with pytest.raises(ValueError, match=r"rows|eights"):
         new_plane().models.load(
             "ver_1", graphs.largest(2).SerializeToString(), json.dumps(CONTRACT).encode(), numbers, []
@@ -177,7 +177,7 @@ def test_what_onnx_runtime_refuses_is_a_load_error() -> None:
         load(new_plane(), model, regressor(2, targets=2, is_multi_target=True), ROWS)
 
 
-def test_another_library_can_not_be_opened() -> None:
+def test_a_second_runtime_library_cannot_be_opened() -> None:
     new_plane()
     with pytest.raises(LoadError, match="already open"):
         new_plane(runtime_library=LIBRARY + ".other")

@@ -1,4 +1,4 @@
-"""ONNX Runtime's official builds report home; ours must not."""
+"""ONNX Runtime's official builds send telemetry; ours must not."""
 
 import subprocess
 import sys

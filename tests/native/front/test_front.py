@@ -1,11 +1,11 @@
-"""The front alone: what it passes on, byte for byte, and what one client may take of it."""
+"""The front alone: what it forwards, byte for byte, and what limits hold for a client."""
 
 import json
 import re
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from serval.auth.rate_headers import limit_headers
 from serval.errors import CannotStart
 from support.fronts import Fronted, fronted
 from support.planes import put_caller
-from support.raw_http import PATIENCE_SECONDS, connected, exchanged, hangs_up, next_reply, replies
+from support.raw_http import connected, exchanged, hangs_up, next_reply, replies
+from support.waiting import wait_until
 
 CLOSE = "Connection: close"
 BODY = b'{"input": [1, 2]}'
@@ -26,13 +27,6 @@ BODY = b'{"input": [1, 2]}'
 def front(tmp_path: Path) -> Iterator[Fronted]:
     with fronted(tmp_path) as front:
         yield front
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def statuses(said: bytes) -> list[int]:
@@ -45,7 +39,7 @@ def passed_on(front: Fronted, request: bytes) -> bytes:
     return bytes(front.app.received)
 
 
-def test_what_is_passed_on_is_the_request_without_what_belonged_to_its_connection(front: Fronted) -> None:
+def test_a_request_is_forwarded_without_its_hop_by_hop_headers(front: Fronted) -> None:
     own = [
         "Connection: close, X-Mine, x-serval-peer, content-length, host, X-API-Key",
         "X-Mine: 1",
@@ -57,13 +51,13 @@ def test_what_is_passed_on_is_the_request_without_what_belonged_to_its_connectio
     said = passed_on(front, front.prediction(BODY, *own, *more, *told))
     said = re.sub(rb"127\.0\.0\.1:\d+", b"PEER", said)
     expected = (
-        f"POST /api/v1/predict/iris HTTP/1.1\r\nhost: serval\r\nx-api-key: {front.key}\r\ncontent-length: {len(BODY)}\r\n"
-        "cookie: a\r\nx-serval-peer: PEER\r\n\r\n"
+        f"POST /api/v1/predict/iris HTTP/1.1\r\nhost: serval\r\nx-api-key: {front.key}\r\n"
+        f"content-length: {len(BODY)}\r\ncookie: a\r\nx-serval-peer: PEER\r\n\r\n"
     )
     assert said == expected.encode() + BODY
 
 
-def test_what_proxies_say_of_a_client_is_passed_on_whatever_its_connection_says_of_it(front: Fronted) -> None:
+def test_headers_of_proxies_are_forwarded_even_if_connection_names_them(front: Fronted) -> None:
     told = [
         "X-Forwarded-For: 9.9.9.9",
         "X-Forwarded-For: 8.8.8.8",
@@ -98,7 +92,7 @@ PRIVATE = "X-Forwarded-Proto: https"
         (("127.0.0.1",), ["X-Forwarded-Proto: https, http"], False),
     ],
 )
-def test_what_came_over_plain_http_is_left_to_the_app_where_https_is_asked_for(
+def test_with_https_only_plain_http_requests_are_forwarded_to_the_app(
     tmp_path: Path, proxies: tuple[str, ...], lines: list[str], is_answered: bool
 ) -> None:
     with fronted(tmp_path, https_only=True, trusted_proxies=proxies) as front:
@@ -116,7 +110,7 @@ def test_what_came_over_plain_http_is_left_to_the_app_where_https_is_asked_for(
 
 
 @pytest.mark.parametrize("proxy", ["proxy.example", "10.0.0.0/33", "10.0.0", ""])
-def test_a_proxy_that_is_no_address_is_refused_by_name(tmp_path: Path, proxy: str) -> None:
+def test_a_trusted_proxy_that_is_not_an_address_is_refused_by_name(tmp_path: Path, proxy: str) -> None:
     with (
         pytest.raises(CannotStart, match=f"`trusted_proxies`: `{proxy}` is neither an IP address nor a network"),
         fronted(tmp_path, trusted_proxies=(proxy,)),
@@ -124,7 +118,7 @@ def test_a_proxy_that_is_no_address_is_refused_by_name(tmp_path: Path, proxy: st
         pass
 
 
-def test_what_the_front_says_by_itself_is_not_to_be_guessed_at(front: Fronted) -> None:
+def test_answers_of_the_front_forbid_content_sniffing(front: Fronted) -> None:
     plain = front.prediction(BODY, CLOSE)
     live = f"GET /health/live HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n\r\n".encode()
     for request in (plain, plain.replace(front.key.encode(), b"srv_no"), plain.replace(b"Host: serval\r\n", b""), live):
@@ -135,8 +129,9 @@ def test_what_the_front_says_by_itself_is_not_to_be_guessed_at(front: Fronted) -
     assert "x-content-type-options" not in reply.headers  # of the app's answers the app takes care
 
 
-def test_chunks_are_framed_anew(front: Fronted) -> None:
-    head = f"POST /a HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\nTransfer-Encoding: gzip, chunked\r\nContent-Length: 4\r\n\r\n".encode()
+def test_chunked_bodies_are_framed_anew(front: Fronted) -> None:
+    framing = "Transfer-Encoding: gzip, chunked\r\nContent-Length: 4"
+    head = f"POST /a HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n{framing}\r\n\r\n".encode()
     said = passed_on(
         front,
         head
@@ -156,7 +151,7 @@ def test_chunks_are_framed_anew(front: Fronted) -> None:
         ("GET /a HTTP/1.1\r\nHost: x:80\r\n", "x:80"),
     ],
 )
-def test_what_is_passed_on_has_one_host(front: Fronted, request_head: str, host: str) -> None:
+def test_a_forwarded_request_has_one_host(front: Fronted, request_head: str, host: str) -> None:
     passed_on(front, f"{request_head}{CLOSE}\r\n\r\n".encode())
     lines = front.app.heads.get_nowait().decode().split("\r\n")
     assert lines[0] == "GET /a HTTP/1.1"
@@ -164,18 +159,18 @@ def test_what_is_passed_on_has_one_host(front: Fronted, request_head: str, host:
 
 
 @pytest.mark.parametrize("target", ["/api/v1/predict/%69ris", "/a//b/../c", "/%2e%2e/x?a=%00&b", "//x", "/?", "/a?b?c"])
-def test_a_target_is_passed_on_as_it_was_written(front: Fronted, target: str) -> None:
+def test_a_request_target_is_forwarded_unchanged(front: Fronted, target: str) -> None:
     passed_on(front, f"GET {target} HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n\r\n".encode())
     assert front.app.heads.get_nowait().split(b"\r\n")[0] == f"GET {target} HTTP/1.1".encode()
 
 
 @pytest.mark.parametrize("lines", ["", "Host: x\r\nHost: x\r\n"])
-def test_a_request_without_one_host_reaches_nobody(front: Fronted, lines: str) -> None:
+def test_a_request_without_exactly_one_host_is_refused(front: Fronted, lines: str) -> None:
     assert statuses(exchanged(front.port, f"GET /a HTTP/1.1\r\n{lines}\r\n".encode())) == [400]
     assert not front.app.received
 
 
-def test_nobody_is_asked_for_a_body_that_the_app_does_not_want(front: Fronted) -> None:
+def test_no_100_continue_is_sent_for_a_body_that_the_app_does_not_read(front: Fronted) -> None:
     front.app.asks_for_bodies = False
     said = exchanged(
         front.port, front.prediction(b"", "Expect: 100-continue", "Cookie: a").replace(b"Length: 0", b"Length: 9")
@@ -184,7 +179,7 @@ def test_nobody_is_asked_for_a_body_that_the_app_does_not_want(front: Fronted) -
     assert statuses(said) == [200]
 
 
-def test_a_refusal_in_the_middle_of_a_body_reaches_whoever_sends_it(front: Fronted) -> None:
+def test_a_refusal_in_the_middle_of_a_body_reaches_its_sender(front: Fronted) -> None:
     front.app.asks_for_bodies = False
     chunks = b"".join(b"1000\r\n%b\r\n" % bytes(4096) for _ in range(8))
     for _ in range(300):
@@ -193,13 +188,13 @@ def test_a_refusal_in_the_middle_of_a_body_reaches_whoever_sends_it(front: Front
             assert next_reply(connection).body == b"app"
 
 
-def test_a_body_that_ends_early_is_no_request(front: Fronted) -> None:
+def test_a_request_whose_body_ends_early_is_not_answered(front: Fronted) -> None:
     said = exchanged(front.port, front.prediction(BODY, "Cookie: a").replace(b"Length: 17", b"Length: 99"), shut=True)
     assert said == b""
-    until(lambda: front.gauge("serval_front_forwarded") == 0)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
 
 
-def test_a_head_that_comes_too_slowly_ends_its_connection(tmp_path: Path) -> None:
+def test_a_slow_request_head_closes_its_connection(tmp_path: Path) -> None:
     with fronted(tmp_path, head_timeout_seconds=0.3) as front, connected(front.port) as connection:
         for byte in front.prediction(b"")[:20]:
             connection.sendall(bytes([byte]))
@@ -207,62 +202,62 @@ def test_a_head_that_comes_too_slowly_ends_its_connection(tmp_path: Path) -> Non
         assert front.gauge("serval_front_timed_out_total") == 1
 
 
-def test_a_prediction_whose_body_comes_too_slowly_is_told_so(tmp_path: Path) -> None:
+def test_a_prediction_with_a_slow_body_is_a_408(tmp_path: Path) -> None:
     with fronted(tmp_path, body_timeout_seconds=0.3) as front, connected(front.port) as connection:
         connection.sendall(front.prediction(BODY)[:-3])
         assert statuses(hangs_up(connection)) == [408]
         assert front.gauge("serval_front_buffered_bytes") == 0
 
 
-def test_a_forwarded_body_that_pauses_is_told_so(tmp_path: Path) -> None:
+def test_a_forwarded_request_whose_body_stalls_is_a_408(tmp_path: Path) -> None:
     with fronted(tmp_path, body_timeout_seconds=0.3) as front, connected(front.port) as connection:
         connection.sendall(front.prediction(BODY, "Cookie: a")[:-3])
         assert statuses(hangs_up(connection)) == [408]
-        until(lambda: front.gauge("serval_front_forwarded") == 0)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
 
 
-def test_a_connection_that_asks_nothing_more_is_closed(tmp_path: Path) -> None:
+def test_an_idle_connection_is_closed(tmp_path: Path) -> None:
     with fronted(tmp_path, idle_timeout_seconds=0.3) as front, connected(front.port) as connection:
         connection.sendall(front.prediction())
         assert next_reply(connection).status == 200
         assert hangs_up(connection) == b""
 
 
-def test_a_client_that_never_reads_is_hung_up_on(tmp_path: Path) -> None:
+def test_a_client_that_never_reads_is_disconnected(tmp_path: Path) -> None:
     with fronted(tmp_path, write_timeout_seconds=0.3) as front, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         front.app.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 33554432\r\n\r\n" + bytes(1 << 25)
         connection.connect(("127.0.0.1", front.port))
         connection.sendall(front.prediction(BODY, "Cookie: a"))
-        until(lambda: front.gauge("serval_front_timed_out_total") == 1)
-        until(lambda: front.gauge("serval_front_connections") == 0)
+        wait_until(lambda: front.gauge("serval_front_timed_out_total") == 1)
+        wait_until(lambda: front.gauge("serval_front_connections") == 0)
 
 
 @pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_address"])
 def test_a_connection_beyond_the_limit_is_closed_and_the_others_go_on(tmp_path: Path, limit: str) -> None:
     with fronted(tmp_path, **{limit: 2}) as front, connected(front.port) as one, connected(front.port) as other:
-        until(lambda: front.gauge("serval_front_connections") == 2)
+        wait_until(lambda: front.gauge("serval_front_connections") == 2)
         with connected(front.port) as third:
             assert hangs_up(third) == b""
         for connection in (one, other):
             connection.sendall(front.prediction())
             assert next_reply(connection).status == 200
         one.close()
-        until(lambda: front.gauge("serval_front_connections") == 1)
+        wait_until(lambda: front.gauge("serval_front_connections") == 1)
         assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
 
 
-def test_a_body_beyond_the_room_for_all_is_refused(tmp_path: Path) -> None:
+def test_a_body_beyond_the_shared_buffer_limit_is_refused(tmp_path: Path) -> None:
     with fronted(tmp_path, max_buffered_bytes=1024) as front, connected(front.port) as slow:
         slow.sendall(front.prediction(bytes(1000))[:-1])
-        until(lambda: front.gauge("serval_front_buffered_bytes") == 1000)
+        wait_until(lambda: front.gauge("serval_front_buffered_bytes") == 1000)
         assert statuses(exchanged(front.port, front.prediction(bytes(100), CLOSE))) == [503]
         slow.close()
-        until(lambda: front.gauge("serval_front_buffered_bytes") == 0)
+        wait_until(lambda: front.gauge("serval_front_buffered_bytes") == 0)
         assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
 
 
-def test_an_answer_under_limits_says_what_is_left_and_others_say_nothing(front: Fronted) -> None:
+def test_only_rate_limited_callers_get_rate_limit_headers(front: Fronted) -> None:
     (free,) = replies(exchanged(front.port, front.prediction(BODY, CLOSE)))
     assert [name for name in free.headers if name.startswith("ratelimit")] == []
     put_caller(front.plane, digest(front.key), limits=[("user:usr_1", 100, 60), ("key:key_1", 2, 3600)])
@@ -283,7 +278,7 @@ def test_an_answer_under_limits_says_what_is_left_and_others_say_nothing(front: 
     ]
 
 
-def test_a_quota_that_is_used_up_is_told_before_the_body_is_read(front: Fronted) -> None:
+def test_a_used_up_quota_is_refused_before_the_body_is_read(front: Fronted) -> None:
     put_caller(front.plane, digest(front.key), key="key_1", quota=(4, 5, time.time() + 1000))
     first, second = replies(exchanged(front.port, front.prediction() + front.prediction(BODY, CLOSE)))
     assert [first.status, second.status] == [200, 429]
@@ -297,7 +292,7 @@ def test_a_quota_that_is_used_up_is_told_before_the_body_is_read(front: Fronted)
     assert not front.app.received
 
 
-def test_what_the_front_leaves_to_the_app_is_paid_with_nothing(front: Fronted) -> None:
+def test_forwarded_requests_are_not_charged_by_the_front(front: Fronted) -> None:
     limits = [("user:usr_1", 1, 3600)]
     put_caller(front.plane, digest(front.key), key="key_1", limits=limits, quota=(0, 1, time.time() + 1000))
     for body in (b'{"input": [1, "2"]}', b'{"input": [1, 2, 3]}', b"no JSON"):
@@ -308,7 +303,7 @@ def test_what_the_front_leaves_to_the_app_is_paid_with_nothing(front: Fronted) -
     assert front.app.heads.empty()
 
 
-def test_a_bearer_that_looks_like_an_access_token_is_known_by_its_digest(front: Fronted) -> None:
+def test_a_bearer_token_is_recognized_by_its_digest(front: Fronted) -> None:
     token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2lnbmF0dXJl"
     request = front.prediction(BODY, CLOSE).replace(
         f"X-API-Key: {front.key}".encode(), f"Authorization: Bearer {token}".encode()
@@ -324,24 +319,24 @@ def test_a_bearer_that_looks_like_an_access_token_is_known_by_its_digest(front: 
     assert front.app.heads.empty()
 
 
-def test_a_body_beyond_its_limit_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+def test_a_body_beyond_its_limit_is_refused_by_its_content_length(tmp_path: Path) -> None:
     with fronted(tmp_path, max_body_bytes=1024) as front, connected(front.port) as connection:
         connection.sendall(front.prediction(b"").replace(b"Length: 0", b"Length: 1025"))
         assert statuses(hangs_up(connection)) == [413]
 
 
-def test_what_the_app_has_no_room_for_is_refused_and_predictions_go_on(tmp_path: Path) -> None:
+def test_requests_beyond_max_forwarded_are_refused_and_predictions_go_on(tmp_path: Path) -> None:
     with fronted(tmp_path, max_forwarded=1) as front, connected(front.port) as busy:
         front.app.may_answer.clear()
         busy.sendall(front.prediction(BODY, "Cookie: a"))
-        until(lambda: front.gauge("serval_front_forwarded") == 1)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 1)
         assert statuses(exchanged(front.port, front.prediction(BODY, "Cookie: a", CLOSE))) == [503]
         assert statuses(exchanged(front.port, front.prediction(BODY, CLOSE))) == [200]
         front.app.may_answer.set()
         assert next_reply(busy).status == 200
 
 
-def test_thousands_of_slow_connections_hold_little_memory_and_disturb_nobody(tmp_path: Path) -> None:
+def test_thousands_of_slow_connections_take_little_memory_and_delay_nobody(tmp_path: Path) -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     many = min(2000, (soft - 500) // 2)
     with fronted(tmp_path) as front, ExitStack() as stack:
@@ -350,7 +345,7 @@ def test_thousands_of_slow_connections_hold_little_memory_and_disturb_nobody(tmp
         for number in range(many):
             connection = stack.enter_context(connected(front.port))
             connection.sendall(front.prediction(BODY)[: 40 if number % 2 else -5])
-        until(lambda: front.gauge("serval_front_connections") == many)
+        wait_until(lambda: front.gauge("serval_front_connections") == many)
         assert (resident_bytes() - before) / many < 64 * 1024  # with the client's own half, which is in this process
         with connected(front.port) as connection:
             for _ in range(100):

@@ -1,11 +1,10 @@
-"""The front behind TLS: HTTP/1.1 and HTTP/2 inside it, what a client may take of it, and how it ends."""
+"""The front behind TLS: HTTP/1.1 and HTTP/2, limits for clients, and an orderly end."""
 
 import re
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from support.fronts import Fronted, fronted
 from support.http2_client import Http2, http2
 from support.raw_http import PATIENCE_SECONDS, Reply, connected, exchanged, hangs_up, next_reply, replies
 from support.tls import Authority, secured
+from support.waiting import wait_until
 
 BODY = b'{"input": [1, 2]}'
 PREDICT = "/api/v1/predict/iris"
@@ -39,13 +39,6 @@ def client(front: Fronted, authority: Authority) -> Iterator[Http2]:
         yield client
 
 
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def predict(client: Http2, front: Fronted, *more: tuple[str, str], body: bytes = BODY) -> int:
     return client.ask("POST", PREDICT, [("x-api-key", front.key), ("content-type", "application/json"), *more], body)
 
@@ -61,22 +54,22 @@ def meaning(reply: Reply) -> tuple[object, ...]:
     ("offered", "chosen"),
     [((), None), (("http/1.1",), "http/1.1"), (("h2", "http/1.1"), "h2"), (("http/1.1", "h2"), "h2")],
 )
-def test_the_protocol_is_agreed_on_in_the_handshake(
+def test_the_protocol_is_negotiated_in_the_handshake(
     front: Fronted, authority: Authority, offered: tuple[str, ...], chosen: str | None
 ) -> None:
     with secured(front.port, authority.context(*offered)) as connection:
         assert (connection.selected_alpn_protocol(), connection.version()) == (chosen, "TLSv1.3")
 
 
-def test_a_protocol_that_nobody_speaks_is_a_failed_handshake(front: Fronted, authority: Authority) -> None:
+def test_an_unknown_protocol_fails_the_handshake(front: Fronted, authority: Authority) -> None:
     with pytest.raises(ssl.SSLError, match="no application protocol"), secured(front.port, authority.context("spdy/3")):
         pass
-    until(lambda: front.gauge("serval_front_handshakes_failed_total") == 1)
+    wait_until(lambda: front.gauge("serval_front_handshakes_failed_total") == 1)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 @pytest.mark.parametrize(("version", "is_spoken"), [(ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_1, False)])
-def test_the_oldest_version_that_is_spoken_is_1_2(
+def test_the_oldest_supported_tls_version_is_1_2(
     front: Fronted, authority: Authority, version: ssl.TLSVersion, is_spoken: bool
 ) -> None:
     context = authority.context("h2")
@@ -123,7 +116,7 @@ def test_answers_are_equal_over_both_protocols_and_without_tls(
     assert not front.app.received
 
 
-def test_a_body_of_http2_needs_no_length(front: Fronted, client: Http2) -> None:
+def test_an_http2_body_needs_no_content_length(front: Fronted, client: Http2) -> None:
     head = [
         (":method", "POST"),
         (":scheme", "https"),
@@ -144,12 +137,12 @@ def predict_with_length(client: Http2, front: Fronted, length: int) -> int:
 
 
 @pytest.mark.parametrize("length", [len(BODY) - 1, len(BODY) + 1])
-def test_a_body_that_is_not_as_long_as_it_says_is_reset(front: Fronted, client: Http2, length: int) -> None:
+def test_an_http2_body_that_contradicts_its_content_length_is_reset(front: Fronted, client: Http2, length: int) -> None:
     assert client.reset(predict(client, front, ("content-length", str(length)))) == ErrorCodes.PROTOCOL_ERROR
     assert predict_with_length(client, front, len(BODY)) == 200  # the other streams go on
 
 
-def test_a_request_of_http2_is_passed_on_as_one_of_http1(front: Fronted, client: Http2) -> None:
+def test_an_http2_request_is_forwarded_as_http1(front: Fronted, client: Http2) -> None:
     more = [
         ("te", "trailers"),
         ("cookie", "a=1"),
@@ -177,7 +170,7 @@ def test_a_request_of_http2_is_passed_on_as_one_of_http1(front: Fronted, client:
     assert body == b"hello"
 
 
-def test_a_forwarded_body_without_a_length_comes_in_chunks_and_without_trailers(front: Fronted, client: Http2) -> None:
+def test_a_body_without_a_length_is_forwarded_in_chunks_without_trailers(front: Fronted, client: Http2) -> None:
     number = client.begin([(":method", "POST"), (":scheme", "https"), (":authority", "serval"), (":path", "/a")])
     client.send(number, b"hello")
     client.h2.send_headers(number, [("x-api-key", "trailer")], end_stream=True)
@@ -188,17 +181,18 @@ def test_a_forwarded_body_without_a_length_comes_in_chunks_and_without_trailers(
     assert body == b"5\r\nhello\r\n0\r\n\r\n"
 
 
-def test_a_request_without_a_body_is_passed_on_without_one(front: Fronted, client: Http2) -> None:
+def test_a_request_without_a_body_is_forwarded_without_one(front: Fronted, client: Http2) -> None:
     assert client.answer(client.ask("GET", "/a")).status == 200
     head = front.app.heads.get_nowait().lower()
     assert b"transfer-encoding" not in head
     assert b"content-length" not in head
 
 
-def test_what_belongs_to_a_connection_of_the_app_is_not_passed_back(front: Fronted, client: Http2) -> None:
+def test_hop_by_hop_headers_of_the_app_are_not_passed_back(front: Fronted, client: Http2) -> None:
     front.app.answer = (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive, X-Own\r\nKeep-Alive: timeout=5\r\nX-Own: 1\r\n"
-        b"X-Serval-Scheme: https\r\nX-From: app\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive, X-Own\r\n"
+        b"Keep-Alive: timeout=5\r\nX-Own: 1\r\nX-Serval-Scheme: https\r\nX-From: app\r\n\r\n"
+        b"3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
     )
     reply = client.answer(client.ask("GET", "/a"))
     assert (reply.body, sorted(reply.headers.keys() - {"date"})) == (b"abc", ["x-from"])
@@ -213,7 +207,7 @@ def test_what_belongs_to_a_connection_of_the_app_is_not_passed_back(front: Front
         [(":authority", "serval"), (":path", "*")],
     ],
 )
-def test_a_request_without_one_host_and_path_reaches_nobody(
+def test_an_http2_request_without_one_host_and_path_is_not_forwarded(
     front: Fronted, client: Http2, head: list[tuple[str, str]]
 ) -> None:
     number = client.begin([(":method", "GET"), (":scheme", "https"), *head], ends=True)
@@ -230,7 +224,9 @@ def test_a_request_without_one_host_and_path_reaches_nobody(
         ("content-length", "x"),
     ],
 )
-def test_a_malformed_request_is_reset_and_reaches_nobody(front: Fronted, client: Http2, more: tuple[str, str]) -> None:
+def test_a_malformed_http2_request_is_reset_and_not_forwarded(
+    front: Fronted, client: Http2, more: tuple[str, str]
+) -> None:
     number = client.ask("GET", "/a", [more])
     assert client.reset(number) == ErrorCodes.PROTOCOL_ERROR
     assert client.answer(predict(client, front)).status == 200
@@ -240,7 +236,7 @@ def test_a_malformed_request_is_reset_and_reaches_nobody(front: Fronted, client:
 @pytest.mark.parametrize(
     "more", [("X-Upper", "1"), ("x-line", "1\r\nX-API-Key: srv_no"), ("x y", "1"), ("x-null", "a\0b")]
 )
-def test_what_would_be_another_header_in_http1_ends_its_connection(
+def test_a_header_that_would_split_in_http1_ends_its_connection(
     front: Fronted, client: Http2, more: tuple[str, str]
 ) -> None:
     client.ask("GET", "/a", [more])
@@ -250,7 +246,7 @@ def test_what_would_be_another_header_in_http1_ends_its_connection(
     assert not front.app.received
 
 
-def test_a_head_beyond_its_limit_is_told_so(tmp_path: Path, authority: Authority) -> None:
+def test_an_http2_head_beyond_its_limit_is_refused(tmp_path: Path, authority: Authority) -> None:
     with (
         fronted(tmp_path, authority.issue(), max_head_bytes=8192) as front,
         http2(front.port, authority.context("h2")) as client,
@@ -260,13 +256,13 @@ def test_a_head_beyond_its_limit_is_told_so(tmp_path: Path, authority: Authority
         assert not front.app.received
 
 
-def test_many_requests_go_on_one_connection_at_once_and_not_more(front: Fronted, client: Http2) -> None:
+def test_concurrent_streams_of_a_connection_are_bounded(front: Fronted, client: Http2) -> None:
     front.app.may_answer.clear()
     waiting = [client.ask("GET", f"/{number}") for number in range(100)]
-    until(lambda: front.gauge("serval_front_forwarded") == 100)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 100)
     assert client.answer(predict(client, front)).status == 200  # nobody waits for another
     more = [client.ask("GET", "/") for _ in range(28)]
-    until(lambda: front.gauge("serval_front_forwarded") == 128)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 128)
     assert client.h2.remote_settings.max_concurrent_streams == 128
     front.app.may_answer.set()
     assert [client.answer(number).status for number in waiting + more] == [200] * 128
@@ -276,7 +272,7 @@ def test_many_requests_go_on_one_connection_at_once_and_not_more(front: Fronted,
 def test_a_stream_beyond_the_limit_is_refused(front: Fronted, client: Http2) -> None:
     front.app.may_answer.clear()
     waiting = [client.ask("GET", "/") for _ in range(128)]
-    until(lambda: front.gauge("serval_front_forwarded") == 128)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 128)
     client.h2.remote_settings.max_concurrent_streams = 1000
     client.h2.remote_settings.acknowledge()
     assert client.reset(client.ask("GET", "/")) == ErrorCodes.REFUSED_STREAM
@@ -284,7 +280,7 @@ def test_a_stream_beyond_the_limit_is_refused(front: Fronted, client: Http2) -> 
     assert {client.answer(number).status for number in waiting} == {200}
 
 
-def test_requests_that_are_reset_at_once_end_their_connection(front: Fronted, client: Http2) -> None:
+def test_many_streams_reset_at_once_end_their_connection(front: Fronted, client: Http2) -> None:
     for _ in range(1000):
         number = client.h2.get_next_available_stream_id()
         client.h2.send_headers(
@@ -294,13 +290,13 @@ def test_requests_that_are_reset_at_once_end_their_connection(front: Fronted, cl
     with suppress(ConnectionResetError, BrokenPipeError):  # it may have hung up already
         client.flush()
     client.hangs_up()
-    until(lambda: front.gauge("serval_front_forwarded") == 0)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
     assert client.goodbye is not None
     assert client.goodbye.error_code == ErrorCodes.ENHANCE_YOUR_CALM
     assert front.app.heads.qsize() < 500
 
 
-def test_bodies_that_are_refused_unread_leave_room_for_others(tmp_path: Path, authority: Authority) -> None:
+def test_refused_unread_bodies_free_the_flow_control_window(tmp_path: Path, authority: Authority) -> None:
     with (
         fronted(tmp_path, authority.issue(), max_body_bytes=1 << 16) as front,
         http2(front.port, authority.context("h2")) as client,
@@ -337,7 +333,7 @@ def send_until_refused(client: Http2, number: int) -> None:
             assert client.read()
 
 
-def test_a_prediction_on_a_stream_whose_body_comes_too_slowly_is_told_so(tmp_path: Path, authority: Authority) -> None:
+def test_an_http2_prediction_with_a_slow_body_is_a_408(tmp_path: Path, authority: Authority) -> None:
     with (
         fronted(tmp_path, authority.issue(), body_timeout_seconds=0.3) as front,
         http2(front.port, authority.context("h2")) as client,
@@ -349,7 +345,7 @@ def test_a_prediction_on_a_stream_whose_body_comes_too_slowly_is_told_so(tmp_pat
 
 
 @pytest.mark.parametrize("sent", ["nothing", "half a hello"])
-def test_a_handshake_that_takes_too_long_ends_its_connection(tmp_path: Path, authority: Authority, sent: str) -> None:
+def test_a_slow_handshake_closes_its_connection(tmp_path: Path, authority: Authority, sent: str) -> None:
     with fronted(tmp_path, authority.issue(), head_timeout_seconds=0.3) as front, connected(front.port) as connection:
         if sent != "nothing":
             connection.sendall(client_hello(authority)[:100])
@@ -366,19 +362,19 @@ def client_hello(authority: Authority) -> bytes:
     return outgoing.read()
 
 
-def test_a_handshake_that_is_none_ends_its_connection_and_is_counted(front: Fronted) -> None:
+def test_a_failed_handshake_closes_its_connection_and_is_counted(front: Fronted) -> None:
     exchanged(front.port, b"\x16\x03\x01\x00\x05garbage")
     assert front.gauge("serval_front_handshakes_failed_total") == 1
 
 
-def test_who_connects_and_leaves_has_failed_at_nothing(front: Fronted) -> None:
+def test_a_client_that_connects_and_leaves_is_no_failed_handshake(front: Fronted) -> None:
     with connected(front.port):
-        until(lambda: front.gauge("serval_front_connections") == 1)
-    until(lambda: front.gauge("serval_front_connections") == 0)
+        wait_until(lambda: front.gauge("serval_front_connections") == 1)
+    wait_until(lambda: front.gauge("serval_front_connections") == 0)
     assert front.gauge("serval_front_handshakes_failed_total") == 0
 
 
-def test_plain_http_is_told_that_the_port_speaks_tls(front: Fronted) -> None:
+def test_plain_http_on_a_tls_port_is_a_400(front: Fronted) -> None:
     (reply,) = replies(exchanged(front.port, front.prediction(BODY)))
     assert (reply.status, reply.headers["content-type"], reply.headers["connection"]) == (
         400,
@@ -389,15 +385,13 @@ def test_plain_http_is_told_that_the_port_speaks_tls(front: Fronted) -> None:
     assert not front.app.received
 
 
-def test_plain_http2_is_hung_up_on(front: Fronted) -> None:
+def test_plain_http2_on_a_tls_port_is_disconnected(front: Fronted) -> None:
     said = exchanged(front.port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
     assert [reply.status for reply in replies(said)] in ([], [400], [505])
 
 
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
-def test_a_connection_that_asks_nothing_after_its_handshake_is_closed(
-    tmp_path: Path, authority: Authority, protocol: str
-) -> None:
+def test_a_connection_idle_after_its_handshake_is_closed(tmp_path: Path, authority: Authority, protocol: str) -> None:
     with (
         fronted(tmp_path, authority.issue(), head_timeout_seconds=0.3) as front,
         secured(front.port, authority.context(protocol)) as connection,
@@ -415,7 +409,7 @@ def hangs_up_inside_tls(connection: ssl.SSLSocket) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
-def test_a_connection_that_asks_nothing_more_is_closed(tmp_path: Path, authority: Authority, protocol: str) -> None:
+def test_an_idle_http2_connection_is_closed(tmp_path: Path, authority: Authority, protocol: str) -> None:
     with (
         fronted(tmp_path, authority.issue(), idle_timeout_seconds=0.3) as front,
         secured(front.port, authority.context(protocol)) as connection,
@@ -430,9 +424,7 @@ def test_a_connection_that_asks_nothing_more_is_closed(tmp_path: Path, authority
         assert front.gauge("serval_front_timed_out_total") == 1
 
 
-def test_what_is_no_request_does_not_shorten_the_life_of_an_idle_connection(
-    tmp_path: Path, authority: Authority
-) -> None:
+def test_frames_that_are_no_request_do_not_change_the_idle_timeout(tmp_path: Path, authority: Authority) -> None:
     settings = {"head_timeout_seconds": 0.3, "idle_timeout_seconds": 60.0}
     with (
         fronted(tmp_path, authority.issue(), **settings) as front,
@@ -447,7 +439,7 @@ def test_what_is_no_request_does_not_shorten_the_life_of_an_idle_connection(
 
 
 @pytest.mark.parametrize("is_forwarded", [False, True])
-def test_a_client_that_takes_nothing_on_its_stream_is_hung_up_on(
+def test_a_client_that_reads_nothing_of_its_stream_is_disconnected(
     tmp_path: Path, authority: Authority, is_forwarded: bool
 ) -> None:
     with (
@@ -457,21 +449,21 @@ def test_a_client_that_takes_nothing_on_its_stream_is_hung_up_on(
         predict(client, front, *([("cookie", "a")] if is_forwarded else []))
         client.hangs_up()
         assert front.gauge("serval_front_timed_out_total") == 1
-        until(lambda: front.gauge("serval_front_forwarded") == 0)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
 
 
-def test_a_client_that_takes_one_piece_and_no_more_is_hung_up_on(tmp_path: Path, authority: Authority) -> None:
+def test_a_client_that_stops_reading_its_stream_is_disconnected(tmp_path: Path, authority: Authority) -> None:
     with fronted(tmp_path, authority.issue(), write_timeout_seconds=0.3) as front:
         front.app.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000)
         with http2(front.port, authority.context("h2"), window_bytes=1) as client:
             client.takes_data = False
             client.ask("GET", "/a")
             client.hangs_up()
-            until(lambda: front.gauge("serval_front_forwarded") == 0)
+            wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
             assert front.gauge("serval_front_timed_out_total") == 1
 
 
-def test_an_app_that_takes_its_time_is_not_the_clients_fault(tmp_path: Path, authority: Authority) -> None:
+def test_a_slow_app_does_not_disconnect_the_client(tmp_path: Path, authority: Authority) -> None:
     settings = {"write_timeout_seconds": 0.3, "idle_timeout_seconds": 0.3, "head_timeout_seconds": 0.3}
     with (
         fronted(tmp_path, authority.issue(), **settings) as front,
@@ -479,7 +471,7 @@ def test_an_app_that_takes_its_time_is_not_the_clients_fault(tmp_path: Path, aut
     ):
         front.app.may_answer.clear()
         number = client.ask("GET", "/a")
-        until(lambda: front.gauge("serval_front_forwarded") == 1)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 1)
         for _ in range(2):
             with connected(front.port) as other:
                 assert hangs_up(other) == b""  # which has taken longer than anything may
@@ -500,16 +492,16 @@ def test_connections_of_one_address_are_bounded_with_tls_too(tmp_path: Path, aut
         http2(front.port, context) as one,
         connected(front.port),
     ):
-        until(lambda: front.gauge("serval_front_connections") == 2)
+        wait_until(lambda: front.gauge("serval_front_connections") == 2)
         with connected(front.port) as third:
             assert hangs_up(third) == b""
         assert one.answer(predict(one, front)).status == 200
 
 
-def test_a_stopping_front_lets_streams_finish_and_says_goodbye(front: Fronted, client: Http2) -> None:
+def test_a_stopping_front_lets_streams_finish_and_sends_goaway(front: Fronted, client: Http2) -> None:
     front.app.may_answer.clear()
     waiting = [client.ask("GET", "/") for _ in range(10)]
-    until(lambda: front.gauge("serval_front_forwarded") == 10)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 10)
     cut_off: list[int] = []
     stopping = threading.Thread(target=lambda: cut_off.append(front.front.stop(PATIENCE_SECONDS)))
     stopping.start()
@@ -523,9 +515,7 @@ def test_a_stopping_front_lets_streams_finish_and_says_goodbye(front: Fronted, c
     assert cut_off == [0]
 
 
-def test_a_stopping_front_does_not_wait_for_a_client_that_reads_only_when_it_asks(
-    front: Fronted, client: Http2
-) -> None:
+def test_a_stopping_front_does_not_wait_for_a_client_that_reads_on_demand(front: Fronted, client: Http2) -> None:
     assert client.answer(predict(client, front)).status == 200
     assert front.front.stop(PATIENCE_SECONDS) == 0
     assert front.gauge("serval_front_connections") == 0
@@ -534,21 +524,17 @@ def test_a_stopping_front_does_not_wait_for_a_client_that_reads_only_when_it_ask
     assert client.goodbye is not None
 
 
-def test_streams_that_outlive_the_patience_of_a_stopping_front_are_counted_and_cut_off(
-    front: Fronted, client: Http2
-) -> None:
+def test_streams_that_outlive_the_drain_are_counted_and_cut_off(front: Fronted, client: Http2) -> None:
     front.app.may_answer.clear()
     for _ in range(3):
         client.ask("GET", "/")
-    until(lambda: front.gauge("serval_front_forwarded") == 3)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 3)
     assert front.front.stop(0.0) == 3
     client.hangs_up()
-    until(lambda: front.gauge("serval_front_forwarded") == 0)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
 
 
-def test_a_front_that_is_about_to_stop_sends_clients_elsewhere_with_their_next_answer(
-    front: Fronted, client: Http2
-) -> None:
+def test_a_draining_front_ends_connections_with_their_next_answer(front: Fronted, client: Http2) -> None:
     assert client.answer(predict(client, front)).status == 200
     assert client.goodbye is None
     front.front.close_after_each_answer()
@@ -558,7 +544,7 @@ def test_a_front_that_is_about_to_stop_sends_clients_elsewhere_with_their_next_a
     assert client.goodbye.error_code == ErrorCodes.NO_ERROR
 
 
-def test_a_new_certificate_is_shown_to_new_connections_and_the_others_go_on(
+def test_a_new_certificate_is_used_for_new_connections_only(
     tmp_path: Path, authority: Authority, front: Fronted, client: Http2
 ) -> None:
     context = authority.context("h2")
@@ -579,9 +565,7 @@ def shown(port: int, context: ssl.SSLContext) -> bytes:
         return connection.getpeercert(binary_form=True) or b""
 
 
-def test_a_certificate_that_is_no_good_is_refused_and_the_one_before_stays(
-    authority: Authority, front: Fronted
-) -> None:
+def test_an_unusable_certificate_is_refused_and_the_one_before_stays(authority: Authority, front: Fronted) -> None:
     chain, key = (path.read_bytes() for path in authority.issue("one"))
     _, other_key = (path.read_bytes() for path in authority.issue("other"))
     before = shown(front.port, authority.context("h2"))
@@ -601,7 +585,7 @@ def test_a_certificate_that_is_no_good_is_refused_and_the_one_before_stays(
     assert shown(front.port, authority.context("h2")) == before
 
 
-def test_a_port_of_plain_http_takes_no_certificate(tmp_path: Path, authority: Authority) -> None:
+def test_a_plain_http_front_accepts_no_certificate(tmp_path: Path, authority: Authority) -> None:
     chain, key = authority.issue()
     with fronted(tmp_path) as front, pytest.raises(ValueError, match="plain HTTP"):
         front.front.set_certificate(chain.read_bytes(), key.read_bytes())
@@ -615,11 +599,11 @@ def test_thousands_of_requests_on_streams_leave_nothing_behind(front: Fronted, c
     assert front.gauge("serval_front_buffered_bytes") == 0
 
 
-def test_a_body_that_breaks_off_with_its_connection_is_no_request(front: Fronted, authority: Authority) -> None:
+def test_a_request_whose_connection_breaks_off_is_not_answered(front: Fronted, authority: Authority) -> None:
     with http2(front.port, authority.context("h2")) as client:
         number = client.begin([(":method", "POST"), (":scheme", "https"), (":authority", "serval"), (":path", "/a")])
         client.send(number, BODY)
-        until(lambda: front.gauge("serval_front_forwarded") == 1)
+        wait_until(lambda: front.gauge("serval_front_forwarded") == 1)
         client.socket.shutdown(socket.SHUT_RDWR)
-    until(lambda: front.gauge("serval_front_forwarded") == 0)
-    until(lambda: front.gauge("serval_front_connections") == 0)
+    wait_until(lambda: front.gauge("serval_front_forwarded") == 0)
+    wait_until(lambda: front.gauge("serval_front_connections") == 0)

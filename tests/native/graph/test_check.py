@@ -1,4 +1,4 @@
-"""What a hostile ONNX could do, and that none gets as far as ONNX Runtime; and that honest ones do."""
+"""A hostile ONNX graph is refused before ONNX Runtime reads it; an honest one loads."""
 
 import contextlib
 import json
@@ -232,11 +232,11 @@ BY_VALUE = {
 
 
 @pytest.mark.parametrize("nodes", BY_VALUE.values(), ids=BY_VALUE.keys())
-def test_a_shape_by_the_values_of_a_row_is_refused(nodes: list[onnx.NodeProto]) -> None:
+def test_a_shape_that_depends_on_values_of_a_row_is_refused(nodes: list[onnx.NodeProto]) -> None:
     assert "values of a row" in refusal(only(*as_integers("n"), *nodes, initializers=FLAT))
 
 
-def test_a_shape_that_one_number_of_rows_lets_explode_is_refused() -> None:
+def test_a_shape_that_explodes_at_some_number_of_rows_is_refused() -> None:
     nodes = [
         node("Shape", ["numbers"], ["s"]),
         node("Equal", ["s", "seventy_seven"], ["is_it"]),
@@ -282,7 +282,7 @@ def test_a_constant_node_is_as_bounded_as_an_initializer() -> None:
     )
 
 
-def test_a_shape_made_of_the_number_of_rows_is_fine() -> None:
+def test_a_shape_made_of_the_number_of_rows_loads() -> None:
     nodes = [
         node("Shape", ["numbers"], ["s"]),
         node("Gather", ["s", "first"], ["rows"]),
@@ -329,7 +329,7 @@ TREES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", TREES.values(), ids=TREES.keys())
-def test_a_tree_that_is_none_is_refused(changes: dict[str, Any]) -> None:
+def test_nodes_that_form_no_tree_are_refused(changes: dict[str, Any]) -> None:
     assert "TreeEnsembleRegressor" in refusal(graphs.tree_regressor(**changes))
 
 
@@ -347,7 +347,7 @@ def test_a_tree_that_reads_past_the_row_is_refused() -> None:
         load(new_plane(), graphs.tree_regressor(nodes_featureids=[7, 0, 0]), regressor(2), np.ones((1, 2)))
 
 
-def test_a_tree_that_reads_past_what_an_earlier_node_makes_is_refused() -> None:
+def test_a_tree_that_reads_past_the_output_of_a_node_is_refused() -> None:
     tree = graphs.tree_regressor(nodes_featureids=[2, 0, 0]).graph.node[0]
     for widths, is_fine in ([2, 1], True), ([1, 1], False):
         tree.input[0] = "wide"

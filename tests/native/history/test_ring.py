@@ -1,4 +1,4 @@
-"""The ring of answered predictions, as Python drains it."""
+"""The ring of answered predictions that Python drains."""
 
 import json
 import time
@@ -27,7 +27,7 @@ def drained(plane: DataPlane) -> list[PredictionRecord]:
     return plane.history.drain(1000)
 
 
-def test_what_is_drained_names_the_caller_the_owner_and_the_version() -> None:
+def test_a_drained_record_names_the_caller_the_owner_and_the_version() -> None:
     plane = seeing_plane()
     answer = ask(plane, '{"input": [0, 1]}', model="mdl_1")
     [seen] = drained(plane)
@@ -49,7 +49,7 @@ def test_what_is_drained_names_the_caller_the_owner_and_the_version() -> None:
     [{"inline_below_seconds": 0.0}, {"cache_bytes": 0}, {"cache_bytes": 0, "inline_below_seconds": 0.0}],
     ids=str,
 )
-def test_a_prediction_is_seen_alike_by_every_path(settings: dict[str, Any]) -> None:
+def test_every_path_of_a_prediction_writes_an_equal_record(settings: dict[str, Any]) -> None:
     planes = [seeing_plane(keeps_inputs=True), seeing_plane(keeps_inputs=True, **settings)]
     for plane in planes:
         ask(plane, '{"input": [3, 2]}', model="mdl_1")
@@ -62,7 +62,7 @@ def test_a_prediction_is_seen_alike_by_every_path(settings: dict[str, Any]) -> N
     assert one[1][2] == "[[0.0,1.0],[3.0,2.0],[5.0,4.0]]"
 
 
-def test_inputs_stand_in_the_order_of_the_columns() -> None:
+def test_recorded_inputs_are_in_the_order_of_the_columns() -> None:
     plane = new_plane(keeps_inputs=True)
     put_caller(plane)
     plane.models.set_routes([route()])
@@ -100,7 +100,7 @@ def of_strings() -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10).SerializeToString()
 
 
-def test_refusals_are_not_seen() -> None:
+def test_refusals_are_not_recorded() -> None:
     plane = seeing_plane()
     ask(plane, '{"input": [0, 1]}', model="nothing")
     ask(plane, '{"input": ["a", 1]}', model="mdl_1")

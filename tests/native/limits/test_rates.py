@@ -1,4 +1,4 @@
-"""Who asks, how often, and what is remembered of keys."""
+"""Known callers, their rates, and keys that are remembered as unknown."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def test_a_caller_without_limits_is_never_refused(plane: DataPlane) -> None:
     assert {type(ask(plane, '{"input": [1.0]}')) for _ in range(100)} == {Answer}
 
 
-def test_a_prediction_beyond_the_rate_is_refused_with_the_rate_and_the_wait(plane: DataPlane) -> None:
+def test_a_prediction_beyond_the_rate_is_refused_with_rate_and_wait(plane: DataPlane) -> None:
     put_caller(plane, limits=ONCE_AN_HOUR)
     assert isinstance(ask(plane, '{"input": [1.0]}'), Answer)
     refused = ask(plane, '{"input": [1.0]}')
@@ -43,7 +43,7 @@ def test_a_prediction_beyond_the_rate_is_refused_with_the_rate_and_the_wait(plan
     }
 
 
-def test_a_body_left_to_python_is_paid_once(plane: DataPlane) -> None:
+def test_a_body_decoded_by_python_is_charged_once(plane: DataPlane) -> None:
     put_caller(plane, limits=ONCE_AN_HOUR)
     place = ask(plane, '{"input": {"x0": "1"}}')
     assert isinstance(place, NeedsPython)
@@ -51,13 +51,13 @@ def test_a_body_left_to_python_is_paid_once(plane: DataPlane) -> None:
     assert isinstance(predict_decoded(plane, place), Refusal)
 
 
-def test_a_request_that_names_no_model_of_the_callers_is_not_charged(plane: DataPlane) -> None:
+def test_a_request_for_a_model_the_caller_cannot_see_is_not_charged(plane: DataPlane) -> None:
     put_caller(plane, limits=ONCE_AN_HOUR)
     assert ask(plane, '{"input": [1.0]}', model="other").code == "unknown_model"
     assert isinstance(ask(plane, '{"input": [1.0]}'), Answer)
 
 
-def test_all_keys_of_a_user_are_charged_to_one_account_also_when_they_are_checked_again(plane: DataPlane) -> None:
+def test_all_keys_of_a_user_share_one_bucket_also_after_another_check(plane: DataPlane) -> None:
     put_caller(plane, limits=ONCE_AN_HOUR)
     assert isinstance(ask(plane, '{"input": [1.0]}'), Answer)
     for key in (KEY, b"\7" * 32):
@@ -65,12 +65,12 @@ def test_all_keys_of_a_user_are_charged_to_one_account_also_when_they_are_checke
         assert ask(plane, '{"input": [1.0]}', caller=key).code == "rate_limited"
 
 
-def test_a_rate_of_nothing_is_refused(plane: DataPlane) -> None:
+def test_a_rate_of_zero_is_refused(plane: DataPlane) -> None:
     with pytest.raises(ValueError, match="the count and the seconds of a rate are above 0"):
         put_caller(plane, limits=[("user:usr_1", 0, 1)])
 
 
-def test_a_lease_that_is_granted_is_used(plane: DataPlane) -> None:
+def test_tokens_of_a_granted_lease_are_spent(plane: DataPlane) -> None:
     plane.rates.share()
     put_caller(plane, limits=ONCE_AN_HOUR)
     assert isinstance(ask(plane, '{"input": [1.0]}'), Answer)
@@ -85,7 +85,7 @@ def state(rate: RateState | Refusal | None) -> Any:
     return rate.policy, rate.limit, rate.window_seconds, rate.remaining, rate.reset_seconds
 
 
-def test_an_answer_tells_what_is_left_of_the_tightest_limit(plane: DataPlane) -> None:
+def test_an_answer_reports_what_remains_of_the_tightest_limit(plane: DataPlane) -> None:
     put_caller(plane, limits=[("user:usr_1", 100, 60), ("key:key_1", 3, 3600)])
     assert state(ask(plane, '{"input": [1.0]}').rate) == ("key", 3, 3600, 2, 1200)
     put_caller(plane, limits=[("user:usr_1", 100, 60)])
@@ -94,21 +94,21 @@ def test_an_answer_tells_what_is_left_of_the_tightest_limit(plane: DataPlane) ->
     assert ask(plane, '{"input": [1.0]}').rate is None
 
 
-def test_an_answer_that_took_long_tells_what_was_left_when_it_was_paid(plane: DataPlane) -> None:
-    dear = new_plane(inline_below_seconds=0.0)
-    dear.models.set_routes([route()])
-    load(dear, graphs.echo(1, "float32"), regressor(1, targets=1), np.ones((3, 1)))
-    put_caller(dear, limits=ONCE_AN_HOUR)
-    assert state(ask(dear, '{"input": [1.0]}').rate) == ("user", 1, 3600, 0, 3600)
+def test_a_slow_answer_reports_what_remained_when_it_was_charged(plane: DataPlane) -> None:
+    expensive = new_plane(inline_below_seconds=0.0)
+    expensive.models.set_routes([route()])
+    load(expensive, graphs.echo(1, "float32"), regressor(1, targets=1), np.ones((3, 1)))
+    put_caller(expensive, limits=ONCE_AN_HOUR)
+    assert state(ask(expensive, '{"input": [1.0]}').rate) == ("user", 1, 3600, 0, 3600)
 
 
-def test_a_limit_by_the_minute_may_be_used_up_at_once(plane: DataPlane) -> None:
+def test_a_limit_per_minute_can_be_used_up_in_one_burst(plane: DataPlane) -> None:
     put_caller(plane, limits=[("user:usr_1", 60, 60)])
     replies = [ask(plane, '{"input": [1.0]}') for _ in range(62)]
     assert [type(reply) for reply in replies] == [Answer] * 60 + [Refusal] * 2
 
 
-def test_predictions_and_requests_are_charged_to_one_ledger(plane: DataPlane) -> None:
+def test_predictions_and_requests_are_charged_to_the_same_buckets(plane: DataPlane) -> None:
     limits = [("user:usr_1", 3, 3600)]
     put_caller(plane, limits=limits)
     assert state(plane.rates.charge(rates_of(limits))) == ("user", 3, 3600, 2, 1200)
@@ -131,13 +131,13 @@ def test_predictions_and_requests_are_charged_to_one_ledger(plane: DataPlane) ->
     assert isinstance(ask(plane, '{"input": [1.0]}'), Answer)
 
 
-def test_a_charge_without_limits_is_nothing(plane: DataPlane) -> None:
+def test_charging_without_limits_returns_nothing(plane: DataPlane) -> None:
     assert (plane.rates.charge([]), plane.rates.peek([])) == (None, None)
     with pytest.raises(ValueError, match="the count and the seconds of a rate are above 0"):
         plane.rates.charge(rates_of([("user:usr_1", 1, 0)]))
 
 
-def test_a_subject_may_have_limits_over_several_windows(plane: DataPlane) -> None:
+def test_a_subject_can_have_limits_over_several_windows(plane: DataPlane) -> None:
     limits = [("user:usr_1", 2, 60), ("user:usr_1", 3, 3600)]
     for _ in range(2):
         put_caller(plane, limits=limits)  # checked again: nothing begins anew
@@ -147,7 +147,7 @@ def test_a_subject_may_have_limits_over_several_windows(plane: DataPlane) -> Non
     assert isinstance(plane.rates.charge(rates_of(limits[1:])), Refusal)
 
 
-def test_a_revoked_user_is_nobody_and_the_others_stay(plane: DataPlane) -> None:
+def test_revoking_a_user_removes_only_the_callers_of_that_user(plane: DataPlane) -> None:
     other, epoch = b"\7" * 32, plane.callers.epoch(KEY)
     put_caller(plane)
     put_caller(plane, other, "usr_2")
@@ -169,7 +169,7 @@ def test_a_caller_checked_before_a_revocation_is_not_installed() -> None:
     assert plane.callers.user_of(KEY) is None
 
 
-def test_a_key_that_opens_nothing_is_remembered_until_it_opens_something() -> None:
+def test_an_unknown_key_is_remembered_as_unknown_until_it_is_created() -> None:
     plane = new_plane()
     assert not plane.callers.is_unknown(KEY)
     plane.callers.put_unknown(KEY)

@@ -1,4 +1,4 @@
-"""What keys use: told to the database, held against the quota of a month, and given back where nothing was answered."""
+"""Usage of keys: reported to the database, held against a quota, refunded if nothing was answered."""
 
 import hashlib
 import threading
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from native.compute.test_compute import Asked, echoing, keep_busy, until, waiting
 from serval._native import Answer, DataPlane, Deferred, LoadError, Refusal
 from support import graphs
+from support.compute_queue import Call, echo_plane, keep_busy, queued
 from support.planes import KEY, ask, load, new_plane, predict, put_caller, rates_of, route, signature
+from support.waiting import wait_until
 
 ROW = '{"input": [1, 0, 0]}'
 FAILS = '{"input": [0, 0, 9]}'
@@ -59,31 +60,31 @@ def test_a_key_predicts_as_often_as_its_quota_has_left() -> None:
     assert int(refused.arguments["retry_after_seconds"]) == pytest.approx(NEXT_YEAR - time.time(), abs=10)
 
 
-def test_a_quota_of_nothing_allows_nothing() -> None:
+def test_a_quota_of_zero_allows_no_prediction() -> None:
     plane = metered()
     put_key(plane, used=0, allowed=0)
     assert answered(plane, 3) == 0
 
 
-def test_the_quota_of_a_month_that_is_over_refuses_nothing() -> None:
+def test_the_quota_of_a_past_month_refuses_nothing() -> None:
     plane = metered()
     put_key(plane, used=10, allowed=10, ends_at=time.time())
     assert answered(plane, 3) == 3
 
 
-def test_a_quota_belongs_to_a_key() -> None:
+def test_a_quota_without_a_key_is_refused() -> None:
     with pytest.raises(ValueError, match="only a key has a quota"):
         put_caller(metered(), quota=(0, 1, NEXT_YEAR))
 
 
-def test_whoever_presents_no_key_is_not_counted() -> None:
+def test_predictions_without_a_key_are_not_counted() -> None:
     plane = metered()
     put_caller(plane)
     assert answered(plane, 3) == 3
     assert plane.callers.take_usage() == []
 
 
-def test_answers_are_told_once_with_the_time_of_the_last() -> None:
+def test_answers_are_reported_once_with_the_time_of_the_last() -> None:
     plane = metered()
     put_caller(plane, key="key_1")
     before = time.time()
@@ -95,7 +96,7 @@ def test_answers_are_told_once_with_the_time_of_the_last() -> None:
     assert plane.callers.take_usage() == []
 
 
-def test_a_key_is_counted_on_one_meter_however_often_it_is_checked_and_revoked() -> None:
+def test_a_key_keeps_its_meter_when_it_is_checked_again_or_revoked() -> None:
     plane = metered()
     other = hashlib.sha256(b"the same key, written otherwise").digest()
     for digest in (KEY, other):
@@ -107,7 +108,7 @@ def test_a_key_is_counted_on_one_meter_however_often_it_is_checked_and_revoked()
     assert answered(plane, 5) == 2
 
 
-def test_what_the_database_has_of_other_servers_counts() -> None:
+def test_usage_on_other_servers_counts_against_the_quota() -> None:
     plane = metered()
     put_key(plane, used=0, allowed=10)
     answered(plane, 2)
@@ -118,7 +119,7 @@ def test_what_the_database_has_of_other_servers_counts() -> None:
     plane.callers.set_usage("key_of_nobody", 6)
 
 
-def test_a_check_that_read_the_database_too_early_takes_nothing_back() -> None:
+def test_a_check_with_an_outdated_count_takes_nothing_back() -> None:
     plane = metered()
     put_key(plane, used=0, allowed=5)
     answered(plane, 3)
@@ -127,7 +128,7 @@ def test_a_check_that_read_the_database_too_early_takes_nothing_back() -> None:
     assert answered(plane, 10) == 2
 
 
-def test_a_failed_run_is_paid_with_nothing() -> None:
+def test_a_failed_run_is_refunded() -> None:
     plane = metered()
     put_key(plane, used=0, allowed=1, limits=[("user:usr_1", 1, 3600)])
     for _ in range(3):
@@ -137,7 +138,7 @@ def test_a_failed_run_is_paid_with_nothing() -> None:
     assert isinstance(ask(plane, ROW), Answer)
 
 
-def test_a_dear_run_that_fails_is_paid_with_nothing() -> None:
+def test_a_failed_run_on_a_compute_thread_is_refunded() -> None:
     plane = metered(inline_below_seconds=0.0)
     put_key(plane, used=0, allowed=1, limits=[("user:usr_1", 1, 3600)])
     for _ in range(3):
@@ -170,7 +171,7 @@ def test_a_failed_run_that_was_not_charged_gives_nothing_back(inline_below_secon
     assert ask(plane, ROW).code == "rate_limited"
 
 
-def test_a_prediction_over_the_rate_takes_nothing_of_the_quota() -> None:
+def test_a_prediction_over_the_rate_is_not_charged_to_the_quota() -> None:
     plane = metered()
     put_key(plane, used=0, allowed=2, limits=[("user:usr_1", 1, 3600)])
     assert isinstance(ask(plane, ROW), Answer)
@@ -179,7 +180,7 @@ def test_a_prediction_over_the_rate_takes_nothing_of_the_quota() -> None:
     assert answered(plane, 5) == 1
 
 
-def test_a_prediction_over_the_quota_takes_nothing_of_the_rate() -> None:
+def test_a_prediction_over_the_quota_is_not_charged_to_the_rate() -> None:
     plane = metered()
     put_key(plane, used=0, allowed=1, limits=MANY_TIMES_A_DAY)
     assert [ask(plane, ROW).rate.remaining, answered(plane, 5)] == [999, 0]
@@ -187,37 +188,37 @@ def test_a_prediction_over_the_quota_takes_nothing_of_the_rate() -> None:
     assert ask(plane, ROW).rate.remaining == 998
 
 
-def test_a_prediction_refused_for_a_full_queue_is_paid_with_nothing() -> None:
-    plane = echoing(max_queued_per_model=1)
+def test_a_prediction_refused_for_a_full_queue_is_refunded() -> None:
+    plane = echo_plane(max_queued_per_model=1)
     put_key(plane, used=0, allowed=3, limits=[("user:usr_1", 3, 3600)])
     busy = keep_busy(plane)
-    queued = waiting(plane, [[1, 2]])
-    assert Asked(plane, [[9, 0]]).start().reply().code == "queue_full"
-    assert all(isinstance(asked.reply(), Answer) for asked in (busy, queued))
-    assert isinstance(Asked(plane, [[3, 4]]).start().reply(), Answer)
+    waiting = queued(plane, [[1, 2]])
+    assert Call(plane, [[9, 0]]).start().reply().code == "queue_full"
+    assert all(isinstance(call.reply(), Answer) for call in (busy, waiting))
+    assert isinstance(Call(plane, [[3, 4]]).start().reply(), Answer)
     refused = plane.rates.charge(rates_of([("user:usr_1", 3, 3600)]))
     assert isinstance(refused, Refusal)
     assert uses(plane) == {"key_1": 3}
 
 
-def test_what_is_under_way_counts_and_is_given_back_when_nobody_waits_any_more() -> None:
-    plane = echoing()
+def test_a_pending_prediction_is_charged_and_refunded_if_it_is_cancelled() -> None:
+    plane = echo_plane()
     put_key(plane, used=0, allowed=2)
     busy = keep_busy(plane)
-    queued = waiting(plane, [[1, 2]])
+    waiting = queued(plane, [[1, 2]])
     refused: Any = predict(plane, np.ones(2).tobytes())
     assert refused.code == "quota_exceeded"
-    queued.later.cancel()
+    waiting.later.cancel()
 
     def is_free() -> bool:
         return isinstance(predict(plane, np.ones(2).tobytes()), Deferred)
 
-    until(is_free)
+    wait_until(is_free)
     assert isinstance(busy.reply(), Answer)
     assert uses(plane) == {"key_1": 1}
 
 
-def test_threads_use_a_quota_up_exactly_and_every_answer_is_told() -> None:
+def test_threads_use_up_a_quota_exactly_and_every_answer_is_reported() -> None:
     plane = metered()
     put_key(plane, used=0, allowed=3000)
     told: list[int] = []

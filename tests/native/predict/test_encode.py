@@ -1,4 +1,4 @@
-"""What `encode` writes is what Python's json and numpy write, byte for byte."""
+"""Encoded answers are what Python's json and numpy write, byte for byte."""
 
 import json
 import math
@@ -67,7 +67,10 @@ TAIL = '"model":"iris","version":"ver_1","model_version":1,"latency_ms":0.000,'
 def test_one_row_has_its_label_its_probability_and_a_map(serve: Serve) -> None:
     plane = serve(graphs.largest(3), signature(3, labels=[["setosa", 'a "b" \\ é', "\u2028"]]))
     reply = ask(plane, '{"input":[0.25,0.5,0.25]}')
-    expected = '{"prediction":"a \\"b\\" \\\\ é","probability":0.5,"probabilities":{"setosa":0.25,"a \\"b\\" \\\\ é":0.5,"\u2028":0.25},'
+    expected = (
+        '{"prediction":"a \\"b\\" \\\\ é","probability":0.5,'
+        '"probabilities":{"setosa":0.25,"a \\"b\\" \\\\ é":0.5,"\u2028":0.25},'
+    )
     assert timeless(reply) == expected + TAIL + '"cache_hit":false,"timestamp":"T"}'
 
 
@@ -77,13 +80,13 @@ def test_the_short_answer_has_four_members(serve: Serve) -> None:
     assert timeless(reply) == '{"prediction":1,"probability":0.5,"latency_ms":0.000,"cache_hit":false}'
 
 
-def test_where_there_is_no_probability_the_short_answer_says_null(serve: Serve) -> None:
+def test_without_probabilities_the_short_answer_has_null(serve: Serve) -> None:
     plane = serve(graphs.largest(3, has_probabilities=False), signature(3, has_probabilities=False))
     reply = ask(plane, '{"model_name":"iris","features":[0.25,0.5,0.25]}', "short")
     assert timeless(reply) == '{"prediction":1,"probability":null,"latency_ms":0.000,"cache_hit":false}'
 
 
-def test_where_there_is_no_probability_the_full_answer_is_silent(serve: Serve) -> None:
+def test_without_probabilities_the_full_answer_leaves_them_out(serve: Serve) -> None:
     plane = serve(graphs.largest(3, has_probabilities=False), signature(3, has_probabilities=False))
     assert (
         timeless(ask(plane, '{"input":[0.25,0.5,0.25]}'))
@@ -104,7 +107,7 @@ def test_a_list_of_one_row_is_answered_with_a_list(serve: Serve) -> None:
     assert timeless(ask(plane, '{"inputs":[[0,1]]}')).startswith('{"predictions":[1],"model"')
 
 
-def test_labels_of_one_text_come_as_classes_and_a_list(serve: Serve) -> None:
+def test_labels_that_look_alike_come_as_classes_and_a_list(serve: Serve) -> None:
     plane = serve(graphs.largest(2), signature(2, labels=[[1, "1"]]))
     assert timeless(ask(plane, '{"input":[0.25,0.75]}')).startswith(
         '{"prediction":"1","probability":0.75,"classes":[1,"1"],"probabilities":[0.25,0.75],"model"'
@@ -112,7 +115,9 @@ def test_labels_of_one_text_come_as_classes_and_a_list(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("classes", "is_mapped"), [(20, True), (21, False)])
-def test_a_map_comes_unasked_up_to_twenty_classes(serve: Serve, classes: int, is_mapped: bool) -> None:
+def test_probabilities_are_included_by_default_up_to_twenty_classes(
+    serve: Serve, classes: int, is_mapped: bool
+) -> None:
     plane = serve(graphs.largest(classes), signature(classes, labels=[list(range(classes))]))
     body = json.dumps({"input": [0] * classes})
     assert ("probabilities" in json.loads(ask(plane, body).body)) is is_mapped
@@ -125,7 +130,7 @@ def test_a_probability_that_is_no_number_is_null(serve: Serve) -> None:
     assert json.loads(ask(plane, '{"input":[null,null]}').body)["probabilities"] == {"0": None, "1": None}
 
 
-def test_several_targets_are_a_list_also_of_one(serve: Serve) -> None:
+def test_a_multi_target_answer_is_a_list_even_with_one_target(serve: Serve) -> None:
     one = serve(graphs.echo(1), regressor(1, is_multi_target=True, numbers_dtype="float64", scores_dtype="float64"))
     assert json.loads(ask(one, '{"input":[0.1]}').body)["prediction"] == [0.1]
 
@@ -135,7 +140,7 @@ def test_a_regressor_answers_with_a_number(serve: Serve) -> None:
     assert timeless(ask(plane, '{"input":[0.1]}')) == '{"prediction":0.1,' + TAIL + '"cache_hit":false,"timestamp":"T"}'
 
 
-def test_a_short_body_with_many_rows_has_the_full_answer(serve: Serve) -> None:
+def test_a_short_request_with_many_rows_gets_the_full_answer(serve: Serve) -> None:
     plane = serve(graphs.largest(2), signature(2, labels=[[0, 1]]))
     reply = ask(plane, '{"model_name":"iris","inputs":[[0,1]]}', "short")
     assert timeless(reply) == '{"predictions":[1],' + TAIL + '"cache_hits":0,"timestamp":"T"}'

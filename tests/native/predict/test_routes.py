@@ -1,4 +1,4 @@
-"""Who may ask which version of which model, and what is said to others."""
+"""Which callers may use which version of which model, and what the others are told."""
 
 import hashlib
 import time
@@ -67,7 +67,7 @@ def outcome(reply: Any) -> Any:
         (b"short", "iris", {}, "unknown_caller"),
     ],
 )
-def test_find_and_answer_choose_alike(
+def test_find_and_answer_resolve_a_model_alike(
     shared_plane: DataPlane, caller: bytes, model: str, selector: dict[str, Any], expected: Any
 ) -> None:
     assert outcome(ask(shared_plane, BODY, model=model, caller=caller, **selector)) == expected
@@ -75,7 +75,7 @@ def test_find_and_answer_choose_alike(
     assert (found.code if isinstance(found, Refusal) else found) == expected
 
 
-def test_a_shared_model_is_there_for_whom_it_is_shared_with() -> None:
+def test_a_shared_model_exists_for_the_users_it_is_shared_with() -> None:
     plane = new_plane()
     plane.models.set_routes([route(shared_with=frozenset({"usr_2"}))])
     put_caller(plane, BOB, "usr_2")
@@ -104,7 +104,7 @@ def test_a_shared_model_is_there_for_whom_it_is_shared_with() -> None:
         assert outcome(plane.predictor.find(caller, "iris", None, None)) == "unknown_model"
 
 
-def test_a_version_that_is_not_loaded_is_loading(shared_plane: DataPlane) -> None:
+def test_a_version_that_is_not_loaded_is_refused_as_loading(shared_plane: DataPlane) -> None:
     reply = ask(shared_plane, BODY, version=3)
     assert (reply.code, reply.arguments) == (
         "model_loading",
@@ -112,12 +112,12 @@ def test_a_version_that_is_not_loaded_is_loading(shared_plane: DataPlane) -> Non
     )
 
 
-def test_refusals_come_before_the_body_is_understood(shared_plane: DataPlane) -> None:
+def test_refusals_come_before_the_body_is_decoded(shared_plane: DataPlane) -> None:
     assert ask(shared_plane, "no JSON at all", caller=b"\0" * 32).code == "unknown_caller"
     assert ask(shared_plane, "no JSON at all", model="nothing").code == "unknown_model"
 
 
-def test_a_caller_ends_with_its_time(shared_plane: DataPlane) -> None:
+def test_a_caller_is_unknown_after_its_expiry(shared_plane: DataPlane) -> None:
     put_caller(shared_plane, b"\7" * 32, expires_at=time.time() - 1)
     assert ask(shared_plane, BODY, caller=b"\7" * 32).code == "unknown_caller"
 
@@ -131,7 +131,7 @@ def test_a_revoked_caller_is_unknown_at_once() -> None:
     assert ask(plane, BODY).code == "unknown_caller"
 
 
-def test_routes_are_replaced_whole(shared_plane: DataPlane) -> None:
+def test_set_routes_replaces_all_routes(shared_plane: DataPlane) -> None:
     plane = new_plane()
     put_caller(plane)
     plane.models.set_routes([route()])
@@ -160,7 +160,7 @@ def test_predict_answers_as_answer_does(shared_plane: DataPlane) -> None:
     assert outcome(decoded) == outcome(read)
 
 
-def test_predict_refuses_what_the_caller_may_not_ask(shared_plane: DataPlane) -> None:
+def test_predict_refuses_models_that_the_caller_may_not_use(shared_plane: DataPlane) -> None:
     assert predict(shared_plane, [[0, 1]], model="mdl_9", version="ver_9").code == "unknown_model"
     assert predict(shared_plane, [[0, 1]], version="ver_9").code == "unknown_version"
     reply = predict(shared_plane, np.zeros((1001, 2)), is_list=True)
@@ -168,12 +168,12 @@ def test_predict_refuses_what_the_caller_may_not_ask(shared_plane: DataPlane) ->
 
 
 @pytest.mark.parametrize(("numbers", "is_list"), [([], True), ([1.0], True), ([1.0, 2.0, 3.0, 4.0], False)])
-def test_predict_takes_whole_rows(shared_plane: DataPlane, numbers: list[float], is_list: bool) -> None:
+def test_predict_refuses_incomplete_rows(shared_plane: DataPlane, numbers: list[float], is_list: bool) -> None:
     with pytest.raises(ValueError, match="row"):
         predict(shared_plane, numbers, is_list=is_list)
 
 
-def test_dear_calls_wait_for_another_thread() -> None:
+def test_expensive_calls_are_deferred_to_a_compute_thread() -> None:
     plane = new_plane(inline_below_seconds=0.0)
     put_caller(plane)
     plane.models.set_routes([route()])
@@ -183,7 +183,7 @@ def test_dear_calls_wait_for_another_thread() -> None:
     assert isinstance(ask(plane, BODY, waits=True), Answer)
 
 
-def test_a_large_body_is_not_read_on_a_thread_that_may_not_wait() -> None:
+def test_a_large_body_is_not_decoded_on_an_io_thread() -> None:
     plane = new_plane(inline_below_seconds=1e-3)
     put_caller(plane)
     plane.models.set_routes([route()])
@@ -192,6 +192,6 @@ def test_a_large_body_is_not_read_on_a_thread_that_may_not_wait() -> None:
     assert isinstance(ask(plane, BODY + " " * 1_000_000, waits=True), Answer)
 
 
-def test_a_shape_that_does_not_exist_is_a_mistake(shared_plane: DataPlane) -> None:
+def test_an_unknown_shape_of_answer_is_a_value_error(shared_plane: DataPlane) -> None:
     with pytest.raises(ValueError, match="shape"):
         ask(shared_plane, b"", "long")

@@ -1,4 +1,4 @@
-"""What `rows` reads is what Python's json reads, bit for bit; what it leaves, it leaves without a panic."""
+"""Rust reads rows as Python's json does, bit for bit, or leaves them to Python without a panic."""
 
 import json
 import struct
@@ -200,7 +200,7 @@ snippets = st.sampled_from(
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3), st.one_of(snippets, st.binary(max_size=3))), max_size=4),
 )
-def test_damaged_bodies_never_read_as_something_else(
+def test_damaged_bodies_are_never_read_as_other_values(
     echo64: DataPlane, seed: bytes, damages: list[tuple[int, int, bytes]]
 ) -> None:
     body = seed
@@ -210,7 +210,7 @@ def test_damaged_bodies_never_read_as_something_else(
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_left_or_read_as_python_reads_them(echo64: DataPlane, body: bytes) -> None:
+def test_any_bytes_are_left_to_python_or_read_as_python_reads_them(echo64: DataPlane, body: bytes) -> None:
     assert_reads_like_python(echo64, body)
 
 
@@ -252,7 +252,7 @@ def on_a_small_stack(work: Callable[[], Any]) -> Any:
     ],
     ids=range(20),
 )
-def test_hostile_bodies_are_left_on_a_small_stack(echo64: DataPlane, body: bytes) -> None:
+def test_hostile_bodies_are_left_to_python_on_a_small_stack(echo64: DataPlane, body: bytes) -> None:
     assert isinstance(on_a_small_stack(lambda: ask(echo64, body)), NeedsPython)
     assert isinstance(on_a_small_stack(lambda: ask(echo64, body, "short")), NeedsPython)
 
@@ -285,7 +285,7 @@ def test_a_short_body_takes_every_key_in_any_order(echo64: DataPlane, body: str,
     assert json.loads(ask(echo64, body % key, "short").body)["prediction"] == [1.0, 2.0]
 
 
-def test_not_mine_tells_the_model_where_it_is_plain(echo64: DataPlane) -> None:
+def test_a_body_left_to_python_names_its_model_where_that_is_clear(echo64: DataPlane) -> None:
     left = ask(echo64, '{"model_name":"iris","features":[1,2],"\\u0061":1}', "short")
     assert (left.model, left.version, left.version_number) == ("", "", 0)
     left = ask(echo64, '{"model_name":"iris","features":[true,1]}', "short")

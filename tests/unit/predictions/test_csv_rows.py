@@ -41,7 +41,7 @@ def test_csv_is_a_list_of_rows_in_any_column_order(penguins: Signature) -> None:
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n", "\n\n\n", "\r\n\r\n"])
-def test_the_end_of_the_text_does_not_matter(unnamed: Signature, ending: str) -> None:
+def test_a_newline_at_the_end_is_optional(unnamed: Signature, ending: str) -> None:
     assert numbers(decode(unnamed, "x0,x1,x2\n1,2,3" + ending)) == [[1, 2, 3]]
 
 
@@ -63,7 +63,7 @@ def test_without_a_header_columns_are_in_the_order_of_the_model(unnamed: Signatu
 
 
 @pytest.mark.parametrize(("delimiter", "character"), [(";", ";"), ("|", "|"), ("tab", "\t"), ("\t", "\t")])
-def test_the_delimiter_can_be_told(unnamed: Signature, delimiter: str, character: str) -> None:
+def test_the_delimiter_can_be_chosen(unnamed: Signature, delimiter: str, character: str) -> None:
     assert numbers(decode(unnamed, character.join("123"), header="absent", delimiter=delimiter)) == [[1, 2, 3]]
 
 
@@ -78,7 +78,7 @@ def test_the_delimiter_can_be_told(unnamed: Signature, delimiter: str, character
         {"quote": "'"},
     ],
 )
-def test_other_parameters_are_unsupported_content(unnamed: Signature, parameters: dict[str, str]) -> None:
+def test_unknown_parameters_of_the_content_type_are_unsupported(unnamed: Signature, parameters: dict[str, str]) -> None:
     with pytest.raises(UnsupportedContent, match=next(iter(parameters))):
         decode(unnamed, "x0,x1,x2\n1,2,3", **parameters)
 
@@ -113,7 +113,7 @@ def test_numbers_are_read_as_pandas_reads_them(unnamed: Signature, field: str, v
 @pytest.mark.parametrize(
     "field", ["x", "1_000", "inf", "-Infinity", "0x10", "1e", "٣", "1 2", "true", "9007199254740993", "1e400", "1,5"]
 )
-def test_what_is_no_number_is_refused_with_line_and_column(unnamed: Signature, field: str) -> None:
+def test_an_invalid_number_is_refused_with_line_and_column(unnamed: Signature, field: str) -> None:
     assert [place for place, _ in errors(unnamed, f'x0,x1,x2\n1,2,3\n1,"{field}",3')] == ["line 3, x1"]
 
 
@@ -123,7 +123,7 @@ def test_booleans_are_words_or_digits(penguins: Signature, field: str, value: in
 
 
 @pytest.mark.parametrize("field", ["yes", "2", "tRuE", "NA"])
-def test_other_words_are_no_booleans(penguins: Signature, field: str) -> None:
+def test_other_words_are_refused_as_booleans(penguins: Signature, field: str) -> None:
     assert "expected true, false, 0 or 1" in message_at(penguins, HEADER + f"a,1,{field},male", "line 2, is_adult")
 
 
@@ -150,7 +150,7 @@ def test_duplicate_unknown_and_absent_columns_are_named_at_the_header(penguins: 
     )
 
 
-def test_a_body_without_its_header_is_told_how_to_say_so(penguins: Signature) -> None:
+def test_a_body_without_a_header_is_refused_with_the_parameter_for_it(penguins: Signature) -> None:
     assert "header=absent" in errors(penguins, "a,1,true,male\n")[0][1]
 
 
@@ -165,12 +165,12 @@ def test_a_body_without_its_header_is_told_how_to_say_so(penguins: Signature) ->
         (b"x0,x1,x2\n1,2," + b"3" * 200_000, "line 2: not CSV: field larger"),
     ],
 )
-def test_what_is_not_csv_is_unreadable_with_the_line(unnamed: Signature, body: bytes, reason: str) -> None:
+def test_malformed_csv_is_refused_with_its_line(unnamed: Signature, body: bytes, reason: str) -> None:
     with pytest.raises(MalformedBody, match=reason):
         decode(unnamed, body)
 
 
-def test_a_header_alone_has_no_rows(unnamed: Signature) -> None:
+def test_a_header_without_rows_is_refused(unnamed: Signature) -> None:
     assert errors(unnamed, "x0,x1,x2\n")[0][1] == "there is no row after the header line"
 
 

@@ -38,17 +38,17 @@ NAMED = {"petal width (cm)": 0.2, "sepal_width": 3.5, "petal_length": 1.4, "sepa
 
 @pytest.mark.parametrize("key", ["input", "data", "features"])
 @pytest.mark.parametrize("row", [ROW, NAMED], ids=["by position", "by name"])
-def test_one_row_is_one_row(iris: Signature, key: str, row: object) -> None:
+def test_input_is_decoded_as_one_row(iris: Signature, key: str, row: object) -> None:
     decoded = decode(iris, {key: row})
     assert (decoded.is_list, decoded.rows, numbers(decoded), decoded.strings) == (False, 1, [ROW], [])
 
 
-def test_inputs_are_many_rows_in_order_by_position_and_by_name(iris: Signature) -> None:
+def test_inputs_are_decoded_in_order_by_position_and_by_name(iris: Signature) -> None:
     decoded = decode(iris, {"inputs": [[1, 2, 3, 4], NAMED]})
     assert (decoded.is_list, decoded.rows, numbers(decoded)) == (True, 2, [[1, 2, 3, 4], ROW])
 
 
-def test_a_list_of_one_row_is_a_list(iris: Signature) -> None:
+def test_a_list_of_one_row_is_decoded_as_a_list(iris: Signature) -> None:
     assert decode(iris, {"inputs": [ROW]}).is_list
 
 
@@ -64,11 +64,11 @@ def test_negative_zero_reaches_the_tensor(iris: Signature) -> None:
     assert math.copysign(1, numbers(decode(iris, b'{"input": [-0, 1, 1, 1]}'))[0][0]) == -1
 
 
-def test_the_short_shape_says_which_model(iris: Signature) -> None:
+def test_a_short_body_names_its_model(iris: Signature) -> None:
     assert decode(iris, {"model_name": "iris", "features": ROW}, "short").model_name == "iris"
 
 
-def test_the_full_shape_has_no_model_in_it(iris: Signature) -> None:
+def test_a_full_body_has_no_model_name(iris: Signature) -> None:
     assert decode(iris, {"input": ROW}).model_name is None
 
 
@@ -94,16 +94,18 @@ def test_the_full_shape_has_no_model_in_it(iris: Signature) -> None:
         ({"input": [*ROW, 1]}, "input", "expected 4 values, got 5"),
     ],
 )
-def test_a_body_of_the_wrong_form_is_told_the_right_one(iris: Signature, body: object, path: str, message: str) -> None:
+def test_a_body_of_the_wrong_form_is_refused_with_the_right_one(
+    iris: Signature, body: object, path: str, message: str
+) -> None:
     assert message in errors(iris, body)[path]
 
 
 @pytest.mark.parametrize(("name", "message"), [({}, "absent"), ({"model_name": 3}, "expected a string, got 3")])
-def test_the_short_shape_needs_a_model_name(iris: Signature, name: dict[str, object], message: str) -> None:
+def test_a_short_body_without_a_model_name_is_refused(iris: Signature, name: dict[str, object], message: str) -> None:
     assert message in errors(iris, {**name, "features": ROW}, "short")["model_name"]
 
 
-def test_a_duplicate_key_is_unreadable(iris: Signature) -> None:
+def test_a_duplicate_key_is_refused(iris: Signature) -> None:
     with pytest.raises(MalformedBody, match=r'"input" is there twice'):
         decode(iris, b'{"input": [1,2,3,4], "input": [1,2,3,4]}')
 
@@ -132,14 +134,14 @@ def test_as_many_rows_as_the_limit_are_taken(iris: Signature) -> None:
         ("-1e400", "expected a number that float64 can hold"),
     ],
 )
-def test_what_is_no_number_is_refused_with_its_path(iris: Signature, cell: str, message: str) -> None:
+def test_an_invalid_number_is_refused_with_its_path(iris: Signature, cell: str, message: str) -> None:
     assert message in errors(iris, f'{{"input": [1, 2, {cell}, 4]}}'.encode())["input[2]"]
     assert message in errors(iris, f'{{"inputs": [[1, 2, 3, 4], [1, 2, {cell}, 4]]}}'.encode())["inputs[1][2]"]
     named = f'{{"input": {{"sepal_length": 1, "sepal_width": 2, "petal_length": {cell}, "petal width (cm)": 4}}}}'
     assert message in errors(iris, named.encode())["input.petal_length"]
 
 
-def test_a_name_that_is_no_word_is_quoted_in_the_path(iris: Signature) -> None:
+def test_a_column_name_that_is_not_a_word_is_quoted_in_the_path(iris: Signature) -> None:
     assert 'input["petal width (cm)"]' in errors(iris, {"input": {**NAMED, "petal width (cm)": "x"}})
 
 
@@ -154,11 +156,11 @@ def test_a_string_column_takes_only_strings(penguins: Signature, cell: object) -
 
 
 @pytest.mark.parametrize("character", [MISSING_STRING, "\0"])
-def test_a_string_may_not_hold_the_marks_of_the_engine(penguins: Signature, character: str) -> None:
+def test_a_string_with_a_marker_of_the_engine_is_refused(penguins: Signature, character: str) -> None:
     assert "may not contain" in errors(penguins, {"input": [f"a{character}b", 1, True, "male"]})["input[0]"]
 
 
-def test_a_category_never_seen_is_refused_where_the_model_refuses_it(penguins: Signature) -> None:
+def test_an_unknown_category_is_refused_where_the_model_refuses_it(penguins: Signature) -> None:
     message = errors(penguins, {"input": ["a", 1, True, "unknown"]})["input[3]"]
     assert message == 'the model was never shown "unknown"; it knows "female", "male"'
 
@@ -181,14 +183,14 @@ def test_values_outside_the_range_of_a_column_are_refused(cell: float, fits: boo
         assert "expected a number from -10.0 to 10.0" in errors(signature, {"input": [cell]})["input[0]"]
 
 
-def test_an_absent_and_an_unknown_column_are_named_with_the_nearest(iris: Signature) -> None:
+def test_missing_and_unknown_columns_are_named_with_the_nearest_name(iris: Signature) -> None:
     row = {"sepal_length": 1, "Sepal_Wdth": 2, "petal_length": 3, "petal width (cm)": 4}
     found = errors(iris, {"input": row})
     assert 'did you mean "sepal_width"?' in found["input.Sepal_Wdth"]
     assert "absent" in found["input.sepal_width"]
 
 
-def test_a_name_far_from_all_has_no_nearest(iris: Signature) -> None:
+def test_a_name_unlike_any_column_gets_no_suggestion(iris: Signature) -> None:
     assert errors(iris, {"input": {**NAMED, "zzz": 1}})["input.zzz"] == "unknown column"
 
 
@@ -200,13 +202,13 @@ def test_all_wrong_cells_are_named_up_to_ten(iris: Signature) -> None:
     ]
 
 
-def test_wrong_rows_and_wrong_cells_are_told_together_in_the_order_of_the_body(penguins: Signature) -> None:
+def test_wrong_rows_and_cells_are_listed_in_the_order_of_the_body(penguins: Signature) -> None:
     found = errors(penguins, {"inputs": [["a", "x", True, "male"], [1], 7, ["a", 1, 3, "male"]]})
     assert list(found) == ["inputs[0][1]", "inputs[1]", "inputs[2]", "inputs[3][2]"]
 
 
 @pytest.mark.parametrize("row", ["1", "{}", "[]"])
-def test_many_wrong_rows_of_a_wide_model_cost_little_memory(row: str) -> None:
+def test_refusing_many_wrong_rows_of_a_wide_model_takes_little_memory(row: str) -> None:
     wide = signature_of(*(Column(f"x{place}", "number", "float64") for place in range(1000)))
     body = f'{{"inputs": [{",".join([row] * 100_000)}]}}'.encode()
     tracemalloc.start()
@@ -234,7 +236,7 @@ def test_a_named_row_is_refused_where_the_model_has_no_names(unnamed: Signature)
         assert "give `columns` when you upload it" in next(iter(errors(unnamed, body).values()))
 
 
-def test_data_is_taken_in_the_order_of_the_body_where_the_model_has_no_names(unnamed: Signature) -> None:
+def test_data_is_read_in_the_order_of_the_body_if_the_model_has_no_names(unnamed: Signature) -> None:
     assert numbers(decode(unnamed, b'{"data": {"z": 1, "a": 2, "m": 3}}')) == [[1, 2, 3]]
 
 
@@ -249,7 +251,7 @@ def test_data_in_body_order_needs_as_many_values_as_columns(unnamed: Signature) 
 @pytest.mark.parametrize(
     "body", [b'{"model_name": "iris", "features": [1]}', b'{"inputs": {"a": 1, "a": [2]}, "model_name": "iris"}']
 )
-def test_the_model_of_a_body_is_found_without_judging_its_rows(body: bytes) -> None:
+def test_the_model_of_a_body_is_read_without_validating_its_rows(body: bytes) -> None:
     assert model_name(body) == "iris"
 
 

@@ -1,4 +1,4 @@
-"""Rows of every form against a slow, obvious reading by `json.loads`, `csv.writer` and numpy."""
+"""Decoded rows equal a slow, obvious reading by `json.loads`, `csv.writer` and numpy."""
 
 import csv
 import io
@@ -82,7 +82,7 @@ def test_json_rows_become_the_bytes_that_numpy_makes_of_them(
 
 
 @given(tables(), st.data())
-def test_one_row_alone_becomes_the_bytes_it_has_among_others(
+def test_a_row_alone_is_decoded_to_the_same_bytes_as_in_a_list(
     table: tuple[Signature, list[list[object]]], data: st.DataObject
 ) -> None:
     signature, rows = table
@@ -137,12 +137,14 @@ bodies = st.dictionaries(
 
 
 @given(tables(), bodies.map(json.dumps).map(str.encode) | st.binary(max_size=40), st.sampled_from(["short", "full"]))
-def test_any_body_is_taken_or_refused(table: tuple[Signature, list[list[object]]], body: bytes, shape: str) -> None:
+def test_any_json_body_is_decoded_or_refused(
+    table: tuple[Signature, list[list[object]]], body: bytes, shape: str
+) -> None:
     with suppress(MalformedBody, InvalidFeatures, TooLarge):
         assert decode_json(body, table[0], max_rows=3, shape=shape).rows in {1, 2, 3}
 
 
 @given(tables(), st.binary(max_size=60) | st.text('ab,"\n\r01.', max_size=60).map(str.encode))
-def test_any_csv_is_taken_or_refused(table: tuple[Signature, list[list[object]]], body: bytes) -> None:
+def test_any_csv_body_is_decoded_or_refused(table: tuple[Signature, list[list[object]]], body: bytes) -> None:
     with suppress(MalformedBody, InvalidFeatures, TooLarge):
         assert decode_csv(body, table[0], parameters={"header": "absent"}, max_rows=3).rows in {1, 2, 3}

@@ -99,7 +99,7 @@ def test_deep_nesting_is_refused(body: bytes) -> None:
         (b'{"a": 1} // why', "not JSON"),
     ],
 )
-def test_what_is_not_exactly_json_is_refused_with_the_reason(body: bytes, reason: str) -> None:
+def test_invalid_json_is_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(MalformedBody, match=reason):
         parse(body)
 
@@ -114,7 +114,7 @@ def test_a_surrogate_pair_is_one_character() -> None:
     assert parse(b'"\\ud83d\\ude00"') == "😀"
 
 
-def test_where_the_text_breaks_is_told() -> None:
+def test_a_syntax_error_is_reported_with_its_position() -> None:
     with pytest.raises(MalformedBody, match="line 2, column 4"):
         parse(b'{"a":\n 1 2}')
 
