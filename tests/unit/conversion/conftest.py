@@ -20,11 +20,6 @@ from support.estimators import Case, Rows, margins, probabilities
 Answers = dict[str, np.ndarray]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def session(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
