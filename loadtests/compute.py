@@ -1,4 +1,4 @@
-"""Measures the compute threads through the data plane alone: dear models by themselves and beside a cheap one; and forests.
+"""Measures the compute threads through the data plane: expensive models alone and beside an inline one; and forests.
 
 python loadtests/compute.py
 """
@@ -99,7 +99,7 @@ def alone(name: str, model: Any) -> None:
         time.sleep(MEASURED_SECONDS)
         under_load.stop()
         print(
-            f"  {askers} askers: {len(under_load.seconds) / MEASURED_SECONDS:.0f} a second, {percentiles(under_load.seconds)}"
+            f"  {askers} clients: {len(under_load.seconds) / MEASURED_SECONDS:.0f}/s, {percentiles(under_load.seconds)}"
         )
 
 

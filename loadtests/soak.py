@@ -1,4 +1,4 @@
-"""`make soak`: does the serving process stay as large as it is, over a million requests and over 500 times that a model goes and comes?"""
+"""`make soak`: whether memory stays constant over a million requests and over 500 loads and unloads of a model."""
 
 import argparse
 import json

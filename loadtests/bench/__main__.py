@@ -1,4 +1,4 @@
-"""`make bench`: Serval, the limit program, a Go server and Python servers, one after the other on the same cores with the same client."""
+"""`make bench`: Serval, the limit program, a Go server and Python servers, in turn on the same cores."""
 
 import argparse
 import json

@@ -85,7 +85,8 @@ def against_go(bench: Bench) -> Iterator[Figure]:
         return
     ours, go = bench.table[bench.serval], bench.table["Go"]
     ratios = [ours[count].requests_per_second / go[count].requests_per_second for count in (16, 64)]
-    text = f"{ratios[0]:.2f} × at 16, {ratios[1]:.2f} × at 64; p50 at 1: {ours[1].p50_us:.0f} against {go[1].p50_us:.0f} µs"
+    p50 = f"p50 at 1: {ours[1].p50_us:.0f} against {go[1].p50_us:.0f} µs"
+    text = f"{ratios[0]:.2f} × at 16, {ratios[1]:.2f} × at 64; {p50}"
     yield Figure(goal, text, min(ratios) >= 1.2 and ours[1].p50_us <= go[1].p50_us)
 
 
@@ -163,7 +164,8 @@ def limits_and_log(bench: Bench) -> Iterator[Figure]:
             for _ in range(3 * bench.rounds)
         ]
     more = sorted(on.cpu_us - off.cpu_us for on, off in runs)
-    text = f"{median(more):+.2f} µs of processor ({more[0]:+.2f} to {more[-1]:+.2f}; {median(off.cpu_us for _, off in runs):.2f} without)"
+    without = median(off.cpu_us for _, off in runs)
+    text = f"{median(more):+.2f} µs of CPU ({more[0]:+.2f} to {more[-1]:+.2f}; {without:.2f} without)"
     yield Figure(goal, text, median(more) <= 1.2)
 
 
@@ -290,7 +292,10 @@ def wrong_keys(bench: Bench) -> Iterator[Figure]:
                 distracted = measure(target, 16, bench.seconds)
             ratios.append(attacked.requests_per_second / alone.requests_per_second)
             fair.append(attacked.requests_per_second / distracted.requests_per_second)
-    text = f"{median(ratios):.2f} of what it has alone; {median(fair):.2f} of what it has beside the same flood upon a bare hyper server"
+    text = (
+        f"{median(ratios):.2f} of its rate alone; "
+        f"{median(fair):.2f} of its rate beside the same flood on a bare hyper server"
+    )
     yield Figure(goal, text, median(ratios) >= 0.8)
 
 
@@ -394,7 +399,8 @@ def memory(_: Bench) -> Iterator[Figure]:
             ]
         model = resident_when_asked(Path(folder), ["iris", "forest"]) - without
     bare = bare_session_bytes(graphs)
-    text = f"{model / bare:.2f} × ({model / MEGABYTE:.1f} against {bare / MEGABYTE:.1f} MB; its graph {len(graphs[1]) / MEGABYTE:.1f} MB)"
+    graph = len(graphs[1]) / MEGABYTE
+    text = f"{model / bare:.2f} × ({model / MEGABYTE:.1f} against {bare / MEGABYTE:.1f} MB; its graph {graph:.1f} MB)"
     yield Figure("a model: ≤ 1.1 × one bare ONNX Runtime session of it", text, model <= 1.1 * bare)
 
 

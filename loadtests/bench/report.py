@@ -43,7 +43,8 @@ def table(rows: Mapping[str, Mapping[int, Measured]]) -> str:
 
 
 def cell(seen: Measured) -> str:
-    return f"{seen.requests_per_second:,.0f}/s, p50 {_time(seen.p50_us)}, p99 {_time(seen.p99_us)}, {seen.cpu_us:.1f} µs CPU"
+    latency = f"p50 {_time(seen.p50_us)}, p99 {_time(seen.p99_us)}"
+    return f"{seen.requests_per_second:,.0f}/s, {latency}, {seen.cpu_us:.1f} µs CPU"
 
 
 def _time(microseconds: float) -> str:

@@ -82,6 +82,6 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
 
 
 def _freeze_imports() -> None:
-    """Hide imported objects from the garbage collector: a full collection stops every thread for a tenth of a second."""
+    """Hide imported objects from the garbage collector: a full collection stops every thread for 0.1 s."""
     gc.collect()
     gc.freeze()

@@ -27,8 +27,8 @@ MOST_KEPT_ROWS = 32_768
 """What waits for the database at most; more is lost."""
 FORGET_SECONDS = 60.0
 COLUMNS = [
-    "id", "created_at", "owner_id", "user_id", "model_id", "version_id", "version_number", "rows", "digest", "inputs", "predictions",
-    "probabilities", "cache", "latency_ms",
+    "id", "created_at", "owner_id", "user_id", "model_id", "version_id", "version_number", "rows", "digest", "inputs",
+    "predictions", "probabilities", "cache", "latency_ms",
 ]  # fmt: skip
 CLOSE_SECONDS = 5.0
 """What a stopping server gives the database to take the last of it."""

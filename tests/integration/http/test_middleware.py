@@ -1,4 +1,4 @@
-"""What surrounds every answer: proxies, HTTPS alone, security headers, pages of other origins, limits of bodies, tricks with paths."""
+"""The middleware around every answer: proxies, HTTPS only, security headers, CORS, body limits, path tricks."""
 
 import json
 import pickle
@@ -313,7 +313,10 @@ def test_a_chunked_body_is_limited_by_its_size(server: Client) -> None:
 def test_an_excessive_content_length_is_refused_before_the_body(
     proxied: Client, target: str, status: int, more: str
 ) -> None:
-    head = f"{target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {proxied.key}\r\nX-Forwarded-Proto: https\r\nContent-Length: 99999999\r\n{more}\r\n"
+    head = (
+        f"{target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {proxied.key}\r\nX-Forwarded-Proto: https\r\n"
+        f"Content-Length: 99999999\r\n{more}\r\n"
+    )
     with connected(proxied.process.port) as connection:
         connection.sendall(head.encode())
         reply = next_reply(connection)
@@ -334,11 +337,13 @@ def test_a_wrong_content_length_ends_the_body_or_the_request(server: Client) -> 
 def tricks(path: str) -> list[str]:
     """Other ways to write a path, of which no reader may make the path itself."""
     return [
-        f"/{path}", f"{path}/", f"{path}//", path.replace("/", "//"), f"/.{path}", f"/x/..{path}", f"/%2e{path}", f"/x/%2e%2e{path}",
-        f"/x/.%2E{path}", f"/docs/assets/../..{path}", f"/health/..{path}", f"/docs/assets/..%2f..{path}", f"/%2F{path[1:]}",
+        f"/{path}", f"{path}/", f"{path}//", path.replace("/", "//"), f"/.{path}", f"/x/..{path}", f"/%2e{path}",
+        f"/x/%2e%2e{path}", f"/x/.%2E{path}", f"/docs/assets/../..{path}", f"/health/..{path}",
+        f"/docs/assets/..%2f..{path}", f"/%2F{path[1:]}",
         f"/{path[1:].replace('/', '%2f')}%2f", f"/x%2f..{path}", f"{path}/.", f"{path}/..", f"{path}%2f",
-        f"{path}%5c", f"{path}\\", path.upper(), path.title(), f"{path}%00", f"{path}%00.css", f"{path}%0a", f"{path}%0d%0aX-Injected:1",
-        f"{path}%20", f"{path};x=1", f"{path}.json", f"{path}%3f", f"/%252e%252e{path}", f"/%c0%ae%c0%ae{path}", f"{path}%ff",
+        f"{path}%5c", f"{path}\\", path.upper(), path.title(), f"{path}%00", f"{path}%00.css", f"{path}%0a",
+        f"{path}%0d%0aX-Injected:1", f"{path}%20", f"{path};x=1", f"{path}.json", f"{path}%3f", f"/%252e%252e{path}",
+        f"/%c0%ae%c0%ae{path}", f"{path}%ff",
         f"{path}%c0%af",
     ]  # fmt: skip
 

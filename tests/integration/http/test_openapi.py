@@ -402,7 +402,10 @@ def test_an_unusual_header_is_ignored_or_refused(iris: Client, name: str, value:
 
 def test_two_keys_are_refused_by_every_prediction_route(iris: Client) -> None:
     for target in ("/api/v1/predict/iris", "/api/v1/models/iris/test"):
-        lines = f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len(ROW)}\r\n"
+        lines = (
+            f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(ROW)}\r\n"
+        )
         keys = f"X-API-Key: {iris.key}\r\n" * 2
         assert parted(sent(iris, (lines + keys + "\r\n").encode() + ROW))[0] == 400
 

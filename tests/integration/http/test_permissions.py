@@ -225,7 +225,9 @@ def test_users_are_refused_by_routes_for_administrators(scene: Scene, route: str
 
 
 THINGS = [
-    route for route in ROUTES if "{" in route and ROUTE_RULES[route] != ADMINISTRATE and not ROUTE_RULES[route].is_public
+    route
+    for route in ROUTES
+    if "{" in route and ROUTE_RULES[route] != ADMINISTRATE and not ROUTE_RULES[route].is_public
 ] + ["POST /predict"]  # fmt: skip
 
 

@@ -78,7 +78,9 @@ def forged(token: str) -> dict[str, str]:
         "no kid": jwt.encode(later, b"\0" * 32, algorithm="HS256"),
         "a kid that is a path": jwt.encode(later, b"\0" * 32, algorithm="HS256", headers={"kid": "../../dev/null"}),
         "a kid that is SQL": jwt.encode(later, b"\0" * 32, algorithm="HS256", headers={"kid": "' OR 1=1 --"}),
-        "a key in the head": f"{b64({'alg': 'HS256', 'jwk': {'kty': 'oct', 'k': 'AAAA'}, 'kid': kid})}.{body}.{signature}",
+        "a key in the head": (
+            f"{b64({'alg': 'HS256', 'jwk': {'kty': 'oct', 'k': 'AAAA'}, 'kid': kid})}.{body}.{signature}"
+        ),
         "a head that is no object": f"{b64([1])}.{body}.{signature}",
         "no JSON": f"AAAA.BBBB.{signature}",
     }

@@ -1,4 +1,4 @@
-"""Who asks, where proxies stand between: what they say is taken from the last trusted one outwards, and nothing else."""
+"""The client behind proxies: headers are trusted from the last trusted proxy outwards, and from no other."""
 
 from time import process_time
 

@@ -64,7 +64,10 @@ def multipart(part: bytes) -> dict[str, Any]:
         (b"no boundary at all", "bad_request"),
         (b'--edge\r\nContent-Disposition: form-data; name="f"\r\n\r\n\xff\r\n--edge--\r\n', "malformed_body"),
         (
-            b'--edge\r\nContent-Disposition: form-data; name="f"\r\nContent-Type: a; charset=no\r\n\r\nx\r\n--edge--\r\n',
+            (
+                b'--edge\r\nContent-Disposition: form-data; name="f"\r\n'
+                b"Content-Type: a; charset=no\r\n\r\nx\r\n--edge--\r\n"
+            ),
             "malformed_body",
         ),
     ],

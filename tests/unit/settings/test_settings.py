@@ -145,7 +145,8 @@ def test_a_named_settings_file_must_exist_and_be_toml(tmp_path: Path) -> None:
 def test_dotenv_lines_may_have_quotes_comments_and_export(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text(
-        "# ours\n\nexport SERVAL_PORT=1001  # free here\nSERVAL_HOST='::1'\nSERVAL_DATA_DIR=\"my models\"\nOTHER=thing\n"
+        "# ours\n\nexport SERVAL_PORT=1001  # free here\n"
+        "SERVAL_HOST='::1'\nSERVAL_DATA_DIR=\"my models\"\nOTHER=thing\n"
     )
     settings = load(dotenv=dotenv)
     assert (settings.port, settings.host, settings.data_dir) == (1001, "::1", Path("my models"))
