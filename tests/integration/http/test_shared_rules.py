@@ -52,7 +52,7 @@ def is_forwarded(reply: Reply) -> bool:
 
 
 @pytest.mark.parametrize("template", ["X-API-Key: {}", "Authorization: Bearer {}", "Authorization: {}", "Cookie: a={}"])
-@pytest.mark.parametrize("text", CREDENTIALS)
+@pytest.mark.parametrize("text", CREDENTIALS, ids=range(len(CREDENTIALS)))
 def test_the_front_refuses_exactly_the_malformed_credentials(front: Fronted, template: str, text: str) -> None:
     line = template.format(text)
     reply = front_reply(front, line, has_key=False)
