@@ -1,6 +1,6 @@
 """Builds the HTTP application from the features of a service."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from litestar import Litestar, Router
@@ -32,7 +32,7 @@ JSON_BODY_BYTES = 64 * 1024
 def build_app(service: Service) -> RequestLogging:
     """Return the ASGI application of a service."""
     settings, log = service.core.settings, service.core.log
-    dependencies = {name: part for feature in service.features for name, part in feature.dependencies.items()}
+    dependencies = _dependencies(service.features)
     app = Litestar(
         [_router(feature) for feature in service.features if feature.routes],
         dependencies={
@@ -52,6 +52,16 @@ def build_app(service: Service) -> RequestLogging:
     secured = SecurityHeaders(CrossOrigin(normalized, settings.cors_origins), https_only=settings.https_only)
     proxied = ProxyHeaders(secured, Networks(settings.trusted_proxies))
     return RequestLogging(proxied, service.core.metrics.http, RequestLog(log, slow_ms=settings.slow_request_ms))
+
+
+def _dependencies(features: Sequence[Feature]) -> dict[str, object]:
+    """The dependencies of all features by name. Raises ValueError for a name that two of them claim."""
+    dependencies: dict[str, object] = {}
+    for feature in features:
+        for name in feature.dependencies.keys() & dependencies.keys():
+            raise ValueError(f"two features bring a dependency `{name}`")
+        dependencies |= feature.dependencies
+    return dependencies
 
 
 def _router(feature: Feature) -> Router:

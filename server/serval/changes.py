@@ -57,7 +57,7 @@ class Changes:
         """`applied`: counts changes of others, by kind."""
         self._database = database
         self._applied = applied
-        self._reactions: dict[str, Callable[[str], None]] = {}
+        self._reactions: dict[str, list[Callable[[str], None]]] = {}
         self._resets: list[Callable[[], None]] = []
         self._known_ids: set[int] = set()
         self._read_at = self._swept_at = 0.0
@@ -81,7 +81,7 @@ class Changes:
 
         Both must return at once.
         """
-        self._reactions[kind] = react
+        self._reactions.setdefault(kind, []).append(react)
         self._resets.append(reset)
 
     def record(self, session: AsyncSession, kind: Kind, subject: str) -> None:
@@ -121,10 +121,9 @@ class Changes:
 
     def _react(self, change: Change) -> None:
         self._applied.labels(change.kind).inc()
-        react = self._reactions.get(change.kind)
-        if react is None:  # a newer server changed something that this one does not know
+        if change.kind not in self._reactions:  # a newer server changed something that this one does not know
             self._reset()
-        else:
+        for react in self._reactions.get(change.kind, ()):
             react(change.subject)
 
     def _reset(self) -> None:

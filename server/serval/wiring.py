@@ -6,37 +6,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from serval.audit.feature import ROUTES as AUDIT_ROUTES
-from serval.audit.feature import audit_feature
+from serval.audit import feature as audit
 from serval.auth.csrf import Csrf
 from serval.auth.request_limiter import RequestLimiter
 from serval.core import Core, core_feature, open_core
-from serval.deployments.feature import ROUTES as DEPLOYMENT_ROUTES
-from serval.deployments.feature import open_deployments
+from serval.deployments import feature as deployments
 from serval.feature import Feature
-from serval.history.feature import ROUTES as HISTORY_ROUTES
-from serval.history.feature import history_feature
-from serval.http.feature import ROUTES as HTTP_ROUTES
-from serval.http.feature import open_http
+from serval.history import feature as history
+from serval.http import feature as http
 from serval.http.probes import Probes
 from serval.log import Log
-from serval.models.feature import ROUTES as MODEL_ROUTES
-from serval.models.feature import new_loader, open_models
-from serval.predictions.feature import EXAMPLE_ROUTES, prediction_features
-from serval.predictions.feature import ROUTES as PREDICTION_ROUTES
+from serval.models import feature as models
+from serval.predictions import feature as predictions
 from serval.settings.settings import Settings
-from serval.users.feature import ROUTES as USER_ROUTES
-from serval.users.feature import open_users
+from serval.users import feature as users
 
-ROUTES = (
-    *PREDICTION_ROUTES,
-    *HISTORY_ROUTES,
-    *MODEL_ROUTES,
-    *DEPLOYMENT_ROUTES,
-    *EXAMPLE_ROUTES,
-    *USER_ROUTES,
-    *AUDIT_ROUTES,
-    *HTTP_ROUTES,
+ROUTES = tuple(
+    route for feature in (predictions, history, models, deployments, users, audit, http) for route in feature.ROUTES
 )
 """Every route of the API."""
 
@@ -59,26 +45,28 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
     """
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, log))
-        loader = new_loader(core)
-        deployments = open_deployments(core, loader)
-        models = open_models(core, loader, deployments.publication)
-        users = await open_users(core, models.find_model)
-        http = open_http(core, is_ready=lambda: deployments.routes.has_routes, loaded_models=lambda: loader.count)
+        loader = models.new_loader(core)
+        releases = deployments.build(core, loader)
+        registry = models.build(core, loader, releases.publication)
+        accounts = await users.build(core, registry.find_model)
+        probes = http.build(core, is_ready=lambda: releases.publisher.has_routes, loaded_models=lambda: loader.count)
+        # In the order of their start, and back at the end: the history takes the last predictions, conversions need
+        # published routes, and changes of other servers are applied when every listener is there.
         features = (
-            *prediction_features(core, users.limiter.identify, loader, deployments.routes),
-            history_feature(core, models.service),
-            users.feature,
-            audit_feature(core),
-            deployments.feature,
-            models.feature,
-            http.feature,
+            *predictions.build(core, accounts.limiter.identify, loader, releases.publisher),
+            history.build(core, registry.service),
+            accounts.feature,
+            audit.build(core),
+            releases.feature,
+            registry.feature,
+            probes.feature,
             core_feature(core),
         )
         for background in (each for feature in features for each in feature.background):
             stack.push_async_callback(background.stop)
             await background.start()
         _freeze_imports()
-        yield Service(core, features, users.limiter, users.csrf, http.probes)
+        yield Service(core, features, accounts.limiter, accounts.csrf, probes.probes)
 
 
 def _freeze_imports() -> None:

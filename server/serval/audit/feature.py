@@ -10,7 +10,7 @@ from serval.feature import Feature
 ROUTES = (list_audit,)
 
 
-def audit_feature(core: Core) -> Feature:
+def build(core: Core) -> Feature:
     count_entries(core.database.writers, core.metrics.audit_entries)
     return Feature(
         routes=ROUTES,

@@ -13,9 +13,8 @@ from serval.audit.schemas import AuditEntryList, AuditEntryView, csv_header, csv
 from serval.audit.service import AuditFilter, AuditTrail, actions_of
 from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller
-from serval.http.openapi import JsonSchema, operation
+from serval.http.openapi import JsonSchema, keyed_responses, operation
 from serval.http.pagination import Limit, Since, Until, cursor_of, page
-from serval.http.problems import keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest
 
 CSV = "text/csv"

@@ -17,13 +17,13 @@ class Deployments(NamedTuple):
     """The feature, and what others ask of it."""
 
     feature: Feature
-    routes: RoutePublisher
+    publisher: RoutePublisher
     publication: Publication
 
 
-def open_deployments(core: Core, loader: ModelLoader) -> Deployments:
-    routes = RoutePublisher(core.database, loader, core.plane.models, core.changes, core.log)
-    releases = ReleaseService(core.database, loader, routes, core.changes)
-    publication = Publication(routes.refresh, routes.announcing, releases.release_converted)
-    feature = Feature(routes=ROUTES, dependencies={"releases": releases}, background=[routes])
-    return Deployments(feature, routes, publication)
+def build(core: Core, loader: ModelLoader) -> Deployments:
+    publisher = RoutePublisher(core.database, loader, core.plane.models, core.changes, core.log)
+    releases = ReleaseService(core.database, loader, publisher, core.changes)
+    publication = Publication(publisher.refresh, publisher.announcing, releases.release_converted)
+    feature = Feature(routes=ROUTES, dependencies={"releases": releases}, background=[publisher])
+    return Deployments(feature, publisher, publication)

@@ -105,7 +105,7 @@ class RoutePublisher:
             await self._loader.ensure_loaded(version_id)
         except DatabaseUnavailable:
             raise
-        except Unavailable as error:
+        except (NotFound, Unavailable) as error:
             self._report(version_id, error)
 
     def _report(self, version_id: str, error: NotFound | Unavailable) -> None:

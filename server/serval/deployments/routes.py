@@ -9,8 +9,7 @@ from litestar.params import JSONBody
 from serval.deployments.releases import ReleaseService
 from serval.deployments.schemas import Promotion
 from serval.errors import Conflict, NotFound, SchemaChanged
-from serval.http.openapi import KEYED, operation
-from serval.http.problems import JSON_ERRORS, keyed_responses
+from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.request import Name, VersionNumber
 from serval.models.dependencies import LINKS, CallerDependency, LinksDependency
 from serval.models.schemas import VersionView

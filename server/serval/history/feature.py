@@ -10,7 +10,7 @@ from serval.models.service import ModelService
 ROUTES = (HistoryController,)
 
 
-def history_feature(core: Core, models: ModelService) -> Feature:
+def build(core: Core, models: ModelService) -> Feature:
     recorder = HistoryRecorder(core.plane.history, core.database, core.settings, core.metrics.history, core.log)
     return Feature(
         routes=ROUTES, dependencies={"history": HistoryService(core.database, models)}, background=[recorder]

@@ -23,9 +23,9 @@ from serval.settings.settings import Settings
 DRAIN_SECONDS = 0.5
 DRAIN_ROWS = 1000
 """What is drained at a time, and written in one transaction."""
-MOST_KEPT_ROWS = 32_768
+MAX_PENDING_ROWS = 32_768
 """What waits for the database at most; more is lost."""
-FORGET_SECONDS = 60.0
+DELETE_SECONDS = 60.0
 COLUMNS = [
     "id", "created_at", "owner_id", "user_id", "model_id", "version_id", "version_number", "rows", "digest", "inputs",
     "predictions", "probabilities", "cache", "latency_ms",
@@ -50,22 +50,22 @@ class HistoryRecorder:
         self._slow_ms = settings.slow_request_ms
         self._metrics = metrics
         self._log = log
-        self._kept: deque[list[Row]] = deque()
-        self._kept_rows = 0
-        self._is_away = False
-        self._rounds = [
+        self._pending: deque[list[Row]] = deque()
+        self._pending_rows = 0
+        self._is_unavailable = False
+        self._tasks = [
             PeriodicTask(
                 step,
                 seconds,
                 log,
                 name=f"history{step.__name__}",
                 failure_event="history_failed",
-                unavailable_event=None,
-            )  # `_write` says so itself
+                unavailable_event=None,  # `_write` logs it
+            )
             for seconds, step in (
                 (DRAIN_SECONDS, self._drain),
                 (DRAIN_SECONDS, self._write),
-                (FORGET_SECONDS, self._forget),
+                (DELETE_SECONDS, self._delete_old),
             )
         ]
         dialect = database.engine.dialect
@@ -74,19 +74,19 @@ class HistoryRecorder:
         self._most_drained = settings.history_capacity
 
     async def start(self) -> None:
-        for rounds in self._rounds:
-            await rounds.start()
+        for task in self._tasks:
+            await task.start()
 
     async def stop(self) -> None:
         """Drain once more and write what waits, if the database takes it in time."""
-        for rounds in self._rounds:
-            await rounds.stop()
+        for task in self._tasks:
+            await task.stop()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._drain()
                 await self._write()
-        except TimeoutError:
-            self._log.warning("history_write_failed", rows=self._kept_rows)
+        except (DatabaseUnavailable, TimeoutError):
+            self._log.warning("history_write_failed", rows=self._pending_rows)
 
     async def _drain(self) -> None:
         """Log what belongs in the log, keep what belongs in the table; no more than a full ring, or a rush would never
@@ -97,11 +97,11 @@ class HistoryRecorder:
             left -= DRAIN_ROWS
             for record in logged:
                 self._log_prediction(record)
-            if self._kept_rows + len(rows) > MOST_KEPT_ROWS:
+            if self._pending_rows + len(rows) > MAX_PENDING_ROWS:
                 self._metrics.lost.inc(len(rows))
             elif rows:
-                self._kept.append(rows)
-                self._kept_rows += len(rows)
+                self._pending.append(rows)
+                self._pending_rows += len(rows)
 
     def _drained(self) -> tuple[list[Row], list[PredictionRecord], bool]:
         """Rows for the table, predictions for the log, and whether there may be more."""
@@ -146,24 +146,24 @@ class HistoryRecorder:
         )
 
     async def _write(self) -> None:
-        """Write what is kept; what the database can not take now stays. Raises DatabaseUnavailable."""
-        while self._kept:
-            rows = self._kept[0]
+        """Write what is kept; what the database cannot take now stays. Raises DatabaseUnavailable."""
+        while self._pending:
+            rows = self._pending[0]
             try:
                 await self._insert_rows(rows)
             except DatabaseUnavailable:
-                if not self._is_away:
-                    self._log.warning("history_waiting_for_database", rows=self._kept_rows)
-                self._is_away = True
+                if not self._is_unavailable:
+                    self._log.warning("history_waiting_for_database", rows=self._pending_rows)
+                self._is_unavailable = True
                 raise
-            except Exception as error:  # noqa: BLE001 - a batch that can not be written must not keep the next ones waiting
+            except Exception as error:  # noqa: BLE001 - a batch that cannot be written must not keep the next ones waiting
                 self._log.error("history_lost", rows=len(rows), exception=error)
                 self._metrics.lost.inc(len(rows))
             else:
-                self._is_away = False
+                self._is_unavailable = False
                 self._metrics.written.inc(len(rows))
-            self._kept.popleft()
-            self._kept_rows -= len(rows)
+            self._pending.popleft()
+            self._pending_rows -= len(rows)
 
     async def _insert_rows(self, rows: list[Row]) -> None:
         """The driver is given the rows as they are: SQLAlchemy's own preparation takes ten times as long as writing
@@ -172,7 +172,7 @@ class HistoryRecorder:
             connection = await session.connection()
             await connection.exec_driver_sql(self._insert, rows)
 
-    async def _forget(self) -> None:
+    async def _delete_old(self) -> None:
         """Delete what is older than the settings keep. Raises DatabaseUnavailable."""
         await delete_below(self._database, Prediction.id, first_id("prd", now() - timedelta(days=self._days)))
 

@@ -10,9 +10,8 @@ from serval.auth.caller import Caller
 from serval.errors import BadRequest, NotFound
 from serval.history.schemas import StoredPrediction, StoredPredictionList
 from serval.history.service import HistoryService, PredictionFilter
-from serval.http.openapi import KEYED
+from serval.http.openapi import KEYED, keyed_responses
 from serval.http.pagination import Limit, Since, Until, cursor_of, page
-from serval.http.problems import keyed_responses
 from serval.http.request import MAX_VERSION_NUMBER, PLAIN_TEXT, HttpRequest, Name
 
 OfModel = Annotated[

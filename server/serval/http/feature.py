@@ -24,7 +24,7 @@ class Http(NamedTuple):
     probes: Probes
 
 
-def open_http(core: Core, is_ready: Callable[[], bool], loaded_models: Callable[[], int]) -> Http:
+def build(core: Core, is_ready: Callable[[], bool], loaded_models: Callable[[], int]) -> Http:
     async def check_database() -> None:
         async with asyncio.timeout(CHECK_SECONDS), core.database.read() as session:
             await session.execute(text("SELECT 1"))

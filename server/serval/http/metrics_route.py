@@ -8,8 +8,7 @@ from litestar.di import NamedDependency
 
 from serval.auth.caller import Caller
 from serval.errors import NotPermitted
-from serval.http.openapi import KEYED
-from serval.http.problems import keyed_responses
+from serval.http.openapi import KEYED, keyed_responses
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -4,8 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import OpenAPIHeader, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
+
+from serval.errors import (
+    BadRequest,
+    MalformedBody,
+    NotAuthenticated,
+    NotPermitted,
+    RateLimited,
+    ServalError,
+    TooLarge,
+    Unavailable,
+    UnsupportedContent,
+)
+from serval.http.problems import PROBLEM_MEDIA_TYPE, Problem
 
 JsonSchema = dict[str, Any]
 """JSON Schema for what annotations cannot express. Its examples hold no `null`: Litestar omits None."""
@@ -90,3 +104,25 @@ PUBLIC = operation(is_public=True)
 
 KEYED = operation()
 """A route with authentication and nothing else to describe."""
+
+
+def problem_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
+    """Return the OpenAPI responses of the errors that a route can return, for Litestar's `responses=`."""
+    by_status: dict[int, list[type[ServalError]]] = {}
+    for error in dict.fromkeys(errors):
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _problem_response(group) for status, group in sorted(by_status.items())}
+
+
+def _problem_response(errors: list[type[ServalError]]) -> ResponseSpec:
+    description = "; ".join(f"{error.title} (`{error.code}`)" for error in errors)
+    return ResponseSpec(Problem, generate_examples=False, description=f"{description}.", media_type=PROBLEM_MEDIA_TYPE)
+
+
+JSON_ERRORS = (MalformedBody, TooLarge, UnsupportedContent)
+"""Further errors of a route that takes a JSON body."""
+
+
+def keyed_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
+    """Return the responses of a route that needs a credential, with the errors of authentication and limits."""
+    return problem_responses(BadRequest, NotAuthenticated, NotPermitted, *errors, RateLimited, Unavailable)

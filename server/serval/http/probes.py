@@ -24,7 +24,7 @@ class Health(msgspec.Struct):
     status: Literal["ok", "degraded", "stopping"]
     version: str
     uptime_seconds: float
-    version_loaded: bool
+    model_loaded: bool
     checks: dict[str, str]
 
 

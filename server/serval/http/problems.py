@@ -7,14 +7,12 @@ from typing import Any, cast
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import Scope
 
 from serval.errors import (
     BadRequest,
     Conflict,
     DeadlineExceeded,
-    MalformedBody,
     MethodNotAllowed,
     NotAuthenticated,
     NotFound,
@@ -186,25 +184,3 @@ def _parts(extra: object) -> list[tuple[str, str]]:
 def _part(key: str, message: str) -> tuple[str, str]:
     path = "body" if key == "data" else key
     return path, "absent" if message == f"'{key}'" else message
-
-
-def problem_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
-    """Return the OpenAPI responses of the errors that a route can return, for Litestar's `responses=`."""
-    by_status: dict[int, list[type[ServalError]]] = {}
-    for error in dict.fromkeys(errors):
-        by_status.setdefault(error.status, []).append(error)
-    return {status: _problem_response(group) for status, group in sorted(by_status.items())}
-
-
-def _problem_response(errors: list[type[ServalError]]) -> ResponseSpec:
-    description = "; ".join(f"{error.title} (`{error.code}`)" for error in errors)
-    return ResponseSpec(Problem, generate_examples=False, description=f"{description}.", media_type=PROBLEM_MEDIA_TYPE)
-
-
-JSON_ERRORS = (MalformedBody, TooLarge, UnsupportedContent)
-"""Further errors of a route that takes a JSON body."""
-
-
-def keyed_responses(*errors: type[ServalError]) -> dict[int, ResponseSpec]:
-    """Return the responses of a route that needs a credential, with the errors of authentication and limits."""
-    return problem_responses(BadRequest, NotAuthenticated, NotPermitted, *errors, RateLimited, Unavailable)

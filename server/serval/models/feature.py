@@ -38,7 +38,7 @@ def new_loader(core: Core) -> ModelLoader:
     return ModelLoader(core.database, VersionFiles(core.storage), attempts, core.plane.models, core.changes, core.log)
 
 
-def open_models(core: Core, loader: ModelLoader, publication: Publication) -> Models:
+def build(core: Core, loader: ModelLoader, publication: Publication) -> Models:
     settings, database, files = core.settings, core.database, VersionFiles(core.storage)
     sandbox = new_sandbox(settings)
     service = ModelService(database, files, core.changes, publication.refresh)

@@ -5,8 +5,7 @@ from litestar import Controller, Response, delete, get, patch, post
 from litestar.params import JSONBody
 
 from serval.errors import Conflict, NameTaken, NotFound
-from serval.http.openapi import KEYED, operation
-from serval.http.problems import JSON_ERRORS, keyed_responses
+from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.request import Name, VersionNumber
 from serval.models.access import DOWNLOAD
 from serval.models.dependencies import LINKS, CallerDependency, LinksDependency, ModelsDependency

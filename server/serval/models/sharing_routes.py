@@ -5,8 +5,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
 from serval.errors import MalformedBody, NotFound, TooLarge, UnsupportedContent
-from serval.http.openapi import KEYED
-from serval.http.problems import keyed_responses
+from serval.http.openapi import KEYED, keyed_responses
 from serval.http.request import Name
 from serval.models.dependencies import CallerDependency, SharingDependency
 from serval.models.sharing_schemas import ShareList, ShareRequest, ShareView

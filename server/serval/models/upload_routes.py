@@ -23,8 +23,7 @@ from serval.errors import (
     UnsupportedContent,
     error_class,
 )
-from serval.http.openapi import operation
-from serval.http.problems import keyed_responses
+from serval.http.openapi import keyed_responses, operation
 from serval.http.request import HttpRequest
 from serval.http.request_logging import note
 from serval.models.dependencies import (

@@ -15,7 +15,6 @@ from serval.port.certificates import Certificate, CertificateWatch, log_certific
 from serval.port.granian import AppServer
 from serval.port.listener import accepted_all, drop_new_connections
 from serval.port.sockets import socket_path
-from serval.settings.settings import Settings
 
 PEER = b"x-serval-peer"
 SCHEME = b"x-serval-scheme"
@@ -37,7 +36,8 @@ With a certificate (PEM of it with its chain, and of its key) the socket speaks 
 async def open_port(
     app: AsgiApp,
     descriptor: int,
-    settings: Settings,
+    data_dir: Path,
+    max_head_bytes: int,
     *,
     open_front: OpenFront | None,
     certificate: Certificate | None,
@@ -46,7 +46,9 @@ async def open_port(
     """Answer requests from now on, over TLS where there is a certificate; `PublicPort.stop` ends it. Raises
     CannotStart."""
     async with AsyncExitStack() as stack:
-        port = PublicPort(app, descriptor, settings, open_front=open_front, certificate=certificate, log=log)
+        port = PublicPort(
+            app, descriptor, data_dir, max_head_bytes, open_front=open_front, certificate=certificate, log=log
+        )
         await port.open(stack)
         yield port
 
@@ -59,7 +61,8 @@ class PublicPort:
         self,
         app: AsgiApp,
         descriptor: int,
-        settings: Settings,
+        data_dir: Path,
+        max_head_bytes: int,
         *,
         open_front: OpenFront | None,
         certificate: Certificate | None,
@@ -68,7 +71,8 @@ class PublicPort:
         self._app = app
         self._open_front = open_front
         self._certificate = certificate
-        self._settings = settings
+        self._data_dir = data_dir
+        self._max_head_bytes = max_head_bytes
         self._descriptor = descriptor
         self._listener = socket.socket(fileno=os.dup(descriptor))
         self._log = log
@@ -82,10 +86,10 @@ class PublicPort:
         """Answer requests from now on."""
         endpoint: int | Path = self._descriptor
         if self._open_front is not None:
-            endpoint = stack.enter_context(socket_path(self._settings.data_dir, f"app-{os.getpid()}.sock"))
-            self._granian = AppServer(self._answer, endpoint, self._settings.max_head_bytes)
+            endpoint = stack.enter_context(socket_path(self._data_dir, f"app-{os.getpid()}.sock"))
+            self._granian = AppServer(self._answer, endpoint, self._max_head_bytes)
         else:
-            self._granian = AppServer(self._answer, endpoint, self._settings.max_head_bytes, self._certificate)
+            self._granian = AppServer(self._answer, endpoint, self._max_head_bytes, self._certificate)
         redirect_logging(self._log)  # after Granian, which configures `logging` when it is made
         self._running = asyncio.create_task(self._granian.serve())
         if isinstance(endpoint, Path):

@@ -91,7 +91,7 @@ def _text(body: bytes) -> str:
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
         raise MalformedBody(
-            f"The body is not UTF-8: line {line} can not be decoded.", errors=[(f"line {line}", "not UTF-8")]
+            f"The body is not UTF-8: line {line} cannot be decoded.", errors=[(f"line {line}", "not UTF-8")]
         ) from None
     if not text.strip("\r\n"):
         raise MalformedBody("The body is empty; send a header line and a line for each row.")

@@ -12,7 +12,7 @@ _MAY_BE_LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class InexactInteger(str):
-    """The digits of an integer that float64 can not hold exactly; no column takes one."""
+    """The digits of an integer that float64 cannot hold exactly; no column takes one."""
 
     __slots__ = ()
 
@@ -47,7 +47,7 @@ def _decoded(body: bytes) -> str:
     try:
         return str(body, "utf-8")
     except UnicodeDecodeError as error:
-        raise MalformedBody(f"The body is not UTF-8: byte {error.start} can not be decoded.") from None
+        raise MalformedBody(f"The body is not UTF-8: byte {error.start} cannot be decoded.") from None
 
 
 def _integer(digits: str) -> float | InexactInteger:

@@ -11,9 +11,8 @@ from serval.http.openapi import operation
 from serval.http.request import HttpRequest
 from serval.http.request_logging import note
 from serval.models.service import ModelService
-from serval.predictions.answers import answer_headers, prediction_responses
 from serval.predictions.request import uncached_request
-from serval.predictions.schemas import ANSWER_HEADERS, TestedVersion
+from serval.predictions.schemas import ANSWER_HEADERS, TestedVersion, answer_headers, prediction_responses
 from serval.predictions.service import PredictionService
 
 

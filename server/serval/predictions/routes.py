@@ -17,7 +17,6 @@ from serval.errors import (
 from serval.http.openapi import operation
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
 from serval.http.request_logging import note
-from serval.predictions.answers import answer_headers, prediction_responses
 from serval.predictions.request import PredictionRequest, read_request
 from serval.predictions.schemas import (
     ANSWER_HEADERS,
@@ -28,6 +27,8 @@ from serval.predictions.schemas import (
     RowAnswer,
     RowsAnswer,
     ShortAnswer,
+    answer_headers,
+    prediction_responses,
 )
 from serval.predictions.service import PredictionService
 

@@ -4,11 +4,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from litestar.openapi.datastructures import ResponseSpec
 from msgspec import UNSET, UnsetType
 
-from serval.auth.rate_headers import LIMIT_HEADERS
+from serval.auth.rate_headers import LIMIT_HEADERS, rate_headers
+from serval.data_plane.plane import Answer
+from serval.errors import DeadlineExceeded, ServalError
 from serval.history.schemas import Label, Prediction, Probability
-from serval.http.openapi import JsonSchema, body
+from serval.http.openapi import JsonSchema, body, keyed_responses
 
 
 class ShortAnswer(msgspec.Struct):
@@ -131,3 +134,22 @@ ROW_EXAMPLES = {
     },
     "many rows": {"predictions": [0, 2], **_AFTER, "cache_hits": 0, **_AT},
 }  # fmt: skip
+
+
+def prediction_responses(kind: Any, *errors: type[ServalError]) -> dict[int, ResponseSpec]:
+    return {
+        200: ResponseSpec(kind, generate_examples=False, description="The prediction."),
+        **keyed_responses(*errors, DeadlineExceeded),
+    }
+
+
+def answer_headers(answer: Answer) -> dict[str, str]:
+    return {
+        **({} if answer.rate is None else rate_headers(answer.rate)),
+        "X-Model-Version": str(answer.version_number),
+        "X-Cache": answer.cache,
+        "Server-Timing": (
+            f"parse;dur={answer.parse_seconds * 1e3:.3f}, cache;dur={answer.cache_seconds * 1e3:.3f}, "
+            f"queue;dur={answer.queue_seconds * 1e3:.3f}, infer;dur={answer.infer_seconds * 1e3:.3f}"
+        ),
+    }

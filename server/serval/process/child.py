@@ -109,7 +109,8 @@ async def serve(config: ServeConfig, open_app: OpenApp, log: Log) -> None:
             open_port(
                 serving.app,
                 config.public_descriptor,
-                config.settings,
+                config.settings.data_dir,
+                config.settings.max_head_bytes,
                 open_front=serving.open_front,
                 certificate=certificate,
                 log=log,

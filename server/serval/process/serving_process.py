@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 from asyncio.subprocess import Process
@@ -10,9 +11,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from serval.errors import CannotStart
 from serval.log import Log
 from serval.process import handover
 from serval.process.handover import ServeConfig
+from serval.process.termination import end
 
 
 class ServingProcess:
@@ -63,6 +66,10 @@ class ServingProcess:
         except ConnectionResetError:
             return
 
+    async def end(self, patience_seconds: float) -> bool:
+        """Ask it to stop, then kill it. Returns whether it stopped in time."""
+        return await end(self.process, patience_seconds)
+
     def close(self) -> None:
         self._channel.close()
 
@@ -78,3 +85,16 @@ async def write_stdin(process: Process, data: bytes) -> None:
 def environment_without_settings() -> dict[str, str]:
     """The environment without the variables of settings, some of which are secrets."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SERVAL_")}
+
+
+def startup_failure(code: int) -> int:
+    """The exit code for a serving process that never got ready. Raises CannotStart where it has not reported why."""
+    if code != handover.ALREADY_REPORTED:
+        ((name, value),) = exit_fields(code).items()
+        raise CannotStart(f"the serving process ended before it was ready ({name} {value})")
+    return 1
+
+
+def exit_fields(code: int) -> dict[str, object]:
+    """How a process ended, as fields of a log line."""
+    return {"code": code} if code >= 0 else {"signal": signal.Signals(-code).name}

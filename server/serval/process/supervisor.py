@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -13,14 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from serval.errors import CannotStart
 from serval.log import Log
-from serval.process import handover
 from serval.process.handover import ServeConfig
 from serval.process.locks import listen, lock_data_folder
-from serval.process.parent_death import bound_to_parent
-from serval.process.serving_process import ServingProcess, environment_without_settings
-from serval.process.valkey import Valkey, end
+from serval.process.serving_process import ServingProcess, exit_fields, startup_failure
+from serval.process.sidecar import Sidecar
+from serval.process.valkey import Valkey
 from serval.settings.settings import Settings
 
 SERVING_COMMAND = (sys.executable, "-m", "serval.process.child")
@@ -47,8 +44,7 @@ class Supervisor:
         self._settings = settings
         self._log = log
         self._command = command
-        self._sidecar = sidecar
-        self._sidecar_task: asyncio.Task[None] | None = None
+        self._sidecar = None if sidecar is None else Sidecar(sidecar, self._on_sidecar_failure)
         self._exit_code = 0
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Event()
@@ -79,7 +75,8 @@ class Supervisor:
             if watch is not None:
                 watcher = asyncio.create_task(self._watch(watch))
                 stack.callback(watcher.cancel)
-            stack.push_async_callback(self._stop_sidecar)
+            if self._sidecar is not None:
+                stack.push_async_callback(self._sidecar.stop)
             await self._keep_alive(settings, public, metrics)
         self._log.info("stopped", code=self._exit_code)
         return self._exit_code
@@ -154,7 +151,7 @@ class Supervisor:
 
     async def _drain(self, child: ServingProcess, settings: Settings) -> int:
         patience = settings.drain_pause_seconds + settings.drain_seconds + GRACE_SECONDS
-        if await end(child.process, patience):
+        if await child.end(patience):
             return 0 if child.process.returncode in {0, -signal.SIGTERM} else 1
         self._log.error("serving_process_killed", after_seconds=patience)
         return 1
@@ -170,34 +167,13 @@ class Supervisor:
             key_file=str(settings.admin_key_file),
             process=child.process.pid,
         )
-        if self._sidecar is not None and self._sidecar_task is None:
-            self._sidecar_task = asyncio.create_task(self._run_sidecar(self._sidecar, settings))
+        if self._sidecar is not None:
+            self._sidecar.start(url, settings.admin_key_file)
 
-    async def _run_sidecar(self, command: Sequence[str], settings: Settings) -> None:
-        address = {
-            "SERVAL_URL": url_of(settings),
-            "SERVAL_KEY": settings.admin_key_file.read_text(encoding="ascii").strip(),
-        }
-        process = await asyncio.create_subprocess_exec(
-            *bound_to_parent(command),
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),  # standard output is the log's
-            start_new_session=True,
-            env=environment_without_settings() | address,
-        )
-        try:
-            if await process.wait() != 0 and not self._stopping.is_set():
-                self._exit_code = 1
-                self._stop()
-        except asyncio.CancelledError:
-            await end(process, GRACE_SECONDS)
-            raise
-
-    async def _stop_sidecar(self) -> None:
-        if self._sidecar_task is not None:
-            self._sidecar_task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sidecar_task
+    def _on_sidecar_failure(self) -> None:
+        if not self._stopping.is_set():
+            self._exit_code = 1
+            self._stop()
 
     async def _pause_before_restart(self, child: ServingProcess, code: int, pause: float) -> float:
         """Log why the child exited and back off, longer each time. Returns the pause."""
@@ -222,24 +198,11 @@ class Supervisor:
                 self._reloading.set()
 
 
-def startup_failure(code: int) -> int:
-    """The exit code for a serving process that never got ready. Raises CannotStart where it has not reported why."""
-    if code != handover.ALREADY_REPORTED:
-        ((name, value),) = exit_fields(code).items()
-        raise CannotStart(f"the serving process ended before it was ready ({name} {value})")
-    return 1
-
-
 def url_of(settings: Settings) -> str:
     """Where a client on this machine finds the API."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 only compared
     scheme = "http" if settings.tls_cert_file is None else "https"
     return f"{scheme}://[{host}]:{settings.port}" if ":" in host else f"{scheme}://{host}:{settings.port}"
-
-
-def exit_fields(code: int) -> dict[str, object]:
-    """How a process ended, as fields of a log line."""
-    return {"code": code} if code >= 0 else {"signal": signal.Signals(-code).name}
 
 
 def modification_times(folder: Path) -> dict[Path, int]:

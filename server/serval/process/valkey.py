@@ -13,6 +13,7 @@ from serval.errors import CannotStart
 from serval.log import Log
 from serval.port.sockets import socket_path
 from serval.process.parent_death import bound_to_parent
+from serval.process.termination import end
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
@@ -105,20 +106,6 @@ class Valkey:
             except CannotStart as error:
                 self._log.error("valkey_start_failed", reason=error.message)
                 await asyncio.sleep(5)
-
-
-async def end(process: Process, patience_seconds: float) -> bool:
-    """Ask a process to end, then make it. Returns whether it ended by itself in time."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), patience_seconds)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        return False
-    return True
 
 
 def answers(path: Path) -> bool:

@@ -34,7 +34,7 @@ class Users(NamedTuple):
     csrf: Csrf
 
 
-async def open_users(core: Core, find_model: FindModel) -> Users:
+async def build(core: Core, find_model: FindModel) -> Users:
     """Create the first administrator where there is none. Raises DatabaseUnavailable."""
     settings, database, callers = core.settings, core.database, core.plane.callers
     if await ensure_administrator(database, settings.admin_key_file):

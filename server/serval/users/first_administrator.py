@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from serval.auth import key_format as keys
+from serval.auth import key_format
 from serval.auth.caller import SCOPES
 from serval.db.base import now
 from serval.db.engine import Database
@@ -29,7 +29,7 @@ async def ensure_administrator(database: Database, key_file: Path) -> bool:
         async with database.write() as session:
             session.add(User(id=admin_id, username="admin", role="admin", created_at=now()))
     # The file comes first: a crash in between leaves a key that is not valid, and the next start makes another.
-    secret = keys.new_key()
+    secret = key_format.new_key()
     _write_private(key_file, secret + "\n")
     async with database.write() as session:
         session.add(new_row(admin_id, "first key", secret, now(), scopes=SCOPES))

@@ -8,9 +8,8 @@ from litestar.params import JSONBody, QueryParameter
 
 from serval.auth.caller import Caller
 from serval.errors import Conflict, NotFound
-from serval.http.openapi import KEYED, operation
+from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.pagination import Limit, cursor_of, page
-from serval.http.problems import JSON_ERRORS, keyed_responses
 from serval.http.request import PLAIN_TEXT, HttpRequest, Name
 from serval.users.key_schemas import OVERLAP_SECONDS, CreatedKey, KeyList, KeyView, NewKey, Rotation
 from serval.users.keys import KeyService

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.audit.record import AuditSubject, record
-from serval.auth import key_format as keys
+from serval.auth import key_format
 from serval.auth.caller import Caller, ClientInfo, Quota
 from serval.auth.credentials import Credential
 from serval.changes import Changes
@@ -109,7 +109,7 @@ class KeyService:
 
         Raises BadRequest, NotPermitted, NotFound.
         """
-        at, secret = now(), keys.new_key()
+        at, secret = now(), key_format.new_key()
         row = new_row(
             caller.user_id,
             name_of(request.name),
@@ -152,7 +152,7 @@ class KeyService:
 
         It expires on time here, and within a second elsewhere. Raises NotFound, NotPermitted, Conflict.
         """
-        at, secret = now(), keys.new_key()
+        at, secret = now(), key_format.new_key()
         async with self._database.write() as session:
             family = await locked_family(session, caller, key_id)
             old = next(row for row in family if row.id == key_id)

@@ -10,8 +10,7 @@ from serval.auth.csrf import Csrf
 from serval.errors import BadRequest, NameTaken, NotAuthenticated, NotPermitted
 from serval.http.authenticate import client_of
 from serval.http.cookies import expired_cookies, login_cookies
-from serval.http.openapi import KEYED, PUBLIC
-from serval.http.problems import JSON_ERRORS, keyed_responses
+from serval.http.openapi import JSON_ERRORS, KEYED, PUBLIC, keyed_responses
 from serval.http.request import HttpRequest
 from serval.settings.addresses import is_loopback
 from serval.settings.settings import Settings

@@ -7,7 +7,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.audit.record import AuditSubject, record_unauthenticated
-from serval.auth import key_format as keys
+from serval.auth import key_format
 from serval.auth.caller import Caller, ClientInfo
 from serval.auth.credentials import Credential
 from serval.auth.tokens import not_valid
@@ -178,10 +178,10 @@ class SessionService:
         """Return the row of a refresh token of an open login, and lock it."""
         query = (
             select(RefreshToken)
-            .where(RefreshToken.digest == keys.digest(refresh_token))
+            .where(RefreshToken.digest == key_format.digest(refresh_token))
             .with_for_update(of=RefreshToken)
         )
-        is_well_formed = keys.is_key(refresh_token, keys.REFRESH_PREFIX)
+        is_well_formed = key_format.is_key(refresh_token, key_format.REFRESH_PREFIX)
         token = await session.scalar(query) if is_well_formed else None
         if (
             token is None
@@ -203,8 +203,10 @@ class SessionService:
 
 
 def _next_grant(session: AsyncSession, login: LoginSession) -> RefreshGrant:
-    refresh_token = keys.new_key(keys.REFRESH_PREFIX)
-    session.add(RefreshToken(digest=keys.digest(refresh_token), session_id=login.id, created_at=now(), used_at=None))
+    refresh_token = key_format.new_key(key_format.REFRESH_PREFIX)
+    session.add(
+        RefreshToken(digest=key_format.digest(refresh_token), session_id=login.id, created_at=now(), used_at=None)
+    )
     return RefreshGrant(login.user_id, login.id, refresh_token)
 
 

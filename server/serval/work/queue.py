@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from sqlalchemy import select
@@ -152,7 +152,9 @@ class WorkQueue(Generic[Row]):
         try:
             await self._perform(row)
         except asyncio.CancelledError:
-            await self._put_back(row_id)
+            # Without the database the row stays as it is, and the next start takes it up with one attempt more.
+            with suppress(DatabaseUnavailable):
+                await self._put_back(row_id)
             raise
 
     async def _begin(self, row_id: str) -> Row:

@@ -69,7 +69,7 @@ def test_a_restart_restores_every_live_version(victims: Victims) -> None:
     before = [predict(victims, name).json()["probabilities"] for name in ("one", "two")]
     restart(victims)
     assert [predict(victims, name).json()["probabilities"] for name in ("one", "two")] == before
-    assert victims.http.get("/health").json()["version_loaded"]
+    assert victims.http.get("/health").json()["model_loaded"]
 
 
 def test_an_orderly_stop_makes_a_conversion_pending_again_without_counting_an_attempt(victims: Victims) -> None:

@@ -307,9 +307,9 @@ def started(folder: Path, **settings: str) -> Iterator[Running]:
 @pytest.mark.parametrize(
     ("chain", "key", "reason"),
     [
-        ("none.pem", "server.key", "`{folder}/none.pem` (`tls_cert_file`) can not be read: No such file or directory"),
-        ("server.pem", "none.key", "`{folder}/none.key` (`tls_key_file`) can not be read: No such file or directory"),
-        ("data", "server.key", "`{folder}/data` (`tls_cert_file`) can not be read: Is a directory"),
+        ("none.pem", "server.key", "`{folder}/none.pem` (`tls_cert_file`) cannot be read: No such file or directory"),
+        ("server.pem", "none.key", "`{folder}/none.key` (`tls_key_file`) cannot be read: No such file or directory"),
+        ("data", "server.key", "`{folder}/data` (`tls_cert_file`) cannot be read: Is a directory"),
         ("server.key", "server.key", "there is no certificate in the certificate's file"),
         ("server.pem", "server.pem", "there is no private key in the key's file"),
         ("server.pem", "other.key", "the private key is not that of the certificate"),

@@ -11,7 +11,8 @@ from litestar.testing import TestClient
 from serval.auth.permissions import rule_of
 from serval.errors import NotFound, Unavailable, error_classes
 from serval.http.docs import ASSETS, openapi_config
-from serval.http.problems import problem_handlers, problem_responses
+from serval.http.openapi import problem_responses
+from serval.http.problems import problem_handlers
 
 PAGES = ["/docs", "/redoc", "/docs/errors"]
 

@@ -159,7 +159,7 @@ def test_a_body_without_a_header_is_refused_with_the_parameter_for_it(penguins: 
     [
         (b"", "empty"),
         (b"\xef\xbb\xbf\r\n", "empty"),
-        (b"x0,x1,x2\n1,2,\xff", "line 2 can not be decoded"),
+        (b"x0,x1,x2\n1,2,\xff", "line 2 cannot be decoded"),
         (b'x0,x1,x2\n1,2,"3', "line 2: not CSV"),
         (b'x0,x1,x2\n1,2,3\n"1"x,2,3', "line 3: not CSV"),
         (b"x0,x1,x2\n1,2," + b"3" * 200_000, "line 2: not CSV: field larger"),
