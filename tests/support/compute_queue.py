@@ -35,12 +35,28 @@ def echo_plane(**settings: Any) -> DataPlane:
 class Call:
     """A prediction of rows that need no decoding."""
 
-    def __init__(self, plane: DataPlane, rows: Any, model: str = "iris", *, no_cache: bool = False) -> None:
+    def __init__(
+        self,
+        plane: DataPlane,
+        rows: Any,
+        model: str = "iris",
+        *,
+        no_cache: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> None:
         self._replies: list[Any] = []
         self._is_done = threading.Event()
         numbers = np.asarray(rows, dtype=np.float64).tobytes()
         model_id, version = VERSIONS[model]
-        self.later: Any = predict(plane, numbers, model=model_id, version=version, is_list=True, no_cache=no_cache)
+        self.later: Any = predict(
+            plane,
+            numbers,
+            model=model_id,
+            version=version,
+            is_list=True,
+            no_cache=no_cache,
+            timeout_seconds=timeout_seconds,
+        )
 
     def start(self) -> "Call":
         self.later.start(self._done)

@@ -24,7 +24,7 @@ struct Trial {
 }
 
 impl CacheBenefit {
-    /// Whether level two is benefit asking: it is not paused.
+    /// Whether level two is worth asking: it is not paused.
     pub fn pays(&self, now_nanoseconds: u64) -> bool {
         self.trial().paused_until_nanoseconds <= now_nanoseconds
     }

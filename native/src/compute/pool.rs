@@ -1,6 +1,7 @@
 //! Runs what is too expensive for a thread that reads sockets: each row once, each model in its turn.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -12,7 +13,7 @@ use crate::compute::run::{Run, RunResult};
 use crate::compute::scheduler::{Cost, QueueLimits};
 use crate::compute::single_flight::Flights;
 use crate::compute::watchdog::quarantined;
-use crate::compute::workers::{Shared, Task};
+use crate::compute::workers::{Shared, Task, too_late};
 use crate::engine::batch::Outputs;
 use crate::engine::version::Version;
 use crate::error::Fault;
@@ -21,7 +22,7 @@ use crate::metrics::ComputeCounters;
 /// The queue of bodies that take long to read; no model has this id.
 const READING: &str = "";
 /// What reading such a body counts for against runs.
-const READ_COST: Cost = Cost { alone_seconds: 0.01, batched_seconds: 0.01 };
+const READ_SECONDS: f64 = 0.01;
 /// Of a row that a new job is going to hold.
 const NEW_JOB: usize = usize::MAX;
 
@@ -35,12 +36,16 @@ impl Compute {
     /// Runs rows when their turn comes. Dropped before, it does not run them unless others want them too.
     pub async fn run(&self, run: Run) -> Result<RunResult, ComputeError> {
         let version = run.version.clone();
-        let waiter = self.join(run)?;
-        if let Ok(result) = timeout(self.0.timeout(), waiter.result()).await {
+        let timeout_seconds = run.timeout_seconds.unwrap_or(self.0.limits.timeout_seconds);
+        let waiter = self.join(run, timeout_seconds)?;
+        if let Ok(result) = timeout(Duration::from_secs_f64(timeout_seconds), waiter.result()).await {
             return result;
         }
         self.0.lock().replace_overdue(&self.0)?;
-        Err(version.runaway().map_or_else(|| self.0.too_late(), |runaway| quarantined(&version, runaway)).into())
+        Err(version
+            .runaway()
+            .map_or_else(|| too_late(timeout_seconds), |runaway| quarantined(&version, runaway))
+            .into())
     }
 
     /// Calls something that takes a while on a compute thread.
@@ -51,10 +56,12 @@ impl Compute {
                 let _ = sender.send(call());
             }
         }));
-        self.0.lock().submit(&self.0, READING, READ_COST, task)?;
-        match timeout(self.0.timeout(), receiver).await {
+        let timeout_seconds = self.0.limits.timeout_seconds;
+        let cost = Cost { alone_seconds: READ_SECONDS, batched_seconds: READ_SECONDS, timeout_seconds };
+        self.0.lock().submit(&self.0, READING, cost, task)?;
+        match timeout(Duration::from_secs_f64(timeout_seconds), receiver).await {
             Ok(result) => result.map_err(|_| Fault::load("reading a body has panicked").into()),
-            Err(_) => Err(self.0.too_late().into()),
+            Err(_) => Err(too_late(timeout_seconds).into()),
         }
     }
 
@@ -64,7 +71,7 @@ impl Compute {
     }
 
     /// Joins the jobs that already hold some of the rows, and queues a job for the others.
-    fn join(&self, run: Run) -> Result<Waiter, ComputeError> {
+    fn join(&self, run: Run, timeout_seconds: f64) -> Result<Waiter, ComputeError> {
         let shared = &self.0;
         let joined_nanoseconds = monotonic_nanoseconds();
         let mut state = shared.lock();
@@ -84,14 +91,14 @@ impl Compute {
             return Ok(waiter);
         }
         let run = if missing.len() == run.rows() { run } else { run.pick(&missing) };
-        let cost = run.cost();
-        let job = Job::new(run, shared.deadline_nanoseconds(joined_nanoseconds));
+        let cost = run.cost(timeout_seconds);
+        let job = Job::new(run, joined_nanoseconds.saturating_add(nanoseconds(timeout_seconds)));
         waiter.join_new(&job);
         let submitted = state.submit(shared, &job.run.model, cost, Task::Run(job.clone()));
         if submitted.is_ok() {
             state.flights.insert(&job);
         }
-        // Before the waiter is: it takes the lock when it is dropped.
+        // The lock must be released before the waiter can be dropped, because its drop takes the lock.
         drop(state);
         submitted.map(|()| waiter)
     }
@@ -103,7 +110,7 @@ impl Drop for Compute {
     }
 }
 
-/// Waits for rows; dropped, it does so no more.
+/// Waits for rows; dropping it cancels the wait.
 struct Waiter {
     shared: Arc<Shared>,
     version: Arc<Version>,
@@ -183,4 +190,9 @@ impl Drop for Waiter {
             }
         }
     }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
 }

@@ -17,6 +17,8 @@ pub struct Run {
     pub batch: OwnedBatch,
     /// The cache's keys of the rows; none where they are not to be cached.
     pub keys: Vec<Key>,
+    /// How long its caller waits at most; None: as long as the settings say.
+    pub timeout_seconds: Option<f64>,
 }
 
 /// What a run gives.
@@ -48,10 +50,10 @@ impl Run {
         self.version.measured.tile != 0 && self.version.measured.fixed_seconds > self.row_seconds()
     }
 
-    pub fn cost(&self) -> Cost {
+    pub fn cost(&self, timeout_seconds: f64) -> Cost {
         let alone_seconds = self.seconds();
         let batched_seconds = if self.gains_by_batching() { self.row_seconds() } else { alone_seconds };
-        Cost { alone_seconds, batched_seconds }
+        Cost { alone_seconds, batched_seconds, timeout_seconds }
     }
 
     /// A run of some of its rows.
@@ -61,6 +63,7 @@ impl Run {
             version: self.version.clone(),
             batch: self.batch.pick(rows),
             keys: rows.iter().map(|&row| self.keys[row]).collect(),
+            timeout_seconds: self.timeout_seconds,
         }
     }
 

@@ -11,12 +11,15 @@ pub struct QueueLimits {
     pub timeout_seconds: f64,
 }
 
-/// Seconds that a job is expected to take.
+/// Seconds that a job is expected to take, and may take.
+#[allow(clippy::struct_field_names, reason = "units belong in names")]
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     pub alone_seconds: f64,
     /// What it adds to a run that other jobs share; at most `alone_seconds`.
     pub batched_seconds: f64,
+    /// How long its caller waits at most.
+    pub timeout_seconds: f64,
 }
 
 /// Why a job may not join its queue.
@@ -60,7 +63,7 @@ impl<J> Scheduler<J> {
             return Err(Rejection::QueueFull);
         }
         let waiting_seconds = water_level(busy_seconds, self.limits.threads, self.seconds_before(model));
-        if waiting_seconds + cost.alone_seconds > self.limits.timeout_seconds {
+        if waiting_seconds + cost.alone_seconds > cost.timeout_seconds {
             return Err(Rejection::OutOfTime { waiting_seconds });
         }
         let served = self.served;
@@ -171,7 +174,7 @@ mod tests {
     }
 
     fn cost(seconds: f64) -> Cost {
-        Cost { alone_seconds: seconds, batched_seconds: seconds }
+        Cost { alone_seconds: seconds, batched_seconds: seconds, timeout_seconds: 30.0 }
     }
 
     fn order(scheduler: &mut Scheduler<u32>) -> Vec<u32> {
@@ -261,7 +264,7 @@ mod tests {
     #[test]
     fn jobs_that_are_batched_wait_less_than_their_sum() {
         let mut scheduler = scheduler(1);
-        let shared = Cost { alone_seconds: 9.0, batched_seconds: 1.0 };
+        let shared = Cost { alone_seconds: 9.0, batched_seconds: 1.0, timeout_seconds: 30.0 };
         (0..4).for_each(|job| scheduler.put("a", shared, &[], job).unwrap());
         assert_eq!(scheduler.take().unwrap().1, 0);
         assert_eq!(scheduler.take_batchable("a", |&job| job != 2), [1, 3]);

@@ -23,7 +23,7 @@ use crate::sync::lock;
 const MERGED_SECONDS: f64 = 0.1;
 /// The watchdog looks at the running jobs this many times within the time limit.
 const WATCHES_PER_TIMEOUT: f64 = 20.0;
-/// Conversions have an even lower priority (`serval.conversion.child`).
+/// Conversions have an even lower priority (`serval.conversion.sandbox.child`).
 const NICENESS: libc::c_int = 10;
 
 /// What the compute threads, the watchdog and the waiting callers share.
@@ -31,7 +31,7 @@ pub struct Shared {
     state: Mutex<State>,
     has_work: Condvar,
     closing: Condvar,
-    limits: QueueLimits,
+    pub limits: QueueLimits,
     pub counters: Arc<ComputeCounters>,
 }
 
@@ -81,29 +81,10 @@ impl Shared {
         Duration::from_secs_f64(self.limits.timeout_seconds)
     }
 
-    pub fn deadline_nanoseconds(&self, now_nanoseconds: u64) -> u64 {
-        now_nanoseconds + nanoseconds(self.limits.timeout_seconds)
-    }
-
-    pub fn too_late(&self) -> Refusal {
-        Code::TooLate.because(vec![("limit", self.limits.timeout_seconds.to_string())])
-    }
-
     pub fn close(&self) {
         self.lock().is_closing = true;
         self.has_work.notify_all();
         self.closing.notify_all();
-    }
-
-    fn refusal(&self, rejection: &Rejection, cost: Cost) -> Refusal {
-        match rejection {
-            Rejection::QueueFull => Code::QueueFull.because(vec![]),
-            Rejection::OutOfTime { waiting_seconds } => Code::OutOfTime.because(vec![
-                ("seconds", format!("{:.2}", cost.alone_seconds)),
-                ("waiting", format!("{waiting_seconds:.2}")),
-                ("limit", self.limits.timeout_seconds.to_string()),
-            ]),
-        }
     }
 
     /// The body of a compute thread.
@@ -174,7 +155,7 @@ impl State {
         }
         let busy_seconds = self.running.busy_seconds(monotonic_nanoseconds());
         let submitted = self.scheduler.put(model, cost, &busy_seconds, task);
-        submitted.map_err(|rejection| shared.refusal(&rejection, cost))?;
+        submitted.map_err(|rejection| refusal(&rejection, cost))?;
         shared.counters.waiting.set(self.scheduler.waiting());
         shared.has_work.notify_one();
         Ok(())
@@ -282,7 +263,18 @@ fn lower_priority() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
-fn nanoseconds(seconds: f64) -> u64 {
-    (seconds * 1e9) as u64
+/// A run that was not done within the time limit of its caller.
+pub fn too_late(timeout_seconds: f64) -> Refusal {
+    Code::TooLate.because(vec![("limit", timeout_seconds.to_string())])
+}
+
+fn refusal(rejection: &Rejection, cost: Cost) -> Refusal {
+    match rejection {
+        Rejection::QueueFull => Code::QueueFull.because(vec![]),
+        Rejection::OutOfTime { waiting_seconds } => Code::OutOfTime.because(vec![
+            ("seconds", format!("{:.2}", cost.alone_seconds)),
+            ("waiting", format!("{waiting_seconds:.2}")),
+            ("limit", cost.timeout_seconds.to_string()),
+        ]),
+    }
 }

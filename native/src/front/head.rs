@@ -13,7 +13,7 @@ use crate::limits::callers::Digest;
 use crate::predict::request::AnswerShape;
 use crate::predict::routes::Selector;
 
-/// `srv_`, 43 characters of base64url, 8 hexadecimal digits of CRC-32 over what is before them (`serval.auth.keys`).
+/// `srv_`, 43 characters of base64url, 8 hexadecimal digits of CRC-32 over what is before them (`serval.auth.key_format`).
 const KEY_PREFIX: &[u8] = b"srv_";
 const KEY_LENGTH: usize = 55;
 const CHECKSUM_LENGTH: usize = 8;
@@ -268,7 +268,7 @@ fn asks_no_cache(value: &[u8]) -> Option<bool> {
     Some(names.any(|name| name.eq_ignore_ascii_case(b"no-cache")))
 }
 
-/// What `serval.auth.credentials.presented` says of a header. None where that knows more letters and spaces than ASCII
+/// What `serval.auth.credentials.read_credential` says of a header. None where that knows more letters and spaces than ASCII
 /// has.
 fn credential(presented: Option<Presented<'_>>) -> Option<Credential> {
     match presented {

@@ -203,6 +203,7 @@ impl Front {
             all_probabilities: predict.target.all_probabilities,
             no_cache: predict.no_cache,
             is_charged: true,
+            timeout_seconds: None,
             started_nanoseconds,
             entry_point: EntryPoint::Front,
         };

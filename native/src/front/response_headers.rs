@@ -50,7 +50,7 @@ impl TextBuffer {
     }
 }
 
-/// As W3C's Server Timing has it, in milliseconds with three decimals; `predictions/routes.py` writes the same.
+/// As W3C's Server Timing has it, in milliseconds with three decimals; `predictions/schemas.py` writes the same.
 pub fn insert_server_timing(headers: &mut HeaderMap, times: StageTimes) {
     let StageTimes { parse_seconds, cache_seconds, queue_seconds, infer_seconds, .. } = times;
     let mut text = TextBuffer::new();
@@ -78,7 +78,7 @@ fn rounded(number: f64) -> u64 {
     number.round() as u64
 }
 
-/// As `serval.auth.rates.limit_headers` writes them. The headers for older clients are slices of the other two.
+/// As `serval.auth.rate_headers.limit_headers` writes them. The headers for older clients are slices of the other two.
 pub fn insert_rate_limit(headers: &mut HeaderMap, rate: &RateState) {
     let RateState { bucket, remaining, reset_seconds } = rate;
     let mut text = TextBuffer::new();

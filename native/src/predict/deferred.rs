@@ -9,7 +9,7 @@ use crate::predict::prediction::Prediction;
 
 /// A prediction whose rows are known and whose rest is not for the thread that read it.
 #[derive(Debug)]
-pub struct DeferredRun {
+pub struct DeferredPrediction {
     pub prediction: Prediction,
     pub lookup: CacheLookup,
     pub asks_level_two: bool,
@@ -27,18 +27,18 @@ impl Plane {
         lookup: CacheLookup,
         batch: Batch<'_>,
         asks_level_two: bool,
-    ) -> DeferredRun {
+    ) -> DeferredPrediction {
         let recorded = self.history.rows(batch);
         let batch = if lookup.missing_rows() == lookup.rows() {
             OwnedBatch::from(batch)
         } else {
             batch.pick(&lookup.missing).into()
         };
-        DeferredRun { prediction, lookup, asks_level_two, batch, recorded }
+        DeferredPrediction { prediction, lookup, asks_level_two, batch, recorded }
     }
 
     /// Takes what level two knows of the missing rows.
-    pub async fn ask_level_two(&self, deferred: &mut DeferredRun) {
+    pub async fn ask_level_two(&self, deferred: &mut DeferredPrediction) {
         let (Some(redis), true) = (&self.redis, deferred.asks_level_two) else { return };
         let (version, lookup) = (&deferred.prediction.resolved.version, &mut deferred.lookup);
         let asked_at = monotonic_nanoseconds();

@@ -11,7 +11,7 @@ use crate::error::{Code, Fault, Refusal};
 use crate::plane::Plane;
 use crate::predict::answer::Answer;
 use crate::predict::cached::CacheLookup;
-use crate::predict::deferred::DeferredRun;
+use crate::predict::deferred::DeferredPrediction;
 use crate::predict::prediction::{Prediction, ResolvedVersion};
 use crate::predict::request::{DecodedRows, LongBodyRequest, PredictRequest, VersionRef};
 use crate::predict::routes::{Selector, Target};
@@ -29,7 +29,7 @@ pub enum PredictError {
     /// The body is too long to be read on the calling thread: see `answer_long_body`.
     BodyTooLong,
     /// The rest is not for the calling thread: see `finish`.
-    Deferred(Box<DeferredRun>),
+    Deferred(Box<DeferredPrediction>),
     Failed(Fault),
 }
 
@@ -92,9 +92,9 @@ impl Plane {
 
     /// The rest of a deferred prediction: level two → run, here or on a compute thread → remember → encode → settle →
     /// record.
-    async fn answer_deferred(&self, mut deferred: DeferredRun) -> Result<Answer, PredictError> {
+    async fn answer_deferred(&self, mut deferred: DeferredPrediction) -> Result<Answer, PredictError> {
         self.ask_level_two(&mut deferred).await;
-        let DeferredRun { mut prediction, mut lookup, batch, recorded, .. } = deferred;
+        let DeferredPrediction { mut prediction, mut lookup, batch, recorded, .. } = deferred;
         self.run_deferred(&mut prediction, &mut lookup, batch).await?;
         self.remember(&mut prediction, &lookup);
         let answer = Answer::encode(&mut prediction, &lookup);
@@ -107,7 +107,7 @@ impl Plane {
     ///
     /// Dropped before its end, it gives back what it took of the quota, because nothing was answered; not of the rates,
     /// or hanging up would make runs free.
-    pub async fn finish(&self, deferred: DeferredRun) -> Result<Answer, PredictError> {
+    pub async fn finish(&self, deferred: DeferredPrediction) -> Result<Answer, PredictError> {
         let (options, resolved) = (deferred.prediction.options, &deferred.prediction.resolved);
         let (caller, target) = (resolved.caller.clone(), resolved.target.clone());
         self.answer_deferred(deferred).await.inspect_err(|error| {
@@ -153,9 +153,9 @@ impl Plane {
         Code::TooManyRows.because(vec![("limit", self.settings.max_rows.to_string())])
     }
 
-    /// Whether a run of so many rows is for the thread that received them.
+    /// Whether a run of so many rows is for the thread that received them; none are, whatever the model costs.
     fn is_inline(&self, version: &Version, rows: usize) -> bool {
-        version.seconds(rows) <= self.settings.inline_below_seconds
+        rows == 0 || version.seconds(rows) <= self.settings.inline_below_seconds
     }
 
     fn run_inline(&self, prediction: &mut Prediction, lookup: &mut CacheLookup, batch: Batch<'_>) -> Result<(), Fault> {
@@ -182,7 +182,8 @@ impl Plane {
         }
         let (published, version) = (&prediction.resolved.published, &prediction.resolved.version);
         let (model, keys) = (published.route.model.clone(), lookup.missing_keys());
-        let run = Run { model, version: version.clone(), batch, keys };
+        let timeout_seconds = prediction.options.timeout_seconds;
+        let run = Run { model, version: version.clone(), batch, keys, timeout_seconds };
         let mut stopwatch = Stopwatch::start();
         if self.is_inline(version, run.rows()) {
             lookup.fill(run.execute()?);

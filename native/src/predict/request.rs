@@ -20,6 +20,8 @@ pub struct PredictOptions {
     pub no_cache: bool,
     /// Whether it counts against the caller's rates, quota and usage.
     pub is_charged: bool,
+    /// How long the rest of a deferred prediction may take; None: as long as the settings say.
+    pub timeout_seconds: Option<f64>,
     pub started_nanoseconds: u64,
     pub entry_point: EntryPoint,
 }

@@ -109,7 +109,7 @@ impl Callers {
         if caller.key_id.is_none() && caller.quota.is_some() {
             return Err(Fault::argument("only a key has a quota"));
         }
-        let oldest_seconds = now_seconds + self.0.settings.caller_age_seconds;
+        let latest_expiry_seconds = now_seconds + self.0.settings.caller_age_seconds;
         let used = caller.quota.as_ref().map(|quota| (quota.used, quota.resets_at.0));
         let quota = |Quota { allowed, resets_at, .. }| usage::Quota { allowed, ends_seconds: resets_at.0 };
         Ok(callers::Caller {
@@ -117,7 +117,9 @@ impl Callers {
             is_admin: caller.is_admin,
             can_predict: caller.can_predict,
             models: caller.models.map(|models| models.into_iter().map(Into::into).collect()),
-            expires_seconds: caller.expires_at.map_or(oldest_seconds, |expiry| expiry.0.min(oldest_seconds)),
+            expires_seconds: caller
+                .expires_at
+                .map_or(latest_expiry_seconds, |expiry| expiry.0.min(latest_expiry_seconds)),
             buckets: buckets(&self.0, caller.predict_limits)?.into(),
             meter: caller.key_id.map(|key| self.0.meters.meter(&key, used)),
             quota: caller.quota.map(quota),

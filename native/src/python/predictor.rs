@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use crate::error::Fault;
 use crate::plane::Plane;
 use crate::predict::answer;
-use crate::predict::deferred::DeferredRun;
+use crate::predict::deferred::DeferredPrediction;
 use crate::predict::path::PredictError;
 use crate::predict::request::{
     self, AnswerShape, DecodedRows, EntryPoint, LongBodyRequest, PredictOptions, VersionRef,
@@ -32,6 +32,7 @@ struct PredictRequest {
     all_probabilities: bool,
     no_cache: bool,
     is_charged: bool,
+    timeout_seconds: Option<f64>,
     started_ns: u64,
 }
 
@@ -45,6 +46,7 @@ impl PredictRequest {
             all_probabilities: self.all_probabilities,
             no_cache: self.no_cache,
             is_charged: self.is_charged,
+            timeout_seconds: self.timeout_seconds,
             started_nanoseconds: self.started_ns,
             entry_point: EntryPoint::App,
         })
@@ -101,21 +103,21 @@ pub struct NeedsPython {
 #[pyclass(frozen, module = "serval._native")]
 pub struct Deferred {
     plane: Arc<Plane>,
-    rest: Mutex<Option<Rest>>,
+    work: Mutex<Option<DeferredWork>>,
     task: Mutex<Option<AbortHandle>>,
 }
 
-enum Rest {
+enum DeferredWork {
     /// A body that takes long to read.
-    Body(Box<LongBodyRequest<PyBackedBytes>>),
-    Run(Box<DeferredRun>),
+    LongBody(Box<LongBodyRequest<PyBackedBytes>>),
+    Prediction(Box<DeferredPrediction>),
 }
 
-impl Rest {
+impl DeferredWork {
     async fn result(self, plane: Arc<Plane>) -> Result<answer::Answer, PredictError> {
         match self {
-            Self::Run(deferred) => plane.finish(*deferred).await,
-            Self::Body(long) => plane.answer_long_body(*long).await,
+            Self::Prediction(deferred) => plane.finish(*deferred).await,
+            Self::LongBody(long) => plane.answer_long_body(*long).await,
         }
     }
 }
@@ -123,9 +125,9 @@ impl Rest {
 #[pymethods]
 impl Deferred {
     fn start(&self, done: Py<PyAny>) -> PyResult<()> {
-        let (rest, plane) = (self.take()?, self.plane.clone());
+        let (work, plane) = (self.take()?, self.plane.clone());
         let task = self.plane.runtime()?.spawn(async move {
-            let result = rest.result(plane.clone()).await;
+            let result = work.result(plane.clone()).await;
             // Not on this thread: it would wait for the GIL while sockets wait for it.
             tokio::task::spawn_blocking(move || Python::attach(|py| report(py, &plane, &done, result)));
         });
@@ -140,19 +142,19 @@ impl Deferred {
     }
 
     fn wait(&self, py: Python<'_>) -> PyResult<Reply> {
-        let rest = self.take()?;
-        let result = py.detach(|| Ok::<_, Fault>(self.plane.runtime()?.block_on(rest.result(self.plane.clone()))))?;
+        let work = self.take()?;
+        let result = py.detach(|| Ok::<_, Fault>(self.plane.runtime()?.block_on(work.result(self.plane.clone()))))?;
         reply(py, &self.plane, result)
     }
 }
 
 impl Deferred {
-    fn new(plane: &Arc<Plane>, rest: Rest) -> Self {
-        Self { plane: plane.clone(), rest: Mutex::new(Some(rest)), task: Mutex::default() }
+    fn new(plane: &Arc<Plane>, work: DeferredWork) -> Self {
+        Self { plane: plane.clone(), work: Mutex::new(Some(work)), task: Mutex::default() }
     }
 
-    fn take(&self) -> Result<Rest, Fault> {
-        lock(&self.rest).take().ok_or_else(|| Fault::argument("the deferred prediction has begun already"))
+    fn take(&self) -> Result<DeferredWork, Fault> {
+        lock(&self.work).take().ok_or_else(|| Fault::argument("the deferred prediction has begun already"))
     }
 }
 
@@ -214,7 +216,7 @@ impl Predictor {
         let result = py.detach(|| self.0.answer(request, model, selector, &body));
         if let Err(PredictError::BodyTooLong) = result {
             let long = LongBodyRequest::of(request, model, selector, body);
-            return Ok(Reply::Deferred(Deferred::new(&self.0, Rest::Body(Box::new(long)))));
+            return Ok(Reply::Deferred(Deferred::new(&self.0, DeferredWork::LongBody(Box::new(long)))));
         }
         reply(py, &self.0, result)
     }
@@ -247,7 +249,9 @@ fn reply(py: Python<'_>, plane: &Arc<Plane>, result: Result<answer::Answer, Pred
         Err(PredictError::NeedsPython(VersionRef { model, version, number })) => {
             Ok(Reply::NeedsPython(NeedsPython { model, version, version_number: number }))
         }
-        Err(PredictError::Deferred(deferred)) => Ok(Reply::Deferred(Deferred::new(plane, Rest::Run(deferred)))),
+        Err(PredictError::Deferred(deferred)) => {
+            Ok(Reply::Deferred(Deferred::new(plane, DeferredWork::Prediction(deferred))))
+        }
         Err(PredictError::BodyTooLong) => {
             Err(Fault::argument("a body was too long for a thread that may read it").into())
         }

@@ -16,5 +16,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True):
     no_cache: bool
     is_charged: bool = True
     """Whether it counts against the caller's rates, quota and usage."""
+    timeout_seconds: float | None = None
+    """How long the rest of a `Deferred` may take; None: `PlaneSettings.timeout_seconds`."""
     started_ns: int
     """CLOCK_MONOTONIC when the body began to arrive; `latency_ms` counts from there."""

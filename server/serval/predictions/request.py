@@ -11,7 +11,7 @@ from serval.auth.credentials import Credential, read_credential
 from serval.data_plane.request import PredictRequest
 from serval.errors import UnsupportedContent
 from serval.http.authenticate import client_of
-from serval.http.request import HttpRequest
+from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
 from serval.predictions.decoding import Shape
 
 JSON = "application/json"
@@ -64,7 +64,8 @@ def read_request(
         client=client_of(request.scope),
         shape=shape,
         model=model,
-        version=version,
+        # A caller may name a number that no integer of the data plane holds.
+        version=None if version is None else min(version, MAX_VERSION_NUMBER),
         alias=alias,
         all_probabilities=outputs == "probabilities",
         no_cache=is_no_cache(request.headers.get("cache-control", "")),

@@ -8,7 +8,6 @@ from serval.auth.caller import FindCaller
 from serval.data_plane.plane import Answer, Callers, Deferred, NeedsPython, Predictor, Refusal
 from serval.deployments.publishing import RoutePublisher
 from serval.errors import Unavailable, UnsupportedContent
-from serval.http.request import MAX_VERSION_NUMBER
 from serval.models.loading import ModelLoader
 from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json, model_name
@@ -66,13 +65,14 @@ class PredictionService:
 
     async def answer(self, request: PredictionRequest, body: bytes) -> Answer:
         """Return the encoded answer. Raises the ServalError that explains why there is none."""
-        if request.version is not None:
-            request.version = min(
-                request.version, MAX_VERSION_NUMBER
-            )  # a caller may name one that no integer of Rust holds
         if request.csv is not None:
             return await self._decode_and_predict(request, body, await self._resolve(request, request.model))
-        reply: Answer | NeedsPython = await self._ask(request, lambda: self._answer(request, body))
+        plane_request = request.for_data_plane()
+
+        def ask() -> Answer | Refusal | NeedsPython | Deferred:
+            return self._predictor.answer(plane_request, request.model, request.version, request.alias, body)
+
+        reply: Answer | NeedsPython = await self._ask(request, ask)
         if isinstance(reply, Answer):
             return reply
         if reply.version:
@@ -83,9 +83,6 @@ class PredictionService:
     def user_of(self, request: PredictionRequest) -> str | None:
         """Return the id of the user whose credential it is, None where the data plane does not know it."""
         return self._callers.user_of(request.digest)
-
-    def _answer(self, request: PredictionRequest, body: bytes) -> Answer | Refusal | NeedsPython | Deferred:
-        return self._predictor.answer(request.for_data_plane(), request.model, request.version, request.alias, body)
 
     async def _resolve(self, request: PredictionRequest, model: str | None) -> ResolvedVersion:
         """Return the version that a request is about."""
@@ -109,19 +106,14 @@ class PredictionService:
             return decode_json(body, signature, max_rows=self._max_rows, shape=request.shape)
 
         decoded = await asyncio.to_thread(decode) if len(body) > SMALL_BODY_BYTES else decode()
-        return await self._ask(request, lambda: self._predict(request, resolved, decoded))
+        plane_request = request.for_data_plane()
 
-    def _predict(
-        self, request: PredictionRequest, resolved: ResolvedVersion, decoded: Decoded
-    ) -> Answer | Refusal | Deferred:
-        return self._predictor.predict(
-            request.for_data_plane(),
-            resolved.model,
-            resolved.version,
-            decoded.is_list,
-            decoded.numbers,
-            decoded.strings,
-        )
+        def predict() -> Answer | Refusal | Deferred:
+            return self._predictor.predict(
+                plane_request, resolved.model, resolved.version, decoded.is_list, decoded.numbers, decoded.strings
+            )
+
+        return await self._ask(request, predict)
 
     async def _ask(self, request: PredictionRequest, ask: Callable[[], T | Refusal | Deferred]) -> T:
         """Ask the data plane until it answers; recover once from each kind of refusal that Python can recover from."""

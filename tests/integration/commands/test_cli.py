@@ -195,7 +195,7 @@ def test_a_restricted_key_is_created_and_rotated(serval: Serval, pushed: Client)
     assert new != made["key"]
     listed = json.loads(output(serval("key", "list", "--user", "admin", "--json", at=pushed)))["items"]
     assert next(item for item in listed if item["id"] == made["id"])["replaced_by"] in {item["id"] for item in listed}
-    assert "rotated already" in refusal(serval("key", "rotate", made["id"], at=pushed))
+    assert "already rotated" in refusal(serval("key", "rotate", made["id"], at=pushed))
     assert "no scope" in refusal(serval("key", "create", "odd", "--scope", "everything", at=pushed))
 
 

@@ -357,7 +357,7 @@ def test_serving_a_single_model_file_refuses_tls(tmp_path: Path) -> None:
     settings = {"SERVAL_TLS_CERT_FILE": str(chain), "SERVAL_TLS_KEY_FILE": str(key), "SERVAL_PORT": "0"}
     with running([SERVAL, "serve", str(tmp_path / "model.pkl")], settings) as server:
         assert server.ended() == 1
-        assert b"leave `tls_cert_file` out" in server.errors
+        assert b"remove `tls_cert_file`" in server.errors
 
 
 def test_without_the_front_a_new_certificate_replaces_the_process(tmp_path: Path) -> None:

@@ -38,6 +38,21 @@ def test_an_answer_reports_how_long_the_call_waited_in_the_queue() -> None:
     assert 0.2 * busy_seconds < waited_seconds < 20
 
 
+def test_a_call_that_cannot_end_within_its_own_timeout_is_refused() -> None:
+    plane = echo_plane()
+    busy = keep_busy(plane)
+    refused = Call(plane, [[1, 2]], timeout_seconds=1e-9).start().reply()
+    assert (refused.code, refused.arguments["limit"]) == ("out_of_time", "0.000000001")
+    assert isinstance(busy.reply(), Answer)
+
+
+def test_a_call_with_a_longer_timeout_outlives_the_timeout_of_the_settings() -> None:
+    plane = echo_plane(timeout_seconds=1e-3)
+    rows = [[1, 1]] * SLOW_ROWS
+    assert Call(plane, rows, model="slow", no_cache=True).start().reply().code == "out_of_time"
+    assert isinstance(Call(plane, rows, model="slow", timeout_seconds=60.0).start().reply(), Answer)
+
+
 def test_a_hundred_equal_calls_are_one_run() -> None:
     plane = echo_plane()
     busy = keep_busy(plane)

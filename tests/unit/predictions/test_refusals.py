@@ -34,7 +34,7 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
     ("code", "arguments", "status", "told"),
     [
         ("unknown_caller", {}, 401, "X-API-Key"),
-        ("forbidden", {}, 403, "needs the scope `predict`"),
+        ("forbidden", {}, 403, "lacks the scope `predict`"),
         ("unknown_model", {"model": "iris"}, 404, '"iris"'),
         ("unknown_model", {}, 404, "no model that you may use"),
         ("unknown_version", {"model": "iris", "version": "9"}, 404, '"9"'),
