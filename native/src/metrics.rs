@@ -269,7 +269,7 @@ fn write_loaded<'a>(text: &mut String, loaded: impl Iterator<Item = &'a LoadedGa
 }
 
 fn write_compute(text: &mut String, counters: &ComputeCounters) {
-    Family::gauge(text, "serval_compute_waiting", "Runs and bodies that wait for a compute thread.")
+    Family::gauge(text, "serval_compute_queued", "Runs and bodies that wait for a compute thread.")
         .sample("", counters.waiting.get());
     for (name, help, counter) in [
         ("serval_compute_runs_total", "Calls of ONNX Runtime on compute threads.", &counters.runs),

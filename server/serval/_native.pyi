@@ -66,14 +66,13 @@ def restrict_files(readable: Sequence[str], *, required: bool = True) -> None:
     """Leave this process nothing of the file system but reading under `readable`, and no TCP, for good (Landlock).
 
     Call it while there is one thread; the later ones inherit it. `required=False` does nothing where the kernel has no
-    Landlock.
-    Raises ConfinementError.
+    Landlock. Raises ConfinementError.
     """
 
 def confine(
     *,
     descriptors: Sequence[int],
-    acts: int,
+    violations: int,
     uid: int | None,
     memory_bytes: int,
     cpu_seconds: int,
@@ -83,15 +82,11 @@ def confine(
     """Lock all threads of the calling process for good: a seccomp allow-list, limits, another uid, death with the
     parent.
 
-    `descriptors` and `acts` stay open. A refused call fails with EPERM after one letter has been written to `acts`: `p`
-    start a
-    process, `c` connect, `f` change a file, `s` signal, `l` look into a process, `k` reach into the kernel, `o` any
-    other.
-    `memory_bytes` counts private memory, `cpu_seconds` from now on, `threads` only with a `uid` (the kernel counts by
-    user).
-    `required=False` leaves out seccomp where the kernel lacks it.
-    Call it once, after `restrict_files` and the imports and before the first hostile byte. Raises ConfinementError and
-    leaves the
+    `descriptors` and `violations` stay open. A refused call fails with EPERM after one letter has been written to
+    `violations`: `p` start a process, `c` connect, `f` change a file, `s` signal, `l` look into a process, `k` reach
+    into the kernel, `o` any other. `memory_bytes` counts private memory, `cpu_seconds` from now on, `threads` only with
+    a `uid` (the kernel counts by user). `required=False` leaves out seccomp where the kernel lacks it. Call it once,
+    after `restrict_files` and the imports and before the first hostile byte. Raises ConfinementError and leaves the
     process unusable for hostile work where any part fails.
     """
 
@@ -126,8 +121,7 @@ class Answer:
     version_number: int
     cache: Literal["l1", "l2", "miss", "bypass"]
     """`l1` when every row came from the first cache level, `l2` when the others came from the second; `bypass` when the
-    caller or the
-    model asked for no cache."""
+    caller or the model asked for no cache."""
     rows: int
     cache_hits: int
     latency_seconds: float
@@ -157,14 +151,10 @@ class Refusal:
     """Why there is no answer; Python renders it as a problem.
 
     `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows. Of `out_of_time`, a
-    run that
-    is not begun: `limit` in seconds, and the `seconds` that it would take after `waiting`; of `too_late`: `limit`. Of
-    `ran_away`:
-    `version_id`, CPU seconds `expected` and `used`; the version answers `model_loading` from then on. Of
-    `rate_limited`: the `policy`
-    (kind of subject), `limit`, `window_seconds` and `retry_after_seconds`. Of `quota_exceeded`: `limit`, and
-    `retry_after_seconds` until
-    the month ends.
+    run that is not begun: `limit` in seconds, and the `seconds` that it would take after `waiting`; of `too_late`:
+    `limit`. Of `ran_away`: `version_id`, CPU seconds `expected` and `used`; the version answers `model_loading` from
+    then on. Of `rate_limited`: the `policy` (kind of subject), `limit`, `window_seconds` and `retry_after_seconds`. Of
+    `quota_exceeded`: `limit`, and `retry_after_seconds` until the month ends.
     """
 
     code: Literal[
@@ -422,8 +412,7 @@ class Models:
 
         `signature`: the JSON of `serval.conversion.signature.Signature`. `numbers`: float64 `[rows, n]`, row-major.
         `strings`: `rows * m` strings, row-major; at least one row. The graph is checked first. Raises GraphError,
-        LoadError, ValueError (no whole rows);
-        loading a version twice replaces it. Loads wait for each other.
+        LoadError, ValueError (no whole rows); loading a version twice replaces it. Loads wait for each other.
         """
 
     def unload(self, version: str) -> bool:

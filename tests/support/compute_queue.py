@@ -87,7 +87,7 @@ def keep_busy(plane: DataPlane, rows: int = SLOW_ROWS) -> Call:
 
 def queued(plane: DataPlane, rows: Any, **settings: Any) -> Call:
     """Ask, and return when the call is in the queue."""
-    before = count(plane, "waiting")
+    before = count(plane, "queued")
     asked = Call(plane, rows, **settings).start()
-    wait_until(lambda: count(plane, "waiting") == before + 1)
+    wait_until(lambda: count(plane, "queued") == before + 1)
     return asked

@@ -36,11 +36,11 @@ pub fn restrict_files(readable: Vec<String>, required: bool) -> PyResult<()> {
 }
 
 #[pyfunction]
-#[pyo3(signature = (*, descriptors, acts, uid, memory_bytes, cpu_seconds, threads, required = true))]
+#[pyo3(signature = (*, descriptors, violations, uid, memory_bytes, cpu_seconds, threads, required = true))]
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are those of the Python call")]
 pub fn confine(
     descriptors: Vec<c_int>,
-    acts: c_int,
+    violations: c_int,
     uid: Option<u32>,
     memory_bytes: u64,
     cpu_seconds: u64,
@@ -48,7 +48,7 @@ pub fn confine(
     required: bool,
 ) -> PyResult<()> {
     let limits = ResourceLimits { memory_bytes, cpu_seconds, threads: uid.map(|_| threads) };
-    confine_process(&descriptors, acts, uid, &limits, required).map_err(ConfinementError::new_err)
+    confine_process(&descriptors, violations, uid, &limits, required).map_err(ConfinementError::new_err)
 }
 
 /// The order matters: a change of user clears the death signal, and after seccomp nothing can be changed any more.

@@ -61,7 +61,7 @@ pub struct Listener {
     /// Accept no connection any more.
     closed: Notify,
     is_closed: AtomicBool,
-    pub turned_away: Counter,
+    pub rejected: Counter,
     pub timed_out: Counter,
     failed_handshakes: Counter,
 }
@@ -82,7 +82,7 @@ impl Listener {
             next_number: AtomicU64::new(0),
             closed: Notify::new(),
             is_closed: AtomicBool::new(false),
-            turned_away: Counter::default(),
+            rejected: Counter::default(),
             timed_out: Counter::default(),
             failed_handshakes: Counter::default(),
         }
@@ -155,7 +155,7 @@ impl Listener {
             Family::gauge(text, name, help).sample("", value);
         }
         let totals = [
-            ("serval_front_turned_away_total", "Connections refused beyond the limits.", &self.turned_away),
+            ("serval_front_connections_rejected_total", "Connections refused beyond the limits.", &self.rejected),
             ("serval_front_timed_out_total", "Connections ended for taking too long.", &self.timed_out),
             (
                 "serval_front_handshakes_failed_total",
@@ -187,7 +187,7 @@ impl Listener {
         // An IPv6 socket reports IPv4 addresses as mapped ones.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(permit) = self.permit(peer.ip()) else {
-            self.turned_away.add(1);
+            self.rejected.add(1);
             return; // the connection closes as it is dropped
         };
         if stream.set_nodelay(true).is_err() {

@@ -56,7 +56,7 @@ impl FrontRefusal {
             Self::RequestTimeout => "request_timeout",
             Self::NoRoom => "no_room",
             Self::AppBusy => "app_busy",
-            Self::AppUnavailable => "app_away",
+            Self::AppUnavailable => "app_unavailable",
         }
     }
 }

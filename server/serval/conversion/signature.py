@@ -35,11 +35,10 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contract between a frozen graph, the engine that runs it and the decoders that feed it.
 
     Graph inputs: `numbers` (`numbers_dtype`, `[rows, n]`) if any column is a number or boolean, `strings` (`[rows, m]`)
-    if any is a string.
-    Graph outputs of a classifier: `labels` (int64 indices into `labels`, `[rows]`, or `[rows, targets]` where
-    `is_multi_target`) and,
-    where `has_probabilities`, `probabilities` (`scores_dtype`, `[rows, classes]`, one target only).
-    Graph output of a regressor: `values` (`scores_dtype`, `[rows]`, or `[rows, targets]` where `is_multi_target`).
+    if any is a string. Graph outputs of a classifier: `labels` (int64 indices into `labels`, `[rows]`, or `[rows,
+    targets]` where `is_multi_target`) and, where `has_probabilities`, `probabilities` (`scores_dtype`, `[rows,
+    classes]`, one target only). Graph output of a regressor: `values` (`scores_dtype`, `[rows]`, or `[rows, targets]`
+    where `is_multi_target`).
     """
 
     kind: Literal["classifier", "regressor"]

@@ -126,7 +126,7 @@ def _own_refusals(settings: Settings) -> dict[str, ServalError]:
             "The server holds as many bodies as it may (`max_buffered_bytes`): try again in a second."
         ),
         "app_busy": Unavailable("Too many requests are being answered (`max_forwarded`): try again in a second."),
-        "app_away": Unavailable("The server is starting or about to stop: try again in a second."),
+        "app_unavailable": Unavailable("The server is starting or about to stop: try again in a second."),
         "plain_http": BadRequest("This port speaks TLS alone: ask it with `https://`."),
         "stalled": Unavailable("The event loop of the server has stalled."),
     }

@@ -45,8 +45,8 @@ def decode_csv(body: bytes, signature: Signature, *, parameters: Mapping[str, st
     """Rows of a CSV body (RFC 4180, UTF-8) as tensors of the signature's columns.
 
     `parameters`: those of the Content-Type: `header=absent` (default `present`), `delimiter` (one character or `tab`),
-    `charset=utf-8`.
-    Raises UnsupportedContent for other parameters, MalformedBody, InvalidFeatures with lines, TooLarge past `max_rows`.
+    `charset=utf-8`. Raises UnsupportedContent for other parameters, MalformedBody, InvalidFeatures with lines, TooLarge
+    past `max_rows`.
     """
     has_header, delimiter = _dialect(parameters)
     records = _records(_text(body), delimiter)

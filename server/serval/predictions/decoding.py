@@ -33,8 +33,7 @@ def decode_json(body: bytes, signature: Signature, *, max_rows: int, shape: Shap
     """Rows of a JSON body as tensors of the signature's columns.
 
     `shape`: `short` is `POST /predict`, whose body names the model too. Raises MalformedBody where it is not exact
-    JSON,
-    InvalidFeatures with up to ten paths where it does not fit the model, TooLarge past `max_rows`.
+    JSON, InvalidFeatures with up to ten paths where it does not fit the model, TooLarge past `max_rows`.
     """
     document = _document(parse(body), shape)
     key = _rows_key(document)

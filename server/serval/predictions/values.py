@@ -66,8 +66,7 @@ def tensors(
     """The graph's inputs (`numbers`, `strings`: see Decoded) for rows whose cells are in column order.
 
     `path(row, column)` names a cell; `wrong` is what the caller found already. Raises InvalidFeatures with the first
-    ten
-    problems.
+    ten problems.
     """
     numbers: list[NDArray[np.float64]] = []
     strings: list[Sequence[str]] = []

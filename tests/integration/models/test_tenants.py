@@ -21,8 +21,7 @@ ROW = {"input": [5.1, 3.5, 1.4, 0.2]}
 TRIES = 500
 SLOWER_SHARE = (0.4, 0.6)
 """How often a thing that is hidden may take longer than one that does not exist: half of the time, give or take noise.
-With 500 of each
-the noise of equal times is 0.018 (the standard deviation of Mann and Whitney's statistic)."""
+With 500 of each the noise of equal times is 0.018 (the standard deviation of Mann and Whitney's statistic)."""
 
 
 class Tenants(NamedTuple):

@@ -97,7 +97,7 @@ def test_a_queued_call_whose_client_disconnects_is_never_run() -> None:
     plane = echo_plane()
     busy = keep_busy(plane)
     queued(plane, [[1, 2]]).later.cancel()
-    wait_until(lambda: count(plane, "waiting") == 0)
+    wait_until(lambda: count(plane, "queued") == 0)
     busy.reply()
     Call(plane, [[3, 4]]).start().reply()
     assert count(plane, "runs_total") == 2
@@ -118,7 +118,7 @@ def test_queued_calls_are_merged_into_one_run_with_equal_bits() -> None:
     runs = count(plane, "runs_total")
     busy = keep_busy(plane, 5 * SLOW_ROWS)
     asked = [Call(plane, [row], no_cache=True).start() for row in rows]
-    wait_until(lambda: count(plane, "waiting") == len(rows))
+    wait_until(lambda: count(plane, "queued") == len(rows))
     assert [values(each.reply())[0] for each in asked] == alone
     busy.reply()
     assert count(plane, "merged_total") == len(rows)
@@ -267,5 +267,5 @@ def test_a_version_that_ran_away_answers_again_after_a_reload() -> None:
 
 def test_metrics_of_the_queue_start_at_zero() -> None:
     plane = echo_plane()
-    for name in ("waiting", "runs_total", "merged_total", "shared_rows_total", "runaways_total"):
+    for name in ("queued", "runs_total", "merged_total", "shared_rows_total", "runaways_total"):
         assert count(plane, name) == 0

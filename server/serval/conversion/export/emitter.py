@@ -18,8 +18,8 @@ class Family:
     """The rules of one family of estimators: for each method, which function writes it for which exact class.
 
     A rule takes the emitter, the fitted estimator and the features `[rows, columns]`: in float64, or unchanged for the
-    classes in `tables`.
-    Classifiers predict int64 indices into their `classes_`; everything else has the shape that scikit-learn returns.
+    classes in `tables`. Classifiers predict int64 indices into their `classes_`; everything else has the shape that
+    scikit-learn returns.
     """
 
     predict: Rules = field(default_factory=dict)

@@ -176,7 +176,7 @@ def confine(config: ChildConfig, descriptors: ChildDescriptors) -> None:
     """Confine this process for good; exit if the parent has died meanwhile, because then no death signal comes."""
     _native.confine(
         descriptors=[0, 1, 2, descriptors.control, descriptors.answer],
-        acts=descriptors.violations,
+        violations=descriptors.violations,
         uid=FIRST_UID + os.getpid() % UIDS if os.geteuid() == 0 else None,
         memory_bytes=config.memory_bytes,
         cpu_seconds=config.cpu_seconds,

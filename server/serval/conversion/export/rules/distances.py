@@ -16,8 +16,7 @@ def squared_distances(x: Tensor, points: Array) -> Tensor:
     """`[rows, points]` of squared Euclidean distances.
 
     Up to `FEATURES_ONE_BY_ONE` features the sum is that of scikit-learn's trees and of scipy, to the last bit. Above,
-    products of rows and
-    points that are first centred, so that a large common offset costs no digits.
+    products of rows and points that are first centred, so that a large common offset costs no digits.
     """
     points = floats(points)
     if points.shape[1] <= FEATURES_ONE_BY_ONE:

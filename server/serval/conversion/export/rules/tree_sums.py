@@ -141,8 +141,7 @@ def wide_sums(trees: list[Nodes], targets: list[int], width: int, x: Tensor) -> 
     """Exactly: ONNX Runtime compares with and adds up in float64, but answers in float32.
 
     So each value is split into a multiple of a power of two, so coarse that float32 holds any sum of them exactly, and
-    a small rest:
-    two sums, put together in float64.
+    a small rest: two sums, put together in float64.
     """
     unit = coarse_unit(trees)
     branches, leaves = Branches(), Leaves()
