@@ -42,6 +42,9 @@ BLIND = {
 """Modules and what they must not reach, directly or through others."""
 
 MAX_RUST_LINES = 400
+MAX_PYTHON_LINES = 300
+MAX_OWN_IMPORTS = 7
+"""Modules of Serval that nine modules out of ten import at most, apart from those that compose."""
 LONGER_RUST_MODULES: dict[str, str] = {}
 """Modules with more lines of product code than that, and why each is one module: five at most."""
 
@@ -129,6 +132,29 @@ def test_module_names_are_meaningful() -> None:
     assert [
         name_of(path) for path, parts in names.items() if parts & NAMES_THAT_SAY_NOTHING or path.name == "models.py"
     ] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_python_module_has_at_most_300_lines(path: Path) -> None:
+    assert path.read_text().count("\n") <= MAX_PYTHON_LINES
+
+
+def composes(path: Path) -> bool:
+    """Whether a module only puts others together: the wiring, the core, the `feature.py` of a folder."""
+    return path.name == "feature.py" or path in {PACKAGE / "wiring.py", PACKAGE / "core.py"}
+
+
+def own_imports(path: Path) -> set[str]:
+    """The modules of Serval that a module imports."""
+    modules = {".".join(module.relative_to(PACKAGE.parent).with_suffix("").parts) for module in MODULES}
+    names = set(imports_of(ast.parse(path.read_text())))
+    return {name if name in modules else name.rpartition(".")[0] for name in names if name.startswith("serval.")}
+
+
+def test_nine_modules_out_of_ten_import_at_most_seven_of_ours() -> None:
+    modules = [path for path in MODULES if "migrations" not in path.parts and not composes(path)]
+    counts = sorted(len(own_imports(path)) for path in modules)
+    assert counts[len(counts) * 9 // 10] <= MAX_OWN_IMPORTS
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from serval.audit.record import Action, AuditSubject, record, record_unauthentic
 from serval.audit.tables import Outcome
 from serval.auth import key_format as keys
 from serval.auth.caller import SCOPES, Caller, ClientInfo, Role, Scope
-from serval.db.base import now
-from serval.db.engine import Database, database_url, open_engine
+from serval.db.engine import Database, database_url, now, open_engine
 from serval.ids import new_id
 from serval.users.tables import ApiKey, User
 

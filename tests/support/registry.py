@@ -13,8 +13,7 @@ from serval.auth.credentials import Credential
 from serval.changes import Changes
 from serval.conversion.signature import Signature
 from serval.data_plane.plane import DataPlane
-from serval.db.base import now
-from serval.db.engine import Database, database_url, open_engine
+from serval.db.engine import Database, database_url, now, open_engine
 from serval.db.migrate import migrate
 from serval.deployments.publishing import RoutePublisher
 from serval.log import open_log

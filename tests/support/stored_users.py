@@ -6,8 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from serval.auth import key_format as keys
 from serval.auth.caller import SCOPES, Role
-from serval.db.base import now
-from serval.db.engine import Database, database_url, open_engine
+from serval.db.engine import Database, database_url, now, open_engine
 from serval.ids import new_id
 from serval.users.tables import ApiKey, User
 from support.http_client import Client

@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from serval.changes import RETENTION, Change, Changes
-from serval.db.base import now
-from serval.db.engine import Database, database_url, open_engine
+from serval.db.engine import Database, database_url, now, open_engine
 from serval.db.migrate import migrate
 from serval.errors import NotFound
 from serval.log import open_log

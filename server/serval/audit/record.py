@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, UOWTransaction, sessionmaker
 
 from serval.audit.tables import AuditEntry, Outcome
 from serval.auth.caller import Caller, ClientInfo
-from serval.db.base import now
+from serval.db.engine import now
 from serval.ids import new_id
 
 Action = Literal[

@@ -2,7 +2,7 @@
 
 from serval.auth.caller import Caller, ClientInfo, FindCaller
 from serval.auth.credentials import Credential
-from serval.auth.rate_headers import rate_limited
+from serval.auth.rate_headers import rate_headers, rate_limited
 from serval.data_plane.plane import Callers, Rates, RateState, Refusal
 from serval.errors import NotAuthenticated
 from serval.settings.addresses import limited_network
@@ -34,13 +34,13 @@ class RequestLimiter:
             self.charge(address, self._address_rate)
             raise
 
-    def admit(self, caller: Caller) -> RateState | None:
-        """Charge a request to its user. Raises RateLimited."""
-        return self.charge(f"requests:{caller.user_id}", caller.api_rate)
+    def admit(self, caller: Caller) -> dict[str, str]:
+        """Charge a request to its user; return the headers of its response. Raises RateLimited."""
+        return _headers(self.charge(f"requests:{caller.user_id}", caller.api_rate))
 
-    def admit_client(self, client: ClientInfo) -> RateState | None:
-        """Charge an unauthenticated request to its address. Raises RateLimited."""
-        return self.charge(_address_subject(client), self._address_rate)
+    def admit_client(self, client: ClientInfo) -> dict[str, str]:
+        """Charge an unauthenticated request to its address; return the headers of its response. Raises RateLimited."""
+        return _headers(self.charge(_address_subject(client), self._address_rate))
 
     def charge(self, subject: str, rate: Rate | None) -> RateState | None:
         """Charge one request to `kind:id`; return what is left. Raises RateLimited."""
@@ -51,6 +51,10 @@ class RequestLimiter:
     def refund(self, subject: str, rate: Rate) -> None:
         """Take back the charge of a request that does not count."""
         self._rates.refund([(subject, rate)])
+
+
+def _headers(rate: RateState | None) -> dict[str, str]:
+    return {} if rate is None else rate_headers(rate)
 
 
 def _raise(outcome: RateState | Refusal | None) -> RateState | None:

@@ -10,14 +10,12 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from serval.conversion import messages
-from serval.conversion.plain_text import plain
-from serval.conversion.report import Parity, Report
-from serval.conversion.reporting import report_of
+from serval.conversion.report import Report
+from serval.conversion.reporting import plain_inspection, verified_report
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Label, Signature
 from serval.conversion.signature_check import check_signature
-from serval.conversion.verify.verify import compare
-from serval.errors import NotVerified, SandboxViolation
+from serval.errors import SandboxViolation
 
 T = TypeVar("T")
 LIMIT_BYTES = 2 << 30
@@ -59,20 +57,7 @@ class Frozen(msgspec.Struct, frozen=True):
 async def inspect(sandbox: Sandbox, upload: Path, limit_bytes: int = LIMIT_BYTES) -> messages.Inspection:
     """What is in a file. Raises NotAModel, SandboxViolation."""
     answer = await sandbox.run("inspect", upload, messages.encode(messages.InspectRequest(limit_bytes)))
-    inspection = _decoded(answer, messages.Inspection)
-    return msgspec.structs.replace(
-        inspection,
-        format=plain(inspection.format, 20),
-        compression=inspection.compression and plain(inspection.compression, 20),
-        estimator=plain(inspection.estimator, 100),
-        steps=[plain(step, 100) for step in inspection.steps],
-        columns=[plain(name, messages.MAX_TEXT) for name in inspection.columns],
-        labels=[plain(label, messages.MAX_TEXT) if isinstance(label, str) else label for label in inspection.labels],
-        scikit_learn_saved_with=inspection.scikit_learn_saved_with and plain(inspection.scikit_learn_saved_with, 40),
-        scikit_learn_verified_with=plain(inspection.scikit_learn_verified_with, 40),
-        notes=[plain(note, 300) for note in inspection.notes],
-        problem=inspection.problem and plain(inspection.problem, 1000),
-    )
+    return plain_inspection(_decoded(answer, messages.Inspection))
 
 
 async def freeze(
@@ -89,11 +74,7 @@ async def freeze(
     await on_stage("verifying")
     rows, converted = await _run_graph(sandbox, conversion, request)
     original = await _run_original(sandbox, upload, conversion.signature, rows, request)
-    parity = compare(conversion.signature, original, converted)
-    seconds = time.monotonic() - started
-    report = report_of(conversion, parity, rows, original, converted, request.expected, seconds)
-    if parity.reason is not None:
-        raise NotVerified(_not_verified(conversion, parity), extra={"report": msgspec.to_builtins(report)})
+    report = verified_report(conversion, rows, original, converted, request.expected, started)
     probe = messages.pack_rows(rows.take(slice(0, PROBE_ROWS)))
     return Frozen(conversion.onnx, conversion.signature, report, probe.numbers, probe.strings)
 
@@ -135,11 +116,3 @@ def _decoded(answer: bytes, kind: type[T]) -> T:
         return msgspec.msgpack.decode(answer, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SandboxViolation("The file answered with something else than a conversion.") from error
-
-
-def _not_verified(conversion: messages.Conversion, parity: Parity) -> str:
-    return (
-        f"`{plain(conversion.estimator, 100)}` was converted, but the graph does not answer like the original:"
-        f" {parity.reason}. Nothing was made live; the report shows the worst row. Scale the features before it"
-        " (`StandardScaler`) and fit again."
-    )

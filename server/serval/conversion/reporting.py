@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from serval.conversion.messages import MAX_TEXT, SAMPLE_ROWS, Conversion
+from serval.conversion.messages import MAX_TEXT, SAMPLE_ROWS, Conversion, Inspection
 from serval.conversion.plain_text import plain
 from serval.conversion.report import FormTried, Parity, Report, WorstRow
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import MISSING_STRING, Label, Signature
-from serval.conversion.verify.verify import TOLERANCE
+from serval.conversion.verify.verify import TOLERANCE, compare
+from serval.errors import NotVerified
 
 MAX_SHOWN_VALUES = 100
 
 
-def report_of(
+def verified_report(
+    conversion: Conversion,
+    rows: Rows,
+    original: Answers,
+    converted: Answers,
+    expected: Sequence[Label | list[Label]] | None,
+    started: float,
+) -> Report:
+    """Compare the answers, and return the report of the conversion. Raises NotVerified with the report in `extra`.
+
+    `started`: `time.monotonic()` when the conversion began.
+    """
+    parity = compare(conversion.signature, original, converted)
+    report = _report(conversion, parity, rows, original, converted, expected, time.monotonic() - started)
+    if parity.reason is not None:
+        raise NotVerified(_not_verified(conversion, parity), extra={"report": msgspec.to_builtins(report)})
+    return report
+
+
+def _report(
     conversion: Conversion,
     parity: Parity,
     rows: Rows,
@@ -146,3 +168,29 @@ def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
             value = next(numbers)
             cells.append(None if not np.isfinite(value) else bool(value) if column.kind == "boolean" else value)
     return cells
+
+
+def plain_inspection(inspection: Inspection) -> Inspection:
+    """An inspection whose texts, which a confined process wrote, are made plain."""
+    return msgspec.structs.replace(
+        inspection,
+        format=plain(inspection.format, 20),
+        compression=inspection.compression and plain(inspection.compression, 20),
+        estimator=plain(inspection.estimator, 100),
+        steps=[plain(step, 100) for step in inspection.steps],
+        columns=[plain(name, MAX_TEXT) for name in inspection.columns],
+        labels=[plain(label, MAX_TEXT) if isinstance(label, str) else label for label in inspection.labels],
+        scikit_learn_saved_with=inspection.scikit_learn_saved_with and plain(inspection.scikit_learn_saved_with, 40),
+        scikit_learn_verified_with=plain(inspection.scikit_learn_verified_with, 40),
+        notes=[plain(note, 300) for note in inspection.notes],
+        problem=inspection.problem and plain(inspection.problem, 1000),
+    )
+
+
+def _not_verified(conversion: Conversion, parity: Parity) -> str:
+    """Why a conversion is refused whose graph answers differently."""
+    return (
+        f"`{plain(conversion.estimator, 100)}` was converted, but the graph does not answer like the original:"
+        f" {parity.reason}. Nothing was made live; the report shows the worst row. Scale the features before it"
+        " (`StandardScaler`) and fit again."
+    )

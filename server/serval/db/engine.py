@@ -1,8 +1,9 @@
-"""Opens the database: SQLite in the data folder, or PostgreSQL."""
+"""Opens the database, SQLite in the data folder or PostgreSQL, and tells the time that its rows carry."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ _SQLITE_UNAVAILABLE = frozenset(
 )  # fmt: skip
 _UNSUPPORTED_CHARACTER = ("22021", "22P05")
 """PostgreSQL cannot store U+0000."""
+
+
+def now() -> datetime:
+    """Return the present moment, in UTC."""
+    return datetime.now(UTC)
 
 
 def database_url(configured: str | None, data_dir: Path) -> URL:

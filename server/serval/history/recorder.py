@@ -9,8 +9,7 @@ from sqlalchemy import Dialect, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serval.data_plane.plane import History, PredictionRecord
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.db.retention import delete_below
 from serval.errors import DatabaseUnavailable
 from serval.history.tables import Prediction

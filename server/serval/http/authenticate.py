@@ -6,16 +6,13 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serval.auth.caller import Caller, ClientInfo
+from serval.auth.caller import Caller
 from serval.auth.credentials import Credential, read_credential
 from serval.auth.csrf import SAFE_METHODS, Csrf
 from serval.auth.permissions import RouteRule, rule_of
-from serval.auth.rate_headers import rate_headers
 from serval.auth.request_limiter import RequestLimiter
-from serval.data_plane.plane import RateState
 from serval.http.asgi import AsgiSend, Headers, with_headers
-from serval.http.problems import request_id_of
-from serval.http.request_logging import note
+from serval.http.request_logging import client_of, note
 
 
 class Authenticate(ASGIMiddleware):
@@ -33,26 +30,26 @@ class Authenticate(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         method = str(scope.get("method"))
         rule = rule_of(method, scope["path_template"])
-        rate = await self._admit(scope, method, rule)
+        headers = await self._admit(scope, method, rule)
         await next_app(
             scope,
             receive,
-            send if rate is None else cast(Send, with_headers(cast(AsgiSend, send), _rate_headers(rate))),
+            cast(Send, with_headers(cast(AsgiSend, send), _encoded(headers))) if headers else send,
         )
 
-    async def _admit(self, scope: Scope, method: str, rule: RouteRule) -> RateState | None:
-        """Raises NotAuthenticated, NotPermitted, RateLimited."""
+    async def _admit(self, scope: Scope, method: str, rule: RouteRule) -> dict[str, str]:
+        """Return the headers that state what is left of a rate. Raises NotAuthenticated, NotPermitted, RateLimited."""
         if rule.is_public:
-            return self._limiter.admit_client(client_of(scope)) if rule.is_charged else None
+            return self._limiter.admit_client(client_of(scope)) if rule.is_charged else {}
         credential = read_credential(scope["headers"])
         if scope["route_handler"].opt.get("own_authentication") and not credential.is_cookie:
-            return None
+            return {}
         caller = await self._limiter.identify(credential, client_of(scope))
         scope["user"] = caller
         note(scope, user=caller.user_id)
         self._check_csrf(scope, method, credential, caller)
         rule.check(caller)
-        return self._limiter.admit(caller) if rule.is_charged else None
+        return self._limiter.admit(caller) if rule.is_charged else {}
 
     def _check_csrf(self, scope: Scope, method: str, credential: Credential, caller: Caller) -> None:
         if credential.is_cookie and method not in SAFE_METHODS:
@@ -60,15 +57,8 @@ class Authenticate(ASGIMiddleware):
             self._csrf.check(caller.session_id or "", f"{scope['scheme']}://{headers.get('host', '')}", headers)
 
 
-def _rate_headers(rate: RateState) -> Headers:
-    """Return the headers that state what is left of the caller's rate."""
-    return [(name.encode(), value.encode()) for name, value in rate_headers(rate).items()]
-
-
-def client_of(scope: Scope) -> ClientInfo:
-    """Return where a request came from."""
-    client = scope["client"]
-    return ClientInfo(client[0] if client else "", request_id_of(scope))
+def _encoded(headers: dict[str, str]) -> Headers:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def provide_caller(scope: Scope) -> Caller:

@@ -6,6 +6,7 @@ from typing import Any, cast
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Scope
 
+from serval.auth.caller import ClientInfo
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
 from serval.http.problems import request_id_of
 from serval.log import RequestLog
@@ -68,6 +69,12 @@ class RequestLogging:
                     ms=seconds * 1e3,
                     **fields,
                 )
+
+
+def client_of(scope: Scope) -> ClientInfo:
+    """Return where a request came from."""
+    client = scope["client"]
+    return ClientInfo(client[0] if client else "", request_id_of(scope))
 
 
 def note(scope: Scope, **fields: Any) -> None:

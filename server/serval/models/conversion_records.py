@@ -4,8 +4,7 @@ import msgspec
 from sqlalchemy import select
 
 from serval.conversion.freeze import Frozen
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.errors import ServalError
 from serval.models.lifecycle import Status, advance
 from serval.models.publication import Publication

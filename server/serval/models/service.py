@@ -9,8 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from serval.audit.record import record
 from serval.auth.caller import Caller
 from serval.changes import Changes
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.errors import Conflict, NameTaken
 from serval.models.access import CHANGE, DELETE, RESTORE, SEE, Act
 from serval.models.files import VersionFiles

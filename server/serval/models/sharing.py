@@ -9,8 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from serval.audit.record import Action, record
 from serval.auth.caller import Caller
 from serval.changes import Changes
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.errors import BadRequest, NotFound
 from serval.ids import new_id
 from serval.models.access import SEE_SHARES, SHARE, Permission

@@ -11,8 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.audit.record import record
 from serval.auth.caller import Caller
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.errors import BadRequest, NotFound, NotPermitted, RateLimited
 from serval.ids import new_id
 from serval.models.access import UPLOAD, check_makes_models

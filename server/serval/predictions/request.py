@@ -10,8 +10,8 @@ from serval.auth.caller import Caller, ClientInfo
 from serval.auth.credentials import Credential, read_credential
 from serval.data_plane.request import PredictRequest
 from serval.errors import UnsupportedContent
-from serval.http.authenticate import client_of
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
+from serval.http.request_logging import client_of
 from serval.predictions.decoding import Shape
 
 JSON = "application/json"

@@ -7,8 +7,7 @@ from sqlalchemy import select
 
 from serval.auth import key_format
 from serval.auth.caller import SCOPES
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.ids import new_id
 from serval.users.key_rows import new_row
 from serval.users.tables import ApiKey, User

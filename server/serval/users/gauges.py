@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Select, func, or_, select
 
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.log import Log
 from serval.metrics import Gauges
 from serval.periodic import PeriodicTask

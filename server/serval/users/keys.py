@@ -13,8 +13,7 @@ from serval.auth.caller import Caller, ClientInfo, Quota
 from serval.auth.credentials import Credential
 from serval.changes import Changes
 from serval.data_plane.plane import Callers
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.errors import Conflict, NotAuthenticated, NotPermitted
 from serval.users.callers import caller_of
 from serval.users.grants import check_models, check_scopes, expiry_of, name_of, scopes_of, successor_expiry

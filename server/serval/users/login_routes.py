@@ -8,10 +8,10 @@ from serval.auth.caller import Caller
 from serval.auth.credentials import ACCESS_COOKIE, REFRESH_COOKIE, cookie, read_credential
 from serval.auth.csrf import Csrf
 from serval.errors import BadRequest, NameTaken, NotAuthenticated, NotPermitted
-from serval.http.authenticate import client_of
 from serval.http.cookies import expired_cookies, login_cookies
 from serval.http.openapi import JSON_ERRORS, KEYED, PUBLIC, keyed_responses
 from serval.http.request import HttpRequest
+from serval.http.request_logging import client_of
 from serval.settings.addresses import is_loopback
 from serval.settings.settings import Settings
 from serval.users.schemas import (

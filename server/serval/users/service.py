@@ -14,8 +14,7 @@ from serval.auth.caller import Caller, ClientInfo, Role
 from serval.auth.passwords import Passwords, delay_failure, generate_password
 from serval.auth.request_limiter import RequestLimiter
 from serval.changes import Changes
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.errors import BadRequest, Conflict, NameTaken, NotAuthenticated
 from serval.ids import new_id
 from serval.settings.addresses import limited_network

@@ -13,8 +13,7 @@ from serval.auth.credentials import Credential
 from serval.auth.tokens import not_valid
 from serval.changes import Changes
 from serval.data_plane.plane import Callers
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.errors import NotAuthenticated
 from serval.ids import new_id
 from serval.users.callers import caller_of

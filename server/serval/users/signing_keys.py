@@ -13,8 +13,7 @@ from serval.auth import tokens
 from serval.auth.caller import Caller
 from serval.auth.tokens import Claims
 from serval.changes import Changes
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.ids import new_id
 from serval.users.tables import SigningKey
 

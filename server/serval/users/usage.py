@@ -12,8 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.data_plane.plane import CALLER_AGE_SECONDS, Callers
-from serval.db.base import UtcDateTime, now
-from serval.db.engine import Database
+from serval.db.base import UtcDateTime
+from serval.db.engine import Database, now
 from serval.log import Log
 from serval.periodic import PeriodicTask
 from serval.users.months import month_of

@@ -16,8 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from serval.audit.service import AuditFilter, actions_of, query_of
 from serval.audit.tables import AuditEntry
 from serval.auth.caller import Caller
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.db.migrate import migrate
 from serval.ids import first_id, new_id
 from serval.users.tables import ApiKey, LoginSession, User

@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from serval.db.base import now
+from serval.db.engine import now
 from serval.ids import first_id, new_id
 from support.backends import Postgres
 from support.http_client import Client, serving

@@ -12,8 +12,7 @@ import pytest
 from sqlalchemy import Update, select, update
 
 from serval.audit.tables import AuditEntry
-from serval.db.base import now
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.ids import new_id
 from serval.users.tables import ApiKey, User
 from support.http_client import Client
