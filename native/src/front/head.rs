@@ -268,8 +268,8 @@ fn asks_no_cache(value: &[u8]) -> Option<bool> {
     Some(names.any(|name| name.eq_ignore_ascii_case(b"no-cache")))
 }
 
-/// What `serval.auth.credentials.read_credential` says of a header. None where that knows more letters and spaces than ASCII
-/// has.
+/// Reads a credential as `serval.auth.credentials.read_credential` does. None where that accepts more letters and
+/// spaces than those of ASCII.
 fn credential(presented: Option<Presented<'_>>) -> Option<Credential> {
     match presented {
         None => Some(Credential::None(HeadRefusal::NoKey)),

@@ -19,7 +19,7 @@ class ShareRequest(msgspec.Struct, forbid_unknown_fields=True):
     user: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=PLAIN_TEXT)] | None = None
     """Name or id."""
     everybody: bool = False
-    """Whoever is known to this server; for `predict` only."""
+    """All users of this server; for `predict` only."""
 
     def receiver(self) -> str | None:
         """Return the user, None for everybody. Raises BadRequest where it is neither or both."""

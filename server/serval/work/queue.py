@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class WorkStates(NamedTuple):
-    """What the column `status` says of work."""
+    """The values of the column `status`."""
 
     waiting: str
     running: str

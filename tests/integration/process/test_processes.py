@@ -158,20 +158,20 @@ def test_an_interrupt_of_the_whole_group_drains_too(start: Start) -> None:
 
 def test_a_second_signal_ends_everything_at_once(start: Start, folder: Path) -> None:
     server = start(drain_pause_seconds="60")
-    kin = processes_using(folder)
+    processes = processes_using(folder)
     server.send(signal.SIGTERM)
     server.until("draining")
     server.send(signal.SIGTERM)
     assert server.ended() == 128 + signal.SIGTERM
-    assert all(gone(pid) for pid in kin)
+    assert all(gone(pid) for pid in processes)
 
 
 def test_a_killed_parent_leaves_no_process_and_no_lock(start: Start, folder: Path) -> None:
     server = start()
-    kin = processes_using(folder)
-    assert len(kin) == 3
+    processes = processes_using(folder)
+    assert len(processes) == 3
     server.send(signal.SIGKILL)
-    assert all(gone(pid) for pid in kin)
+    assert all(gone(pid) for pid in processes)
     assert start().get("/") == (200, b"hello")
 
 

@@ -197,16 +197,16 @@ def runaway_plane(**settings: Any) -> DataPlane:
 
 
 def until_it_ran_away(plane: DataPlane) -> tuple[str, float, float]:
-    """What is told of the only version that runs away. Where others keep the machine busy, that is seen some time after
-    the deadline."""
-    told: list[tuple[str, float, float]] = []
+    """The id of the only version that runs away, and its seconds expected and used; on a busy machine it is detected
+    some time after the deadline."""
+    runaways: list[tuple[str, float, float]] = []
 
-    def is_told() -> bool:
-        told.extend(plane.models.take_runaways())
-        return told != []
+    def is_reported() -> bool:
+        runaways.extend(plane.models.take_runaways())
+        return runaways != []
 
-    wait_until(is_told)
-    [runaway] = told
+    wait_until(is_reported)
+    [runaway] = runaways
     return runaway
 
 
