@@ -20,21 +20,28 @@ MAX_ROWS = 4
 COLUMNS = (
     Column("a", "number", "float64"),
     Column("b", "number", "float64", missing="nan"),
+    Column("e", "unused", "object"),
     Column("c d", "number", "float64", maximum=1e30),
+    Column("f", "boolean", "bool", missing="nan"),
 )
-ECHO = Signature("regressor", COLUMNS, True, (), len(COLUMNS), True, False, "float64", "float64")
+NUMBERS = sum(column.is_number for column in COLUMNS)
+ECHO = Signature("regressor", COLUMNS, True, (), NUMBERS, True, False, "float64", "float64")
 """A regressor that answers a row with the row itself, so that an answer shows what was read."""
 
 
 def echo_plane() -> DataPlane:
     """A plane whose model `echo` has the signature `ECHO` and caches nothing."""
-    shape = ["rows", len(COLUMNS)]
+    shape = ["rows", NUMBERS]
     numbers, values = (helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape) for name in ("numbers", "values"))
     graph = helper.make_graph([helper.make_node("Identity", ["numbers"], ["values"])], "echo", [numbers], [values])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     plane = new_plane(cache_bytes=0, cache_ttl_seconds=0.0, max_rows=MAX_ROWS)
     plane.models.load(
-        "ver_1", onnx.ModelProto.SerializeToString(model), msgspec.json.encode(ECHO), np.zeros((2, 3)).tobytes(), []
+        "ver_1",
+        onnx.ModelProto.SerializeToString(model),
+        msgspec.json.encode(ECHO),
+        np.zeros((2, NUMBERS)).tobytes(),
+        [],
     )
     plane.models.set_routes([route(name="echo")])
     put_caller(plane)

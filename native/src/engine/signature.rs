@@ -18,6 +18,8 @@ pub enum ColumnKind {
     Number,
     Boolean,
     String,
+    /// No part of the model reads it: it is in no input of the graph, and a row may leave it out.
+    Unused,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -109,7 +111,7 @@ impl Signature {
     fn checked(self) -> Result<Self, Fault> {
         let classifier = self.kind == Kind::Classifier;
         let rules = [
-            (self.columns.is_empty(), "a model has at least one column"),
+            (self.numbers() + self.strings() == 0, "a model reads at least one column"),
             (self.targets == 0, "a model has at least one target"),
             (self.targets > 1 && !self.is_multi_target, "several targets are a multi-target model"),
             (classifier && self.labels.len() != self.targets, "a classifier has labels for each target"),
@@ -128,7 +130,7 @@ impl Signature {
 
     /// Columns of the graph's input `numbers`.
     pub fn numbers(&self) -> usize {
-        self.columns.len() - self.strings()
+        self.columns.iter().filter(|column| matches!(column.kind, ColumnKind::Number | ColumnKind::Boolean)).count()
     }
 
     /// Columns of the graph's input `strings`.

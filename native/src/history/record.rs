@@ -169,6 +169,7 @@ impl Inputs {
                 .next()
                 .filter(|string| &***string != MISSING_STRING)
                 .map_or(Value::Null, |string| (&**string).into()),
+            ColumnKind::Unused => Value::Null,
         };
         let rows: Vec<Value> =
             (0..self.rows).map(|_| signature.columns.iter().map(|column| cell(column.kind)).collect()).collect();

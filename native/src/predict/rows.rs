@@ -25,13 +25,28 @@ pub struct Columns {
     names: Vec<Box<[u8]>>,
     indexes: HashMap<Box<[u8]>, usize>,
     rules: Vec<Rule>,
+    /// Numbers of a row.
+    width: usize,
     has_names: bool,
 }
 
+/// What a column accepts, and where its number goes in a row.
 struct Rule {
+    /// Numbers first, in column order; unused columns after them, only while a row is read.
+    slot: usize,
+    kind: RuleKind,
     takes_missing: bool,
     minimum: f64,
     maximum: f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RuleKind {
+    Number,
+    /// `true`, `false`, 0 or 1.
+    Boolean,
+    /// Anything, or nothing at all.
+    Unused,
 }
 
 /// Rows of float64, row-major.
@@ -56,22 +71,32 @@ pub struct Outline<'a> {
 }
 
 impl Columns {
-    /// None where a column needs Python: a string, a boolean, or a closed list of categories.
+    /// None where a column needs Python: a string, or a closed list of categories.
     pub fn of(signature: &Signature) -> Option<Self> {
-        let is_supported =
-            signature.columns.iter().all(|column| column.kind == ColumnKind::Number && column.categories.is_none());
-        if !is_supported {
-            return None;
-        }
-        let names: Vec<Box<[u8]>> = signature.columns.iter().map(|column| column.name.as_bytes().into()).collect();
-        let rules = signature.columns.iter().map(|column| Rule {
-            takes_missing: column.missing.is_some(),
-            minimum: column.minimum.unwrap_or(f64::NEG_INFINITY),
-            maximum: column.maximum.unwrap_or(f64::INFINITY),
+        let width = signature.numbers();
+        let (mut numbers, mut unused) = (0.., width..);
+        let rules = signature.columns.iter().map(|column| {
+            let kind = match column.kind {
+                ColumnKind::Number => RuleKind::Number,
+                ColumnKind::Boolean => RuleKind::Boolean,
+                ColumnKind::Unused => RuleKind::Unused,
+                ColumnKind::String => return None,
+            };
+            let slots = if kind == RuleKind::Unused { &mut unused } else { &mut numbers };
+            column.categories.is_none().then_some(Rule {
+                slot: slots.next()?,
+                kind,
+                takes_missing: column.missing.is_some(),
+                minimum: column.minimum.unwrap_or(f64::NEG_INFINITY),
+                maximum: column.maximum.unwrap_or(f64::INFINITY),
+            })
         });
+        let rules = rules.collect::<Option<Vec<_>>>()?;
+        let names: Vec<Box<[u8]>> = signature.columns.iter().map(|column| column.name.as_bytes().into()).collect();
         Some(Self {
             indexes: names.iter().cloned().enumerate().map(|(index, name)| (name, index)).collect(),
-            rules: rules.collect(),
+            rules,
+            width,
             names,
             has_names: signature.has_names,
         })
@@ -152,7 +177,10 @@ impl Rows {
         cursor.take(b'[')?;
         let last = columns.rules.len() - 1;
         for (index, rule) in columns.rules.iter().enumerate() {
-            self.numbers.push(cursor.value(rule)?);
+            let number = cursor.value(rule)?;
+            if rule.kind != RuleKind::Unused {
+                self.numbers.push(number);
+            }
             if cursor.closes(b']')? != (index == last) {
                 return None;
             }
@@ -169,18 +197,20 @@ impl Rows {
         loop {
             let index = columns.index(cursor.text()?, expected)?;
             cursor.take(b':')?;
-            let number = &mut self.numbers[start + index];
+            let rule = &columns.rules[index];
+            let number = &mut self.numbers[start + rule.slot];
             if number.to_bits() != UNSET {
                 return None;
             }
-            *number = cursor.value(&columns.rules[index])?;
-            filled += 1;
+            *number = cursor.value(rule)?;
+            filled += usize::from(rule.kind != RuleKind::Unused);
             expected = index + 1;
             if cursor.closes(b'}')? {
                 break;
             }
         }
-        (filled == columns.rules.len()).then_some(())
+        self.numbers.truncate(start + columns.width);
+        (filled == columns.width).then_some(())
     }
 }
 
@@ -259,11 +289,31 @@ impl<'a> Cursor<'a> {
     }
 
     fn value(&mut self, rule: &Rule) -> Option<f64> {
-        if self.peek()? == b'n' {
-            return (rule.takes_missing && self.word(b"null")).then_some(f64::NAN);
-        }
-        let number = self.number()?;
+        let number = match self.peek()? {
+            _ if rule.kind == RuleKind::Unused => return self.anything(),
+            b'n' => return (rule.takes_missing && self.word(b"null")).then_some(f64::NAN),
+            b't' | b'f' => self.boolean()?,
+            _ if rule.kind == RuleKind::Boolean => {
+                self.number().map(f64::abs).filter(|number| [0.0, 1.0].contains(number))?
+            }
+            _ => self.number()?,
+        };
         (number >= rule.minimum && number <= rule.maximum).then_some(number)
+    }
+
+    /// A value that nobody reads: a number, a word or a string, but no array and no object.
+    fn anything(&mut self) -> Option<f64> {
+        match self.peek()? {
+            b'"' => str::from_utf8(self.text()?).ok().map(|_| ())?,
+            b'n' => self.word(b"null").then_some(())?,
+            b't' | b'f' => self.boolean().map(|_| ())?,
+            _ => self.number().map(|_| ())?,
+        }
+        Some(0.0)
+    }
+
+    fn boolean(&mut self) -> Option<f64> {
+        if self.word(b"true") { Some(1.0) } else { self.word(b"false").then_some(0.0) }
     }
 
     fn word(&mut self, word: &[u8]) -> bool {

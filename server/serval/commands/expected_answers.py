@@ -77,6 +77,8 @@ def row_cells(signature: "Signature", rows: "Rows", index: int) -> dict[str, Any
     numbers, strings = iter(rows.numbers[index].tolist()), iter(rows.strings[index].tolist())
     cells: dict[str, Any] = {}
     for column in signature.columns:
+        if column.kind == "unused":
+            continue
         if column.kind == "string":
             text = next(strings)
             cells[column.name] = None if text == MISSING_STRING else text

@@ -118,9 +118,8 @@ def pack_rows(rows: Rows) -> PackedRows:
 def unpack_rows(packed: PackedRows, signature: Signature) -> Rows:
     """Rows with the widths of the signature. Raises ValueError if the sizes do not fit."""
     string_columns = sum(column.kind == "string" for column in signature.columns)
-    numbers = (
-        np.frombuffer(packed.numbers, dtype="<f8").reshape(packed.rows, len(signature.columns) - string_columns).copy()
-    )
+    number_columns = sum(column.is_number for column in signature.columns)
+    numbers = np.frombuffer(packed.numbers, dtype="<f8").reshape(packed.rows, number_columns).copy()
     strings = np.empty(packed.rows * string_columns, dtype=object)
     strings[:] = packed.strings
     return Rows(numbers, strings.reshape(packed.rows, string_columns))

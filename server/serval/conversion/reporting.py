@@ -164,6 +164,8 @@ def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
         if column.kind == "string":
             text = next(strings)
             cells.append(None if text == MISSING_STRING else plain(text, MAX_TEXT))
+        elif column.kind == "unused":
+            cells.append(None)
         else:
             value = next(numbers)
             cells.append(None if not np.isfinite(value) else bool(value) if column.kind == "boolean" else value)

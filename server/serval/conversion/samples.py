@@ -1,6 +1,6 @@
 """Rows that came with an upload, as rows of plain values by position."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,17 @@ Sample = Sequence[Row]
 BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
 
 
-def by_position(sample: Sample, names: Sequence[str]) -> list[list[Cell]]:
-    """Rows in the order of the columns. Raises InvalidFeatures for a row that does not have exactly them."""
-    return [_row(row, names, index) for index, row in enumerate(sample)]
+def by_position(sample: Sample, names: Sequence[str], optional: Collection[str] = ()) -> list[list[Cell]]:
+    """Rows in the order of the columns; an optional column that a row leaves out is None.
+
+    Raises InvalidFeatures for a row that lacks another column or has one that is none of these.
+    """
+    return [_row(row, names, optional, index) for index, row in enumerate(sample)]
 
 
-def _row(row: Row, names: Sequence[str], index: int) -> list[Cell]:
+def _row(row: Row, names: Sequence[str], optional: Collection[str], index: int) -> list[Cell]:
     if isinstance(row, dict):
-        absent = [name for name in names if name not in row]
+        absent = [name for name in names if name not in row and name not in optional]
         unknown = [name for name in row if name not in set(names)]
         if absent or unknown:
             problem = (
@@ -31,7 +34,7 @@ def _row(row: Row, names: Sequence[str], index: int) -> list[Cell]:
                 else f"has a column `{unknown[0]}` that the model does not take"
             )
             raise _misfit(index, problem)
-        return [row[name] for name in names]
+        return [row.get(name) for name in names]
     if len(row) != len(names):
         problem = f"has {len(row)} values, but the model takes {len(names)} columns"
         raise _misfit(index, problem)
@@ -45,7 +48,14 @@ def _misfit(index: int, problem: str) -> InvalidFeatures:
 def guess_types(rows: list[list[Cell]]) -> list[list[Cell]]:
     """Cells of text read as what their whole column looks like: booleans, numbers, else text; an empty cell is
     missing."""
-    columns = [_guess_column([str(row[index]) for row in rows]) for index in range(len(rows[0]))] if rows else []
+    columns = (
+        [
+            _guess_column(["" if row[index] is None else str(row[index]) for row in rows])
+            for index in range(len(rows[0]))
+        ]
+        if rows
+        else []
+    )
     return [[column[row] for column in columns] for row in range(len(rows))]
 
 
@@ -68,7 +78,8 @@ def _is_number(cell: str) -> bool:
 
 def fitting(sample: Sample, columns: Sequence[Column], *, is_text: bool) -> list[list[Cell]]:
     """The sample by position, each cell as its column takes it. Raises InvalidFeatures."""
-    rows = by_position(sample, [column.name for column in columns])
+    optional = {column.name for column in columns if column.kind == "unused"}
+    rows = by_position(sample, [column.name for column in columns], optional)
     return [
         [_fitting_cell(cell, column, index, is_text) for cell, column in zip(row, columns, strict=True)]
         for index, row in enumerate(rows)
@@ -76,7 +87,7 @@ def fitting(sample: Sample, columns: Sequence[Column], *, is_text: bool) -> list
 
 
 def _fitting_cell(cell: Cell, column: Column, index: int, is_text: bool) -> Cell:
-    if cell is None or (is_text and cell == ""):
+    if cell is None or (is_text and cell == "") or column.kind == "unused":
         return None
     if column.kind == "string":
         if isinstance(cell, str):
@@ -87,7 +98,7 @@ def _fitting_cell(cell: Cell, column: Column, index: int, is_text: bool) -> Cell
             return BOOLEANS[cell]
         if _is_number(cell):
             return float(cell)
-    if isinstance(cell, str) or (isinstance(cell, bool) and column.kind == "number"):
+    if isinstance(cell, str):
         raise _unfit(column, index, "a number" if column.kind == "number" else "true or false")
     return cell
 
@@ -102,7 +113,7 @@ def _unfit(column: Column, index: int, expected: str) -> InvalidFeatures:
 def rows_of(signature: Signature, cells: Sequence[Sequence[Any]]) -> Rows:
     """Rows of plain values as a graph takes them; None is missing."""
     text_columns = [index for index, column in enumerate(signature.columns) if column.kind == "string"]
-    number_columns = [index for index, column in enumerate(signature.columns) if column.kind != "string"]
+    number_columns = [index for index, column in enumerate(signature.columns) if column.is_number]
     numbers = np.array(
         [[np.nan if row[index] is None else float(row[index]) for index in number_columns] for row in cells],
         dtype=np.float64,

@@ -1,6 +1,6 @@
 """What goes into a converted model and what comes out: columns, labels, dtypes."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -15,11 +15,12 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     `number` and `boolean` columns go, in column order, into the graph's input `numbers` (`[rows, n]`, a missing value
     is NaN); `string` columns go, in column order, into its input `strings` (`[rows, m]`, a missing value is
-    `MISSING_STRING`).
+    `MISSING_STRING`). An `unused` column was in the training data but no part of the model reads it: it goes nowhere,
+    a row may leave it out, and any value is taken for it.
     """
 
     name: str
-    kind: Literal["number", "boolean", "string"]
+    kind: Literal["number", "boolean", "string", "unused"]
     dtype: str
     """The pandas or numpy dtype of this column for the original: `float64`, `int64`, `bool`, `object`, `str`, ..."""
     missing: Literal["nan", "none"] | None = None
@@ -29,6 +30,11 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """Values outside are refused: scikit-learn's own cast would overflow."""
     categories: tuple[Label, ...] | None = None
     """Set only where the model refuses any other value (`handle_unknown="error"`)."""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it goes into the graph's input `numbers`."""
+        return self.kind in {"number", "boolean"}
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,11 +61,19 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scores_dtype: Literal["float32", "float64"]
 
 
-def input_positions(signature: Signature) -> list[tuple[bool, int]]:
-    """For each column: whether it is among the strings, and its index there or among the numbers."""
-    positions, counts = [], [0, 0]
+class Position(NamedTuple):
+    """Where a graph takes a column: among its strings or its numbers, and the position there, from 0."""
+
+    is_string: bool
+    offset: int
+
+
+def input_positions(signature: Signature) -> list[Position | None]:
+    """For each column its place in the graph's inputs; None for an unused one."""
+    positions: list[Position | None] = []
+    counts = [0, 0]
     for column in signature.columns:
         is_string = column.kind == "string"
-        positions.append((is_string, counts[is_string]))
-        counts[is_string] += 1
+        positions.append(None if column.kind == "unused" else Position(is_string, counts[is_string]))
+        counts[is_string] += column.kind != "unused"
     return positions

@@ -85,10 +85,15 @@ def example_body(signature: Signature, numbers: bytes, strings: list[str]) -> di
     number_cells = iter(np.frombuffer(numbers, dtype=np.float64).tolist())
     string_cells = iter(strings)
     cells = {
-        column.name: _cell(next(string_cells if column.kind == "string" else number_cells), column.kind)
+        column.name: None
+        if column.kind == "unused"
+        else _cell(next(string_cells if column.kind == "string" else number_cells), column.kind)
         for column in signature.columns
     }
-    return {"input": cells if signature.has_names else list(cells.values())}
+    if not signature.has_names:
+        return {"input": list(cells.values())}
+    unused = {column.name for column in signature.columns if column.kind == "unused"}
+    return {"input": {name: cell for name, cell in cells.items() if name not in unused}}
 
 
 def _cell(value: Any, kind: str) -> Cell:

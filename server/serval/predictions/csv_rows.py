@@ -22,16 +22,8 @@ NA_WORDS = frozenset({
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?0*([0-9]+)")
-_BOOLEANS = {
-    "true": True,
-    "True": True,
-    "TRUE": True,
-    "1": True,
-    "false": False,
-    "False": False,
-    "FALSE": False,
-    "0": False,
-}
+_BOOLEAN_WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_BOOLEANS = _BOOLEAN_WORDS | {"1": True, "0": False}
 
 
 class Record(NamedTuple):
@@ -51,12 +43,17 @@ def decode_csv(body: bytes, signature: Signature, *, parameters: Mapping[str, st
     has_header, delimiter = _dialect(parameters)
     records = _records(_text(body), delimiter)
     names = [column.name for column in signature.columns]
-    order = _order(next(records, None), names) if has_header else list(range(len(names)))
+    order: list[int | None] = list(range(len(names)))
+    width = len(names)
+    if has_header:
+        header = next(records, None)
+        order = _order(header, signature.columns)
+        width = len(header.fields) if header else 0
     rows = list(islice(records, max_rows + 1))
     _check_count(rows, max_rows)
-    wrong = list(islice(_ragged(rows, len(names)), MAX_ERRORS))
+    wrong = list(islice(_ragged(rows, width), MAX_ERRORS))
     judged = rows if len(wrong) < MAX_ERRORS else rows[: wrong[-1].row + 1]
-    cells = [_cells(record.fields, order, signature.columns) for record in judged]
+    cells = [_cells(record.fields, order, width, signature.columns) for record in judged]
     numbers, strings = tensors(signature, cells, lambda row, column: f"line {rows[row].line}, {names[column]}", wrong)
     return Decoded(is_list=True, rows=len(rows), numbers=numbers, strings=strings)
 
@@ -111,13 +108,15 @@ def _records(text: str, delimiter: str) -> Iterator[Record]:
         ) from None
 
 
-def _order(header: Record | None, names: list[str]) -> list[int]:
-    """For each column of the model its place in the header line."""
+def _order(header: Record | None, columns: tuple[Column, ...]) -> list[int | None]:
+    """For each column of the model its place in the header line; None for one that is left out and unused."""
     fields = header.fields if header else []
+    names = [column.name for column in columns]
     places = {name: place for place, name in enumerate(fields)}
-    absent = [f"column {shown(name)} is absent" for name in names if name not in places]
+    needed = [column.name for column in columns if column.kind != "unused"]
+    absent = [f"column {shown(name)} is absent" for name in needed if name not in places]
     wrong = [*_duplicates(fields), *_unknown(fields, names), *absent]
-    if len(absent) == len(names):
+    if len(absent) == len(needed):
         message = (
             "none of the model's columns is in the header line; without a header line, "
             "send `Content-Type: text/csv; header=absent`"
@@ -125,7 +124,7 @@ def _order(header: Record | None, names: list[str]) -> list[int]:
         wrong = [message]
     if wrong:
         raise invalid_features(Wrong(0, index, "line 1", message) for index, message in enumerate(wrong))
-    return [places[name] for name in names]
+    return [places.get(name) for name in names]
 
 
 def _duplicates(fields: list[str]) -> Iterator[str]:
@@ -155,10 +154,12 @@ def _ragged(rows: Iterable[Record], width: int) -> Iterator[Wrong]:
             yield Wrong(index, -1, f"line {record.line}", f"expected {width} values, {found}")
 
 
-def _cells(fields: list[str], order: list[int], columns: tuple[Column, ...]) -> list[object]:
-    if len(fields) != len(columns):
+def _cells(fields: list[str], order: list[int | None], width: int, columns: tuple[Column, ...]) -> list[object]:
+    if len(fields) != width:
         return [SKIPPED] * len(columns)
-    return [_value(fields[place], column) for place, column in zip(order, columns, strict=True)]
+    return [
+        None if place is None else _value(fields[place], column) for place, column in zip(order, columns, strict=True)
+    ]
 
 
 def _value(field: str, column: Column) -> object:
@@ -173,13 +174,17 @@ def _value(field: str, column: Column) -> object:
             return _BOOLEANS.get(field.strip(), field)
         case "string":
             return field
+        case "unused":
+            return None
 
 
 def _number(field: str) -> object:
     if _NUMBER.fullmatch(field):
         integer = _INTEGER.fullmatch(field)
         return InexactInteger(field) if integer and _is_inexact(integer[1]) else float(field)
-    return None if field in NA_WORDS or not field else field
+    if field in NA_WORDS or not field:
+        return None
+    return _BOOLEAN_WORDS.get(field, field)
 
 
 def _is_inexact(digits: str) -> bool:

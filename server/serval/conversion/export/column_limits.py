@@ -28,7 +28,8 @@ def with_limits(estimator: Any, signature: Signature, facts: list[ColumnFacts], 
 
 def _with_range(estimator: Any, signature: Signature, base: Rows) -> tuple[Column, ...]:
     free = [column.kind == "number" and column.categories is None for column in signature.columns]
-    positions = [position for is_free, (_, position) in zip(free, input_positions(signature), strict=True) if is_free]
+    places = input_positions(signature)
+    positions = [place.offset for is_free, place in zip(free, places, strict=True) if is_free and place is not None]
     if not positions:
         return signature.columns
     if type(estimator).__name__ == "IsotonicRegression" and estimator.out_of_bounds == "raise":
@@ -65,7 +66,7 @@ def _with_missing(estimator: Any, signature: Signature, facts: list[ColumnFacts]
         rows = _each_missing(signature, base)
         accepted = answers_of(estimator, msgspec.structs.replace(signature, columns=tuple(tried)), rows).is_answered
         for index, is_accepted in enumerate(accepted):
-            if is_accepted and columns[index].missing is None:
+            if is_accepted and columns[index].missing is None and columns[index].kind != "unused":
                 columns[index] = tried[index]
     return tuple(columns)
 
@@ -75,24 +76,24 @@ def _each_missing(signature: Signature, base: Rows) -> Rows:
     rows = Rows(
         np.repeat(base.numbers, len(signature.columns), axis=0), np.repeat(base.strings, len(signature.columns), axis=0)
     )
-    for index, (is_string, position) in enumerate(input_positions(signature)):
-        if is_string:
-            rows.strings[index, position] = MISSING_STRING
-        else:
-            rows.numbers[index, position] = np.nan
+    for row, place in enumerate(input_positions(signature)):
+        if place is not None and place.is_string:
+            rows.strings[row, place.offset] = MISSING_STRING
+        elif place is not None:
+            rows.numbers[row, place.offset] = np.nan
     return rows
 
 
 def _with_categories(estimator: Any, signature: Signature, index: int, fact: ColumnFacts, base: Rows) -> Column:
     column = signature.columns[index]
-    if not fact.known or column.kind == "boolean":
+    place = input_positions(signature)[index]
+    if not fact.known or column.kind == "boolean" or place is None:
         return column
-    is_string, position = input_positions(signature)[index]
     row = Rows(base.numbers.copy(), base.strings.copy())
-    if is_string:
-        row.strings[0, position] = UNKNOWN_CATEGORY
+    if place.is_string:
+        row.strings[0, place.offset] = UNKNOWN_CATEGORY
     else:
-        row.numbers[0, position] = float(max(fact.known)) + 1.5
+        row.numbers[0, place.offset] = float(max(fact.known)) + 1.5
     if answers_of(estimator, signature, row).is_answered[0]:
         return column
     return msgspec.structs.replace(column, categories=tuple(dict.fromkeys(label_of(value) for value in fact.known)))

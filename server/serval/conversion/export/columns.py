@@ -14,9 +14,10 @@ from serval.conversion.export.column_facts import ColumnFacts, observe
 from serval.conversion.export.column_limits import with_limits
 from serval.conversion.export.emitter import TEXT, refuse_text
 from serval.conversion.export.labels import labels_of
-from serval.conversion.export.original import inputs
+from serval.conversion.export.original import fitted_with, inputs
 from serval.conversion.export.plain_rows import base_rows
 from serval.conversion.export.predictor_kind import predictor_kind
+from serval.conversion.export.unused_columns import unused_columns
 from serval.conversion.plain_text import is_plain
 from serval.conversion.rows import Rows
 from serval.conversion.signature import Column, Signature
@@ -36,12 +37,15 @@ def infer(
     """
     kind = predictor_kind(estimator)
     names, has_names = _names(estimator, column_names, sample)
-    sample_rows = samples.by_position(sample, names)
+    unused = unused_columns(estimator, len(names))
+    sample_rows = samples.by_position(sample, names, {names[index] for index in unused})
     sample_rows = samples.guess_types(sample_rows) if is_text else sample_rows
     facts = [ColumnFacts() for _ in names]
     observe(estimator, list(range(len(names))), facts)
     columns = tuple(
-        _column(name, fact, [row[index] for row in sample_rows])
+        Column(name=name, kind="unused", dtype="object")
+        if index in unused
+        else _column(name, fact, [row[index] for row in sample_rows])
         for index, (name, fact) in enumerate(zip(names, facts, strict=True))
     )
     signature = Signature(
@@ -54,7 +58,7 @@ def infer(
 
 
 def _names(estimator: Any, column_names: Sequence[str] | None, sample: samples.Sample) -> tuple[list[str], bool]:
-    own = getattr(estimator, "feature_names_in_", None)
+    own = fitted_with(estimator, "feature_names_in_")
     count = _count(estimator, own, column_names, sample)
     if count > MAX_COLUMNS:
         raise NotConvertible(f"The model takes {count} columns; Serval serves up to {MAX_COLUMNS}.")
@@ -70,7 +74,7 @@ def _names(estimator: Any, column_names: Sequence[str] | None, sample: samples.S
 def _count(estimator: Any, own: Any, column_names: Sequence[str] | None, sample: samples.Sample) -> int:
     if own is not None:
         return len(own)
-    count = getattr(estimator, "n_features_in_", None)
+    count = fitted_with(estimator, "n_features_in_")
     if count is not None:
         return int(count)
     if column_names:

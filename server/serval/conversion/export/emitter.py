@@ -121,11 +121,7 @@ class Emitter:
 
     def _numbers(self, model: Any, x: Features) -> Tensor:
         """The features as one matrix. Raises NotConvertible if one of them is a string column."""
-        origins = (
-            [column.origin for column in x.columns if column.source.dtype == "string"]
-            if isinstance(x, Table)
-            else x.origins
-        )
+        origins = [column.origin for column in x.columns if column.is_string] if isinstance(x, Table) else x.origins
         if x.has_strings if isinstance(x, Table) else x.dtype == "string":
             name = next((self.columns[origin.column] for origin in origins if origin and self.columns), "?")
             raise refuse(
@@ -137,4 +133,4 @@ class Emitter:
 
 
 def _identity(x: Features) -> Hashable:
-    return x.name if isinstance(x, Tensor) else tuple((column.source.name, column.index) for column in x.columns)
+    return x.name if isinstance(x, Tensor) else tuple(column.identity for column in x.columns)

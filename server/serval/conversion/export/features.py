@@ -6,22 +6,38 @@ from itertools import groupby
 
 from serval.conversion.export.origins import Origin
 from serval.conversion.export.tensor import Tensor, concat
+from serval.errors import NotConvertible
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One column of a table: a column of a matrix `[rows, columns]`."""
+    """One column of a table: a column of a matrix `[rows, columns]`; without a source, one that no step reads."""
 
-    source: Tensor
+    source: Tensor | None
     index: int
 
     @property
+    def tensor(self) -> Tensor:
+        """The matrix that holds it. Raises NotConvertible for a column without a source."""
+        if self.source is None:
+            raise NotConvertible("A step reads a column that the steps around it seem to leave out.")
+        return self.source
+
+    @property
+    def is_string(self) -> bool:
+        return self.source is not None and self.source.dtype == "string"
+
+    @property
+    def identity(self) -> tuple[str | None, int]:
+        return (None if self.source is None else self.source.name), self.index
+
+    @property
     def origin(self) -> Origin | None:
-        return self.source.origins[self.index] if self.source.origins else None
+        return self.tensor.origins[self.index] if self.tensor.origins else None
 
     def values(self) -> Tensor:
         """`[rows]`"""
-        return self.source.column(self.index)
+        return self.tensor.column(self.index)
 
 
 @dataclass(frozen=True)
@@ -33,14 +49,19 @@ class Table:
     def matrix(self) -> Tensor:
         """`[rows, columns]`, all of one dtype; neighbours of one source are taken together."""
         parts = []
-        for _, run in groupby(self.columns, key=lambda column: column.source.name):
+        for _, run in groupby(self.columns, key=lambda column: column.tensor.name):
             neighbours = list(run)
-            parts.append(neighbours[0].source.columns([column.index for column in neighbours]))
+            parts.append(neighbours[0].tensor.columns([column.index for column in neighbours]))
         return concat(parts)
 
     @property
+    def is_numeric(self) -> bool:
+        """Whether it can be one matrix of numbers."""
+        return all(column.source is not None and not column.is_string for column in self.columns)
+
+    @property
     def has_strings(self) -> bool:
-        return any(column.source.dtype == "string" for column in self.columns)
+        return any(column.is_string for column in self.columns)
 
 
 Features = Tensor | Table
@@ -59,7 +80,7 @@ def select(x: Features, indices: Sequence[int]) -> Features:
     if isinstance(x, Tensor):
         return x.columns(indices)
     chosen = Table(tuple(x.columns[index] for index in indices))
-    return chosen if chosen.has_strings else chosen.matrix()
+    return chosen.matrix() if chosen.is_numeric else chosen
 
 
 def join(parts: Sequence[tuple[Features, int]]) -> Features:

@@ -18,7 +18,7 @@ MAX_REFUSALS = 400
 def inputs(estimator: Any, signature: Signature, rows: Rows) -> Any:
     """Rows in the shape in which the estimator was fitted: a DataFrame, or an array."""
     columns = _cells(signature.columns, rows)
-    names = getattr(estimator, "feature_names_in_", None)
+    names = fitted_with(estimator, "feature_names_in_")
     if names is not None:
         import pandas as pd
 
@@ -28,13 +28,29 @@ def inputs(estimator: Any, signature: Signature, rows: Rows) -> Any:
         for index, cells in enumerate(columns):
             out[:, index] = cells
         return out
-    return rows.numbers.copy()
+    table = np.zeros((len(rows), len(columns)))
+    table[:, [column.kind != "unused" for column in signature.columns]] = rows.numbers
+    return table
+
+
+def fitted_with(estimator: Any, attribute: str) -> Any:
+    """`feature_names_in_` or `n_features_in_`; of a pipeline that begins with steps that pass everything, that of the
+    first other step. None if it has none."""
+    value = getattr(estimator, attribute, None)
+    if value is None and hasattr(estimator, "steps"):
+        others = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
+        return fitted_with(others[0], attribute) if others else None
+    return value
 
 
 def _cells(columns: tuple[Column, ...], rows: Rows) -> list[npt.NDArray[Any]]:
     numbers, strings = iter(rows.numbers.T), iter(rows.strings.T)
     return [
-        _text(column, next(strings)) if column.kind == "string" else _number(column, next(numbers))
+        np.full(len(rows), None, dtype=object)
+        if column.kind == "unused"
+        else _text(column, next(strings))
+        if column.kind == "string"
+        else _number(column, next(numbers))
         for column in columns
     ]
 

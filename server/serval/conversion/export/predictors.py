@@ -91,19 +91,21 @@ def shapes(signature: Signature) -> dict[str, list[int | None]]:
 
 
 def _features(graph: Graph, signature: Signature) -> Features:
-    """Numbers alone as a matrix; with strings, a table."""
-    positions = input_positions(signature)
+    """Numbers alone as a matrix; with strings or unused columns, a table."""
+    places = input_positions(signature)
     columns = {
-        kind: [index for index, (is_string, _) in enumerate(positions) if is_string == kind] for kind in (False, True)
+        kind: [index for index, place in enumerate(places) if place is not None and place.is_string == kind]
+        for kind in (False, True)
     }
     numbers = Tensor.input(graph, "numbers", "float64", columns[False]) if columns[False] else None
     strings = Tensor.input(graph, "strings", "string", columns[True]) if columns[True] else None
-    if numbers is not None and strings is None:
+    if numbers is not None and len(columns[False]) == len(places):
         return numbers
     sources = {False: numbers, True: strings}
     return Table(
         tuple(
-            TableColumn(source, index) for is_string, index in positions if (source := sources[is_string]) is not None
+            TableColumn(None, 0) if place is None else TableColumn(sources[place.is_string], place.offset)
+            for place in places
         )
     )
 

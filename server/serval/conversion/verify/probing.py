@@ -45,7 +45,7 @@ def widened(onnx: bytes, signature: Signature, hints: Hints) -> Hints:
     The process that made the hints is not trusted; the graph is what will be served.
     """
     graph = proto.load_model_from_string(onnx).graph
-    numeric = [index for index, column in enumerate(signature.columns) if column.kind != "string"]
+    numeric = [index for index, column in enumerate(signature.columns) if column.is_number]
     thresholds: dict[int, set[float]] = {}
     words: dict[str, None] = {}
     for node in graph.node:
@@ -100,7 +100,7 @@ def choose(signature: Signature, hints: Hints, sample: Rows | None) -> Rows:
     """A few hundred to 2000 rows, the same for the same arguments."""
     rng = np.random.default_rng(SEED)
     columns = [(column, hint) for column, hint in zip(signature.columns, hints, strict=True)]
-    numeric = [_Numbers(column, hint) for column, hint in columns if column.kind != "string"]
+    numeric = [_Numbers(column, hint) for column, hint in columns if column.is_number]
     texts = [_text_values(column, hint) for column, hint in columns if column.kind == "string"]
     if sample is not None:
         for index, values in enumerate(numeric):
@@ -214,8 +214,8 @@ def _offsets(rng: np.random.Generator, numeric: list[_Numbers], base: Rows) -> R
 def _missing(rng: np.random.Generator, signature: Signature, base: Rows) -> Rows:
     """Rows with one value missing, then some, then all that may be."""
     takes = [
-        np.array([c.missing is not None for c in signature.columns if (c.kind == "string") == is_string], dtype=bool)
-        for is_string in (False, True)
+        np.array([column.missing is not None for column in signature.columns if column.kind in kinds], dtype=bool)
+        for kinds in (("number", "boolean"), ("string",))
     ]
     cells = [(is_string, index) for is_string, flags in enumerate(takes) for index in np.flatnonzero(flags).tolist()]
     if not cells:

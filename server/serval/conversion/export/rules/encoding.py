@@ -25,7 +25,7 @@ def encoded(_: Emitter, model: Any, x: Features) -> Tensor:
 def codes(model: Any, column: TableColumn, categories: Array) -> Tensor:
     """`[rows]`: the index of each value among the stored categories, and one past the last for any other."""
     known = categories.tolist()
-    if column.source.dtype == "string":
+    if column.tensor.dtype == "string":
         return text_codes(model, column, known)
     if any(isinstance(value, str) for value in known):
         raise refuse(model, "knows strings, but is given numbers", "fit and predict with the same kinds of columns")
