@@ -44,27 +44,11 @@ def postgres_settings(server: Postgres, folders: pytest.TempPathFactory) -> Iter
         yield {"SERVAL_DATABASE_URL": server.url(name), "SERVAL_REDIS_URL": redis.url, "SERVAL_FRONT": "false"}
 
 
-@pytest.fixture(scope="module", params=["embedded", "postgres"])
-def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Settings of a server that stands on SQLite and Valkey of its own, and of one on PostgreSQL and Redis."""
-    if request.param == "embedded":
-        yield {}
-        return
-    with postgres_settings(request.getfixturevalue("shared_postgres"), tmp_path_factory) as settings:
-        yield settings
-
-
-@pytest.fixture(scope="module")
-def server(backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A running Serval on each backend, shared by the tests of a module; they use model names of their own."""
-    with serving(tmp_path_factory.mktemp("serval") / "data", backend, is_migrated=True) as client:
-        yield client
-
-
 @pytest.fixture(scope="session")
 def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A running Serval with everything embedded."""
-    with serving(tmp_path_factory.mktemp("serval") / "data", {}) as client:
+    """A running Serval with everything embedded, as it is by default."""
+    settings = {"SERVAL_CONVERT_PRELOAD": "true"}
+    with serving(tmp_path_factory.mktemp("serval") / "data", settings, is_measured=True) as client:
         yield client
 
 
@@ -81,19 +65,30 @@ def postgres_server(
 
 
 @pytest.fixture(scope="module", params=["embedded", "postgres"])
-def shared_backend(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The settings of `shared_server`."""
+def backend(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of `server` that name its database and its Redis, if these are not embedded."""
     return {} if request.param == "embedded" else dict(request.getfixturevalue("postgres_server")[0])
 
 
 @pytest.fixture(scope="module")
-def shared_server(shared_backend: dict[str, str], request: pytest.FixtureRequest) -> Client:
-    """A running Serval on each backend for modules whose models and users are their own: a start takes seconds."""
-    if shared_backend:
+def server(backend: dict[str, str], request: pytest.FixtureRequest) -> Client:
+    """A running Serval on each backend. A start takes seconds, so all modules share it: they use models and users of
+    their own."""
+    if backend:
         client: Client = request.getfixturevalue("postgres_server")[1]
         return client
     embedded: Client = request.getfixturevalue("embedded_server")
     return embedded
+
+
+@pytest.fixture(scope="module", params=["embedded", "postgres"])
+def own_backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Settings of a server of a module's own: on SQLite and Valkey, and on a fresh PostgreSQL database and Redis."""
+    if request.param == "embedded":
+        yield {}
+        return
+    with postgres_settings(request.getfixturevalue("shared_postgres"), tmp_path_factory) as settings:
+        yield settings
 
 
 @pytest.fixture(scope="module")

@@ -175,17 +175,17 @@ def test_simultaneous_first_uploads_of_a_name_are_versions_of_one_model(service:
     assert service.http.get("/api/v1/models/crowd").json()["live_version"] == 4
 
 
-def test_values_that_a_database_cannot_store_cause_no_500(shared_server: Client) -> None:
-    shared_server.upload("odd-values", MODEL)
+def test_values_that_a_database_cannot_store_cause_no_500(server: Client) -> None:
+    server.upload("odd-values", MODEL)
     answers = [
-        shared_server.http.patch("/api/v1/models/odd-values", json={"description": "a\0b"}),
-        shared_server.http.get("/api/v1/models/a%00b"),
-        shared_server.http.get(f"/api/v1/models/odd-values/versions/{10**20}"),
-        shared_server.http.post("/api/v1/api-keys", json={"name": "a\0b"}),
-        shared_server.upload("odd-values", MODEL, filename="a\0b.pkl", wait_seconds=0),
-        shared_server.upload("odd-values", MODEL, description="a\0b", wait_seconds=0),
-        shared_server.predict("odd-values", ROW, version=str(10**20)),
-        shared_server.predict("a%00b", ROW),
+        server.http.patch("/api/v1/models/odd-values", json={"description": "a\0b"}),
+        server.http.get("/api/v1/models/a%00b"),
+        server.http.get(f"/api/v1/models/odd-values/versions/{10**20}"),
+        server.http.post("/api/v1/api-keys", json={"name": "a\0b"}),
+        server.upload("odd-values", MODEL, filename="a\0b.pkl", wait_seconds=0),
+        server.upload("odd-values", MODEL, description="a\0b", wait_seconds=0),
+        server.predict("odd-values", ROW, version=str(10**20)),
+        server.predict("a%00b", ROW),
     ]
     assert [answer.status_code for answer in answers if answer.status_code >= 500] == []
 

@@ -17,6 +17,7 @@ from serval.auth.caller import SCOPES
 from serval.db.engine import Database, database_url, open_engine
 from serval.ids import new_id
 from serval.users.tables import ApiKey, User
+from support import plain_http
 from support.http_client import Client, serving
 
 pytestmark = pytest.mark.slow
@@ -29,12 +30,12 @@ MOST_SECONDS = 0.05
 
 
 @pytest.fixture(scope="module")
-def crowd(backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def crowd(own_backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A data folder whose database holds them, and some of the keys."""
     folder = tmp_path_factory.mktemp("serval") / "data"
-    with serving(folder, backend, is_migrated=True):
+    with serving(folder, own_backend, is_migrated=True):
         pass
-    return folder, asyncio.run(fill(database_url(backend.get("SERVAL_DATABASE_URL"), folder)))
+    return folder, asyncio.run(fill(database_url(own_backend.get("SERVAL_DATABASE_URL"), folder)))
 
 
 async def fill(url: object) -> list[str]:
@@ -72,9 +73,9 @@ async def fill(url: object) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(backend: dict[str, str], crowd: tuple[Path, list[str]]) -> Iterator[Client]:
+def server(own_backend: dict[str, str], crowd: tuple[Path, list[str]]) -> Iterator[Client]:
     began = time.monotonic()
-    with serving(crowd[0], backend | {"SERVAL_CONVERT_PRELOAD": "false"}, is_migrated=True) as client:
+    with serving(crowd[0], own_backend, is_migrated=True) as client:
         assert time.monotonic() - began < 10
         yield client
 
@@ -91,7 +92,7 @@ def p95(asks: Iterator[Callable[[], httpx2.Response]]) -> float:
 
 def test_an_uncached_key_is_found_fast_among_a_hundred_thousand(server: Client, crowd: tuple[Path, list[str]]) -> None:
     secrets = crowd[1][:ASKED]
-    with httpx2.Client(base_url=server.url) as http:
+    with plain_http.client(base_url=server.url) as http:
         assert (
             p95(lambda secret=secret: http.get("/api/v1/auth/me", headers={"X-API-Key": secret}) for secret in secrets)
             < MOST_SECONDS
@@ -110,6 +111,6 @@ def test_lists_are_read_page_by_page(server: Client, crowd: tuple[Path, list[str
 
     assert p95(users()) < MOST_SECONDS
     secrets = crowd[1][ASKED : 2 * ASKED]
-    with httpx2.Client(base_url=server.url) as http:
+    with plain_http.client(base_url=server.url) as http:
         own = (lambda secret=secret: http.get("/api/v1/api-keys", headers={"X-API-Key": secret}) for secret in secrets)
         assert p95(own) < MOST_SECONDS

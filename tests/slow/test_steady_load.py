@@ -44,7 +44,6 @@ def scene(database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         redis = stack.enter_context(valkey(tmp_path_factory.mktemp("redis")))
         settings = {
             "SERVAL_DATABASE_URL": database.url(), "SERVAL_REDIS_URL": redis.url, "SERVAL_PORT": str(free_port()),
-            "SERVAL_CONVERT_PRELOAD": "false",
         }  # fmt: skip
         client = stack.enter_context(serving(tmp_path_factory.mktemp("serval") / "data", settings))
         yield Scene(client, database, redis, {number: put_live(client, number) for number in (1, 2)})
@@ -113,7 +112,7 @@ def test_a_killed_serving_process_cuts_off_only_requests_under_way(scene: Scene)
 
 
 def test_a_restart_refuses_connections_but_fails_no_accepted_request(tmp_path: Path) -> None:
-    settings = {"SERVAL_PORT": str(free_port()), "SERVAL_CONVERT_PRELOAD": "false", "SERVAL_DRAIN_PAUSE_SECONDS": "0.5"}
+    settings = {"SERVAL_PORT": str(free_port()), "SERVAL_DRAIN_PAUSE_SECONDS": "0.5"}
     with serving(tmp_path / "data", settings) as client:
         expected = {1: put_live(client, 1)}
         steady = Steady(client.process.port, client.key, "iris", ROWS, expected)

@@ -21,8 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from support import plain_http
 from support.backends import free_port
-from support.http_client import SERVAL
+from support.http_client import SERVAL, UNMEASURED
 from support.processes import Running, gone, processes_using
 from support.waiting import wait_until
 
@@ -74,7 +75,9 @@ class Witness:
         self._thread.start()
 
     def _ask_on(self, url: str, key: str) -> None:
-        with httpx2.Client(base_url=url, headers={"X-API-Key": key, "Cache-Control": "no-cache"}, timeout=30) as http:
+        with plain_http.client(
+            base_url=url, headers={"X-API-Key": key, "Cache-Control": "no-cache"}, timeout=30
+        ) as http:
             row = 0
             while not self._ended.is_set():
                 row = (row + 1) % len(ROWS)
@@ -115,11 +118,12 @@ class Victims:
             "SERVAL_MAX_PENDING_UPLOADS": "1000",
             "SERVAL_API_RATE": "unlimited",
             "SERVAL_CONVERT_PRELOAD": "false",
+            **UNMEASURED,
         } | {f"SERVAL_{name.upper()}": value for name, value in settings.items()}
         self.server = self.started().ready()
         self.url = f"http://127.0.0.1:{self.server.port}"
         self.key = (folder / "admin.key").read_text().strip()
-        self.http = httpx2.Client(base_url=self.url, headers={"X-API-Key": self.key}, timeout=30)
+        self.http = plain_http.client(base_url=self.url, headers={"X-API-Key": self.key}, timeout=30)
         self.witness: Witness | None = None
 
     def started(self) -> Running:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from support.plain_http import TRUSTS_NOBODY
 from support.processes import Running, running
 from support.waiting import wait_until
 
@@ -19,7 +20,7 @@ SERVAL = str(Path(sys.executable).with_name("serval"))
 
 
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
-"""For servers on PostgreSQL: the code they run is that of the others, and coverage makes it half as fast again."""
+"""For processes whose code runs in measured ones too: coverage makes a start half as long again."""
 
 
 class Client:
@@ -72,8 +73,8 @@ class Client:
         self.http.close()
 
 
-def trusting(authority: Path | None) -> ssl.SSLContext | bool:
-    return True if authority is None else ssl.create_default_context(cafile=authority)
+def trusting(authority: Path | None) -> ssl.SSLContext:
+    return TRUSTS_NOBODY if authority is None else ssl.create_default_context(cafile=authority)
 
 
 def migrate(folder: Path, database_url: str) -> None:
@@ -84,10 +85,17 @@ def migrate(folder: Path, database_url: str) -> None:
 
 @contextmanager
 def serving(
-    folder: Path, settings: Mapping[str, str], *, is_migrated: bool = False, authority: Path | None = None
+    folder: Path,
+    settings: Mapping[str, str],
+    *,
+    is_migrated: bool = False,
+    is_measured: bool = False,
+    authority: Path | None = None,
 ) -> Iterator[Client]:
-    """Run `serval serve` in a folder until the block ends. `authority`: of the certificate that the settings name, in a
-    file."""
+    """Run `serval serve` in a folder until the block ends.
+
+    `is_measured`: coverage counts what it runs. `authority`: of the certificate that the settings name, in a file.
+    """
     environ = {
         "SERVAL_DATA_DIR": str(folder),
         "SERVAL_PORT": "0",
@@ -95,12 +103,13 @@ def serving(
         "SERVAL_LOG_FORMAT": "json",
         "SERVAL_DRAIN_PAUSE_SECONDS": "0.1",
         "SERVAL_API_RATE": "unlimited",
+        "SERVAL_CONVERT_PRELOAD": "false",  # most servers convert nothing, or one model
         **settings,
     }
-    if "SERVAL_DATABASE_URL" in settings:
+    if not is_measured:
         environ |= UNMEASURED
-        if not is_migrated:
-            migrate(folder, settings["SERVAL_DATABASE_URL"])
+    if "SERVAL_DATABASE_URL" in settings and not is_migrated:
+        migrate(folder, settings["SERVAL_DATABASE_URL"])
     with running([SERVAL, "serve"], environ) as process:
         client = Client(process.ready(), folder, authority)
         try:

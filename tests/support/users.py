@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 
+from support import plain_http
 from support.http_client import Client
 
 PASSWORD = "five words nobody says often"
@@ -29,7 +30,7 @@ class Person(NamedTuple):
 
 def anybody(server: Client) -> httpx2.Client:
     """A client that presents nothing by itself."""
-    return httpx2.Client(base_url=server.url, timeout=60)
+    return plain_http.client(base_url=server.url, timeout=60)
 
 
 def new_email() -> str:
@@ -66,6 +67,6 @@ def person(server: Client, **more: Any) -> Person:
 
 def key_of(server: Client, owner: Person, **more: Any) -> str:
     """A new API key of somebody."""
-    made = httpx2.post(f"{server.url}/api/v1/api-keys", json={"name": "test"} | more, headers=owner.bearer)
+    made = plain_http.post(f"{server.url}/api/v1/api-keys", json={"name": "test"} | more, headers=owner.bearer)
     assert made.status_code == 201, made.text
     return str(made.json()["key"])

@@ -17,6 +17,7 @@ from serval.audit.record import ACTIONS, AuditSubject
 from serval.audit.service import EXPORT_ROWS
 from serval.audit.tables import AuditEntry
 from serval.ids import new_id
+from support import plain_http
 from support.audit_trail import ORIGIN, Act, Person, Store, add_people, record_all
 from support.http_client import Client
 from support.users import person
@@ -237,7 +238,7 @@ def test_the_audit_trail_needs_a_login_or_the_admin_scope(server: Client, store:
     for narrow in add_people(store, {"scopes": scopes}, {"scopes": scopes, "role": "admin"}):
         answer = get_audit(server, narrow.headers)
         assert (answer.status_code, "`admin`" in answer.json()["detail"]) == (403, True)
-    assert httpx2.get(f"{server.url}/api/v1/audit").status_code == 401
+    assert plain_http.get(f"{server.url}/api/v1/audit").status_code == 401
     assert (
         server.http.get("/api/audit", headers=scene.ada.headers).json() == get_audit(server, scene.ada.headers).json()
     )
@@ -335,9 +336,9 @@ def test_acts_over_http_are_audited_and_counted(server: Client) -> None:
 
     before = counted("key.create")
     somebody = person(server)
-    made = httpx2.post(f"{server.url}/api/v1/api-keys", json={"name": "laptop"}, headers=somebody.bearer)
+    made = plain_http.post(f"{server.url}/api/v1/api-keys", json={"name": "laptop"}, headers=somebody.bearer)
     assert made.status_code == 201, made.text
-    key, login, register = httpx2.get(f"{server.url}/api/v1/audit", headers=somebody.bearer).json()["items"]
+    key, login, register = plain_http.get(f"{server.url}/api/v1/audit", headers=somebody.bearer).json()["items"]
     assert [entry["action"] for entry in (key, login, register)] == ["key.create", "login", "user.register"]
     assert (key["subject_id"], key["actor_id"], key["owner_id"]) == (made.json()["id"], somebody.id, somebody.id)
     assert (key["address"], key["request_id"]) == ("127.0.0.1", made.headers["x-request-id"])

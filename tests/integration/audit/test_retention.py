@@ -20,6 +20,7 @@ from serval.db.engine import Database, now
 from serval.db.migrate import migrate
 from serval.ids import first_id, new_id
 from serval.users.tables import ApiKey, LoginSession, User
+from support import plain_http
 from support.audit_trail import Store, add_person, caller
 from support.backends import Postgres, without
 from support.http_client import Client, serving
@@ -128,7 +129,7 @@ def test_gauges_keep_the_last_numbers_without_the_database(database: Postgres, t
     with serving(store.folder, store.settings, is_migrated=True) as client:
         before = gauges(client)
         assert before["users"] >= 1
-        metrics = httpx2.Client(base_url=f"http://127.0.0.1:{client.process.told('ready')['metrics_port']}")
+        metrics = plain_http.client(base_url=f"http://127.0.0.1:{client.process.told('ready')['metrics_port']}")
         with without(database):
             client.process.until("user_gauges_failed")
             shown = metrics.get("/metrics").text

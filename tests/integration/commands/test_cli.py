@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from support import plain_http
 from support.http_client import SERVAL, Client, serving
 from support.processes import processes_using, running
 
@@ -322,9 +323,8 @@ def test_a_served_file_that_is_no_model_ends_the_server_with_the_reason(tmp_path
 
 
 def ask(port: int, key: str) -> dict[str, Any]:
-    import httpx2
 
-    answer = httpx2.post(
+    answer = plain_http.post(
         f"http://127.0.0.1:{port}/api/v1/predict/points", json={"input": [0.0, 2.0]}, headers={"X-API-Key": key}
     )
     found: dict[str, Any] = answer.json()

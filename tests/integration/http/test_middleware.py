@@ -12,6 +12,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from support import plain_http
 from support.http_client import SERVAL, Client, serving
 from support.raw_http import Reply, connected, exchanged, next_reply, replies
 
@@ -28,7 +29,6 @@ def proxied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A server for HTTPS alone that trusts the proxy on this machine, as which the tests speak, and pages of one
     origin."""
     settings = {
-        "SERVAL_CONVERT_PRELOAD": "false",
         "SERVAL_FRONT": str(request.param == "front").lower(),
         "SERVAL_TRUSTED_PROXIES": "192.0.2.1, 127.0.0.0/8",
         "SERVAL_HTTPS_ONLY": "true",
@@ -89,7 +89,7 @@ def test_without_trusted_proxies_forwarded_headers_are_ignored(server: Client) -
 def test_reads_are_redirected_to_https(proxied: Client, method: str) -> None:
     target = f"{proxied.url}/api/v1/models?a=1&b=%2F"
     for headers in ({}, {"X-Forwarded-Proto": "http"}, {"Forwarded": "proto=http", **HTTPS}):
-        answer = httpx2.request(method, target, headers=headers, follow_redirects=False)
+        answer = plain_http.request(method, target, headers=headers, follow_redirects=False)
         assert (answer.status_code, answer.headers["location"]) == (308, target.replace("http://", "https://"))
         assert "strict-transport-security" not in answer.headers
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -99,7 +99,7 @@ def test_reads_are_redirected_to_https(proxied: Client, method: str) -> None:
     ("host", "port"), [("api.example.com:80", ""), ("api.example.com", ""), ("[2001:db8::1]:8080", ":8080")]
 )
 def test_the_redirect_to_https_drops_the_default_port(proxied: Client, host: str, port: str) -> None:
-    answer = httpx2.get(f"{proxied.url}/info", headers={"Host": host}, follow_redirects=False)
+    answer = plain_http.get(f"{proxied.url}/info", headers={"Host": host}, follow_redirects=False)
     assert answer.headers["location"] == f"https://{re.sub(':(80|8080)$', '', host)}{port}/info"
 
 
@@ -115,19 +115,19 @@ def test_the_redirect_to_https_drops_the_default_port(proxied: Client, host: str
     ],
 )
 def test_writes_over_plain_http_are_refused(proxied: Client, method: str, path: str) -> None:
-    answer = httpx2.request(method, proxied.url + path, headers={"X-API-Key": proxied.key}, json=ROW)
+    answer = plain_http.request(method, proxied.url + path, headers={"X-API-Key": proxied.key}, json=ROW)
     assert (answer.status_code, answer.json()["code"]) == (403, "https_required")
     assert "https://" in answer.json()["detail"]
 
 
 def test_an_invalid_host_is_not_redirected(proxied: Client) -> None:
-    answer = httpx2.get(f"{proxied.url}/info", headers={"Host": "evil.example'(x)"}, follow_redirects=False)
+    answer = plain_http.get(f"{proxied.url}/info", headers={"Host": "evil.example'(x)"}, follow_redirects=False)
     assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
 def test_probes_are_answered_over_plain_http(proxied: Client, path: str) -> None:
-    assert httpx2.get(proxied.url + path).status_code == 200
+    assert plain_http.get(proxied.url + path).status_code == 200
 
 
 def test_predictions_over_https_have_an_hsts_header(proxied: Client) -> None:
@@ -230,7 +230,7 @@ def test_a_page_of_an_allowed_origin_may_read_predictions_and_refusals(
     assert proxied.predict("iris", ROW).status_code == 200  # now the front knows the caller
     headers = {"Origin": ORIGIN, "Content-Type": "application/json", **HTTPS, **({"X-API-Key": key} if key else {})}
     headers = {name: value.replace("KEY", proxied.key) for name, value in headers.items()}
-    answer = httpx2.post(proxied.url + path, content=content, headers=headers)
+    answer = plain_http.post(proxied.url + path, content=content, headers=headers)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
     assert {"X-Request-Id", "X-Model-Version", "Retry-After", "RateLimit"} <= set(
         answer.headers["access-control-expose-headers"].split(", ")

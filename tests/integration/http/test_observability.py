@@ -1,13 +1,13 @@
 """Probes, metrics, the API's own documents, the log."""
 
-import httpx2
 import pytest
 
+from support import plain_http
 from support.http_client import Client
 
 
 def test_health_lists_the_dependencies(server: Client) -> None:
-    health = httpx2.get(f"{server.url}/health").json()
+    health = plain_http.get(f"{server.url}/health").json()
     assert health["status"] == "ok"
     assert health["checks"] == {"database": "ok", "redis": "ok"}
     assert health["uptime_seconds"] > 0
@@ -17,12 +17,12 @@ def test_health_lists_the_dependencies(server: Client) -> None:
     "path", ["/health/live", "/health/ready", "/info", "/docs", "/redoc", "/openapi.json", "/docs/errors"]
 )
 def test_probes_and_documents_need_no_key(server: Client, path: str) -> None:
-    assert httpx2.get(server.url + path).status_code == 200
+    assert plain_http.get(server.url + path).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/models", "/api/v1/models", "/api/v1/api-keys"])
 def test_every_other_route_needs_a_key(server: Client, path: str) -> None:
-    answer = httpx2.get(server.url + path)
+    answer = plain_http.get(server.url + path)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"]
 

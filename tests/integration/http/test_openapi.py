@@ -25,6 +25,7 @@ from serval.auth.permissions import rule_of
 from serval.db.engine import Database, database_url, open_engine
 from serval.http.path_normalization import ALIASES, canonical_path
 from serval.users.tables import ApiKey
+from support import plain_http
 from support.http_client import Client, serving
 
 IRIS = load_iris(as_frame=True)
@@ -112,7 +113,7 @@ def name() -> str:
 
 @pytest.fixture
 def document(server: Client) -> dict[str, Any]:
-    found: dict[str, Any] = httpx2.get(f"{server.url}/openapi.json").json()
+    found: dict[str, Any] = plain_http.get(f"{server.url}/openapi.json").json()
     return found
 
 
@@ -270,7 +271,7 @@ def test_an_alias_has_one_canonical_path(path: str, first: str) -> None:
 def test_an_alias_is_the_same_route_with_the_same_rule(iris: Client) -> None:
     assert iris.http.get("/api/models/iris").json() == iris.http.get("/api/v1/models/iris").json()
     assert send_request(iris, "POST", "/api/predict/iris", ROW, Content_Type="application/json")[0] == 200
-    assert httpx2.get(f"{iris.url}/api/models").status_code == 401
+    assert plain_http.get(f"{iris.url}/api/models").status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/health", "/info", "/models", "/openapi.json", "/docs", "/metrics"])
@@ -293,7 +294,7 @@ def test_head_is_get_without_the_body(server: Client, path: str) -> None:
 def test_options_lists_the_methods_without_a_key(server: Client, path: str, methods: str) -> None:
     answer = httpx2.options(server.url + path)
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, methods, b"")
-    assert httpx2.put(server.url + path).headers["allow"] == methods
+    assert plain_http.put(server.url + path).headers["allow"] == methods
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "PURGE"])

@@ -13,6 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from serval.auth.caller import SCOPES
 from serval.auth.permissions import ADMINISTRATE, ROUTE_RULES, RouteRule
+from support import plain_http
 from support.http_client import Client
 from support.users import Person, key_of, person
 
@@ -78,7 +79,7 @@ KEYED = ["key without the scope", "key for another model", "expired key", "revok
 @pytest.fixture(scope="module")
 def scene(server: Client) -> Scene:
     ada, bob = person(server), person(server)
-    uploaded = httpx2.post(
+    uploaded = plain_http.post(
         f"{server.url}/api/v1/models/upload", files={"file": ("tree.pkl", TREE)}, data={"name": "tree"},
         headers={**ada.bearer, "Prefer": "wait=120"}, timeout=150,
     )  # fmt: skip
@@ -109,7 +110,7 @@ def scene(server: Client) -> Scene:
 
 
 def made(server: Client, who: dict[str, str], path: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = httpx2.post(f"{server.url}/api/v1/{path}", json=body, headers=who)
+    answer = plain_http.post(f"{server.url}/api/v1/{path}", json=body, headers=who)
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -129,7 +130,7 @@ def expired_key(server: Client, who: Person) -> dict[str, str]:
 
 def revoked_key(server: Client, who: Person) -> dict[str, str]:
     revoked = made(server, who.bearer, "api-keys", {"name": "revoked", "scopes": list(SCOPES)})
-    assert httpx2.delete(f"{server.url}/api/v1/api-keys/{revoked['id']}", headers=who.bearer).status_code == 204
+    assert plain_http.delete(f"{server.url}/api/v1/api-keys/{revoked['id']}", headers=who.bearer).status_code == 204
     return {"X-API-Key": revoked["key"]}
 
 
@@ -140,7 +141,7 @@ def rotated_key(server: Client, who: Person) -> dict[str, str]:
 
 
 def other_model(server: Client, who: Person) -> str:
-    answer = httpx2.post(
+    answer = plain_http.post(
         f"{server.url}/api/v1/models/upload", files={"file": ("tree.pkl", TREE)}, data={"name": "another"},
         headers={**who.bearer, "Prefer": "wait=120"}, timeout=150,
     )  # fmt: skip
@@ -149,7 +150,7 @@ def other_model(server: Client, who: Person) -> str:
 
 def shared(server: Client, who: dict[str, str], model: str) -> str:
     friend = person(server)
-    answer = httpx2.put(
+    answer = plain_http.put(
         f"{server.url}/api/v1/models/{model}/shares",
         json={"user": friend.username, "permission": "predict"},
         headers=who,
@@ -161,11 +162,12 @@ def shared(server: Client, who: dict[str, str], model: str) -> str:
 def predicted(server: Client, who: Person, model: str) -> str:
     """The id of a prediction, when the history has it."""
     assert (
-        httpx2.post(f"{server.url}/api/v1/predict/{model}", json={"input": ROW}, headers=who.bearer).status_code == 200
+        plain_http.post(f"{server.url}/api/v1/predict/{model}", json={"input": ROW}, headers=who.bearer).status_code
+        == 200
     )
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        items = httpx2.get(f"{server.url}/api/v1/predictions", headers=who.bearer).json()["items"]
+        items = plain_http.get(f"{server.url}/api/v1/predictions", headers=who.bearer).json()["items"]
         if items:
             return str(items[0]["id"])
         time.sleep(0.1)
@@ -176,7 +178,7 @@ def ask(scene: Scene, route: str, caller: str) -> httpx2.Response:
     method, path = route.split(" ")
     body = {name: filled(value, scene.things) for name, value in BODIES.get(route, {}).items()}
     path = path.replace("{owner}/{model}", "{owner}/tree").format(**scene.things._asdict())
-    with httpx2.Client(base_url=scene.server.url, timeout=60) as http:
+    with plain_http.client(base_url=scene.server.url, timeout=60) as http:
         return http.request(method, path, headers=scene.callers[caller], **body)
 
 

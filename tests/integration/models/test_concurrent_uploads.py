@@ -20,7 +20,7 @@ IRIS = load_iris()
 
 @pytest.fixture
 def parallel(tmp_path: Path) -> Iterator[Client]:
-    with serving(tmp_path / "data", {"SERVAL_CONVERT_PARALLEL": "2", "SERVAL_CONVERT_PRELOAD": "false"}) as client:
+    with serving(tmp_path / "data", {"SERVAL_CONVERT_PARALLEL": "2"}) as client:
         yield client
 
 

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from serval.auth import key_format as keys
 from serval.auth.rate_headers import limit_headers
+from support import plain_http
 from support.http_client import Client, serving
 
 IRIS = load_iris()
@@ -22,7 +22,7 @@ ROW = {"input": IRIS.data[0].tolist()}
 
 @pytest.fixture(scope="module")
 def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    settings = {"SERVAL_CONVERT_PRELOAD": "false", "SERVAL_MAX_BODY_BYTES": "20000"}
+    settings = {"SERVAL_MAX_BODY_BYTES": "20000"}
     with serving(tmp_path_factory.mktemp("front") / "data", settings) as client:
         assert (
             client.upload(
@@ -43,7 +43,7 @@ class Counted:
 
     def _read(self) -> dict[str, int]:
         (ready,) = [line for line in self._client.process.events if line["event"] == "ready"]
-        text = httpx2.get(f"http://127.0.0.1:{ready['metrics_port']}/metrics").text
+        text = plain_http.get(f"http://127.0.0.1:{ready['metrics_port']}/metrics").text
         found = re.findall(r'^serval_front_requests_total\{outcome="(\w+)"\} (\d+)$', text, re.MULTILINE)
         return {outcome: int(count) for outcome, count in found}
 
@@ -82,7 +82,7 @@ def test_a_request_without_a_key_is_refused_without_its_body_or_the_app(
     fronted: Client, headers: dict[str, str]
 ) -> None:
     counted = Counted(fronted)
-    answer = httpx2.post(fronted.url + "/predict", json={}, headers=headers | {"X-Request-Id": "mine"})
+    answer = plain_http.post(fronted.url + "/predict", json={}, headers=headers | {"X-Request-Id": "mine"})
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert (answer.json()["code"], answer.json()["request_id"], answer.headers["x-request-id"]) == (
@@ -135,7 +135,7 @@ def test_an_unknown_key_is_refused_by_the_front_the_second_time(fronted: Client)
 def test_the_front_and_the_app_refuse_predictions_over_the_rate_alike(tmp_path: Path) -> None:
     answers = {}
     for front in ("true", "false"):
-        settings = {"SERVAL_CONVERT_PRELOAD": "false", "SERVAL_PREDICT_RATE": "1", "SERVAL_FRONT": front}
+        settings = {"SERVAL_PREDICT_RATE": "1", "SERVAL_FRONT": front}
         with serving(tmp_path / front, settings) as client:
             assert (
                 client.upload(

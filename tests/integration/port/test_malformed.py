@@ -35,7 +35,7 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    settings = {"SERVAL_CONVERT_PRELOAD": "false", "SERVAL_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    settings = {"SERVAL_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
     folder = tmp_path_factory.mktemp("pair")
     model = pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target))
     with serving(folder / "on", settings) as on, serving(folder / "off", settings | {"SERVAL_FRONT": "false"}) as off:

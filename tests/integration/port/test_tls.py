@@ -18,7 +18,7 @@ from h2.exceptions import ProtocolError
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from support import tiny_server
+from support import plain_http, tiny_server
 from support.http2_client import Http2, http2
 from support.http_client import SERVAL, Client, serving
 from support.processes import PYTHON, Running, running
@@ -32,7 +32,7 @@ GOOD_FILES = ("server.pem", "server.key")
 
 
 def naming(chain: Path, key: Path) -> dict[str, str]:
-    return {"SERVAL_TLS_CERT_FILE": str(chain), "SERVAL_TLS_KEY_FILE": str(key), "SERVAL_CONVERT_PRELOAD": "false"}
+    return {"SERVAL_TLS_CERT_FILE": str(chain), "SERVAL_TLS_KEY_FILE": str(key)}
 
 
 class Secure:
@@ -164,7 +164,7 @@ def test_the_log_names_the_https_address_and_the_certificate(server: Secure) -> 
 
 def test_metrics_report_when_the_certificate_expires(fronted: Secure) -> None:
     (ready,) = [line for line in fronted.client.process.events if line["event"] == "ready"]
-    text = httpx2.get(f"http://127.0.0.1:{ready['metrics_port']}/metrics").text
+    text = plain_http.get(f"http://127.0.0.1:{ready['metrics_port']}/metrics").text
     (line,) = [line for line in text.splitlines() if line.startswith("serval_tls_certificate_expires_seconds ")]
     assert float(line.split()[1]) > datetime.now(UTC).timestamp()
 

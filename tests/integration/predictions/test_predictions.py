@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from support import plain_http
 from support.http_client import Client
 
 IRIS = load_iris(as_frame=True)
@@ -246,7 +247,9 @@ def test_other_content_types_are_a_415(models: Client, content_type: str) -> Non
 
 def test_an_unknown_model_is_a_404_and_a_missing_key_a_401(models: Client) -> None:
     assert models.predict("nobody", {"input": ROW}).status_code == 404
-    assert httpx2.post(f"{models.url}/predict", json={"model_name": "iris-named", "features": ROW}).status_code == 401
+    assert (
+        plain_http.post(f"{models.url}/predict", json={"model_name": "iris-named", "features": ROW}).status_code == 401
+    )
     assert models.http.post("/predict", json={"features": ROW}).status_code == 400
 
 

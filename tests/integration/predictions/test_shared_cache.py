@@ -177,7 +177,6 @@ def test_a_cache_behind_tls_is_used_if_its_certificate_is_trusted(cache: Redis, 
     with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, authority):
         settings = {
             "SERVAL_CACHE_URL": f"rediss://localhost:{port}/0",
-            "SERVAL_CONVERT_PRELOAD": "false",
             "SSL_CERT_FILE": str(authority),
         }
         with serving(tmp_path / "data", settings) as client:
@@ -195,7 +194,7 @@ def test_a_cache_behind_tls_is_used_if_its_certificate_is_trusted(cache: Redis, 
 
 def test_predictions_succeed_without_a_cache_whose_certificate_is_not_trusted(cache: Redis, tmp_path: Path) -> None:
     with tls_before(int(cache.url.rpartition(":")[2].partition("/")[0]), tmp_path) as (port, _):
-        settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0", "SERVAL_CONVERT_PRELOAD": "false"}
+        settings = {"SERVAL_CACHE_URL": f"rediss://localhost:{port}/0"}
         with serving(tmp_path / "data", settings) as client:
             await_state(client, "down")
             assert client.upload("iris", MODEL).status_code == 201

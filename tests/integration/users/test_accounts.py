@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from support import plain_http
 from support.http_client import Client, serving
 from support.users import PASSWORD, anybody, key_of, log_in, new_email, person, register
 
@@ -18,7 +19,7 @@ def login_answer(server: Client, **body: Any) -> httpx2.Response:
 
 def asks(server: Client, token: str, path: str = "/api/v1/auth/me") -> int:
     """The status that an access token gets."""
-    return httpx2.get(f"{server.url}{path}", headers={"Authorization": f"Bearer {token}"}).status_code
+    return plain_http.get(f"{server.url}{path}", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 def refresh(server: Client, token: str) -> httpx2.Response:
@@ -42,7 +43,9 @@ def test_a_new_user_logs_in_by_email_and_by_username(server: Client) -> None:
         tokens = login_answer(server, **account, password=PASSWORD).json()
         assert tokens["token_type"] == "bearer"
         assert tokens["expires_in"] == 1800
-        me = httpx2.get(f"{server.url}/api/v1/auth/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+        me = plain_http.get(
+            f"{server.url}/api/v1/auth/me", headers={"Authorization": f"Bearer {tokens['access_token']}"}
+        )
         assert me.json()["id"] == user["id"]
         assert me.json()["last_login_at"] is not None
 
@@ -188,11 +191,11 @@ def test_disabling_a_user_suspends_keys_and_ends_logins(server: Client) -> None:
     assert server.http.post(f"/api/v1/users/{who.username}/disable").json()["is_disabled"] is True
     assert asks(server, who.access_token) == 401
     assert refresh(server, who.refresh_token).status_code == 401
-    assert httpx2.get(f"{server.url}/api/v1/models", headers={"X-API-Key": key}).status_code == 401
+    assert plain_http.get(f"{server.url}/api/v1/models", headers={"X-API-Key": key}).status_code == 401
     assert login_answer(server, email=who.email, password=PASSWORD).status_code == 401
     assert server.http.post(f"/api/v1/users/{who.id}/enable").json()["is_disabled"] is False
     assert asks(server, who.access_token) == 401
-    assert httpx2.get(f"{server.url}/api/v1/models", headers={"X-API-Key": key}).status_code == 200
+    assert plain_http.get(f"{server.url}/api/v1/models", headers={"X-API-Key": key}).status_code == 200
     assert log_in(server, who.email)
 
 
@@ -271,7 +274,7 @@ def test_users_are_listed_in_pages_and_searched_by_name(server: Client) -> None:
 
 
 def test_the_last_administrator_cannot_be_demoted_or_disabled(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", {"SERVAL_CONVERT_PRELOAD": "false"}) as own:
+    with serving(tmp_path / "data", {}) as own:
         assert own.http.post("/api/v1/users/admin/disable").status_code == 409
         assert own.http.patch("/api/v1/users/admin", json={"role": "user"}).status_code == 409
 
@@ -281,7 +284,7 @@ def test_sql_in_a_field_of_a_user_is_text(server: Client, text: str) -> None:
     assert login_answer(server, username=text, password=text).status_code == 401
     assert login_answer(server, email=f"{text}@x", password=text).status_code == 401
     who = person(server, full_name=text)
-    me = httpx2.get(f"{server.url}/api/v1/users/me", headers=who.bearer).json()
+    me = plain_http.get(f"{server.url}/api/v1/users/me", headers=who.bearer).json()
     assert me["full_name"] == text.strip()
     assert (
         server.http.get(

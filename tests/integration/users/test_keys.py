@@ -15,6 +15,7 @@ from serval.audit.tables import AuditEntry
 from serval.db.engine import Database, now
 from serval.ids import new_id
 from serval.users.tables import ApiKey, User
+from support import plain_http
 from support.http_client import Client
 from support.replicas import ROW, constant
 from support.stored_users import add_person, on_database
@@ -119,7 +120,7 @@ def test_a_malformed_or_unknown_key_is_401(server: Client, header: str) -> None:
 
 def test_a_key_may_be_sent_as_bearer_but_not_twice(server: Client) -> None:
     bearer = {"Authorization": f"Bearer {server.key}"}
-    assert httpx2.get(f"{server.url}/api/v1/models", headers=bearer).status_code == 200
+    assert plain_http.get(f"{server.url}/api/v1/models", headers=bearer).status_code == 200
     assert server.http.get("/api/v1/models", headers=bearer).status_code == 400
 
 
@@ -197,7 +198,7 @@ def test_invalid_options_of_a_key_are_refused(
 
 
 def test_an_oversized_body_is_refused(server: Client) -> None:
-    answer = httpx2.post(
+    answer = plain_http.post(
         f"{server.url}{KEYS}", json={"name": "test", "models": ["m" * 200] * 1000}, headers={"X-API-Key": server.key}
     )
     assert answer.status_code == 413
@@ -272,7 +273,7 @@ def last_answer(server: Client, own: Headers) -> datetime:
 
 @pytest.fixture
 def patient(server: Client) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, headers={"X-API-Key": server.key}, timeout=30) as client:
+    with plain_http.client(base_url=server.url, headers={"X-API-Key": server.key}, timeout=30) as client:
         yield client
 
 
@@ -508,7 +509,7 @@ def test_concurrent_rotations_of_a_key_succeed_once(server: Client) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(
             pool.map(
-                lambda _: httpx2.post(f"{server.url}{KEYS}/{made['id']}/rotate", headers={"X-API-Key": server.key}),
+                lambda _: plain_http.post(f"{server.url}{KEYS}/{made['id']}/rotate", headers={"X-API-Key": server.key}),
                 range(4),
             )
         )

@@ -12,6 +12,7 @@ import httpx2
 import jwt
 import pytest
 
+from support import plain_http
 from support.http_client import Client, serving
 from support.users import PASSWORD, Person, anybody, log_in, new_email, person, register
 
@@ -19,7 +20,7 @@ ME = "/api/v1/auth/me"
 
 
 def asks(server: Client, token: str) -> int:
-    return httpx2.get(f"{server.url}{ME}", headers={"Authorization": f"Bearer {token}"}).status_code
+    return plain_http.get(f"{server.url}{ME}", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 def b64(part: object) -> str:
@@ -29,7 +30,7 @@ def b64(part: object) -> str:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server whose database the tests may write into."""
-    with serving(tmp_path_factory.mktemp("serval") / "data", {"SERVAL_CONVERT_PRELOAD": "false"}) as client:
+    with serving(tmp_path_factory.mktemp("serval") / "data", {}) as client:
         yield client
 
 
@@ -90,9 +91,9 @@ def test_a_forged_token_is_refused(server: Client) -> None:
     who = person(server)
     assert asks(server, who.access_token) == 200
     for wrong, token in forged(who.access_token).items():
-        answer = httpx2.get(f"{server.url}{ME}", headers={"Authorization": f"Bearer {token}"})
+        answer = plain_http.get(f"{server.url}{ME}", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 401, wrong
-        prediction = httpx2.post(f"{server.url}/predict", json={}, headers={"Authorization": f"Bearer {token}"})
+        prediction = plain_http.post(f"{server.url}/predict", json={}, headers={"Authorization": f"Bearer {token}"})
         assert (prediction.status_code, prediction.json()["detail"]) == (401, answer.json()["detail"]), wrong
 
 
@@ -117,9 +118,7 @@ def encode_loosely(claims: dict[str, Any], secret: bytes, kid: str) -> str:
 
 
 def test_an_access_token_expires(tmp_path: Path) -> None:
-    with serving(
-        tmp_path / "data", {"SERVAL_ACCESS_TOKEN_MINUTES": "0.01", "SERVAL_CONVERT_PRELOAD": "false"}
-    ) as server:
+    with serving(tmp_path / "data", {"SERVAL_ACCESS_TOKEN_MINUTES": "0.01"}) as server:
         email = new_email()
         assert register(server, email=email).status_code == 201
         token = log_in(server, email)["access_token"]
@@ -145,7 +144,7 @@ def test_rotating_signing_keys_keeps_logins(server: Client) -> None:
 
 
 def test_the_first_signing_key_survives_a_restart(tmp_path: Path) -> None:
-    settings = {"SERVAL_CONVERT_PRELOAD": "false"}
+    settings: dict[str, str] = {}
     with serving(tmp_path / "data", settings) as server:
         who = person(server)
     with serving(tmp_path / "data", settings) as server:
@@ -275,6 +274,6 @@ def test_a_header_takes_precedence_over_a_cookie(server: Client, browser: tuple[
 def test_automatic_registration_is_open_on_loopback_only(
     tmp_path: Path, settings: dict[str, str], headers: dict[str, str], status: int
 ) -> None:
-    with serving(tmp_path / "data", {"SERVAL_CONVERT_PRELOAD": "false"} | settings) as server, anybody(server) as http:
+    with serving(tmp_path / "data", settings) as server, anybody(server) as http:
         answer = http.post("/api/v1/auth/register", json={"email": new_email(), "password": PASSWORD}, headers=headers)
     assert answer.status_code == status, answer.text
