@@ -103,6 +103,7 @@ def serving(
         "SERVAL_LOG_FORMAT": "json",
         "SERVAL_DRAIN_PAUSE_SECONDS": "0.1",
         "SERVAL_API_RATE": "unlimited",
+        "SERVAL_SLOW_REQUEST_MS": "600000",  # a slow request is logged as another event than others
         "SERVAL_CONVERT_PRELOAD": "false",  # most servers convert nothing, or one model
         **settings,
     }

@@ -10,7 +10,8 @@ T = TypeVar("T")
 
 WITHIN_SECONDS = 60.0
 """Generous: a busy machine is no failure. A test that asserts a time names its own."""
-PAUSE_SECONDS = 0.002
+PAUSE_SECONDS = 0.02
+"""Long enough for what is waited for to have the processor."""
 
 
 def wait_until(condition: Callable[[], T], *, within_seconds: float = WITHIN_SECONDS) -> T:

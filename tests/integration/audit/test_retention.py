@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,22 +25,19 @@ from support import plain_http
 from support.audit_trail import Store, add_person, caller
 from support.backends import Postgres, without
 from support.http_client import Client, serving
-
-PATIENCE_SECONDS = 30.0
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A database of a test's own, with its tables and nothing in them."""
-    if request.param == "postgres":
-        return on_postgres(request.getfixturevalue("database"), tmp_path)
-    return with_tables(Store(tmp_path / "data", {}))
+from support.waiting import wait_until
 
 
-def on_postgres(server: Postgres, tmp_path: Path) -> Store:
+def on_sqlite(folder: Path) -> Store:
+    """A database with its tables and nothing in them."""
+    return with_tables(Store(folder / "data", {}))
+
+
+def on_postgres(server: Postgres, folder: Path) -> Store:
+    """A database with its tables and nothing in them."""
     name = f"serval_{uuid.uuid4().hex}"
     server.ask(f"CREATE DATABASE {name};")
-    return with_tables(Store(tmp_path / "data", {"SERVAL_DATABASE_URL": server.url(name)}))
+    return with_tables(Store(folder / "data", {"SERVAL_DATABASE_URL": server.url(name)}))
 
 
 def with_tables(store: Store) -> Store:
@@ -61,43 +59,12 @@ def row(**values: Any) -> dict[str, Any]:
     return entry | {"address": "", "request_id": ""} | values
 
 
-def test_audit_entries_older_than_the_setting_are_deleted(store: Store) -> None:
-    start = now()
-
-    def aged(days: int, count: int) -> list[dict[str, Any]]:
-        moments = [start - timedelta(days=days, milliseconds=number) for number in range(count)]
-        return [row(id=first_id("aud", at), at=at, subject=f"{days} days") for at in moments]
-
-    async def write(session: AsyncSession) -> None:
-        await session.execute(insert(AuditEntry), [*aged(400, 1500), *aged(31, 1000), *aged(29, 3)])
-
-    store.write(write)
-    with serving(store.folder, {**store.settings, "SERVAL_AUDIT_DAYS": "30"}, is_migrated=True) as client:
-        assert client.process.told("audit_entries_deleted")["entries"] == 2500
-        until = (now() - timedelta(days=1)).isoformat()
-        found = client.http.get("/api/v1/audit", params={"until": until}).json()["items"]
-    assert [entry["subject"] for entry in found] == ["29 days"] * 3
+START = now()
 
 
-def test_a_retention_longer_than_since_1970_keeps_everything(store: Store) -> None:
-    async def write(session: AsyncSession) -> None:
-        await session.execute(insert(AuditEntry), [row(id=first_id("aud", now() - timedelta(days=10_000)))])
-
-    store.write(write)
-    with serving(store.folder, {**store.settings, "SERVAL_AUDIT_DAYS": "1e9"}, is_migrated=True) as client:
-        assert len(client.http.get("/api/v1/audit", params={"until": "2026-01-01T00:00:00Z"}).json()["items"]) == 1
-    assert not [line for line in client.process.events if line["event"] == "audit_retention_failed"]
-
-
-def gauges(client: Client) -> dict[str, float]:
-    """How many there are, when they were counted for the first time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        lines = client.http.get("/metrics").text
-        found = dict(re.findall(r"^serval_(users|sessions|api_keys)_active (\S+)$", lines, re.MULTILINE))
-        if "NaN" not in found.values():
-            return {name: float(value) for name, value in found.items()}
-        assert time.monotonic() < deadline
+def aged(days: int, count: int) -> list[dict[str, Any]]:
+    moments = [START - timedelta(days=days, milliseconds=number) for number in range(count)]
+    return [row(id=first_id("aud", at), at=at, subject=f"{days} days") for at in moments]
 
 
 async def add_a_population(session: AsyncSession) -> None:
@@ -117,25 +84,84 @@ async def add_a_population(session: AsyncSession) -> None:
         )
 
 
-def test_gauges_count_active_users_sessions_and_keys(store: Store) -> None:
-    store.write(add_a_population)
-    with serving(store.folder, store.settings, is_migrated=True) as client:
-        # Beside the administrator that the server makes, with a key.
-        assert gauges(client) == {"users": 2, "sessions": 1, "api_keys": 3}
+@contextmanager
+def populated(store: Store) -> Iterator[Client]:
+    """A server that keeps audit entries for 30 days, with older ones, and users of whom some are active."""
+
+    async def write(session: AsyncSession) -> None:
+        await session.execute(insert(AuditEntry), [*aged(400, 1500), *aged(31, 1000), *aged(29, 3)])
+        await add_a_population(session)
+
+    store.write(write)
+    with serving(store.folder, {**store.settings, "SERVAL_AUDIT_DAYS": "30"}, is_migrated=True) as client:
+        yield client
 
 
-def test_gauges_keep_the_last_numbers_without_the_database(database: Postgres, tmp_path: Path) -> None:
-    store = on_postgres(database, tmp_path)
-    with serving(store.folder, store.settings, is_migrated=True) as client:
-        before = gauges(client)
-        assert before["users"] >= 1
-        metrics = plain_http.client(base_url=f"http://127.0.0.1:{client.process.told('ready')['metrics_port']}")
-        with without(database):
-            client.process.until("user_gauges_failed")
-            shown = metrics.get("/metrics").text
-        metrics.close()
+@pytest.fixture(scope="module")
+def postgres_store(database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return on_postgres(database, tmp_path_factory.mktemp("serval"))
+
+
+@pytest.fixture(scope="module")
+def interruptible(postgres_store: Store) -> Iterator[Client]:
+    """A server whose PostgreSQL may be stopped."""
+    with populated(postgres_store) as client:
+        yield client
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    if request.param == "postgres":
+        yield request.getfixturevalue("interruptible")
+        return
+    with populated(on_sqlite(tmp_path_factory.mktemp("serval"))) as client:
+        yield client
+
+
+def test_audit_entries_older_than_the_setting_are_deleted(started: Client) -> None:
+    assert started.process.told("audit_entries_deleted")["entries"] == 2500
+    until = (now() - timedelta(days=1)).isoformat()
+    entries = started.http.get("/api/v1/audit", params={"until": until}).json()["items"]
+    assert [entry["subject"] for entry in entries] == ["29 days"] * 3
+
+
+def test_a_retention_longer_than_since_1970_keeps_everything(tmp_path: Path) -> None:
+    store = on_sqlite(tmp_path)
+
+    async def write(session: AsyncSession) -> None:
+        await session.execute(insert(AuditEntry), [row(id=first_id("aud", now() - timedelta(days=10_000)))])
+
+    store.write(write)
+    with serving(store.folder, {**store.settings, "SERVAL_AUDIT_DAYS": "1e9"}, is_migrated=True) as client:
+        assert len(client.http.get("/api/v1/audit", params={"until": "2026-01-01T00:00:00Z"}).json()["items"]) == 1
+    assert not [line for line in client.process.events if line["event"] == "audit_retention_failed"]
+
+
+def gauges(client: Client) -> dict[str, float]:
+    """How many there are, when they were counted for the first time."""
+
+    def counted() -> dict[str, float] | None:
+        lines = client.http.get("/metrics").text
+        values = dict(re.findall(r"^serval_(users|sessions|api_keys)_active (\S+)$", lines, re.MULTILINE))
+        return None if "NaN" in values.values() else {name: float(value) for name, value in values.items()}
+
+    return wait_until(counted)
+
+
+def test_gauges_count_active_users_sessions_and_keys(started: Client) -> None:
+    # Beside the administrator that the server makes, with a key.
+    assert gauges(started) == {"users": 2, "sessions": 1, "api_keys": 3}
+
+
+def test_gauges_keep_the_last_numbers_without_the_database(database: Postgres, interruptible: Client) -> None:
+    before = gauges(interruptible)
+    assert before["users"] >= 1
+    metrics_port = interruptible.process.told("ready")["metrics_port"]
+    with without(database):
+        interruptible.process.until("user_gauges_failed")
+        text = plain_http.get(f"http://127.0.0.1:{metrics_port}/metrics").text
     for name, value in before.items():
-        assert f"serval_{name}_active {value}\n" in shown
+        assert f"serval_{name}_active {value}\n" in text
 
 
 class Filled(NamedTuple):
@@ -180,8 +206,13 @@ QUERIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def filled(store: Store) -> Filled:
+@pytest.fixture(params=["sqlite", "postgres"])
+def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Filled:
+    if request.param == "postgres":
+        store = on_postgres(request.getfixturevalue("database"), tmp_path)
+    else:
+        store = on_sqlite(tmp_path)
+
     async def fill(database: Database) -> None:
         async with database.write() as session:
             await session.execute(text(FILL))
@@ -245,19 +276,19 @@ def reads_in_full(lines: list[str]) -> list[str]:
     return [line for line in lines if re.search(signs, line)]
 
 
-def test_an_interrupted_export_is_a_broken_connection(database: Postgres, tmp_path: Path) -> None:
-    store = on_postgres(database, tmp_path)
-
+def test_an_interrupted_export_is_a_broken_connection(
+    database: Postgres, postgres_store: Store, interruptible: Client
+) -> None:
     async def write(session: AsyncSession) -> None:
         for _ in range(20):
             await session.execute(insert(AuditEntry), [row(details={"note": "x" * 4000}) for _ in range(1000)])
 
-    store.write(write)
-    with serving(store.folder, store.settings, is_migrated=True) as client:
-        with client.http.stream("GET", "/api/v1/audit", params={"format": "csv"}) as answer:
-            chunks = answer.iter_bytes()
-            assert next(chunks).startswith(b"id,at,")
-            with without(database), pytest.raises(httpx2.RemoteProtocolError):
-                for _ in chunks:
-                    pass
-        assert client.process.told("request")["status"] == 200
+    postgres_store.write(write)
+    export = {"params": {"format": "csv"}, "headers": {"X-Request-Id": "interrupted"}}
+    with interruptible.http.stream("GET", "/api/v1/audit", **export) as answer:
+        chunks = answer.iter_bytes()
+        assert next(chunks).startswith(b"id,at,")
+        with without(database), pytest.raises(httpx2.RemoteProtocolError):
+            for _ in chunks:
+                pass
+    assert interruptible.process.until_line("request", request_id="interrupted")["status"] == 200

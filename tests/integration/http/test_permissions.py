@@ -16,6 +16,7 @@ from serval.auth.permissions import ADMINISTRATE, ROUTE_RULES, RouteRule
 from support import plain_http
 from support.http_client import Client
 from support.users import Person, key_of, person
+from support.waiting import wait_until
 
 IRIS = load_iris()
 TREE = pickle.dumps(DecisionTreeClassifier(random_state=0).fit(IRIS.data, IRIS.target))
@@ -165,13 +166,8 @@ def predicted(server: Client, who: Person, model: str) -> str:
         plain_http.post(f"{server.url}/api/v1/predict/{model}", json={"input": ROW}, headers=who.bearer).status_code
         == 200
     )
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        items = plain_http.get(f"{server.url}/api/v1/predictions", headers=who.bearer).json()["items"]
-        if items:
-            return str(items[0]["id"])
-        time.sleep(0.1)
-    raise TimeoutError("the history has no prediction")
+    items = wait_until(lambda: plain_http.get(f"{server.url}/api/v1/predictions", headers=who.bearer).json()["items"])
+    return str(items[0]["id"])
 
 
 def ask(scene: Scene, route: str, caller: str) -> httpx2.Response:

@@ -1,6 +1,5 @@
 """Access to another user's model: by share, by role, by key."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +17,7 @@ from serval.settings.settings import Settings
 from support.http_client import Client
 from support.replicas import ROW, constant
 from support.stored_users import Person, add_key, add_person, on_database
+from support.waiting import wait_until
 
 Headers = Mapping[str, str]
 
@@ -660,10 +660,12 @@ def listed(client: Client, person: Person, **query: Any) -> list[dict[str, Any]]
 
 def users_listed(client: Client, person: Person, model: str, expected: set[str]) -> set[str]:
     """The users of the listed predictions of a model, once the expected ones are among them."""
-    deadline = time.monotonic() + 10
-    while not expected <= (users := {str(item["user"]) for item in listed(client, person, model=model)}):
-        assert time.monotonic() < deadline, f"{expected - users} are not listed"
-    return users
+
+    def users() -> set[str]:
+        return {str(item["user"]) for item in listed(client, person, model=model)}
+
+    wait_until(lambda: expected <= users())
+    return users()
 
 
 def shows(client: Client, person: Person, prediction_id: str) -> int:

@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 from serval.ids import new_id
 from support.http_client import Client
 from support.stored_users import Person, add_person
+from support.waiting import wait_until
 
 ROW = {"input": [5.1, 3.5, 1.4, 0.2]}
 TRIES = 500
@@ -145,9 +146,7 @@ def counted(client: Client, person: Person) -> list[str]:
 
 
 def until_listed(client: Client, person: Person, count: int) -> None:
-    deadline = time.monotonic() + 10
-    while len(client.http.get("/api/v1/predictions", headers=person.headers).json()["items"]) < count:
-        assert time.monotonic() < deadline, "the predictions are not listed"
+    wait_until(lambda: len(client.http.get("/api/v1/predictions", headers=person.headers).json()["items"]) >= count)
 
 
 def test_the_log_of_a_request_names_nothing_of_another_tenant(server: Client, tenants: Tenants) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from support import tiny_server
 from support.processes import PYTHON, Running, gone, kill, processes_using, running
+from support.waiting import wait_until
 
 TINY = [PYTHON, tiny_server.__file__]
 Start = Callable[..., Running]
@@ -102,8 +103,7 @@ def test_a_stop_under_load_fails_no_request(start: Start) -> None:
     clients = [threading.Thread(target=ask, args=(number,)) for number in range(len(answered))]
     for client in clients:
         client.start()
-    while min(answered) < 20:
-        pass
+    wait_until(lambda: min(answered) >= 20)
     server.send(signal.SIGTERM)
     assert server.ended() == 0
     for client in clients:
@@ -116,8 +116,7 @@ def test_a_stop_waits_for_a_request_under_way(start: Start, folder: Path) -> Non
     answers: list[tuple[int, bytes]] = []
     client = threading.Thread(target=lambda: answers.append(server.get("/slow")))
     client.start()
-    while not (folder / "slow-began").exists():
-        pass
+    wait_until((folder / "slow-began").exists)
     server.send(signal.SIGTERM)
     assert server.ended() == 0
     client.join()
@@ -139,8 +138,7 @@ def test_a_request_longer_than_the_drain_is_cut_off(start: Start, folder: Path) 
     answers: list[int] = []
     client = threading.Thread(target=lambda: answers.append(server.get("/slow")[0]))
     client.start()
-    while not (folder / "slow-began").exists():
-        pass
+    wait_until((folder / "slow-began").exists)
     server.send(signal.SIGTERM)
     assert server.until("requests_aborted")["requests"] == 1
     assert server.ended() == 0

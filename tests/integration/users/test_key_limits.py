@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,10 @@ import pytest
 from support.backends import Postgres
 from support.http_client import Client, serving
 from support.replicas import ROW, Replicas, constant, replicas
+from support.waiting import wait_until
 
 KEYS = "/api/v1/api-keys"
 PREDICT = "/api/v1/predict/limited"
-PATIENCE_SECONDS = 20.0
 PLANS = {"default": {"monthly_quota": 4, "predict_rate": "1000/s"}}
 Headers = dict[str, str]
 
@@ -36,12 +36,6 @@ def predict_statuses(server: Client, own: Headers, times: int) -> list[int]:
 def used(server: Client, key_id: str) -> int:
     answer = server.http.get(f"{KEYS}/{key_id}")
     return int(answer.json()["used_this_month"]) if answer.status_code == 200 else -1
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s"
 
 
 @pytest.fixture(scope="module")
@@ -104,15 +98,15 @@ def test_rotating_a_key_does_not_reset_its_quota(limited: Client) -> None:
     """Neither by the new key, nor by both together, nor by rotating again."""
     old_id, old = make(limited, monthly_quota=5)
     assert predict_statuses(limited, old, 2) == [200, 200]
-    eventually(lambda: used(limited, old_id) == 2)
+    wait_until(lambda: used(limited, old_id) == 2)
     new_id, new = rotated(limited, old_id)
     assert used(limited, new_id) == used(limited, old_id) == 2
     assert predict_statuses(limited, new, 2) == [200, 200]
-    eventually(lambda: used(limited, old_id) == 4)
+    wait_until(lambda: used(limited, old_id) == 4)
     newest_id, newest = rotated(limited, new_id)
     assert predict_statuses(limited, old, 1) == [200]
-    eventually(lambda: {used(limited, key_id) for key_id in (old_id, new_id, newest_id)} == {5})
-    eventually(
+    wait_until(lambda: {used(limited, key_id) for key_id in (old_id, new_id, newest_id)} == {5})
+    wait_until(
         lambda: (
             predict_statuses(limited, newest, 1)
             == predict_statuses(limited, new, 1)
@@ -166,7 +160,7 @@ def test_only_an_administrator_may_exceed_the_quota_of_the_plan(planned: Client)
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     with replicas(tmp_path_factory) as servers:
         assert servers.first.upload("limited", constant(1)).status_code == 201
-        eventually(lambda: servers.second.predict("limited", ROW).status_code == 200)
+        wait_until(lambda: servers.second.predict("limited", ROW).status_code == 200)
         yield servers
 
 
@@ -179,7 +173,7 @@ def test_two_servers_share_a_quota_up_to_unreported_predictions(both: Replicas) 
         answered += statuses.count(200)
         if not statuses.count(200):
             break
-        eventually(lambda answered=answered: used(both.first, key_id) == answered)  # type: ignore[misc]
+        wait_until(lambda answered=answered: used(both.first, key_id) == answered)  # type: ignore[misc]
     assert quota <= answered <= quota + 2 * batch
 
 
@@ -188,7 +182,7 @@ def test_a_key_rotated_on_one_server_stops_on_the_other(both: Replicas) -> None:
     assert predict_statuses(both.second, own, 2) == [200, 200]
     assert both.first.http.post(f"{KEYS}/{key_id}/rotate", json={"overlap_seconds": 0}).status_code == 201
     began = time.monotonic()
-    eventually(lambda: predict_statuses(both.second, own, 1) == [401])
+    wait_until(lambda: predict_statuses(both.second, own, 1) == [401])
     assert time.monotonic() - began < 1.0
 
 
@@ -197,13 +191,13 @@ def test_predictions_without_the_database_are_counted_when_it_is_back(database: 
         assert client.upload("limited", constant(1)).status_code == 201
         key_id, own = make(client)
         assert predict_statuses(client, own, 1) == [200]
-        eventually(lambda: used(client, key_id) == 1)
+        wait_until(lambda: used(client, key_id) == 1)
         database.stop()
         try:
             assert predict_statuses(client, own, 20) == [200] * 20
             client.process.until("usage_waiting_for_database")
         finally:
             database.start()
-        eventually(lambda: used(client, key_id) == 21)
+        wait_until(lambda: used(client, key_id) == 21)
         lines = [line for line in client.process.events if line["event"] == "usage_waiting_for_database"]
         assert len(lines) == 1

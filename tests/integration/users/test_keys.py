@@ -1,7 +1,6 @@
 """API keys over HTTP."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,11 +18,11 @@ from support import plain_http
 from support.http_client import Client
 from support.replicas import ROW, constant
 from support.stored_users import add_person, on_database
+from support.waiting import wait_until
 
 KEYS = "/api/v1/api-keys"
 USUAL = ["predict", "models:read", "models:write"]
 REVOKED_WITHIN_SECONDS = 1.0
-WRITTEN_WITHIN_SECONDS = 10.0
 HOSTILE = [
     "'; DROP TABLE api_keys; --",
     "x' OR '1'='1",
@@ -57,12 +56,6 @@ def shown(server: Client, made: dict[str, Any], headers: Headers | None = None) 
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
-
-
-def eventually(is_so: Callable[[], object], patience_seconds: float = WRITTEN_WITHIN_SECONDS) -> None:
-    deadline = time.monotonic() + patience_seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"not within {patience_seconds} s"
 
 
 @pytest.fixture(scope="module")
@@ -440,11 +433,11 @@ def test_the_last_use_of_a_key_is_shown(server: Client, models: tuple[str, str],
         assert server.http.get("/api/v1/models", headers=headers_of(made)).status_code == 200
     else:
         assert server.predict("keyed-a", ROW, headers=headers_of(made)).status_code == 200
-    eventually(lambda: shown(server, made)["last_used_at"])
+    wait_until(lambda: shown(server, made)["last_used_at"])
     last = datetime.fromisoformat(shown(server, made)["last_used_at"])
     assert began - timedelta(milliseconds=5) <= last <= datetime.now(UTC)
     assert server.predict("keyed-a", ROW, headers=headers_of(made)).status_code == 200
-    eventually(lambda: datetime.fromisoformat(shown(server, made)["last_used_at"]) > last)
+    wait_until(lambda: datetime.fromisoformat(shown(server, made)["last_used_at"]) > last)
 
 
 def test_the_use_of_a_key_counts_requests(server: Client, models: tuple[str, str]) -> None:
@@ -452,7 +445,7 @@ def test_the_use_of_a_key_counts_requests(server: Client, models: tuple[str, str
     for body in (ROW, ROW, {"inputs": [[1.0], [2.0], [3.0]]}):
         assert server.predict("keyed-a", body, headers=headers_of(made)).status_code == 200
     assert server.predict("keyed-a", {"input": ["x"]}, headers=headers_of(made)).status_code == 400
-    eventually(lambda: shown(server, made)["used_this_month"] == 3)
+    wait_until(lambda: shown(server, made)["used_this_month"] == 3)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
