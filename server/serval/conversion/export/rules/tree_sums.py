@@ -11,10 +11,10 @@ from serval.conversion.export.tensor import Array, Tensor
 
 @dataclass(frozen=True)
 class Nodes:
-    """One tree: a row goes left where its feature is at most the threshold or, at a node in `members`, one of the
-    categories that it lists.
+    """One tree: a row goes left where its feature is at most the threshold.
 
-    `value`: what a node holds, `[nodes, values]`.
+    `value`: what a node holds, `[nodes, values]`. `members`: the nodes that split by a set of categories instead, with
+    who goes right; they have to be replaced before the tree is written.
     """
 
     feature: Array
@@ -24,7 +24,7 @@ class Nodes:
     right: Array
     is_leaf: Array
     value: Array
-    members: dict[int, list[float]] = field(default_factory=dict)
+    members: dict[int, Array] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,29 +61,19 @@ class Branches:
         self.false.append(to[1])
 
     def add_tree(self, tree: int, nodes: Nodes) -> None:
-        free_id = len(nodes.is_leaf)
         for node, is_leaf in enumerate(nodes.is_leaf.tolist()):
             if is_leaf:
                 self.add(tree, node, "LEAF")
                 continue
-            sides = int(nodes.left[node]), int(nodes.right[node])
-            split: dict[str, Any] = {"feature": int(nodes.feature[node]), "missing": bool(nodes.missing_left[node])}
-            if node not in nodes.members:
-                self.add(tree, node, "BRANCH_LEQ", threshold=float(nodes.threshold[node]), to=sides, **split)
-            else:
-                free_id = self.add_choice(tree, node, nodes.members[node], sides, split, free_id)
-
-    def add_choice(
-        self, tree: int, node: int, members: list[float], sides: tuple[int, int], split: dict[str, Any], free_id: int
-    ) -> int:
-        """Add a split by categories as a chain of comparisons, the later ones numbered from `free_id`.
-
-        Return the next free id.
-        """
-        comparison_ids = [node, *range(free_id, free_id + len(members) - 1)]
-        for comparison, member, next_id in zip(comparison_ids, members, [*comparison_ids[1:], sides[1]], strict=True):
-            self.add(tree, comparison, "BRANCH_EQ", threshold=member, to=(sides[0], next_id), **split)
-        return free_id + len(members) - 1
+            self.add(
+                tree,
+                node,
+                "BRANCH_LEQ",
+                feature=int(nodes.feature[node]),
+                threshold=float(nodes.threshold[node]),
+                missing=bool(nodes.missing_left[node]),
+                to=(int(nodes.left[node]), int(nodes.right[node])),
+            )
 
 
 @dataclass
@@ -118,8 +108,7 @@ def note_thresholds(trees: list[Nodes], x: Tensor) -> None:
         return
     for nodes in trees:
         for node in np.flatnonzero(~nodes.is_leaf).tolist():
-            for edge in nodes.members.get(node, [float(nodes.threshold[node])]):
-                x.note_one(x.origins[nodes.feature[node]], edge)
+            x.note_one(x.origins[nodes.feature[node]], float(nodes.threshold[node]))
 
 
 def narrow_sums(trees: list[Nodes], targets: list[int], width: int, x: Tensor) -> Tensor:

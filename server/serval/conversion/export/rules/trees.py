@@ -10,6 +10,7 @@ from sklearn import tree as single
 from serval.conversion.export.emitter import Emitter, Family, refuse
 from serval.conversion.export.features import matrix
 from serval.conversion.export.rules.linear import labels_of_scores, two
+from serval.conversion.export.rules.memberships import goes_right, with_memberships
 from serval.conversion.export.rules.tree_sums import Nodes, sums
 from serval.conversion.export.tensor import Array, Tensor, stack, total
 
@@ -108,11 +109,15 @@ def boosted_labels(emit: Emitter, model: Any, x: Tensor) -> Tensor:
     return raw.argmax() if len(model.classes_) > 2 else (raw >= 0.0).cast("int64")
 
 
-def histogram_nodes(predictor: Any) -> Nodes:
-    """The nodes of a `TreePredictor` over raw values; its thresholds are compared in float64."""
+def histogram_nodes(predictor: Any, known: tuple[Array, Array]) -> Nodes:
+    """The nodes of a `TreePredictor` over raw values; its thresholds are compared in float64.
+
+    `known`: of each categorical feature the set of its categories, and of each feature its index among those.
+    """
     nodes = predictor.nodes
     is_leaf = nodes["is_leaf"].astype(bool)
     categorical = np.flatnonzero(~is_leaf & nodes["is_categorical"].astype(bool)).tolist()
+    sets, index_of = known
     return Nodes(
         feature=nodes["feature_idx"],
         threshold=nodes["num_threshold"],
@@ -121,19 +126,24 @@ def histogram_nodes(predictor: Any) -> Nodes:
         right=nodes["right"],
         is_leaf=is_leaf,
         value=nodes["value"].reshape(-1, 1),
-        members={node: categories(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]) for node in categorical},
+        members={
+            node: goes_right(
+                predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]],
+                sets[index_of[nodes["feature_idx"][node]]],
+                is_missing_left=bool(nodes["missing_go_to_left"][node]),
+            )
+            for node in categorical
+        },
     )
-
-
-def categories(bitset: Array) -> list[float]:
-    return [float(bit) for bit in range(256) if bitset[bit // 32] >> (bit % 32) & 1]
 
 
 def histogram_boosted(emit: Emitter, model: Any, x: Any) -> Tensor:
     """`[rows]`, or `[rows, classes]` for more than two classes. Source: `BaseHistGradientBoosting._raw_predict`."""
     values = matrix(x) if model._preprocessor is None else matrix(emit.transform(model._preprocessor, x))
-    stages = [[histogram_nodes(predictor) for predictor in stage] for stage in model._predictors]
-    raw = summed_stages(stages, values) + np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1, -1)
+    known = model._bin_mapper.make_known_categories_bitsets()
+    stages = [[histogram_nodes(predictor, known) for predictor in stage] for stage in model._predictors]
+    raw = summed_stages(*with_memberships(stages, values, model._n_features))
+    raw = raw + np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1, -1)
     return raw.ravel() if len(stages[0]) == 1 else raw
 
 
