@@ -13,6 +13,8 @@ from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Label, Signature
 
 MAX_COLUMNS = MAX_LABELS = 10_000
+MAX_CATEGORIES = 1_000_000
+"""Of all columns together."""
 MAX_TARGETS = 1000
 MAX_TEXT = 200
 MAX_ROWS = 5000

@@ -1,5 +1,6 @@
 """What goes into a converted model and what comes out: columns, labels, dtypes."""
 
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -10,7 +11,7 @@ MISSING_STRING = "\x1a"
 """Stands for a missing value in a tensor of strings, which has no other marker; no input may contain it."""
 
 
-class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One input column.
 
     `number` and `boolean` columns go, in column order, into the graph's input `numbers` (`[rows, n]`, a missing value
@@ -35,6 +36,11 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     def is_number(self) -> bool:
         """Whether it goes into the graph's input `numbers`."""
         return self.kind in {"number", "boolean"}
+
+    @cached_property
+    def category_set(self) -> frozenset[Label]:
+        """The categories, to look one up; empty where there are none."""
+        return frozenset(self.categories or ())
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

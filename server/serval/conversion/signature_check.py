@@ -2,7 +2,7 @@
 
 import math
 
-from serval.conversion.messages import MAX_COLUMNS, MAX_LABELS, MAX_TARGETS, MAX_TEXT
+from serval.conversion.messages import MAX_CATEGORIES, MAX_COLUMNS, MAX_LABELS, MAX_TARGETS, MAX_TEXT
 from serval.conversion.plain_text import is_plain
 from serval.conversion.signature import MISSING_STRING, Column, Label, Signature
 from serval.errors import NotConvertible
@@ -14,6 +14,10 @@ def check_signature(signature: Signature) -> None:
         (1 <= len(signature.columns) <= MAX_COLUMNS, "the number of columns"),
         (len({column.name for column in signature.columns}) == len(signature.columns), "two columns with one name"),
         (all(_is_valid_column(column) for column in signature.columns), "a column"),
+        (
+            sum(len(column.categories or ()) for column in signature.columns) <= MAX_CATEGORIES,
+            f"more than {MAX_CATEGORIES} categories",
+        ),
         (
             1 <= signature.targets <= MAX_TARGETS and (signature.is_multi_target or signature.targets == 1),
             "the number of targets",
@@ -34,12 +38,7 @@ def _is_valid_column(column: Column) -> bool:
     )
     bounds = [value for value in (column.minimum, column.maximum) if value is not None]
     categories = column.categories or ()
-    return (
-        is_text_valid
-        and all(map(math.isfinite, bounds))
-        and len(categories) <= MAX_LABELS
-        and all(map(_is_valid_label, categories))
-    )
+    return is_text_valid and all(map(math.isfinite, bounds)) and all(map(_is_valid_label, categories))
 
 
 def _are_valid_labels(signature: Signature) -> bool:

@@ -174,7 +174,7 @@ def _string(column: Column, cell: object) -> str:
 
 def _known(column: Column, category: object, value: Read) -> Read:
     """`value`, where the model knows its category; scikit-learn's `handle_unknown="error"` refuses any other."""
-    if column.categories is None or category in column.categories:
+    if column.categories is None or category in column.category_set:
         return value
     known = ", ".join(shown(category) for category in column.categories[:5])
     more = ", ..." if len(column.categories) > 5 else ""

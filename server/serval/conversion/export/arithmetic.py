@@ -1,9 +1,11 @@
 """Operators and functions that a graph computes element by element, as numpy does."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
+from serval.conversion.export.blocks import elementwise, product
 from serval.conversion.export.graph_value import GraphValue
 
 
@@ -13,21 +15,34 @@ class Arithmetic(GraphValue):
     __array_ufunc__ = None  # an array on the left leaves the operator to the tensor
 
     def __add__(self, other: Any) -> Self:
-        return self.op("Add", other)._image(self, shifts=other)
+        return self._with_row("Add", other)._image(self, shifts=other)
 
     def __sub__(self, other: Any) -> Self:
         shifts = other if isinstance(other, GraphValue) else np.negative(other)
-        return self.op("Sub", other)._image(self, shifts=shifts)
+        return self._with_row("Sub", other)._image(self, shifts=shifts)
 
     def __mul__(self, other: Any) -> Self:
-        return self.op("Mul", other)._image(self, scales=other)
+        return self._with_row("Mul", other)._image(self, scales=other)
 
     def __truediv__(self, other: Any) -> Self:
         scales = other if isinstance(other, GraphValue) else np.divide(1.0, other)
-        return self.op("Div", other)._image(self, scales=scales)
+        return self._with_row("Div", other)._image(self, scales=scales)
+
+    def _with_row(self, kind: str, other: Any) -> Self:
+        result = self.op(kind, other)
+        if not self.blocks or isinstance(other, GraphValue):
+            return result
+        return replace(result, blocks=elementwise(self.blocks, kind, other))
 
     def __matmul__(self, other: Any) -> Self:
-        return self.op("MatMul", other)
+        if not isinstance(other, np.ndarray):
+            return self.op("MatMul", other)
+        if len(other) == 1:
+            # ONNX Runtime moves a scale of one number before a MatMul into it, and rounds it to float32.
+            products = self.op("Mul", other.reshape(1, -1))
+            return products if other.ndim > 1 else products.op("Squeeze", self.constant([-1]))
+        looked_up: Any = product(self.blocks, other) if self.blocks else None
+        return self.op("MatMul", other) if looked_up is None else looked_up
 
     def __pow__(self, other: Any) -> Self:
         return self.op("Pow", other)

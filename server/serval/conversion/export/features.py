@@ -48,11 +48,12 @@ class Table:
 
     def matrix(self) -> Tensor:
         """`[rows, columns]`, all of one dtype; neighbours of one source are taken together."""
-        parts = []
+        parts, widths = [], []
         for _, run in groupby(self.columns, key=lambda column: column.tensor.name):
             neighbours = list(run)
             parts.append(neighbours[0].tensor.columns([column.index for column in neighbours]))
-        return concat(parts)
+            widths.append(len(neighbours))
+        return concat(parts, widths=widths)
 
     @property
     def is_numeric(self) -> bool:
@@ -88,5 +89,6 @@ def join(parts: Sequence[tuple[Features, int]]) -> Features:
     if all(isinstance(part, Tensor) and part.dtype != "string" for part, _ in parts):
         matrices = [matrix(part) for part, _ in parts]
         origins = [part.origins or (None,) * width for part, (_, width) in zip(matrices, parts, strict=True)]
-        return concat(matrices).with_origins(sum(origins, ()) if all(origins) else ())
+        widths = [width or None for _, width in parts]
+        return concat(matrices, widths=widths).with_origins(sum(origins, ()) if all(origins) else ())
     return Table(tuple(column for part, width in parts for column in as_table(part, width).columns))

@@ -7,18 +7,23 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from serval.conversion.export.blocks import Blocks
 from serval.conversion.export.graph import TYPES, Graph
 from serval.conversion.export.origins import Origin, Origins
 
 
 @dataclass(frozen=True, eq=False)
 class GraphValue:
-    """`origins`: for each column what it is of the input, as far as known; empty where nothing is."""
+    """`origins`: for each column what it is of the input, as far as known; empty where nothing is.
+
+    `blocks`: of what it consists, where indicators of categories are among it; else empty.
+    """
 
     graph: Graph
     name: str
     dtype: str
     origins: Origins = ()
+    blocks: Blocks = ()
 
     @classmethod
     def input(cls, graph: Graph, name: str, dtype: str, columns: Sequence[int]) -> Self:
@@ -49,7 +54,8 @@ class GraphValue:
     def cast(self, dtype: str) -> Self:
         if dtype == self.dtype:
             return self
-        return self.op("Cast", dtype=dtype, to=TYPES[dtype]).with_origins(self.origins)
+        blocks = tuple(block.cast(dtype) for block in self.blocks) if dtype.startswith("float") else ()
+        return replace(self.op("Cast", dtype=dtype, to=TYPES[dtype]), blocks=blocks).with_origins(self.origins)
 
     def note(self, edges: Any) -> None:
         """Remember values of these columns, one for each or all for the only one, at which the answer may change."""

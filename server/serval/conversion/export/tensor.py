@@ -1,6 +1,7 @@
 """Tensor expressions that read like numpy and write ONNX nodes."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ from onnx import ModelProto
 from scipy import sparse
 
 from serval.conversion.export.arithmetic import Arithmetic
+from serval.conversion.export.blocks import joined, selected
 from serval.conversion.export.graph import Graph
 
 Array = npt.NDArray[Any]
@@ -67,6 +69,9 @@ class Tensor(Arithmetic):
         if self.origins and array.tolist() == list(range(len(self.origins))):
             return self
         origins = tuple(self.origins[index] for index in array.tolist()) if self.origins else ()
+        if blocks := selected(self.blocks, array) if self.blocks else ():
+            dense: Any = concat([block.dense() for block in blocks])
+            return type(self)(self.graph, dense.name, dense.dtype, blocks=blocks).with_origins(origins)
         return self.op("Gather", self.constant(array), axis=1).with_origins(origins)
 
     def column(self, index: int) -> Self:
@@ -95,12 +100,14 @@ def model_of(graph: Graph, outputs: dict[str, Tensor], shapes: Any) -> ModelProt
     return graph.model({name: (tensor.name, tensor.dtype) for name, tensor in outputs.items()}, shapes)
 
 
-def concat(tensors: Iterable[Tensor], axis: int = 1) -> Tensor:
+def concat(tensors: Iterable[Tensor], axis: int = 1, widths: Sequence[int | None] | None = None) -> Tensor:
+    """`widths`: of each, where they are known."""
     parts = list(tensors)
     if len(parts) == 1:
         return parts[0]
     origins = sum((part.origins for part in parts), ()) if axis == 1 and all(part.origins for part in parts) else ()
-    return parts[0].op("Concat", *parts[1:], axis=axis).with_origins(origins)
+    blocks = joined(parts, widths or [None] * len(parts)) if axis == 1 else ()
+    return replace(parts[0].op("Concat", *parts[1:], axis=axis), blocks=blocks).with_origins(origins)
 
 
 def stack(tensors: Iterable[Tensor]) -> Tensor:

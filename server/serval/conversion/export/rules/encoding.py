@@ -1,11 +1,13 @@
 """Encoders of categories: find the category of each value, then look up its encoding by the fitted encoder."""
 
+import copy
 import warnings
 from typing import Any
 
 import numpy as np
 from sklearn import preprocessing
 
+from serval.conversion.export.blocks import indicator
 from serval.conversion.export.emitter import Emitter, Family, refuse
 from serval.conversion.export.features import Features, TableColumn, as_table
 from serval.conversion.export.tensor import Array, Tensor, concat
@@ -16,10 +18,11 @@ UNKNOWN_CATEGORY = "\x1a never seen"
 
 def encoded(_: Emitter, model: Any, x: Features) -> Tensor:
     columns = as_table(x, len(model.categories_)).columns
-    return concat(
-        codes(model, column, model.categories_[index]).look_up(rows(model, index))
-        for index, column in enumerate(columns)
-    )
+    found = [codes(model, column, known) for column, known in zip(columns, model.categories_, strict=True)]
+    if isinstance(model, preprocessing.OneHotEncoder):
+        every = transformed(sparse_one(model)).tocsr()
+        return concat(indicated(model, index, code, every) for index, code in enumerate(found))
+    return concat(code.look_up(table) for code, table in zip(found, tables(model), strict=True))
 
 
 def codes(model: Any, column: TableColumn, categories: Array) -> Tensor:
@@ -29,13 +32,36 @@ def codes(model: Any, column: TableColumn, categories: Array) -> Tensor:
         return text_codes(model, column, known)
     if any(isinstance(value, str) for value in known):
         raise refuse(model, "knows strings, but is given numbers", "fit and predict with the same kinds of columns")
-    value = column.values().as_column()
-    is_key = value.equals(np.array([np.nan if is_missing(key) else float(key) for key in known]))
-    if any(is_missing(key) for key in known):
-        is_marker = np.array([is_missing(key) for key in known])
-        is_key = is_key | (value.is_nan() & value.constant(is_marker))
-    matches = is_key.cast("float64")
-    return (matches.max() > 0.0).choose(matches.argmax(), len(known))
+    return number_codes(column.values(), known)
+
+
+def number_codes(value: Tensor, known: list[Any]) -> Tensor:
+    keys = np.array([np.nan if is_missing(key) else float(key) for key in known])
+    order = np.argsort(keys)[: int(np.isfinite(keys).sum() + np.isinf(keys).sum())]
+    missing = np.flatnonzero(np.isnan(keys))
+    unknown = len(known)
+    missing_code = int(missing[-1]) if len(missing) else unknown
+    if not len(order):
+        return value.is_nan().choose(value.constant(missing_code), value.constant(unknown))
+    value.note(keys[order])
+    place = last_at_most(value, keys[order])
+    code = place.look_up(keys[order]).equals(value).choose(place.look_up(order), unknown)
+    return value.is_nan().choose(missing_code, code)
+
+
+def last_at_most(value: Tensor, keys: Array) -> Tensor:
+    """Int64 `[rows]`: the index of the last of the rising keys that is at most the value, by bisection; 0 where there
+    is none."""
+    length = 1 << max(1, len(keys) - 1).bit_length()
+    padded = np.append(keys, np.full(length - len(keys), np.inf))
+    place = (value >= padded[length // 2]).cast("int64") * (length // 2)
+    step = length // 4
+    while step:
+        ahead = place + step
+        place = (value >= ahead.look_up(padded)).choose(ahead, place)
+        step //= 2
+    last: Tensor = place.minimum(len(keys) - 1)
+    return last
 
 
 def text_codes(model: Any, column: TableColumn, known: list[Any]) -> Tensor:
@@ -52,38 +78,61 @@ def text_codes(model: Any, column: TableColumn, known: list[Any]) -> Tensor:
     )
 
 
-def rows(model: Any, column: int) -> Array:
-    """`[categories + 1, width]`: the encoding of each category of a column; last, of an unknown one, NaN if the encoder
-    refuses it."""
-    known = model.categories_[column].tolist()
-    block = transformed(model, column, known)
-    try:
-        unknown = transformed(model, column, [unknown_value(known)])
-    except ValueError:
-        unknown = np.full((1, block.shape[1]), np.nan)
-    return np.concatenate([block, unknown])
+def indicated(model: Any, column: int, code: Tensor, every: Any) -> Tensor:
+    """`[rows, width]`: one column of a `OneHotEncoder`, by the code of its category; NaN for one that it refuses.
+
+    `every`: what the encoder makes of all categories, sparse.
+    """
+    widths, count, most = model._n_features_outs, len(model.categories_[column]), max(map(len, model.categories_))
+    is_strict = every.shape[0] == most
+    table = every[:, sum(widths[:column]) : sum(widths[: column + 1])]
+    chosen = table[:count] if is_strict else table[[*range(count), most]]
+    places = np.full(count + 1, widths[column])
+    places[-1] += int(is_strict)
+    places[: chosen.shape[0]][np.diff(chosen.indptr) > 0] = chosen.indices
+    is_whole = np.array_equal(places, np.arange(count + 1))
+    return indicator(code if is_whole else code.look_up(places), widths[column])
 
 
-def transformed(model: Any, column: int, values: list[Any]) -> Array:
-    """The fitted encoder's own columns for these values of one column."""
-    probe = np.empty((len(values), len(model.categories_)), dtype=object)
-    for index, categories in enumerate(model.categories_):
-        probe[:, index] = values if index == column else categories.tolist()[0]
+def sparse_one(model: Any) -> Any:
+    """The encoder, with sparse output."""
+    one = copy.copy(model)
+    one.sparse_output = True
+    vars(one).pop("_sklearn_output_config", None)
+    return one
+
+
+def tables(model: Any) -> list[Array]:
+    """For each column `[categories + 1, width]`: the encoding of each category; last, of an unknown one, NaN if the
+    encoder refuses it."""
+    block = np.asarray(transformed(model), dtype=np.float64)
+    width = block.shape[1] // len(model.categories_)
+    most = max(map(len, model.categories_))
+    unknown = block[most:] if len(block) > most else np.full((1, block.shape[1]), np.nan)
+    both = [np.concatenate([block[: len(known)], unknown]) for known in model.categories_]
+    return [table[:, column * width : (column + 1) * width] for column, table in enumerate(both)]
+
+
+def transformed(model: Any) -> Any:
+    """What the fitted encoder makes of a table with each category of each column in a row of its own, shorter columns
+    filled up with their first; last, of a row of unknown values, left out if the encoder refuses them."""
+    most = max(map(len, model.categories_))
+    probe = np.empty((most + 1, len(model.categories_)), dtype=object)
+    for column, categories in enumerate(model.categories_):
+        known = categories.tolist()
+        probe[:, column] = [*known, *[known[0]] * (most - len(known)), unknown_value(known)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        out = model.transform(probe)
-    dense = np.asarray(out.toarray() if hasattr(out, "toarray") else out, dtype=np.float64)
-    widths = getattr(model, "_n_features_outs", None) or [dense.shape[1] // len(model.categories_)] * len(
-        model.categories_
-    )
-    start = sum(widths[:column])
-    return dense[:, start : start + widths[column]]
+        try:
+            return model.transform(probe)
+        except ValueError:
+            return model.transform(probe[:most])
 
 
 def unknown_value(known: list[Any]) -> Any:
     if any(isinstance(value, str) for value in known):
         return UNKNOWN_CATEGORY
-    return max((float(value) for value in known if not is_missing(value)), default=0.0) + 1.5
+    return float(np.nextafter(max((float(value) for value in known if not is_missing(value)), default=0.0), np.inf))
 
 
 def is_missing(value: Any) -> bool:

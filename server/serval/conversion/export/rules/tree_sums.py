@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from serval.conversion.export.blocks import has_indicators
 from serval.conversion.export.tensor import Array, Tensor
 
 
@@ -98,9 +99,21 @@ class Leaves:
 def sums(trees: list[Nodes], targets: list[int], x: Tensor) -> Tensor:
     """`[rows, targets]` in float64: the sum of each row's leaves; a tree's first value counts for its
     target, the next for the target after it."""
+    trees, x = with_used_columns(trees, x)
     note_thresholds(trees, x)
     width = max(target + nodes.value.shape[1] for nodes, target in zip(trees, targets, strict=True))
     return narrow_sums(trees, targets, width, x) if x.dtype == "float32" else wide_sums(trees, targets, width, x)
+
+
+def with_used_columns(trees: list[Nodes], x: Tensor) -> tuple[list[Nodes], Tensor]:
+    """The trees over only those features that they compare, where the others are indicators of many categories."""
+    if not has_indicators(x.blocks):
+        return trees, x
+    used = np.unique(np.concatenate([[0], *(nodes.feature[~nodes.is_leaf] for nodes in trees)]))
+    moved = [
+        replace(nodes, feature=np.where(nodes.is_leaf, 0, np.searchsorted(used, nodes.feature))) for nodes in trees
+    ]
+    return moved, x.columns(used)
 
 
 def note_thresholds(trees: list[Nodes], x: Tensor) -> None:
