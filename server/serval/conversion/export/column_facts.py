@@ -7,19 +7,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from serval.conversion.export.emitter import TEXT
+from serval.conversion.export.descents import (
+    Descent,
+    Descents,
+    at,
+    in_column_transformer,
+    in_pipeline,
+    origins_of,
+    parts_of_union,
+)
+from serval.conversion.export.emitter import TEXT, refuse
 from serval.conversion.export.rules.encoding import is_missing
+from serval.errors import NotConvertible
 
+MAX_EXAMPLES = 1000
 IMPUTERS = {"SimpleImputer", "KNNImputer", "IterativeImputer"}
-COLUMN_KEEPERS = {
-    "StandardScaler",
-    "MinMaxScaler",
-    "MaxAbsScaler",
-    "RobustScaler",
-    "SimpleImputer",
-    "PowerTransformer",
-    "QuantileTransformer",
-}
 
 
 @dataclass
@@ -27,54 +29,49 @@ class ColumnFacts:
     """What the parts of an estimator know of one input column."""
 
     known: list[Any] = field(default_factory=list)
-    """Categories that an encoder was fitted with."""
+    """Categories that an encoder was fitted with, as the input column has them."""
+    examples: list[float] = field(default_factory=list)
+    """Some of the values that an encoder behind other steps takes."""
     dtype: str | None = None
     is_text: bool = False
     marker: Literal["nan", "none"] | None = None
 
 
-def observe(step: Any, indices: list[int | None], facts: list[ColumnFacts]) -> list[int | None]:
-    """Record what a step knows of the input columns at `indices`; return which input columns its outputs still are."""
-    kind = type(step).__name__
+def observe(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
+    """Record what a step and those inside it know of the input columns that its own columns descend from."""
     if step is None or isinstance(step, str):
-        return indices if step is None or step == "passthrough" else []
+        return
+    _observe_itself(step, inputs, facts)
+    for inner, columns in _parts(step, inputs):
+        observe(inner, columns, facts)
+
+
+def _parts(step: Any, inputs: Descents) -> list[tuple[Any, Descents]]:
+    """The fitted estimators inside a step, each with its columns."""
+    kind = type(step).__name__
     if hasattr(step, "steps"):
-        for _, inner in step.steps:
-            indices = observe(inner, indices, facts)
-        return indices
+        return in_pipeline([inner for _, inner in step.steps], inputs, None)
     if kind == "ColumnTransformer":
-        return _observe_columns(step, indices, facts)
+        return [(inner, columns) for inner, columns, _ in in_column_transformer(step, inputs)]
     if kind == "FeatureUnion":
-        return [index for _, inner in step.transformer_list for index in observe(inner, indices, facts)]
+        return [(inner, inputs) for inner in parts_of_union(step)]
+    if kind in {"RFE", "RFECV"}:
+        inputs = [at(inputs, position) for position in np.flatnonzero(step.support_).tolist()]
+    return [(inner, inputs) for inner in inner_estimators(step)]
+
+
+def _observe_itself(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
+    kind = type(step).__name__
     if hasattr(step, "categories_"):
-        _observe_categories(step.categories_, indices, facts)
-        return [None]
-    if hasattr(step, "n_categories_") and hasattr(step, "category_count_"):
-        _observe_categories([np.arange(count) for count in step.n_categories_], indices, facts)
-    if kind in TEXT:
-        for index in indices:
-            _mark_text(index, facts)
-        return [None]
-    if kind in IMPUTERS:
-        _observe_imputer(step, indices, facts)
-    if kind in COLUMN_KEEPERS or (kind == "FunctionTransformer" and step.func is None):
-        return indices
-    for inner in inner_estimators(step):
-        observe(inner, indices, facts)
-    return [None]
-
-
-def _mark_text(index: int | None, facts: list[ColumnFacts]) -> None:
-    if index is not None:
-        facts[index].is_text = True
-
-
-def _observe_columns(step: Any, indices: list[int | None], facts: list[ColumnFacts]) -> list[int | None]:
-    out: list[int | None] = []
-    for name, inner, _ in step.transformers_:
-        columns = step._transformer_to_input_indices[name]
-        out += observe(inner, [indices[column] if column < len(indices) else None for column in columns], facts)
-    return out
+        _observe_encoder(step, inputs, facts)
+    elif hasattr(step, "n_categories_") and hasattr(step, "category_count_"):
+        _observe_categories([np.arange(count) for count in step.n_categories_], inputs, facts)
+    elif kind in TEXT:
+        for column in inputs:
+            if column.is_input and column.column is not None:
+                facts[column.column].is_text = True
+    elif kind in IMPUTERS:
+        _observe_imputer(step, inputs, facts)
 
 
 def inner_estimators(step: Any) -> list[Any]:
@@ -98,19 +95,67 @@ def _flattened(members: Any) -> list[Any]:
     return [estimator for member in members for estimator in _flattened(member)]
 
 
-def _observe_categories(categories: list[Any], indices: list[int | None], facts: list[ColumnFacts]) -> None:
-    for index, values in zip(indices, categories, strict=False):
-        if index is not None:
-            facts[index].known += [value for value in values.tolist() if not is_missing(value)]
-            facts[index].dtype = str(values.dtype)
-            _note_marker(facts[index], values.tolist())
+def _observe_encoder(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
+    """Raises NotConvertible for an encoder that refuses unknown values where other steps decide what it is given."""
+    _observe_categories(step.categories_, inputs, facts)
+    is_strict = getattr(step, "handle_unknown", None) == "error"
+    for position, (descent, values) in enumerate(zip(inputs, step.categories_, strict=False)):
+        if not descent.is_input and values.dtype.kind in "fiub":
+            is_told = _observe_changed(descent, values.astype(np.float64), facts)
+            if is_strict and not is_told:
+                raise _refuse_computed(step, position)
 
 
-def _observe_imputer(step: Any, indices: list[int | None], facts: list[ColumnFacts]) -> None:
-    for index, value in zip(indices, getattr(step, "statistics_", []), strict=False):
-        if index is not None:
-            facts[index].is_text |= isinstance(value, str)
-            facts[index].marker = "none" if step.missing_values is None else facts[index].marker
+def _observe_changed(descent: Descent, values: Any, facts: list[ColumnFacts]) -> bool:
+    """Categories behind other steps, as the values of the input column that become them.
+
+    Return whether a value without a category is either impossible, or seen from the input column alone.
+    """
+    if descent.values is not None:
+        return bool(np.isin(descent.values, values, assume_unique=False).all() or np.isnan(descent.values).any())
+    if descent.column is None:
+        return False
+    finite = np.sort(values[np.isfinite(values)])
+    origins = [origin for origin in origins_of(descent, finite[:MAX_EXAMPLES]) if origin is not None]
+    fact = facts[descent.column]
+    fact.examples += origins
+    if not descent.is_injective or len(origins) < len(finite):
+        return False
+    fact.known += origins
+    fact.dtype = "float64"
+    return True
+
+
+def _refuse_computed(step: Any, position: int) -> NotConvertible:
+    name = type(step).__name__
+    argument = (
+        "`handle_unknown='ignore'`"
+        if name == "OneHotEncoder"
+        else "`handle_unknown='use_encoded_value', unknown_value=-1`"
+    )
+    return refuse(
+        step,
+        f"refuses unknown values, and the steps before it compute those of its column {position}, so that no request"
+        " could be told beforehand whether it will be answered",
+        f"call `set_params({argument})` on it, which needs no fitting, and save again",
+    )
+
+
+def _observe_categories(categories: list[Any], inputs: Descents, facts: list[ColumnFacts]) -> None:
+    for descent, values in zip(inputs, categories, strict=False):
+        if descent.is_input and descent.column is not None:
+            fact = facts[descent.column]
+            fact.known += [value for value in values.tolist() if not is_missing(value)]
+            fact.dtype = str(values.dtype)
+            _note_marker(fact, values.tolist())
+
+
+def _observe_imputer(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
+    for descent, value in zip(inputs, getattr(step, "statistics_", []), strict=False):
+        if descent.is_input and descent.column is not None:
+            fact = facts[descent.column]
+            fact.is_text |= isinstance(value, str)
+            fact.marker = "none" if step.missing_values is None else fact.marker
 
 
 def _note_marker(fact: ColumnFacts, values: list[Any]) -> None:

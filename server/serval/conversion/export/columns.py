@@ -12,6 +12,7 @@ import numpy as np
 from serval.conversion import samples
 from serval.conversion.export.column_facts import ColumnFacts, observe
 from serval.conversion.export.column_limits import with_limits
+from serval.conversion.export.descents import of_inputs
 from serval.conversion.export.emitter import TEXT, refuse_text
 from serval.conversion.export.labels import labels_of
 from serval.conversion.export.original import fitted_with, inputs
@@ -41,7 +42,7 @@ def infer(
     sample_rows = samples.by_position(sample, names, {names[index] for index in unused})
     sample_rows = samples.guess_types(sample_rows) if is_text else sample_rows
     facts = [ColumnFacts() for _ in names]
-    observe(estimator, list(range(len(names))), facts)
+    observe(estimator, of_inputs(len(names)), facts)
     columns = tuple(
         Column(name=name, kind="unused", dtype="object")
         if index in unused

@@ -60,6 +60,7 @@ class Emitter:
         self.families = families
         self.columns = columns
         self.has_narrow_trees = has_narrow_trees
+        self.steps: list[str] = []
         self._emitted: dict[Hashable, tuple[Any, Features]] = {}
         self._depth = 0
 
@@ -82,6 +83,11 @@ class Emitter:
         """The result of the first of these methods that the estimator has, and its name."""
         method = next(name for name in methods if hasattr(model, name))
         return self._answer(method, model, x), method
+
+    def place(self) -> str:
+        """Where the steps that are being written lie in the model, as a part of a sentence; empty for the model
+        itself."""
+        return f"in the step `{' > '.join(self.steps)}` " if self.steps else ""
 
     def _answer(self, method: str, model: Any, x: Features) -> Tensor:
         return matrix(self._emit(method, model, x))

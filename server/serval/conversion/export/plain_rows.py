@@ -27,7 +27,9 @@ def base_rows(
             signature,
             [
                 _filled(
-                    [None if fact.known else value for fact, value in zip(facts, row, strict=True)], signature, facts
+                    [None if fact.known or fact.examples else value for fact, value in zip(facts, row, strict=True)],
+                    signature,
+                    facts,
                 )
             ],
         )
@@ -38,8 +40,8 @@ def base_rows(
 def _filled(row: list[Any], signature: Signature, facts: list[ColumnFacts]) -> list[Any]:
     """The row with known categories and zeros in place of missing values."""
     return [
-        fact.known[0]
-        if cell is None and fact.known
+        (fact.known or fact.examples)[0]
+        if cell is None and (fact.known or fact.examples)
         else "a"
         if column.kind == "string" and not isinstance(cell, str)
         else 0.0

@@ -1,21 +1,38 @@
 """Pipelines, feature unions and column transformers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sklearn import compose, frozen, pipeline
 
+from serval.conversion.export.descents import after, of_inputs
 from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, join, matrix, select
 from serval.conversion.export.tensor import Tensor
 
 
-def transformed(emit: Emitter, step: Any, x: Features) -> Features:
-    return x if step is None or isinstance(step, str) else emit.transform(step, x)
+def transformed(emit: Emitter, name: str, step: Any, x: Features) -> Features:
+    """The features after a step with this name."""
+    if step is None or isinstance(step, str):
+        return x
+    with named(emit, name):
+        return emit.transform(step, x)
+
+
+@contextmanager
+def named(emit: Emitter, name: str) -> Iterator[None]:
+    """While a step is written, refusals can name it."""
+    emit.steps.append(name)
+    try:
+        yield
+    finally:
+        emit.steps.pop()
 
 
 def before_last(emit: Emitter, model: Any, x: Features) -> Features:
-    for _, step in model.steps[:-1]:
-        x = transformed(emit, step, x)
+    for name, step in model.steps[:-1]:
+        x = transformed(emit, name, step, x)
     return x
 
 
@@ -23,13 +40,17 @@ def last_step(method: str) -> Any:
     """The rule of a pipeline: its transformers, then this method of its last step."""
 
     def emitted(emit: Emitter, model: Any, x: Features) -> Any:
-        return getattr(emit, method)(model.steps[-1][1], before_last(emit, model, x))
+        name, step = model.steps[-1]
+        x = before_last(emit, model, x)
+        with named(emit, name):
+            return getattr(emit, method)(step, x)
 
     return emitted
 
 
 def pipeline_transform(emit: Emitter, model: Any, x: Features) -> Features:
-    return transformed(emit, model.steps[-1][1], before_last(emit, model, x))
+    name, step = model.steps[-1]
+    return transformed(emit, name, step, before_last(emit, model, x))
 
 
 def pipeline_inverse(emit: Emitter, model: Any, x: Tensor) -> Tensor:
@@ -48,16 +69,21 @@ def column_transformer(emit: Emitter, model: Any, x: Features) -> Features:
         columns = list(model._transformer_to_input_indices[name])
         if not columns or (isinstance(step, str) and step == "drop"):
             continue
-        part = weighted(transformed(emit, step, select(x, columns)), model.transformer_weights, name)
+        part = weighted(transformed(emit, name, step, select(x, columns)), model.transformer_weights, name)
         where = model.output_indices_[name]
         parts.append((part, where.stop - where.start))
     return join(parts)
 
 
 def feature_union(emit: Emitter, model: Any, x: Features) -> Features:
-    steps = [(name, step) for name, step in model.transformer_list if not (isinstance(step, str) and step == "drop")]
-    parts = [weighted(transformed(emit, step, x), model.transformer_weights, name) for name, step in steps]
-    return join([(part, 0) for part in parts])
+    parts: list[tuple[Features, int]] = []
+    width = next((step.n_features_in_ for _, step in model.transformer_list if hasattr(step, "n_features_in_")), 0)
+    inputs = of_inputs(width)
+    for name, step in model.transformer_list:
+        if not (isinstance(step, str) and step == "drop"):
+            part = weighted(transformed(emit, name, step, x), model.transformer_weights, name)
+            parts.append((part, len(after(step, inputs))))
+    return join(parts)
 
 
 def frozen_one(method: str) -> Any:

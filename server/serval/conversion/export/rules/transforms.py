@@ -1,16 +1,14 @@
-"""Transformers of numbers: scalers, powers, quantiles, bins, selections and functions, in float64."""
+"""Transformers of numbers: scalers, powers, quantiles, bins and selections, in float64."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import stats
 from sklearn import feature_selection, preprocessing
-from sklearn.utils import check_array
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, matrix, select
+from serval.conversion.export.rules.elementary import expm1, log1p
 from serval.conversion.export.rules.special import interpolate, normal_distribution, normal_quantile
 from serval.conversion.export.tensor import Array, Tensor, concat, floats, stack
 
@@ -106,21 +104,6 @@ def yeo_johnson_back(x: Tensor, exponent: float) -> Tensor:
     return (x >= 0.0).choose(above, below)
 
 
-def log1p(x: Tensor) -> Tensor:
-    """Without loss near zero: `x * log(u) / (u - 1)` with `u = 1 + x`. Source: Goldberg 1991, theorem 4."""
-    above = x + 1.0
-    rest = above - 1.0
-    is_plain = rest.equals(0.0) | rest.equals(np.inf)
-    precise = x * (above.log() / is_plain.choose(1.0, rest))
-    return rest.equals(0.0).choose(x, rest.equals(np.inf).choose(above.log(), precise))
-
-
-def expm1(x: Tensor) -> Tensor:
-    """Without loss near zero: `2 sinh(x / 2) exp(x / 2)` as `tanh(x / 2) * (exp(x) + 1)`."""
-    small = (x * 0.5).tanh() * (x.exp() + 1.0)
-    return (x.abs() < 1.0).choose(small, x.exp() - 1.0)
-
-
 TINY = 1e-7
 """`BOUNDS_THRESHOLD` of scikit-learn's quantile transformer."""
 
@@ -185,55 +168,6 @@ def chosen(_: Emitter, model: Any, x: Features) -> Features:
     return select(x, np.flatnonzero(model.get_support()).tolist())
 
 
-# Functions
-
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "absolute": lambda x: x.abs(),
-    "cbrt": lambda x: x.sign() * x.abs() ** (1.0 / 3.0),
-    "ceil": lambda x: x.op("Ceil"),
-    "cos": lambda x: x.op("Cos"),
-    "exp": lambda x: x.exp(),
-    "expm1": expm1,
-    "floor": lambda x: x.op("Floor"),
-    "log": lambda x: x.log(),
-    "log10": lambda x: x.log() / np.log(10.0),
-    "log1p": log1p,
-    "log2": lambda x: x.log() / np.log(2.0),
-    "negative": lambda x: -x,
-    "reciprocal": lambda x: 1.0 / x,
-    "sign": lambda x: x.sign(),
-    "sin": lambda x: x.op("Sin"),
-    "sqrt": lambda x: x.sqrt(),
-    "square": lambda x: x.square(),
-    "tanh": lambda x: x.tanh(),
-}
-
-
-def applied(model: Any, function: Any, arguments: Any, x: Features) -> Features:
-    if function is None:
-        return x
-    name = getattr(function, "__name__", type(function).__name__)
-    if arguments or not isinstance(function, np.ufunc) or name not in FUNCTIONS or not isinstance(x, Tensor):
-        raise refuse(
-            model,
-            f"calls the Python function `{name}`",
-            "use one of numpy's such as numpy.log1p, or compute the column before",
-        )
-    return FUNCTIONS[name](x)
-
-
-def function(_: Emitter, model: Any, x: Features) -> Features:
-    if (
-        isinstance(model.func, partial) and model.func.func is check_array
-    ):  # how histogram boosting passes its numbers on
-        return x
-    return applied(model, model.func, model.kw_args, x)
-
-
-def function_back(_: Emitter, model: Any, x: Features) -> Features:
-    return applied(model, model.inverse_func, model.inv_kw_args, x)
-
-
 SELECTIONS = (
     feature_selection.GenericUnivariateSelect,
     feature_selection.RFE,
@@ -260,7 +194,6 @@ FAMILY = Family(
         preprocessing.QuantileTransformer: quantile,
         preprocessing.KBinsDiscretizer: binned,
         preprocessing.PolynomialFeatures: polynomial,
-        preprocessing.FunctionTransformer: function,
         **dict.fromkeys(SELECTIONS, chosen),
     },
     inverse_transform={
@@ -270,7 +203,6 @@ FAMILY = Family(
         preprocessing.MinMaxScaler: ranged_back,
         preprocessing.PowerTransformer: power_back,
         preprocessing.QuantileTransformer: quantile_back,
-        preprocessing.FunctionTransformer: function_back,
     },
-    tables=frozenset({*SELECTIONS, preprocessing.FunctionTransformer}),
+    tables=frozenset(SELECTIONS),
 )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from serval.conversion.export.rules.elementary import expm1, log1p
 from serval.conversion.export.rules.special import erf, interpolate, normal_distribution, normal_quantile
-from serval.conversion.export.rules.transforms import expm1, log1p
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,6 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from serval.conversion.export.graph import Graph
-from serval.conversion.export.predictors import emitter
-from serval.conversion.export.tensor import Tensor
-from serval.errors import NotConvertible
 from support.estimators import fit, with_gaps
 
 RANDOM = np.random.default_rng(0)
@@ -99,20 +95,5 @@ def test_a_missing_value_stays_missing(model, transforms_alike):
     transforms_alike(model.fit(gaps), gaps)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["log1p", "expm1", "sqrt", "log", "log2", "log10", "exp", "absolute", "reciprocal", "sign", "tanh", "sin", "cos"],
-)
-def test_a_numpy_function_is_recognised_by_its_name(name, transforms_alike):
-    transforms_alike(FunctionTransformer(getattr(np, name)).fit(np.abs(X)), np.abs(ROWS[:, [0, 2, 3]]) + 0.01)
-
-
 def test_box_cox_agrees_on_positive_numbers(transforms_alike):
     transforms_alike(PowerTransformer("box-cox").fit(np.exp(X[:, [0, 2]])), np.exp(ROWS[:, [0, 2]] / 3))
-
-
-def test_a_user_defined_function_is_refused_by_name():
-    with pytest.raises(
-        NotConvertible, match=r"`FunctionTransformer` calls the Python function `<lambda>`: use one of numpy's"
-    ):
-        emitter().transform(FunctionTransformer(lambda x: x).fit(X), Tensor(Graph(), "numbers", "float64"))
