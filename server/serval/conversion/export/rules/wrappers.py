@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import compose, feature_selection, model_selection, semi_supervised
+from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV, HalvingRandomSearchCV
 
 from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features
@@ -36,7 +37,12 @@ def transformed_target(emit: Emitter, model: Any, x: Features) -> Tensor:
     return back.ravel() if model._training_dim == 1 else back
 
 
-SEARCHES = (model_selection.GridSearchCV, model_selection.RandomizedSearchCV)
+SEARCHES = (
+    model_selection.GridSearchCV,
+    model_selection.RandomizedSearchCV,
+    HalvingGridSearchCV,
+    HalvingRandomSearchCV,
+)
 ELIMINATIONS = (feature_selection.RFE, feature_selection.RFECV)
 
 
@@ -52,5 +58,7 @@ FAMILY = Family(
     predict={compose.TransformedTargetRegressor: transformed_target, **handed("predict")},
     predict_proba=handed("predict_proba"),
     decision_function=handed("decision_function"),
+    transform=dict.fromkeys(SEARCHES, member("best_estimator_", "transform")),
+    inverse_transform=dict.fromkeys(SEARCHES, member("best_estimator_", "inverse_transform")),
     tables=frozenset({semi_supervised.SelfTrainingClassifier, compose.TransformedTargetRegressor, *SEARCHES}),
 )
