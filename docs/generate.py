@@ -80,6 +80,21 @@ def permissions() -> Iterator[str]:
     return table(("method", "path", "who"), rows)
 
 
+def old_versions() -> Iterator[str]:
+    from serval.conversion.old_versions.changes import CHANGES
+
+    titles = ("saved before", "estimators", "what changed", "how Serval sees it", "what Serval does")
+    rows = [
+        (
+            ".".join(map(str, change.since)),
+            ", ".join(f"`{name}`" for name in change.estimators) or "all",
+            *(change.what, change.seen, change.done),
+        )
+        for change in CHANGES
+    ]
+    return table(titles, rows)
+
+
 def table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """A Markdown table, line by line."""
     yield line(titles)
@@ -96,6 +111,7 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "metrics": metrics,
     "routes": routes,
     "permissions": permissions,
+    "old_versions": old_versions,
 }
 
 if __name__ == "__main__":

@@ -6,15 +6,16 @@ import io
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import joblib
 import msgspec
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
 from serval.conversion.file_kinds import SAVE, foreign_kind, unpacked, zip_kind
+from serval.conversion.old_versions.changes import is_compared, upgrade, version_of
+from serval.conversion.old_versions.unpickling import Unpickler, estimators_in
 from serval.conversion.plain_text import plain
 from serval.errors import NotAModel
 
@@ -22,6 +23,9 @@ LIMIT_BYTES = 2 << 30
 TRUSTED = ("sklearn.", "numpy.", "scipy.", "pandas.")
 NOT_TRUSTED = {"sklearn.utils._joblib", "numpy.load", "numpy.save", "numpy.fromfile", "pandas.read_pickle", "scipy.io"}
 Format = Literal["pickle", "joblib", "skops"]
+Versions = list[tuple[Any, str]]
+"""Estimators that another scikit-learn saved, with its version."""
+Read = Callable[[bytes], tuple[Any, Versions]]
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -33,42 +37,56 @@ class Loaded(msgspec.Struct, frozen=True):
     saved_by: str | None
     """The scikit-learn version that saved it, if it differs from ours; None: ours, or unknown."""
     notes: list[str]
+    is_evaluated_as_saved: bool
+    """Whether all its estimators are of this version, or were held against the real version that saved them."""
 
 
 def load(upload: bytes, limit_bytes: int = LIMIT_BYTES) -> Loaded:
-    """The object in a `.pkl`, `.joblib` or `.skops` file. Raises NotAModel, with what the file is and what to do."""
+    """The object in a `.pkl`, `.joblib` or `.skops` file, evaluated as the version that saved it evaluates it.
+
+    Raises NotAModel, with what the file is and what to do.
+    """
     content, compression = unpacked(upload, limit_bytes)
     if content.startswith(b"PK\x03\x04"):
         archive = zip_kind(content, limit_bytes)
         if archive != "skops":
             raise NotAModel(f"The file is {archive}: {SAVE}.")
-        loaded, notes, saved_by = _with_warnings(_load_skops, content)
-        return Loaded(loaded, "skops", compression, saved_by, notes)
+        return _loaded(_load_skops, content, "skops", compression)
     if not content.startswith(b"\x80") and (kind := foreign_kind(content)):
         raise NotAModel(f"The file is {kind}: {SAVE}.")
-    loaded, notes, saved_by = _with_warnings(_load_pickle, content)
+    is_joblib = compression or b"joblib.numpy_pickle" in content[:100_000]
+    return _loaded(_load_pickle, content, "joblib" if is_joblib else "pickle", compression)
+
+
+def _loaded(read: Read, content: bytes, form: Format, compression: str | None) -> Loaded:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loaded, older = read(content)
+    for model, version in older:
+        upgrade_to_present(model, version)
+    others = [item.message for item in caught if not isinstance(item.message, InconsistentVersionWarning)]
     return Loaded(
-        loaded,
-        "joblib" if compression or b"joblib.numpy_pickle" in content[:100_000] else "pickle",
-        compression,
-        saved_by,
-        notes,
+        content=loaded,
+        format=form,
+        compression=compression,
+        saved_by=plain(older[0][1], 40) if older else None,
+        notes=list(dict.fromkeys(plain(str(message), 300) for message in others))[:10],
+        is_evaluated_as_saved=all(is_of_present_or_compared(model, version) for model, version in older),
     )
 
 
-def _with_warnings(read: Any, content: bytes) -> tuple[Any, list[str], str | None]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        loaded = read(content)
-    versions = [item.message for item in caught if isinstance(item.message, InconsistentVersionWarning)]
-    saved_by = plain(str(versions[0].original_sklearn_version), 40) if versions else None
-    notes = [
-        plain(str(item.message), 300) for item in caught if not isinstance(item.message, InconsistentVersionWarning)
-    ]
-    return loaded, list(dict.fromkeys(notes))[:10], saved_by
+def is_of_present_or_compared(model: Any, saved_by: str) -> bool:
+    version = version_of(saved_by)
+    return version == version_of(sklearn.__version__) or is_compared(model, version)
 
 
-def _load_skops(content: bytes) -> Any:
+def upgrade_to_present(model: Any, saved_by: str) -> None:
+    version, present = version_of(saved_by), version_of(sklearn.__version__)
+    if version and present and version < present:
+        upgrade(model, version)
+
+
+def _load_skops(content: bytes) -> tuple[Any, Versions]:
     from skops.io import get_untrusted_types, loads
 
     try:
@@ -77,11 +95,16 @@ def _load_skops(content: bytes) -> Any:
         if untrusted:
             names = ", ".join(f"`{plain(name, 100)}`" for name in untrusted[:5])
             raise NotAModel(f"The file needs types that Serval does not load: {names}.")
-        return loads(content, trusted=unknown)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            loaded = loads(content, trusted=unknown)
     except NotAModel:
         raise
     except Exception as error:
         raise _explained(error) from error
+    versions = [item.message for item in caught if isinstance(item.message, InconsistentVersionWarning)]
+    saved_by = str(versions[0].original_sklearn_version) if versions else None
+    return loaded, [(model, saved_by) for model in estimators_in(loaded)] if saved_by else []
 
 
 def is_trusted(name: str) -> bool:
@@ -91,11 +114,13 @@ def is_trusted(name: str) -> bool:
     )
 
 
-def _load_pickle(content: bytes) -> Any:
+def _load_pickle(content: bytes) -> tuple[Any, Versions]:
+    unpickler = Unpickler(io.BytesIO(content))
     try:
-        return joblib.load(io.BytesIO(content))
+        loaded = unpickler.load()
     except Exception as error:
         raise _explained(error) from error
+    return loaded, [(model, version) for model, version in unpickler.versions if version != sklearn.__version__]
 
 
 def _explained(error: Exception) -> NotAModel:

@@ -69,6 +69,8 @@ class Conversion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     estimator: Name
     scikit_learn_saved_with: Name | None
     scikit_learn_verified_with: Name
+    is_evaluated_as_saved: bool
+    """Whether the version that saved it is this one, or is known to evaluate its estimators as this one does here."""
     notes: Annotated[list[Text], msgspec.Meta(max_length=20)]
 
 

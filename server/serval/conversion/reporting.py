@@ -75,16 +75,22 @@ def _report(
         scikit_learn_verified_with=verified_with,
         expected_rows=expected_rows,
         expected_agreement=agreement,
-        hold_reason=hold_reason(saved_with, verified_with, agreement),
+        hold_reason=hold_reason(
+            saved_with, verified_with, agreement, is_evaluated_as_saved=conversion.is_evaluated_as_saved
+        ),
         notes=notes,
         seconds=round(seconds, 3),
     )
 
 
-def hold_reason(saved_with: str | None, verified_with: str, agreement: float | None) -> str | None:
+def hold_reason(
+    saved_with: str | None, verified_with: str, agreement: float | None, *, is_evaluated_as_saved: bool
+) -> str | None:
     """Why a version must wait for its owner: parity with an object that another scikit-learn version loaded proves
-    nothing about the saved one."""
+    nothing about the saved one, unless that version is known to evaluate it so."""
     if saved_with is None or _minor(saved_with) == _minor(verified_with) or agreement == 1.0:
+        return None
+    if agreement is None and is_evaluated_as_saved:
         return None
     versions = f"Saved with scikit-learn {saved_with}, loaded with {verified_with}"
     if agreement is not None:

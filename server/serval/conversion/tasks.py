@@ -119,6 +119,7 @@ def convert(upload: bytes, request: bytes) -> bytes:
             estimator=type(estimator).__name__,
             scikit_learn_saved_with=loaded.saved_by or sklearn.__version__,
             scikit_learn_verified_with=sklearn.__version__,
+            is_evaluated_as_saved=loaded.is_evaluated_as_saved,
             notes=loaded.notes,
         )
     )

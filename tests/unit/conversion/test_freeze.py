@@ -115,15 +115,15 @@ def other_version(path: Path) -> Path:
     content = pickle.dumps(specimen("iris logistic").model, protocol=4)
     version = sklearn.__version__.encode()
     assert version in content
-    path.write_bytes(content.replace(version, b"1.8.0"[: len(version)]))
+    path.write_bytes(content.replace(version, b"2.0.0"[: len(version)]))
     return path
 
 
 async def test_a_model_saved_with_another_scikit_learn_is_held(tmp_path: Path) -> None:
     report = (await frozen(other_version(tmp_path / "old.pkl"))).report
-    assert report.scikit_learn_saved_with == "1.8.0"
+    assert report.scikit_learn_saved_with == "2.0.0"
     assert report.hold_reason is not None
-    assert "1.8.0" in report.hold_reason
+    assert "2.0.0" in report.hold_reason
 
 
 async def test_matching_expected_answers_release_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:

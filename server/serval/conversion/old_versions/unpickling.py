@@ -1,0 +1,84 @@
+"""Reads a pickle of any scikit-learn version from 1.0 on, and notes which version wrote each estimator."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+from joblib.numpy_pickle import NumpyUnpickler
+from scipy.interpolate import BSpline
+from sklearn.base import BaseEstimator
+
+from serval.conversion.old_versions.names import MOVED_MODULES, present_class
+
+
+class Unpickler(NumpyUnpickler):  # type: ignore[misc]
+    """joblib's, which reads plain pickles too.
+
+    `versions`: each estimator with the scikit-learn version that its state names.
+    """
+
+    dispatch = NumpyUnpickler.dispatch.copy()
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__("", file, ensure_native_byte_order=True)
+        self.versions: list[tuple[Any, str]] = []
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = present_class(module, name)
+        return known if known is not None else super().find_class(MOVED_MODULES.get(module, module), name)
+
+    def load_build(self) -> None:
+        instance, state = self.stack[-2:]
+        if isinstance(state, dict):
+            if "_sklearn_version" in state:
+                self.versions.append((instance, str(state["_sklearn_version"])))
+            elif type(instance).__name__ == "Tree" and "nodes" in state:
+                state["nodes"] = present_nodes(state["nodes"])
+            elif type(instance) is BSpline and {"t", "c", "k"} <= state.keys():
+                state |= vars(BSpline(state["t"], state["c"], state["k"], state["extrapolate"], state["axis"]))
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+def present_nodes(nodes: Any) -> Any:
+    """The nodes of a tree with the field that 1.3 added: before, no tree took missing values."""
+    if not isinstance(nodes, np.ndarray) or nodes.dtype.names is None or "missing_go_to_left" in nodes.dtype.names:
+        return nodes
+    from sklearn.tree._tree import NODE_DTYPE
+
+    out = np.zeros(nodes.shape, dtype=NODE_DTYPE)
+    for name in nodes.dtype.names:
+        out[name] = nodes[name]
+    return out
+
+
+def estimators_in(content: Any) -> list[Any]:
+    """Every estimator of scikit-learn that an object leads to, once."""
+    found: list[Any] = []
+    seen: set[int] = set()
+    pending = [content]
+    while pending:
+        part = pending.pop()
+        if id(part) in seen or isinstance(part, str | bytes | int | float | type):
+            continue
+        seen.add(id(part))
+        if isinstance(part, BaseEstimator):
+            found.append(part)
+        pending += children_of(part)
+    return found
+
+
+def children_of(part: Any) -> list[Any]:
+    if isinstance(part, dict):
+        return list(part.values())
+    if isinstance(part, list | tuple | set):
+        return list(part)
+    if isinstance(part, np.ndarray):
+        return part.ravel().tolist() if part.dtype == object else []
+    return (
+        list(vars(part).values()) if type(part).__module__.startswith("sklearn.") and hasattr(part, "__dict__") else []
+    )
