@@ -34,4 +34,6 @@ def lines_of(report: dict[str, Any]) -> list[str]:
 
 def agreement(report: dict[str, Any]) -> str:
     ties = f" ({report['ties']} ties not counted)" if report["ties"] else ""
-    return ("all agree" if report["agreement"] == 1 else f"{report['agreement']:.3%} agree") + ties
+    beside = report.get("rows_beside_jumps", 0)
+    jumps = f" ({beside} beside jumps)" if beside else ""
+    return ("all agree" if report["agreement"] == 1 else f"{report['agreement']:.3%} agree") + ties + jumps

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from serval.conversion import messages
 from serval.conversion.report import Report
@@ -15,6 +17,7 @@ from serval.conversion.reporting import plain_inspection, verified_report
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Label, Signature
 from serval.conversion.signature_check import check_signature
+from serval.conversion.verify import jumps
 from serval.errors import SandboxViolation
 
 T = TypeVar("T")
@@ -74,7 +77,8 @@ async def freeze(
     await on_stage("verifying")
     rows, converted = await _run_graph(sandbox, conversion, request)
     original = await _run_original(sandbox, upload, conversion.signature, rows, request)
-    report = verified_report(conversion, rows, original, converted, request.expected, started)
+    beside = await _beside_jumps(sandbox, upload, conversion.signature, rows, original, converted, request)
+    report = verified_report(conversion, rows, original, converted, request.expected, started, beside)
     probe = messages.pack_rows(rows.take(slice(0, PROBE_ROWS)))
     return Frozen(conversion.onnx, conversion.signature, report, probe.numbers, probe.strings)
 
@@ -89,7 +93,9 @@ async def _convert(sandbox: Sandbox, upload: Path, request: FreezeRequest) -> me
 
 async def _run_graph(sandbox: Sandbox, conversion: messages.Conversion, request: FreezeRequest) -> tuple[Rows, Answers]:
     signature = conversion.signature
-    message = messages.EngineRequest(conversion.onnx, signature, conversion.hints, request.sample, request.is_text)
+    message = messages.EngineRequest(
+        conversion.onnx, signature, conversion.hints, conversion.rows, request.sample, request.is_text
+    )
     result = _decoded(await sandbox.run("engine", None, messages.encode(message)), messages.EngineResult)
     try:
         rows = messages.unpack_rows(result.rows, signature)
@@ -109,6 +115,23 @@ async def _run_original(
         return messages.unpack_answers(answers, signature, len(rows))
     except ValueError as error:
         raise SandboxViolation("The file answered in another shape than its signature has.") from error
+
+
+async def _beside_jumps(
+    sandbox: Sandbox,
+    upload: Path,
+    signature: Signature,
+    rows: Rows,
+    original: Answers,
+    converted: Answers,
+    request: FreezeRequest,
+) -> npt.NDArray[np.bool_]:
+    """`[rows]`: where the original gives the converted answer within four float64 steps of the row."""
+    questions = jumps.questions(signature, rows, original, converted)
+    if not len(questions.rows):
+        return np.zeros(len(rows), dtype=bool)
+    answers = await _run_original(sandbox, upload, signature, questions.rows, request)
+    return jumps.excused(signature, questions, answers, converted)
 
 
 def _decoded(answer: bytes, kind: type[T]) -> T:

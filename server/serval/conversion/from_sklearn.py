@@ -21,7 +21,8 @@ from serval.conversion.hints import Hints
 from serval.conversion.report import FormTried
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Signature
-from serval.conversion.verify import onnxruntime_engine, probing
+from serval.conversion.verify import jumps, onnxruntime_engine, probing
+from serval.conversion.verify.reaching import reaching_rows
 from serval.conversion.verify.verify import compare
 from serval.errors import NotConvertible
 
@@ -35,6 +36,8 @@ class Converted:
     onnx: bytes
     signature: Signature
     hints: Hints
+    rows: Rows
+    """Rows to verify on: at what the model holds, and where its answer changes."""
     form: str
     tried: list[FormTried]
 
@@ -59,15 +62,23 @@ def _convert(estimator: Any, signature: Signature, facts: list[ColumnFacts], sam
         exported = export(estimator, signature, has_narrow_trees=has_narrow_trees)
         if hints is None:
             hints = probing.hints_of(signature, facts, exported.interesting)
-            rows = probing.choose(signature, hints, sample)
-            original = answers_of(estimator, signature, rows)
+            extra, rows, original = _asked(estimator, signature, hints, sample)
         content, complete = _finished(exported, signature)
         if content in tried:
             continue
-        tried[content] = FormTried(form, _mismatch(content, complete, rows, original))
+        tried[content] = FormTried(form, _mismatch(estimator, content, complete, rows, original))
         if tried[content].reason is None:
-            return Converted(content, complete, hints, precision(exported.model), list(tried.values()))
+            return Converted(content, complete, hints, extra, precision(exported.model), list(tried.values()))
     raise NotConvertible(_no_form(estimator, list(tried.values())))
+
+
+def _asked(estimator: Any, signature: Signature, hints: Hints, sample: Rows | None) -> tuple[Rows, Rows, Answers]:
+    """The rows that only the estimator shows, all rows to verify on, and its answers for these."""
+    usual = probing.choose(signature, hints, sample)
+    answers = answers_of(estimator, signature, usual)
+    extra = reaching_rows(estimator, signature, usual, answers)
+    rows = probing.choose(signature, hints, sample, extra)
+    return extra, rows, answers_of(estimator, signature, rows)
 
 
 def _finished(exported: ExportedModel, signature: Signature) -> tuple[bytes, Signature]:
@@ -100,10 +111,13 @@ def precision(model: onnx.ModelProto) -> str:
     return "mixed" if onnx.TensorProto.FLOAT in casts else "float64"
 
 
-def _mismatch(content: bytes, signature: Signature, rows: Rows, original: Answers) -> str | None:
+def _mismatch(estimator: Any, content: bytes, signature: Signature, rows: Rows, original: Answers) -> str | None:
     """Why the graph does not answer like the original; None if it does."""
     try:
-        answers = onnxruntime_engine.run(content, signature, rows)
+        converted = onnxruntime_engine.run(content, signature, rows)
     except onnxruntime_engine.EngineError as error:
         return str(error)
-    return compare(signature, original, answers, STRICTNESS).reason
+    asked = jumps.questions(signature, rows, original, converted, STRICTNESS)
+    answers = answers_of(estimator, signature, asked.rows)
+    is_beside_jump = jumps.excused(signature, asked, answers, converted, STRICTNESS)
+    return compare(signature, original, converted, STRICTNESS, is_beside_jump).reason

@@ -17,7 +17,7 @@ MAX_CATEGORIES = 1_000_000
 """Of all columns together."""
 MAX_TARGETS = 1000
 MAX_TEXT = 200
-MAX_ROWS = 5000
+MAX_ROWS = 20_000
 SAMPLE_ROWS = 300
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
 Name = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
@@ -60,10 +60,20 @@ class ConvertRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sample's cells are text (CSV); how to read them depends on their column."""
 
 
+class PackedRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows: `numbers` float64 `[rows, n]`, row-major, little-endian; `strings` `rows * m`."""
+
+    rows: Annotated[int, msgspec.Meta(ge=0, le=MAX_ROWS)]
+    numbers: bytes
+    strings: list[str]
+
+
 class Conversion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     onnx: bytes
     signature: Signature
     hints: Hints
+    rows: PackedRows
+    """Rows to verify on beside those that the server chooses; it adds them, and leaves out none of its own."""
     form: Name
     tried: Annotated[list[FormTried], msgspec.Meta(max_length=10)]
     estimator: Name
@@ -72,14 +82,6 @@ class Conversion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_evaluated_as_saved: bool
     """Whether the version that saved it is this one, or is known to evaluate its estimators as this one does here."""
     notes: Annotated[list[Text], msgspec.Meta(max_length=20)]
-
-
-class PackedRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rows: `numbers` float64 `[rows, n]`, row-major, little-endian; `strings` `rows * m`."""
-
-    rows: Annotated[int, msgspec.Meta(ge=0, le=MAX_ROWS)]
-    numbers: bytes
-    strings: list[str]
 
 
 class PackedAnswers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,6 +98,7 @@ class EngineRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     onnx: bytes
     signature: Signature
     hints: Hints
+    extra: PackedRows
     sample: Sample
     is_text: bool
 

@@ -47,6 +47,8 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The index of the worst row."""
     reason: str | None
     """Why the answers do not agree; None if they do."""
+    jumps: int = 0
+    """Rows beside a jump of the original: it gives the converted answer within four float64 steps of the row."""
 
     @property
     def agreement(self) -> float:
@@ -78,3 +80,6 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why the version must not go live by itself; None if it may."""
     notes: list[str]
     seconds: float
+    rows_beside_jumps: int = 0
+    """Rows beside a jump, such as a threshold, where the original gives the service's answer within four float64
+    steps."""

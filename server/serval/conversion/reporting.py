@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from serval.conversion.messages import MAX_TEXT, SAMPLE_ROWS, Conversion, Inspection
 from serval.conversion.plain_text import plain
@@ -27,12 +28,14 @@ def verified_report(
     converted: Answers,
     expected: Sequence[Label | list[Label]] | None,
     started: float,
+    is_beside_jump: npt.NDArray[np.bool_] | None = None,
 ) -> Report:
     """Compare the answers, and return the report of the conversion. Raises NotVerified with the report in `extra`.
 
-    `started`: `time.monotonic()` when the conversion began.
+    `started`: `time.monotonic()` when the conversion began. `is_beside_jump`, `[rows]`: rows where the original gives
+    the converted answer within four float64 steps.
     """
-    parity = compare(conversion.signature, original, converted)
+    parity = compare(conversion.signature, original, converted, is_beside_jump=is_beside_jump)
     report = _report(conversion, parity, rows, original, converted, expected, time.monotonic() - started)
     if parity.reason is not None:
         raise NotVerified(_not_verified(conversion, parity), extra={"report": msgspec.to_builtins(report)})
@@ -80,6 +83,7 @@ def _report(
         ),
         notes=notes,
         seconds=round(seconds, 3),
+        rows_beside_jumps=parity.jumps,
     )
 
 

@@ -114,6 +114,7 @@ def convert(upload: bytes, request: bytes) -> bytes:
             onnx=converted.onnx,
             signature=converted.signature,
             hints=converted.hints,
+            rows=messages.pack_rows(converted.rows),
             form=converted.form,
             tried=converted.tried,
             estimator=type(estimator).__name__,
@@ -143,7 +144,8 @@ def run_engine(request: bytes, runner: messages.Engine) -> bytes:
     cells = samples.fitting(message.sample, message.signature.columns, is_text=message.is_text)
     sample = samples.rows_of(message.signature, cells) if cells else None
     hints = probing.widened(message.onnx, message.signature, message.hints)
-    rows = probing.choose(message.signature, hints, sample)
+    extra = messages.unpack_rows(message.extra, message.signature)
+    rows = probing.choose(message.signature, hints, sample, extra)
     answers = runner.run(message.onnx, message.signature, rows)
     return messages.encode(messages.EngineResult(messages.pack_rows(rows), messages.pack_answers(answers)))
 

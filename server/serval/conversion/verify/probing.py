@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SEED = 20_240_229
 MAX_ROWS = 2000
+MAX_EXTRA_ROWS = 2000
 MAX_NUMBERS = 300
 MAX_CATEGORIES = 100
 MAX_HINTS = 100_000
@@ -96,8 +97,8 @@ def _spread(values: Iterable[float], limit: int) -> list[float]:
     return [ordered[index] for index in np.linspace(0, len(ordered) - 1, limit).astype(int)]
 
 
-def choose(signature: Signature, hints: Hints, sample: Rows | None) -> Rows:
-    """A few hundred to 2000 rows, the same for the same arguments."""
+def choose(signature: Signature, hints: Hints, sample: Rows | None, extra: Rows | None = None) -> Rows:
+    """A few hundred to 2000 rows, the same for the same arguments, and up to as many of `extra` after them."""
     rng = np.random.default_rng(SEED)
     columns = [(column, hint) for column, hint in zip(signature.columns, hints, strict=True)]
     numeric = [_Numbers(column, hint) for column, hint in columns if column.is_number]
@@ -112,10 +113,12 @@ def choose(signature: Signature, hints: Hints, sample: Rows | None) -> Rows:
     blocks.append(_offsets(rng, numeric, base))
     blocks.append(_missing(rng, signature, base))
     blocks.append(_categories(rng, texts, base))
-    rows = _stacked(blocks)
+    rows = _stacked(blocks).take(slice(0, MAX_ROWS))
+    if extra is not None:
+        rows = _stacked([rows, extra.take(slice(0, MAX_EXTRA_ROWS))])
     for index, values in enumerate(numeric):
         values.confine(rows.numbers[:, index], rng)
-    return rows.take(slice(0, MAX_ROWS))
+    return rows
 
 
 class _Numbers:

@@ -20,14 +20,23 @@ SMALLEST_SHARE = 1e-3
 """A value much smaller than usual is measured against this share of the usual size."""
 
 
-def compare(signature: Signature, original: Answers, converted: Answers, strictness: float = 1.0) -> Parity:
+def compare(
+    signature: Signature,
+    original: Answers,
+    converted: Answers,
+    strictness: float = 1.0,
+    is_beside_jump: npt.NDArray[np.bool_] | None = None,
+) -> Parity:
     """Compare answers for the same rows; rows that the original refused are left out.
 
     Labels must be equal wherever the original's margin exceeds 1e-9, probabilities within `1e-5 * strictness`,
-    a regressor's values within that relative to the original's value.
+    a regressor's values within that relative to the original's value. `is_beside_jump`, `[rows]`: rows whose converted
+    answer the original gives within four float64 steps; they are counted and not compared.
     """
-    answered = original.is_answered
-    refused = int((~answered).sum())
+    is_beside_jump = np.zeros(len(original.is_answered), dtype=bool) if is_beside_jump is None else is_beside_jump
+    jumps = int((original.is_answered & is_beside_jump).sum())
+    answered = original.is_answered & ~is_beside_jump
+    refused = int((~original.is_answered).sum())
     if not answered.any():
         return Parity(
             0,
@@ -46,7 +55,7 @@ def compare(signature: Signature, original: Answers, converted: Answers, strictn
     differences = _differences(signature, original.scores, converted.scores)
     is_tie = (original.margins <= TIE) & answered
     is_label_equal = (original.labels == converted.labels).all(axis=1)
-    is_equal = (is_label_equal | is_tie) & (differences <= TOLERANCE * strictness)
+    is_equal = are_equal(signature, original, converted, strictness)
     counted = answered & ~is_tie
     severity = np.where(answered, np.where(is_label_equal | is_tie, differences, np.inf), -1.0)
     worst = int(severity.argmax())
@@ -60,7 +69,17 @@ def compare(signature: Signature, original: Answers, converted: Answers, strictn
         mean_difference=float(compared.mean()),
         worst=worst,
         reason=_reason(signature, answered, is_label_equal | is_tie, is_equal, differences, TOLERANCE * strictness),
+        jumps=jumps,
     )
+
+
+def are_equal(
+    signature: Signature, original: Answers, converted: Answers, strictness: float = 1.0
+) -> npt.NDArray[np.bool_]:
+    """For each row whether the answers are equal within the tolerance; labels of a tie may differ."""
+    is_label_right = (original.labels == converted.labels).all(axis=1) | (original.margins <= TIE)
+    differences = _differences(signature, original.scores, converted.scores)
+    return np.asarray(is_label_right & (differences <= TOLERANCE * strictness) & converted.is_answered)
 
 
 def _differences(signature: Signature, original: Numbers, converted: Numbers) -> Numbers:

@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from sklearn import feature_selection, preprocessing
 
 from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, matrix, select
 from serval.conversion.export.rules.elementary import expm1, log1p
-from serval.conversion.export.rules.special import interpolate, normal_distribution, normal_quantile
-from serval.conversion.export.tensor import Array, Tensor, concat, floats, stack
+from serval.conversion.export.rules.quantiles import quantile, quantile_back
+from serval.conversion.export.rules.snapping import rounding_of
+from serval.conversion.export.tensor import Tensor, concat, floats, stack
 
 # Scalers
 
@@ -65,7 +65,7 @@ def binary(_: Emitter, model: Any, x: Tensor) -> Tensor:
     return (x > float(model.threshold)).cast("float64")
 
 
-# Powers and quantiles
+# Powers
 
 
 def power(emit: Emitter, model: Any, x: Tensor) -> Tensor:
@@ -104,47 +104,16 @@ def yeo_johnson_back(x: Tensor, exponent: float) -> Tensor:
     return (x >= 0.0).choose(above, below)
 
 
-TINY = 1e-7
-"""`BOUNDS_THRESHOLD` of scikit-learn's quantile transformer."""
-
-
-def quantile(_: Emitter, model: Any, x: Tensor) -> Tensor:
-    return stack(one_quantile(model, x.column(i), model.quantiles_[:, i]) for i in range(model.quantiles_.shape[1]))
-
-
-def one_quantile(model: Any, x: Tensor, knots: Array) -> Tensor:
-    """Source: `QuantileTransformer._transform_col`: the mean of the interpolations from the left and from the right."""
-    rising = interpolate(x, knots, model.references_)
-    falling = -interpolate(-x, -knots[::-1], -model.references_[::-1])
-    inner = (rising + falling) * 0.5
-    if model.output_distribution == "uniform":
-        bounded = x.equals(float(knots[0])).choose(0.0, x.equals(float(knots[-1])).choose(1.0, inner))
-        return x.is_nan().choose(x, bounded)
-    bounded = (x - TINY < float(knots[0])).choose(0.0, (x + TINY > float(knots[-1])).choose(1.0, inner))
-    lowest, highest = (float(stats.norm.ppf(share)) for share in (TINY - np.spacing(1), 1 - (TINY - np.spacing(1))))
-    return x.is_nan().choose(x, normal_quantile(bounded.clip(TINY / 2, 1 - TINY / 2)).clip(lowest, highest))
-
-
-def quantile_back(_: Emitter, model: Any, x: Tensor) -> Tensor:
-    columns = []
-    for i in range(model.quantiles_.shape[1]):
-        knots = model.quantiles_[:, i]
-        values = x.column(i)
-        is_normal = model.output_distribution == "normal"
-        share = normal_distribution(values) if is_normal else values
-        inner = interpolate(share, model.references_, knots)
-        edge = TINY if is_normal else 0.0
-        lowest = share - edge < 0.0 if is_normal else share.equals(0.0)
-        highest = share + edge > 1.0 if is_normal else share.equals(1.0)
-        columns.append(lowest.choose(float(knots[0]), highest.choose(float(knots[-1]), inner)))
-    return stack(columns)
 
 
 # Bins, polynomials, selections
 
 
 def binned(emit: Emitter, model: Any, x: Tensor) -> Any:
-    parts = [x.columns([i]) >= edges[1:-1] if len(edges) > 2 else None for i, edges in enumerate(model.bin_edges_)]
+    parts = [
+        x.columns([i]) >= edges[1:-1] - rounding_of(x.columns([i]), edges) if len(edges) > 2 else None
+        for i, edges in enumerate(model.bin_edges_)
+    ]
     ordinals = stack(
         (x.column(i) * 0.0 if part is None else part.count().cast("float64")) for i, part in enumerate(parts)
     )
