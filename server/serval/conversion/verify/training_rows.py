@@ -20,16 +20,16 @@ DIGITS = (15, 12, 8, 6)
 def training_rows(estimator: Any, signature: Signature) -> Rows:
     """Up to `MAX_ROWS` rows that the last step keeps, taken back through the inverses of the steps before it.
 
-    None where a column is a string or a step has no inverse.
+    None where a column is a string or unused, or a step has no inverse.
     """
     width = len(signature.columns)
     none = Rows(
-        np.zeros((0, sum(column.kind != "string" for column in signature.columns))),
+        np.zeros((0, sum(column.is_number for column in signature.columns))),
         np.empty((0, sum(column.kind == "string" for column in signature.columns)), dtype=object),
     )
     chain, last = _parts(estimator)
     kept = _kept(last)
-    if kept is None or none.strings.shape[1]:
+    if kept is None or none.numbers.shape[1] != width:
         return none
     try:
         points = _taken_back(chain, kept)

@@ -1,5 +1,7 @@
-"""Elementary functions in float64, of which ONNX Runtime has few, from those that it has: exact to a few units in the
-last place, also near zero."""
+"""Elementary functions in float64 that ONNX Runtime lacks, made of those that it has.
+
+They are exact to a few units in the last place, also near zero and far from it.
+"""
 
 import numpy as np
 

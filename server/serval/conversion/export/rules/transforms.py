@@ -104,8 +104,6 @@ def yeo_johnson_back(x: Tensor, exponent: float) -> Tensor:
     return (x >= 0.0).choose(above, below)
 
 
-
-
 # Bins, polynomials, selections
 
 
