@@ -82,16 +82,17 @@ def findings_of(file: Path, examination: "Examination") -> dict[str, Any]:
 
 
 def print_findings(findings: dict[str, Any]) -> None:
+    from serval.commands.output import escaped_lines, say
     from serval.commands.reports import lines_of
 
     for line in inspection_lines(findings["inspection"]) if findings["inspection"] else []:
-        click.echo(line)
+        say(line)
     for line in lines_of(findings["report"]) if findings["report"] else []:
-        click.echo(line)
+        say(line)
     if findings["converts"]:
         click.secho("It converts: `serval model push` would make it live.", fg="green")
     else:
-        click.secho(f"It does not convert. {findings['reason']}", fg="red")
+        click.secho(f"It does not convert. {escaped_lines(findings['reason'])}", fg="red")
 
 
 def inspection_lines(inspection: dict[str, Any]) -> list[str]:

@@ -51,11 +51,12 @@ def main() -> None:
     try:
         cli()
     except Exception as error:
+        from serval.commands.output import escaped_lines
         from serval.errors import ServalError
 
         if not isinstance(error, ServalError):
             raise
-        sys.stderr.write(f"serval: {error.message}\n")
+        sys.stderr.write(f"serval: {escaped_lines(error.message)}\n")
         sys.exit(1)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import rich_click as click
 
+from serval.commands.output import say
 from serval.commands.remote import Remote, remote
 from serval.errors import CannotStart
 
@@ -79,14 +80,14 @@ def read(name: str) -> bytes:
 
 def print_answer(server: Remote, answer: dict[str, Any]) -> None:
     if "prediction" in answer:
-        click.echo(as_text(answer["prediction"]))
+        say(as_text(answer["prediction"]))
         for label, probability in (answer.get("probabilities") or {}).items():
-            click.echo(f"  {label}: {probability:.6g}")
+            say(f"  {label}: {probability:.6g}")
         return
     classes, probabilities = answer.get("classes"), answer.get("probabilities")
     if classes is None or probabilities is None:
         for prediction in answer["predictions"]:
-            click.echo(as_text(prediction))
+            say(as_text(prediction))
         return
     rows = [
         {"prediction": as_text(prediction)} | {f"p{i}": f"{p:.6g}" for i, p in enumerate(row)}

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import rich_click as click
-
+from serval.commands.output import say
 from serval.commands.remote import Remote, RequestFailed
 from serval.commands.reports import print_report
 
@@ -88,12 +87,10 @@ def name_from(file: Path) -> str:
 
 
 def print_version(version: dict[str, Any]) -> None:
-    click.echo(
-        f"{version['model']} version {version['version']} is {'live' if version['is_live'] else version['status']}"
-    )
+    say(f"{version['model']} version {version['version']} is {'live' if version['is_live'] else version['status']}")
     print_report(version)
     if version["curl"]:
-        click.echo(version["curl"])
+        say(version["curl"])
 
 
 def watch(server: Remote, upload: Upload, uploaded_at: int | None) -> None:

@@ -9,6 +9,7 @@ from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 import rich_click as click
 
+from serval.conversion.plain_text import escaped
 from serval.errors import CannotStart
 
 P = ParamSpec("P")
@@ -95,9 +96,11 @@ class Remote:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*columns.values(), box=None, pad_edge=False, header_style="bold")
+        table = Table(
+            *(escaped(heading) for heading in columns.values()), box=None, pad_edge=False, header_style="bold"
+        )
         for row in rows:
-            table.add_row(*("" if row[field] is None else str(row[field]) for field in columns))
+            table.add_row(*("" if row[field] is None else escaped(str(row[field])) for field in columns))
         Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 

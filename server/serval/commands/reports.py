@@ -4,16 +4,18 @@ from typing import Any
 
 import rich_click as click
 
+from serval.commands.output import escaped_lines, say
+
 
 def print_report(version: dict[str, Any]) -> None:
     """`version`: with `failure`, `held` and `report`, as the API returns them."""
     if failure := version.get("failure"):
-        click.echo(f"not converted: {failure['message']}")
+        click.echo(escaped_lines(f"not converted: {failure['message']}"))
     if report := version.get("report"):
         for line in lines_of(report):
-            click.echo(line)
+            say(line)
     if held := version.get("held"):
-        click.echo(f"not live: {held['message']}")
+        click.echo(escaped_lines(f"not live: {held['message']}"))
 
 
 def lines_of(report: dict[str, Any]) -> list[str]:

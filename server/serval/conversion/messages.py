@@ -10,17 +10,17 @@ import numpy as np
 from serval.conversion.hints import Hints
 from serval.conversion.report import FormTried
 from serval.conversion.rows import Answers, Rows
-from serval.conversion.signature import Label, Signature
+from serval.conversion.signature import MAX_TEXT, Label, Signature
 
 MAX_COLUMNS = MAX_LABELS = 10_000
 MAX_CATEGORIES = 1_000_000
 """Of all columns together."""
 MAX_TARGETS = 1000
-MAX_TEXT = 200
+MAX_NAME = 200
 MAX_ROWS = 20_000
 SAMPLE_ROWS = 300
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
-Name = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 Cell = bool | int | float | str | None
 Sample = list[list[Cell] | dict[str, Cell]]
 
@@ -46,7 +46,7 @@ class Inspection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: Annotated[list[Name], msgspec.Meta(max_length=100)]
     scikit_learn_saved_with: Name | None
     scikit_learn_verified_with: Name
-    columns: Annotated[list[Name], msgspec.Meta(max_length=MAX_COLUMNS)]
+    columns: Annotated[list[Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]], msgspec.Meta(max_length=MAX_COLUMNS)]
     labels: Annotated[list[Label], msgspec.Meta(max_length=MAX_LABELS)]
     notes: Annotated[list[Text], msgspec.Meta(max_length=20)]
     problem: Text | None

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from serval.conversion.messages import MAX_TEXT, SAMPLE_ROWS, Conversion, Inspection
+from serval.conversion.messages import SAMPLE_ROWS, Conversion, Inspection
 from serval.conversion.plain_text import plain
 from serval.conversion.report import FormTried, Parity, Report, WorstRow
 from serval.conversion.rows import Answers, Rows
@@ -173,7 +173,7 @@ def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
     for column in signature.columns:
         if column.kind == "string":
             text = next(strings)
-            cells.append(None if text == MISSING_STRING else plain(text, MAX_TEXT))
+            cells.append(None if text == MISSING_STRING else text)
         elif column.kind == "unused":
             cells.append(None)
         else:
@@ -183,15 +183,14 @@ def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
 
 
 def plain_inspection(inspection: Inspection) -> Inspection:
-    """An inspection whose texts, which a confined process wrote, are made plain."""
+    """An inspection whose texts, which a confined process wrote, are made plain but for columns and labels: those are
+    data, and whoever prints them escapes them."""
     return msgspec.structs.replace(
         inspection,
         format=plain(inspection.format, 20),
         compression=inspection.compression and plain(inspection.compression, 20),
         estimator=plain(inspection.estimator, 100),
         steps=[plain(step, 100) for step in inspection.steps],
-        columns=[plain(name, MAX_TEXT) for name in inspection.columns],
-        labels=[plain(label, MAX_TEXT) if isinstance(label, str) else label for label in inspection.labels],
         scikit_learn_saved_with=inspection.scikit_learn_saved_with and plain(inspection.scikit_learn_saved_with, 40),
         scikit_learn_verified_with=plain(inspection.scikit_learn_verified_with, 40),
         notes=[plain(note, 300) for note in inspection.notes],

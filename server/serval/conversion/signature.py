@@ -7,6 +7,8 @@ import msgspec
 
 Label = bool | int | float | str
 
+MAX_TEXT = 10_000
+"""Characters of a column's name, a category or a label."""
 MISSING_STRING = "\x1a"
 """Stands for a missing value in a tensor of strings, which has no other marker; no input may contain it."""
 

@@ -2,9 +2,9 @@
 
 import math
 
-from serval.conversion.messages import MAX_CATEGORIES, MAX_COLUMNS, MAX_LABELS, MAX_TARGETS, MAX_TEXT
-from serval.conversion.plain_text import is_plain
-from serval.conversion.signature import MISSING_STRING, Column, Label, Signature
+from serval.conversion.messages import MAX_CATEGORIES, MAX_COLUMNS, MAX_LABELS, MAX_TARGETS
+from serval.conversion.plain_text import is_plain, why_not_served
+from serval.conversion.signature import Column, Label, Signature
 from serval.errors import NotConvertible
 
 
@@ -34,7 +34,7 @@ def check_signature(signature: Signature) -> None:
 
 def _is_valid_column(column: Column) -> bool:
     is_text_valid = (
-        _is_valid_label(column.name) and column.name != "" and _is_valid_label(column.dtype) and len(column.dtype) <= 40
+        _is_valid_label(column.name) and column.name != "" and is_plain(column.dtype) and len(column.dtype) <= 40
     )
     bounds = [value for value in (column.minimum, column.maximum) if value is not None]
     categories = column.categories or ()
@@ -55,5 +55,5 @@ def _are_valid_labels(signature: Signature) -> bool:
 
 def _is_valid_label(label: Label) -> bool:
     if isinstance(label, str):
-        return len(label) <= MAX_TEXT and is_plain(label) and MISSING_STRING not in label
+        return why_not_served(label) is None
     return not isinstance(label, float) or math.isfinite(label)

@@ -165,9 +165,10 @@ async def test_a_graph_that_differs_from_the_original_fails_verification(saved: 
 @pytest.mark.parametrize(
     "column",
     [
-        Column(name="a\x1b[2J", kind="number", dtype="float64"),
-        Column(name="\u202egnp", kind="number", dtype="float64"),
-        Column(name="x" * 201, kind="number", dtype="float64"),
+        Column(name="", kind="number", dtype="float64"),
+        Column(name="a\0", kind="number", dtype="float64"),
+        Column(name="x" * 10_001, kind="number", dtype="float64"),
+        Column(name="a", kind="number", dtype="\x1b[2J"),
         Column(name="a", kind="number", dtype="d" * 50),
         Column(name="a", kind="string", dtype="object", categories=(MISSING_STRING,)),
     ],
@@ -184,7 +185,7 @@ async def test_forged_columns_of_a_child_are_refused(column: Column, saved: Call
 
 
 @pytest.mark.parametrize(
-    "labels", [((),), (("a\u202e", "b", "c"),), (("a",) * 10_001,), (("a", "b"), ("c",)), (("a" * 201, "b", "c"),)]
+    "labels", [((),), (("a\x1a", "b", "c"),), (("a",) * 10_001,), (("a", "b"), ("c",)), (("a" * 10_001, "b", "c"),)]
 )
 async def test_forged_labels_of_a_child_are_refused(labels: Any, saved: Callable[[Any], Path]) -> None:
     def change(conversion: messages.Conversion) -> messages.Conversion:

@@ -96,7 +96,9 @@ def _with_categories(estimator: Any, signature: Signature, index: int, fact: Col
         row.numbers[0, place.offset] = float(max(fact.known)) + 1.5
     if answers_of(estimator, signature, row).is_answered[0]:
         return column
-    return msgspec.structs.replace(column, categories=tuple(dict.fromkeys(label_of(value) for value in fact.known)))
+    return msgspec.structs.replace(
+        column, categories=tuple(dict.fromkeys(label_of(value, "A category") for value in fact.known))
+    )
 
 
 def _smallest(estimator: Any, signature: Signature, base: Rows, positions: list[int]) -> float:

@@ -14,18 +14,17 @@ from serval.conversion.export.column_facts import ColumnFacts, observe
 from serval.conversion.export.column_limits import with_limits
 from serval.conversion.export.descents import of_inputs
 from serval.conversion.export.emitter import TEXT, refuse_text
-from serval.conversion.export.labels import labels_of
+from serval.conversion.export.labels import check_categories, labels_of
 from serval.conversion.export.original import fitted_with, inputs
 from serval.conversion.export.plain_rows import base_rows
 from serval.conversion.export.predictor_kind import predictor_kind
 from serval.conversion.export.unused_columns import unused_columns
-from serval.conversion.plain_text import is_plain
+from serval.conversion.plain_text import plain, why_not_served
 from serval.conversion.rows import Rows
 from serval.conversion.signature import Column, Signature
 from serval.errors import NotConvertible
 
 MAX_COLUMNS = 10_000
-MAX_NAME = 200
 
 
 def infer(
@@ -43,6 +42,8 @@ def infer(
     sample_rows = samples.guess_types(sample_rows) if is_text else sample_rows
     facts = [ColumnFacts() for _ in names]
     observe(estimator, of_inputs(len(names)), facts)
+    for name, fact in zip(names, facts, strict=True):
+        check_categories(name, fact.known, fact.dtype)
     columns = tuple(
         Column(name=name, kind="unused", dtype="object")
         if index in unused
@@ -94,12 +95,11 @@ def _count(estimator: Any, own: Any, column_names: Sequence[str] | None, sample:
 
 
 def _checked(names: list[str]) -> list[str]:
-    for name in names:
-        if len(name) > MAX_NAME or not is_plain(name):
-            raise NotConvertible(
-                f"A column's name is longer than {MAX_NAME} characters or holds control characters: rename it and fit"
-                " again."
-            )
+    for index, name in enumerate(names):
+        if not name:
+            raise NotConvertible(f"Column {index + 1} has an empty name: rename it and fit again.")
+        if problem := why_not_served(name):
+            raise NotConvertible(f"The name of the column `{plain(name, 40)}` {problem}: rename it and fit again.")
     if len(set(names)) != len(names):
         raise NotConvertible("Two columns have the same name: rename one and fit again.")
     return names

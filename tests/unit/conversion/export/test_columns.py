@@ -9,7 +9,6 @@ from sklearn.pipeline import make_pipeline
 
 from serval.conversion.from_sklearn import convert
 from serval.conversion.signature import Column
-from serval.errors import NotConvertible
 from support.estimators import plain
 from support.sample_models import iris, specimen
 
@@ -84,12 +83,6 @@ def test_a_missing_value_marker_other_than_nan_is_a_number() -> None:
         features, iris()[1]
     )
     assert convert(model).signature.columns[0].missing is None
-
-
-def test_a_label_with_control_characters_is_refused() -> None:
-    labels = np.array(["a", "b\x1b[31m"])[(iris()[1] > 0).astype(int)]
-    with pytest.raises(NotConvertible, match="label"):
-        convert(LogisticRegression(max_iter=5000).fit(iris()[0], labels))
 
 
 def test_the_range_of_a_radius_model_covers_its_training_rows() -> None:
