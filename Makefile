@@ -30,7 +30,7 @@ demo: .venv/.native  ## start a server, train, upload and ask real models
 
 test: .venv/.native  ## the tests (slow ones apart), with coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 3 --dist loadfile $(PYTEST)
+	@$(BIN)/coverage run --concurrency=thread -m pytest -n 3 --dist loadfile $(PYTEST)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under=90 | tail -n 40
 	@cd native && cargo test --quiet
