@@ -2,13 +2,15 @@
 //!
 //! How allocation is bounded: no output's shape depends on the values of a row (the inputs that give shapes are
 //! constant or made of `Shape` alone, by operations that grow with it), so what a run allocates depends on its number
-//! of rows only and grows with it; and a run never has more than `engine::BLOCK_ROWS` rows, which loading tries.
+//! of rows only and grows with it; and a run never has more than `engine::BLOCK_ROWS` rows, which loading tries. A loop
+//! keeps the shapes of what it carries, and its number of rounds is bounded by a constant.
 
 use pyo3::prelude::*;
 
 use crate::error::Fault;
 use crate::graph::demand::Demand;
 use crate::graph::ensembles;
+use crate::graph::loops;
 use crate::graph::onnx::{Model, Node, refused};
 use crate::graph::operators::{ML_OPERATORS, OPERATORS, PRODUCTS};
 use crate::graph::shapes::ShapeCheck;
@@ -37,10 +39,18 @@ pub fn check(onnx: &[u8]) -> Result<Checked, Fault> {
     }
     let mut shapes = ShapeCheck::begin(&model)?;
     let mut demands = vec![];
+    let mut steps = 0;
     for node in &model.graph.nodes {
+        if loops::is_loop(node) {
+            steps += loops::check(node, &mut shapes)?;
+            continue;
+        }
         check_operator(node)?;
         shapes.visit(node)?;
         demands.extend(ensembles::demand(node)?);
+    }
+    if steps > loops::MAX_STEPS {
+        return Err(refused("the graph", &format!("has loops of more than {} steps in all", loops::MAX_STEPS)));
     }
     for output in &model.graph.outputs {
         if !shapes.knows(output.name) {
@@ -66,6 +76,9 @@ fn check_operator(node: &Node<'_>) -> Result<(), Fault> {
         "ai.onnx.ml" => ML_OPERATORS,
         _ => return Err(refused(&node.location(), "is of a domain other than `ai.onnx` and `ai.onnx.ml`")),
     };
+    if node.attributes.iter().any(|attribute| attribute.graph.is_some()) {
+        return Err(refused(&node.location(), "holds a graph and is no loop"));
+    }
     match known.binary_search(&node.operator) {
         Ok(_) => Ok(()),
         Err(_) => Err(refused(&node.location(), "is not one of the operators that Serval runs")),

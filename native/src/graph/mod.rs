@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demand;
 pub mod ensembles;
+pub mod loops;
 pub mod onnx;
 pub mod operators;
 pub mod probes;

@@ -55,6 +55,7 @@ pub struct Attribute<'a> {
     pub int: i64,
     pub text: &'a [u8],
     pub tensor: Option<Tensor<'a>>,
+    pub graph: Option<Box<Graph<'a>>>,
     /// How many floats it has.
     pub floats: usize,
     pub ints: Vec<i64>,
@@ -69,6 +70,13 @@ pub struct Tensor<'a> {
     pub ints: Vec<i64>,
     pub raw: &'a [u8],
     pub bytes: &'a [u8],
+}
+
+/// Where a graph lies: one inside a node holds no other, so reading recurses once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nesting {
+    Outer,
+    Inner,
 }
 
 const INT32: i64 = 6;
@@ -111,7 +119,7 @@ impl<'a> Model<'a> {
                 _ => return Err(refused("the model", &format!("has the unknown field {number}"))),
             }
         }
-        model.graph = Graph::read(graph.ok_or_else(|| refused("the model", "has no graph"))?)?;
+        model.graph = Graph::read(graph.ok_or_else(|| refused("the model", "has no graph"))?, Nesting::Outer)?;
         Ok(model)
     }
 
@@ -134,12 +142,12 @@ fn opset(bytes: &[u8]) -> Result<(&str, i64), Fault> {
 }
 
 impl<'a> Graph<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+    fn read(bytes: &'a [u8], nesting: Nesting) -> Result<Self, Fault> {
         let mut graph = Self::default();
         for field in Fields::of(bytes) {
             let (number, value) = field?;
             match number {
-                1 => graph.nodes.push(Node::read(value.bytes()?)?),
+                1 => graph.nodes.push(Node::read(value.bytes()?, nesting)?),
                 2 | 10 => drop(value.text()?),
                 5 => graph.initializers.push(Tensor::read("an initialiser", value.bytes()?)?),
                 11 => graph.inputs.push(Port::read(value.bytes()?)?),
@@ -169,7 +177,7 @@ impl<'a> Port<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+    fn read(bytes: &'a [u8], nesting: Nesting) -> Result<Self, Fault> {
         let mut node = Self { bytes, ..Self::default() };
         let mut attributes = vec![];
         let mut once = Once::default();
@@ -192,13 +200,28 @@ impl<'a> Node<'a> {
         }
         let location = node.location();
         node.attributes =
-            attributes.into_iter().map(|bytes| Attribute::read(&location, bytes)).collect::<Result<_, _>>()?;
+            attributes.into_iter().map(|bytes| Attribute::read(&location, bytes, nesting)).collect::<Result<_, _>>()?;
         let mut names: Vec<&str> = node.attributes.iter().map(|attribute| attribute.name).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(refused(&location, "has an attribute twice"));
         }
         Ok(node)
+    }
+
+    /// The graph that a loop runs.
+    pub fn body(&self) -> Option<&Graph<'a>> {
+        self.attribute("body").and_then(|attribute| attribute.graph.as_deref())
+    }
+
+    /// The tensors that it reads: its inputs, and what its body takes from the graph around.
+    pub fn reads(&self) -> Vec<&'a str> {
+        let mut names = self.inputs.clone();
+        if let Some(body) = self.body() {
+            names.extend(body.nodes.iter().flat_map(|node| node.inputs.iter().copied()));
+            names.extend(body.outputs.iter().map(|output| output.name));
+        }
+        names
     }
 
     /// How messages name it.
@@ -237,7 +260,7 @@ fn shown(name: &str) -> String {
 }
 
 impl<'a> Attribute<'a> {
-    fn read(location: &str, bytes: &'a [u8]) -> Result<Self, Fault> {
+    fn read(location: &str, bytes: &'a [u8], nesting: Nesting) -> Result<Self, Fault> {
         let mut attribute = Self::default();
         let mut once = Once::default();
         for field in Fields::of(bytes) {
@@ -251,7 +274,12 @@ impl<'a> Attribute<'a> {
                 3 => attribute.int = value.int64()?,
                 4 => attribute.text = value.bytes()?,
                 5 => attribute.tensor = Some(Tensor::read(location, value.bytes()?)?),
-                6 | 11 => return Err(refused(location, "a graph inside a node is never run")),
+                6 if nesting == Nesting::Outer => {
+                    attribute.graph = Some(Box::new(Graph::read(value.bytes()?, Nesting::Inner)?));
+                }
+                6 | 11 => {
+                    return Err(refused(location, "a graph inside a node is never run but for the body of a loop"));
+                }
                 7 => attribute.floats += value.count32()?,
                 8 => value.int64s(&mut attribute.ints)?,
                 9 => attribute.texts.push(value.bytes()?),

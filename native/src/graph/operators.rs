@@ -128,6 +128,34 @@ pub const ML_OPERATORS: &[&str] = &[
     "TreeEnsembleRegressor",
 ];
 
+/// Operators that the body of a loop may have: no output is larger than its inputs spread over each other.
+pub const BODY_OPERATORS: &[&str] = &[
+    "Add",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "Cast",
+    "Constant",
+    "Equal",
+    "Gather",
+    "GatherElements",
+    "Greater",
+    "GreaterOrEqual",
+    "Identity",
+    "Less",
+    "LessOrEqual",
+    "Max",
+    "Min",
+    "Mul",
+    "Not",
+    "Or",
+    "ReduceMax",
+    "ReduceMin",
+    "ScatterElements",
+    "Sub",
+    "Where",
+];
+
 /// Operators that multiply matrices.
 pub const PRODUCTS: &[&str] =
     &["Einsum", "Gemm", "LinearClassifier", "LinearRegressor", "MatMul", "SVMClassifier", "SVMRegressor"];
@@ -151,6 +179,6 @@ mod tests {
 
     #[test]
     fn the_lists_of_operators_are_sorted() {
-        assert!(OPERATORS.is_sorted() && ML_OPERATORS.is_sorted());
+        assert!(OPERATORS.is_sorted() && ML_OPERATORS.is_sorted() && BODY_OPERATORS.is_sorted());
     }
 }

@@ -49,7 +49,7 @@ fn levels<'a>(model: &Model<'a>, demands: &[Demand]) -> HashMap<&'a str, usize> 
     let demanding: HashSet<&str> = demands.iter().map(|demand| &*demand.node).collect();
     let mut levels: HashMap<&str, usize> = HashMap::new();
     for node in &model.graph.nodes {
-        let above = node.inputs.iter().filter_map(|input| levels.get(input)).max().copied().unwrap_or(0);
+        let above = node.reads().iter().filter_map(|input| levels.get(input)).max().copied().unwrap_or(0);
         let level = above + usize::from(demanding.contains(&*node.location()));
         levels.extend(node.outputs.iter().map(|output| (*output, level)));
     }
@@ -66,7 +66,7 @@ fn submodel(model: &Model<'_>, makers: &HashMap<&str, usize>, names: &[&str]) ->
             && let Some(&index) = makers.get(name)
         {
             nodes.push(index);
-            open.extend(&model.graph.nodes[index].inputs);
+            open.extend(model.graph.nodes[index].reads());
         }
     }
     nodes.sort_unstable();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::Fault;
-use crate::graph::onnx::{Model, Node, refused};
+use crate::graph::onnx::{Graph, Model, Node, refused};
 use crate::graph::operators::shape_inputs;
 
 /// ONNX Runtime walks a graph recursively; fifteen times this crashes it while loading.
@@ -30,6 +30,8 @@ struct Fact {
     origin: Origin,
     /// Nodes on the longest path from an input.
     depth: usize,
+    /// It was made inside a loop that has ended.
+    is_over: bool,
 }
 
 /// Visits the nodes in their order, which has to be one in which they can run.
@@ -55,7 +57,7 @@ impl<'a> ShapeCheck<'a> {
     }
 
     fn learn(&mut self, part: &str, name: &'a str, origin: Origin, depth: usize) -> Result<(), Fault> {
-        match self.facts.insert(name, Fact { origin, depth }) {
+        match self.facts.insert(name, Fact { origin, depth, is_over: false }) {
             None => Ok(()),
             Some(_) => Err(refused(part, "makes a value that is there already")),
         }
@@ -63,23 +65,71 @@ impl<'a> ShapeCheck<'a> {
 
     /// Whether an input, an initialiser or a visited node makes a tensor.
     pub fn knows(&self, name: &str) -> bool {
-        self.facts.contains_key(name)
+        self.fact(name).is_some()
     }
 
     fn fact(&self, name: &str) -> Option<&Fact> {
-        self.facts.get(name)
+        self.facts.get(name).filter(|fact| !fact.is_over)
+    }
+
+    /// The one integer that a tensor is known to be.
+    pub fn integer(&self, name: &str) -> Option<i64> {
+        match self.fact(name).map(|fact| &fact.origin) {
+            Some(Origin::Constant { integers: Some(integers) }) if integers.len() == 1 => integers.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// Visits a loop: its body's inputs hold what it is given, and what its body makes is unknown outside.
+    pub fn visit_loop(&mut self, node: &Node<'a>, body: &Graph<'a>) -> Result<(), Fault> {
+        let location = node.location();
+        let depth = self.depth(node)?;
+        let mut inner: Vec<&'a str> = vec![];
+        for input in &body.inputs {
+            self.learn(&location, input.name, Origin::Rows, depth)?;
+            inner.push(input.name);
+        }
+        for tensor in &body.initializers {
+            self.learn(&location, tensor.name, Origin::Constant { integers: shape_like(tensor.integers()) }, 0)?;
+            inner.push(tensor.name);
+        }
+        for node in &body.nodes {
+            self.visit(node)?;
+            inner.extend(node.outputs.iter().filter(|output| !output.is_empty()));
+        }
+        let mut end = depth;
+        for output in &body.outputs {
+            let fact = self.fact(output.name).ok_or_else(|| refused(&location, "has an output that nothing makes"))?;
+            end = end.max(fact.depth + 1);
+        }
+        for name in inner {
+            if let Some(fact) = self.facts.get_mut(name) {
+                fact.is_over = true;
+            }
+        }
+        for output in node.outputs.iter().filter(|output| !output.is_empty()) {
+            self.learn(&location, output, Origin::Rows, end)?;
+        }
+        Ok(())
+    }
+
+    /// The nodes on the longest path to a node, itself among them.
+    fn depth(&self, node: &Node<'a>) -> Result<usize, Fault> {
+        let mut depth = 0;
+        for input in node.inputs.iter().filter(|input| !input.is_empty()) {
+            let fact =
+                self.fact(input).ok_or_else(|| refused(&node.location(), "uses a value that no earlier node makes"))?;
+            depth = depth.max(fact.depth + 1);
+        }
+        if depth > MAX_CHAIN {
+            return Err(refused(&node.location(), &format!("ends a chain of more than {MAX_CHAIN} nodes")));
+        }
+        Ok(depth)
     }
 
     pub fn visit(&mut self, node: &Node<'a>) -> Result<(), Fault> {
         let location = node.location();
-        let mut depth = 0;
-        for input in node.inputs.iter().filter(|input| !input.is_empty()) {
-            let fact = self.fact(input).ok_or_else(|| refused(&location, "uses a value that no earlier node makes"))?;
-            depth = depth.max(fact.depth + 1);
-        }
-        if depth > MAX_CHAIN {
-            return Err(refused(&location, &format!("ends a chain of more than {MAX_CHAIN} nodes")));
-        }
+        let depth = self.depth(node)?;
         self.check_shapes(node)?;
         let origin = self.origin(node);
         for output in node.outputs.iter().filter(|output| !output.is_empty()) {

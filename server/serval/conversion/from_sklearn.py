@@ -31,6 +31,9 @@ STRICTNESS = 0.2
 """A share of the tolerance: the converter leaves room for rows that are not tried."""
 
 
+MAX_SHOWN = 8
+
+
 @dataclass(frozen=True)
 class Converted:
     onnx: bytes
@@ -88,10 +91,18 @@ def _finished(exported: ExportedModel, signature: Signature) -> tuple[bytes, Sig
 
 
 def _no_form(estimator: Any, tried: list[FormTried]) -> str:
-    reasons = "; ".join(f"{form.name}: {form.reason}" for form in tried)
+    reasons = "; ".join(dict.fromkeys(str(form.reason) for form in tried))
+    return f"The converted `{_last_step(estimator)}` does not answer like the original: {reasons}.{way_out(estimator)}"
+
+
+def way_out(estimator: Any) -> str:
+    """What helps where only rounding parts the answers; nothing where no such thing is known."""
+    last = getattr(estimator, "steps", [(None, estimator)])[-1][1]
+    if getattr(last, "_fit_method", None) != "brute" or last.effective_metric_ not in {"euclidean", "cosine"}:
+        return ""
     return (
-        f"No ONNX form of `{_last_step(estimator)}` answers like the original ({reasons}): rounding alone decides its"
-        " answers. Scale the features before it (`StandardScaler`) and fit again."
+        " Its neighbours are found by products of large numbers, whose rounding is larger than the distances: scale the"
+        " features before it (`StandardScaler`), or fit it with `algorithm='kd_tree'`."
     )
 
 
@@ -120,4 +131,20 @@ def _mismatch(estimator: Any, content: bytes, signature: Signature, rows: Rows, 
     asked = jumps.questions(signature, rows, original, converted, STRICTNESS)
     answers = answers_of(estimator, signature, asked.rows)
     is_beside_jump = jumps.excused(signature, asked, answers, converted, STRICTNESS)
-    return compare(signature, original, converted, STRICTNESS, is_beside_jump).reason
+    parity = compare(signature, original, converted, STRICTNESS, is_beside_jump)
+    if parity.reason is None or parity.worst is None:
+        return parity.reason
+    row, worst = rows.take([parity.worst]), parity.worst
+    cells = [repr(value) for value in (row.numbers.tolist()[0] + row.strings.tolist()[0])[:MAX_SHOWN]]
+    return (
+        f"{parity.reason}; worst is the row {', '.join(cells)}: {_shown(signature, original, worst)} by the original,"
+        f" {_shown(signature, converted, worst)} by the converted model"
+    )
+
+
+def _shown(signature: Signature, answers: Answers, index: int) -> str:
+    labels = [
+        str(known[code]) if 0 <= code < len(known) else "another label"
+        for known, code in zip(signature.labels, answers.labels[index].tolist(), strict=False)
+    ]
+    return ", ".join([*labels, *(f"{score:.9g}" for score in answers.scores[index].tolist())][:MAX_SHOWN])

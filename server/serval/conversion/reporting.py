@@ -202,6 +202,5 @@ def _not_verified(conversion: Conversion, parity: Parity) -> str:
     """Why a conversion is refused whose graph answers differently."""
     return (
         f"`{plain(conversion.estimator, 100)}` was converted, but the graph does not answer like the original:"
-        f" {parity.reason}. Nothing was made live; the report shows the worst row. Scale the features before it"
-        " (`StandardScaler`) and fit again."
+        f" {parity.reason}. Nothing was made live; the report shows the worst row."
     )

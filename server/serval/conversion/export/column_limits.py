@@ -11,6 +11,7 @@ from serval.conversion.export.column_facts import ColumnFacts
 from serval.conversion.export.labels import label_of
 from serval.conversion.export.original import answer, answers_of
 from serval.conversion.export.rules.encoding import UNKNOWN_CATEGORY
+from serval.conversion.export.training_rows import training_rows
 from serval.conversion.rows import Rows
 from serval.conversion.signature import MISSING_STRING, Column, Signature, input_positions
 
@@ -37,13 +38,14 @@ def _with_range(estimator: Any, signature: Signature, base: Rows) -> tuple[Colum
             msgspec.structs.replace(column, minimum=float(estimator.X_min_), maximum=float(estimator.X_max_))
             for column in signature.columns
         )
-    is_positive = _takes(estimator, signature, base, positions, [1.0]) and not _takes(
-        estimator, signature, base, positions, [-1.0]
+    fitted = training_rows(estimator, signature, None).numbers
+    is_positive = (
+        not (fitted < 0).any()
+        and _takes(estimator, signature, base, positions, [1.0])
+        and not _takes(estimator, signature, base, positions, [-1.0])
     )
     signs = [1.0] if is_positive else [1.0, -1.0]
-    limit = _cover_stored_rows(
-        _largest(estimator, signature, base, positions, signs), getattr(estimator, "_fit_X", None)
-    )
+    limit = _cover(_largest(estimator, signature, base, positions, signs), fitted)
     minimum = _smallest(estimator, signature, base, positions) if is_positive else None if limit is None else -limit
     return tuple(
         msgspec.structs.replace(column, minimum=minimum, maximum=limit) if is_free else column
@@ -51,9 +53,9 @@ def _with_range(estimator: Any, signature: Signature, base: Rows) -> tuple[Colum
     )
 
 
-def _cover_stored_rows(limit: float | None, rows: Any) -> float | None:
-    """A limit that covers the stored training rows: a model that answers only near them refuses all others."""
-    return limit if limit is None or not isinstance(rows, np.ndarray) else max(limit, float(np.abs(rows).max()))
+def _cover(limit: float | None, rows: Any) -> float | None:
+    """A limit that covers the rows that the model was fitted on: one that answers only near them refuses all others."""
+    return limit if limit is None or not len(rows) else max(limit, float(np.abs(rows).max()))
 
 
 def _with_missing(estimator: Any, signature: Signature, facts: list[ColumnFacts], base: Rows) -> tuple[Column, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 ML = "ai.onnx.ml"
 OPSET = 21
@@ -33,6 +33,8 @@ class Graph:
     nodes: list[NodeProto] = field(default_factory=list)
     inputs: list[tuple[str, str, int]] = field(default_factory=list)
     interesting: dict[int, set[float]] = field(default_factory=dict)
+    prefix: str = ""
+    """Of all names, for the body of a loop."""
     _constants: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = field(default_factory=dict)
     _outputs_by_content: dict[bytes, list[str]] = field(default_factory=dict)
 
@@ -47,7 +49,7 @@ class Graph:
         array = np.ascontiguousarray(array.astype(object if dtype == "string" else dtype)).reshape(array.shape)
         key = (dtype, array.shape, repr(array.tolist()).encode() if dtype == "string" else array.tobytes())
         if key not in self._constants:
-            self._constants[key] = numpy_helper.from_array(array, f"c{len(self._constants)}")
+            self._constants[key] = numpy_helper.from_array(array, f"{self.prefix}c{len(self._constants)}")
         return self._constants[key].name, dtype
 
     def add_node(self, kind: str, inputs: Sequence[str], outputs: int, domain: str, **attributes: Any) -> list[str]:
@@ -55,11 +57,26 @@ class Graph:
         node = helper.make_node(kind, inputs, [], domain=domain, **attributes)
         content = blake2b(node.SerializeToString(deterministic=True)).digest()
         if content not in self._outputs_by_content:
-            node.name = f"{kind}_{len(self.nodes)}"
+            node.name = f"{self.prefix}{kind}_{len(self.nodes)}"
             node.output.extend(f"{node.name}_{index}" for index in range(outputs))
             self.nodes.append(node)
             self._outputs_by_content[content] = list(node.output)
         return self._outputs_by_content[content]
+
+    def body(
+        self, controls: Sequence[tuple[str, str]], inputs: Sequence[tuple[str, str]], outputs: Sequence[tuple[str, str]]
+    ) -> GraphProto:
+        """The graph as the body of a loop.
+
+        Name and dtype of each: `controls`, scalars, come before the `inputs`; the first of the `outputs` is a scalar.
+        """
+        given = [helper.make_tensor_value_info(name, TYPES[dtype], []) for name, dtype in controls]
+        given += [helper.make_tensor_value_info(name, TYPES[dtype], [None, None]) for name, dtype in inputs]
+        made = [
+            helper.make_tensor_value_info(name, TYPES[dtype], [None, None] if index else [])
+            for index, (name, dtype) in enumerate(outputs)
+        ]
+        return helper.make_graph(self.nodes, f"{self.prefix}body", given, made, list(self._constants.values()))
 
     def model(
         self, outputs: Mapping[str, tuple[str, str]], shapes: Mapping[str, Sequence[int | None] | None]
@@ -70,7 +87,7 @@ class Graph:
         """
         ends = [helper.make_node("Identity", [tensor], [name]) for name, (tensor, _) in outputs.items()]
         nodes = _needed([*self.nodes, *ends])
-        used = {name for node in nodes for name in node.input}
+        used = {name for node in nodes for name in reads(node)}
         input_infos = [
             helper.make_tensor_value_info(name, TYPES[dtype], [None, width]) for name, dtype, width in self.inputs
         ]
@@ -93,5 +110,17 @@ def _needed(nodes: list[NodeProto]) -> list[NodeProto]:
     for node in reversed(nodes):
         if not node.name or required & set(node.output):
             needed.append(node)
-            required |= set(node.input)
+            required |= reads(node)
     return needed[::-1]
+
+
+def reads(node: NodeProto) -> set[str]:
+    """The values that a node reads, those that its body takes from the graph around among them."""
+    inner = {
+        name
+        for attribute in node.attribute
+        if attribute.HasField("g")
+        for part in attribute.g.node
+        for name in part.input
+    }
+    return set(node.input) | inner

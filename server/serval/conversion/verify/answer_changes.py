@@ -14,6 +14,8 @@ from serval.conversion.verify.bisection import narrowed
 
 SEED = 20_240_301
 PAIRS = 24
+MOSTLY = 0.95
+"""The share of rows that an original must answer to be asked so often: a refused row costs a call of its own."""
 ANOTHER_LABEL = 1e6
 """A change of the label counts more than any of the scores."""
 
@@ -23,7 +25,7 @@ def rows_at_changes(estimator: Any, signature: Signature, rows: Rows, answers: A
     half in one."""
     numbers = np.flatnonzero([column.kind == "number" for column in signature.columns if column.is_number])
     known = np.flatnonzero(answers.is_answered & np.isfinite(rows.numbers).all(axis=1))
-    if not numbers.size or known.size < 2:
+    if not numbers.size or known.size < 2 or answers.is_answered.mean() < MOSTLY:
         return rows.take(slice(0, 0))
     rng = np.random.default_rng(SEED)
     first = rows.take(rng.choice(known, PAIRS))

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from serval.conversion.export.training_rows import training_rows
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Signature
 from serval.conversion.verify.answer_changes import rows_at_changes
 from serval.conversion.verify.stored_values import rows_at_stored_values
-from serval.conversion.verify.training_rows import training_rows
 
 MAX_CELLS = 1_000_000
 MAX_ROWS = 2000

@@ -21,13 +21,13 @@ from sklearn.preprocessing import (
 )
 
 from serval.conversion.export.original import answers_of
+from serval.conversion.export.training_rows import training_rows
 from serval.conversion.from_sklearn import convert
 from serval.conversion.rows import Rows
 from serval.conversion.samples import rows_of
 from serval.conversion.verify import jumps, onnxruntime_engine
 from serval.conversion.verify.reaching import reaching_rows
 from serval.conversion.verify.stored_values import rows_at_stored_values
-from serval.conversion.verify.training_rows import training_rows
 from serval.conversion.verify.verify import compare
 
 DIABETES, PROGRESS = load_diabetes(return_X_y=True)

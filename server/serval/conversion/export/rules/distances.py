@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.metrics._pairwise_distances_reduction._base import _sqeuclidean_row_norms64
 
 from serval.conversion.export.tensor import Array, Tensor, floats, total
 from serval.errors import NotConvertible
@@ -31,12 +32,32 @@ def expanded_distances(x: Tensor, points: Array) -> Tensor:
     """The same by the binomial formula, with the rounding, and so the order of near equals, of scikit-learn's brute
     force."""
     points = floats(points)
-    lengths = floats((points**2).sum(axis=1))
-    return (((x * -2.0) @ points.T + lengths) + x.square().row_sums(points.shape[1])).maximum(0.0)
+    lengths = np.asarray(_sqeuclidean_row_norms64(np.ascontiguousarray(points), 1))
+    own = (x.reshape(0, 1, points.shape[1]) @ x.reshape(0, points.shape[1], 1)).reshape(0, 1)
+    return ((own + (x * -2.0) @ points.T) + lengths).maximum(0.0)
 
 
 def absolute_differences(x: Tensor, points: Array) -> list[Tensor]:
     return [(x.columns([i]) - points[:, i]).abs() for i in range(points.shape[1])]
+
+
+def largest(tensors: list[Tensor]) -> Tensor:
+    """The largest of each element."""
+    first, *others = tensors
+    return first.op("Max", *others) if others else first
+
+
+def reduced_distances(x: Tensor, points: Array, metric: str, p: float = 2.0) -> Tensor:
+    """`[rows, points]` of what scikit-learn's trees rank by: distances before their root, to the last bit."""
+    if metric in {"euclidean", "sqeuclidean"}:
+        return total((x.columns([i]) - points[:, i]).square() for i in range(points.shape[1]))
+    differences = absolute_differences(x, floats(points))
+    if metric == "minkowski":
+        exponents = x.constant(np.full((1, len(points)), float(p)))  # one exponent alone is computed by products
+        return total(difference**exponents for difference in differences)
+    if metric == "chebyshev":
+        return largest(differences)
+    return total(differences)
 
 
 def distances(x: Tensor, points: Array, metric: str, p: float = 2.0) -> Tensor:
@@ -51,8 +72,7 @@ def distances(x: Tensor, points: Array, metric: str, p: float = 2.0) -> Tensor:
     if metric in {"manhattan", "cityblock", "l1"}:
         return total(absolute_differences(x, points))
     if metric in {"chebyshev", "infinity"}:
-        first, *others = absolute_differences(x, points)
-        return first.op("Max", *others) if others else first
+        return largest(absolute_differences(x, points))
     if metric == "minkowski":
         return total(difference ** float(p) for difference in absolute_differences(x, points)) ** (1.0 / float(p))
     if metric == "cosine":

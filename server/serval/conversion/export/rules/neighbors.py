@@ -6,8 +6,19 @@ import numpy as np
 from sklearn import neighbors, semi_supervised
 
 from serval.conversion.export.emitter import Emitter, Family, refuse
-from serval.conversion.export.rules.distances import distances, expanded_distances, kernel, squared_distances
+from serval.conversion.export.rules.distances import (
+    distances,
+    expanded_distances,
+    kernel,
+    reduced_distances,
+    squared_distances,
+)
+from serval.conversion.export.rules.neighbor_ties import heap_choice, metric_of, visits
 from serval.conversion.export.tensor import Array, Tensor, floats, stack
+
+REDUCED = {"euclidean", "manhattan", "chebyshev", "minkowski"}
+WIDEST = 250
+"""Features that are added one by one, as a chain of nodes."""
 
 
 def points_of(model: Any) -> Array:
@@ -30,10 +41,29 @@ def ranking(model: Any, x: Tensor) -> tuple[Tensor, bool]:
 
 
 def nearest(model: Any, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The distances and the indices of the nearest points, `[rows, count]` each; of equals, the first."""
-    ranked, are_squares = ranking(model, x)
-    best, order = ranked.ops("TopK", x.constant([count]), dtypes=("float64", "int64"), axis=1, largest=0)
-    return (best.sqrt() if are_squares else best), order
+    """The distances and the indices of the nearest points, `[rows, count]` each; of equals, those that scikit-learn
+    takes."""
+    points = len(points_of(model))
+    metric, power = metric_of(model)
+    is_in_heap = metric in REDUCED
+    if is_in_heap and (metric, model._fit_method) != ("euclidean", "brute") and points_of(model).shape[1] <= WIDEST:
+        ranked = reduced_distances(x, points_of(model), metric, power)
+    else:
+        ranked, are_squares = ranking(model, x)
+        metric = "euclidean" if are_squares else "other"
+    best, order = ranked.ops(
+        "TopK", x.constant([min(count + 1, points)]), dtypes=("float64", "int64"), axis=1, largest=0
+    )
+    if points > count:
+        is_tied = best.column(count - 1).equals(best.column(count))
+        best, order = best.columns(np.arange(count)), order.columns(np.arange(count))
+        if is_in_heap:
+            kept, chosen = heap_choice(ranked, visits(model, x, points), is_tied, count, points)
+            best = is_tied.as_column().choose(kept, best)
+            order = is_tied.as_column().choose(chosen, order)
+    if metric == "minkowski":
+        return best ** x.constant(np.full((1, count), 1.0 / power)), order
+    return (best.sqrt() if metric == "euclidean" else best), order
 
 
 def inverse(distance: Tensor) -> Tensor:

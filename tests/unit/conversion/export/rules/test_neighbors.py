@@ -1,15 +1,27 @@
 """Nearest neighbours by every common metric and weight."""
 
 import numpy as np
+import onnxruntime
 import pytest
 from sklearn.datasets import load_iris
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, RadiusNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import LabelSpreading
+from threadpoolctl import threadpool_limits
 
 from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import emitter
-from serval.conversion.export.tensor import Tensor
+from serval.conversion.export.rules.neighbors import nearest
+from serval.conversion.export.tensor import Tensor, model_of
+from serval.conversion.from_sklearn import convert
 from serval.errors import NotConvertible
 from support.estimators import Case, fit, plain
+
+
+def session(content):
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
 
 METRICS = [{"p": 1}, {"p": 2}, {"p": 3}, {"metric": "chebyshev"}, {"metric": "cosine"}, {"algorithm": "brute"}]
 
@@ -49,6 +61,83 @@ def test_a_row_without_neighbours_has_no_value(agrees):
 @pytest.mark.parametrize("arguments", [{"kernel": "knn"}, {"gamma": 0.1}], ids=str)
 def test_labels_propagate_like_the_original(name, arguments, agrees):
     agrees(plain(name, **arguments))
+
+
+TREES = ["kd_tree", "ball_tree", "brute"]
+TIED_METRICS = [{"p": 2}, {"p": 1}, {"metric": "chebyshev"}, {"p": 3}]
+
+
+def grids(seed):
+    """Training rows of which many are equally far from each other: whole numbers, tenths or scaled iris."""
+    random = np.random.default_rng(seed)
+    shape = (int(random.integers(20, 200)), int(random.integers(1, 8)))
+    whole = random.integers(0, int(random.integers(2, 12)), shape).astype(np.float64)
+    iris = load_iris().data[:, : 1 + seed % 4]
+    return [whole, whole / 10, iris, StandardScaler().fit_transform(iris)][seed % 4], random
+
+
+def neighbours_found(model, rows):
+    graph = Graph()
+    x = Tensor.input(graph, "numbers", "float64", range(rows.shape[1]))
+    distance, order = nearest(model, x, model.n_neighbors)
+    shapes = {"distance": [None, None], "order": [None, None]}
+    content = model_of(graph, {"distance": distance, "order": order}, shapes).SerializeToString()
+    return session(content).run(["distance", "order"], {"numbers": rows})
+
+
+@pytest.mark.parametrize("algorithm", TREES)
+def test_among_equally_distant_points_the_choice_is_the_original_one(algorithm):
+    for seed in range(12):
+        x, random = grids(0 if algorithm == "brute" and seed % 4 == 1 else seed)
+        model = KNeighborsRegressor(
+            int(random.integers(1, 16)),
+            algorithm=algorithm,
+            leaf_size=int(random.choice([1, 3, 30, 100])),
+            **TIED_METRICS[seed % 4 if seed % 3 else 0],
+        ).fit(x, np.arange(len(x)))
+        rows = np.concatenate([x, random.integers(-1, 8, (20, x.shape[1])).astype(np.float64)])
+        with threadpool_limits(1):
+            expected, points = model.kneighbors(rows)
+        distance, order = neighbours_found(model, rows)
+        np.testing.assert_array_equal(np.sort(order), np.sort(points), err_msg=f"seed {seed}")
+        np.testing.assert_allclose(distance, expected, atol=1e-12)
+
+
+def test_a_row_alone_finds_the_same_neighbours_as_among_many():
+    x, _ = grids(4)
+    model = KNeighborsRegressor(7).fit(x, np.arange(len(x)))
+    together = neighbours_found(model, x)
+    alone = [neighbours_found(model, x[index : index + 1]) for index in range(0, len(x), 29)]
+    for part in (0, 1):
+        assert np.array_equal(together[part][::29], np.concatenate([found[part] for found in alone]))
+
+
+WHOLE = np.random.default_rng(2).integers(0, 10, (200, 6)).astype(np.float64)
+TIED = {
+    "classifier": (KNeighborsClassifier(), WHOLE, (WHOLE.sum(axis=1) > 27).astype(int)),
+    "classifier by distance": (KNeighborsClassifier(4, weights="distance"), WHOLE, WHOLE[:, 0].astype(int) % 3),
+    "classifier of two targets": (KNeighborsClassifier(3), WHOLE, WHOLE[:, :2].astype(int) % 3),
+    "regressor": (KNeighborsRegressor(algorithm="ball_tree"), WHOLE, WHOLE.sum(axis=1)),
+    "regressor of two targets": (KNeighborsRegressor(2, weights="distance"), WHOLE, WHOLE[:, :2]),
+    "brute force": (KNeighborsRegressor(algorithm="brute"), WHOLE / 10, WHOLE.sum(axis=1)),
+    "iris": (KNeighborsClassifier(), *load_iris(return_X_y=True)),
+    "scaled iris": (make_pipeline(StandardScaler(), KNeighborsRegressor()), *load_iris(return_X_y=True)),
+    "propagated labels": (LabelSpreading(kernel="knn", n_neighbors=5), WHOLE, WHOLE[:, 0].astype(int) % 3 - 1),
+}
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_a_model_of_tied_rows_answers_its_own_rows_like_the_original(name, agrees):
+    model, x, y = TIED[name]
+    agrees(Case(name, fit(model, x, y), x, y, x))
+
+
+def test_a_radius_model_takes_the_rows_that_it_was_fitted_on():
+    x = np.random.default_rng(3).normal(size=(80, 2)) * [1.0, 300.0]
+    for model in (RadiusNeighborsClassifier(2.0), make_pipeline(StandardScaler(), RadiusNeighborsClassifier(0.5))):
+        converted = convert(model.fit(x, (x[:, 0] > 0).astype(int)))
+        for index, column in enumerate(converted.signature.columns):
+            assert column.maximum is None or column.minimum <= x[:, index].min() <= x[:, index].max() <= column.maximum
 
 
 def test_a_metric_function_is_refused_by_name():

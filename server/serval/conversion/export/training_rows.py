@@ -17,12 +17,11 @@ ATTRIBUTES = ("_fit_X", "support_vectors_", "X_train_", "X_fit_", "X_", "X_thres
 DIGITS = (15, 12, 8, 6)
 
 
-def training_rows(estimator: Any, signature: Signature) -> Rows:
-    """Up to `MAX_ROWS` rows that the last step keeps, taken back through the inverses of the steps before it.
+def training_rows(estimator: Any, signature: Signature, limit: int | None = MAX_ROWS) -> Rows:
+    """Up to `limit` rows that the last step keeps, taken back through the inverses of the steps before it.
 
     None where a column is a string or unused, or a step has no inverse.
     """
-    width = len(signature.columns)
     none = Rows(
         np.zeros((0, sum(column.is_number for column in signature.columns))),
         np.empty((0, sum(column.kind == "string" for column in signature.columns)), dtype=object),
@@ -31,13 +30,15 @@ def training_rows(estimator: Any, signature: Signature) -> Rows:
     kept = _kept(last)
     if kept is None or none.numbers.shape[1] != width:
         return none
+    if limit is not None:
+        kept = kept[np.linspace(0, len(kept) - 1, min(len(kept), limit)).astype(int)]
     try:
         points = _taken_back(chain, kept)
     except (MemoryError, PermissionError):
         raise
     except Exception:  # noqa: BLE001  an inverse refuses by raising what it likes
         return none
-    if points.ndim != 2 or points.shape[1] != width:
+    if points.ndim != 2 or points.shape[1] != len(signature.columns) or not np.isfinite(points).all():
         return none
     return Rows(points, np.empty((len(points), 0), dtype=object))
 
@@ -57,8 +58,7 @@ def _kept(step: Any) -> Numbers | None:
     for name in ATTRIBUTES:
         values = getattr(step, name, None)
         if isinstance(values, np.ndarray) and values.dtype.kind in "fiub" and values.ndim in {1, 2} and values.size:
-            table = values.astype(np.float64).reshape(len(values), -1)
-            return np.asarray(table[np.linspace(0, len(table) - 1, min(len(table), MAX_ROWS)).astype(int)])
+            return np.asarray(values.astype(np.float64).reshape(len(values), -1))
     return None
 
 
