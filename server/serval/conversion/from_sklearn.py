@@ -17,6 +17,7 @@ from serval.conversion.export import columns
 from serval.conversion.export.column_facts import ColumnFacts
 from serval.conversion.export.original import answers_of
 from serval.conversion.export.predictors import ExportedModel, export, numbers_dtype
+from serval.conversion.export.sparse_targets import read_sparse_targets
 from serval.conversion.hints import Hints
 from serval.conversion.report import FormTried
 from serval.conversion.rows import Answers, Rows
@@ -55,6 +56,7 @@ def convert(
     """
     with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
+        read_sparse_targets(estimator)
         return _convert(estimator, *columns.infer(estimator, column_names, sample, is_text=is_text))
 
 

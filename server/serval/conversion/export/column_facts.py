@@ -32,9 +32,12 @@ class ColumnFacts:
     """Categories that an encoder was fitted with, as the input column has them."""
     examples: list[float] = field(default_factory=list)
     """Some of the values that an encoder behind other steps takes."""
+    replaced: list[Any] = field(default_factory=list)
+    """Values that an imputer takes for missing and replaces, before an encoder sees them."""
     dtype: str | None = None
     is_text: bool = False
     marker: Literal["nan", "none"] | None = None
+    """`none` where a part knows None and not NaN; None where nothing shows which of the two the frame held."""
 
 
 def observe(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
@@ -70,7 +73,7 @@ def _observe_itself(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> No
         for column in inputs:
             if column.is_input and column.column is not None:
                 facts[column.column].is_text = True
-    elif kind in IMPUTERS:
+    elif kind in IMPUTERS or kind == "MissingIndicator":
         _observe_imputer(step, inputs, facts)
 
 
@@ -151,11 +154,17 @@ def _observe_categories(categories: list[Any], inputs: Descents, facts: list[Col
 
 
 def _observe_imputer(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
-    for descent, value in zip(inputs, getattr(step, "statistics_", []), strict=False):
+    """What an imputer or an indicator of missing values shows."""
+    marker = step.missing_values.item() if isinstance(step.missing_values, np.generic) else step.missing_values
+    statistics = getattr(step, "statistics_", [None] * len(inputs))
+    for descent, value in zip(inputs, statistics, strict=False):
         if descent.is_input and descent.column is not None:
             fact = facts[descent.column]
             fact.is_text |= isinstance(value, str)
-            fact.marker = "none" if step.missing_values is None else fact.marker
+            if marker is None:
+                fact.marker = "none"
+            elif not is_missing(marker) and type(step).__name__ in IMPUTERS:
+                fact.replaced.append(marker)
 
 
 def _note_marker(fact: ColumnFacts, values: list[Any]) -> None:

@@ -59,17 +59,20 @@ def _cover(limit: float | None, rows: Any) -> float | None:
 
 
 def _with_missing(estimator: Any, signature: Signature, facts: list[ColumnFacts], base: Rows) -> tuple[Column, ...]:
+    """NaN, or None where the model's parts show that it was fitted with None: an encoder may take what it never saw."""
     columns = list(signature.columns)
-    for marker in ("nan", "none"):
+    rows = _each_missing(signature, base)
+    for is_shown in (True, False):
         tried = [
-            msgspec.structs.replace(column, missing=fact.marker or marker)
+            msgspec.structs.replace(column, missing=(fact.marker if is_shown else None) or "nan")
             for column, fact in zip(columns, facts, strict=True)
         ]
-        rows = _each_missing(signature, base)
         accepted = answers_of(estimator, msgspec.structs.replace(signature, columns=tuple(tried)), rows).is_answered
         for index, is_accepted in enumerate(accepted):
             if is_accepted and columns[index].missing is None and columns[index].kind != "unused":
                 columns[index] = tried[index]
+        if not any(fact.marker for fact in facts):
+            break
     return tuple(columns)
 
 
@@ -88,19 +91,23 @@ def _each_missing(signature: Signature, base: Rows) -> Rows:
 
 def _with_categories(estimator: Any, signature: Signature, index: int, fact: ColumnFacts, base: Rows) -> Column:
     column = signature.columns[index]
+    if not fact.known or column.kind in {"boolean", "unused"}:
+        return column
+    unknown = UNKNOWN_CATEGORY if column.kind == "string" else float(max(fact.known)) + 1.5
+    if _takes_value(estimator, signature, index, unknown, base):
+        return column
+    replaced = [value for value in fact.replaced if _takes_value(estimator, signature, index, value, base)]
+    known = [*fact.known, *replaced]
+    return msgspec.structs.replace(column, categories=tuple(dict.fromkeys(label_of(value, "A category") for value in known)))
+
+
+def _takes_value(estimator: Any, signature: Signature, index: int, value: Any, base: Rows) -> bool:
     place = input_positions(signature)[index]
-    if not fact.known or column.kind == "boolean" or place is None:
-        return column
+    if place is None or place.is_string != isinstance(value, str):
+        return False
     row = Rows(base.numbers.copy(), base.strings.copy())
-    if place.is_string:
-        row.strings[0, place.offset] = UNKNOWN_CATEGORY
-    else:
-        row.numbers[0, place.offset] = float(max(fact.known)) + 1.5
-    if answers_of(estimator, signature, row).is_answered[0]:
-        return column
-    return msgspec.structs.replace(
-        column, categories=tuple(dict.fromkeys(label_of(value, "A category") for value in fact.known))
-    )
+    (row.strings if place.is_string else row.numbers)[0, place.offset] = value
+    return bool(answers_of(estimator, signature, row).is_answered[0])
 
 
 def _smallest(estimator: Any, signature: Signature, base: Rows, positions: list[int]) -> float:

@@ -15,7 +15,7 @@ from serval.conversion.export.column_limits import with_limits
 from serval.conversion.export.descents import of_inputs
 from serval.conversion.export.emitter import TEXT, refuse_text
 from serval.conversion.export.labels import check_categories, labels_of
-from serval.conversion.export.original import fitted_with, inputs
+from serval.conversion.export.original import dense, fitted_with, inputs
 from serval.conversion.export.plain_rows import base_rows
 from serval.conversion.export.predictor_kind import predictor_kind
 from serval.conversion.export.unused_columns import unused_columns
@@ -112,7 +112,7 @@ def _column(name: str, fact: ColumnFacts, cells: list[Any]) -> Column:
     values = fact.known or present
     if values and all(isinstance(value, bool) for value in values):
         return Column(name=name, kind="boolean", dtype="bool")
-    return Column(name=name, kind="number", dtype=fact.dtype if fact.dtype and fact.dtype != "object" else "float64")
+    return Column(name=name, kind="number", dtype=fact.dtype or "float64")
 
 
 def _with_outputs(estimator: Any, signature: Signature, bases: list[Rows]) -> tuple[Rows, Signature]:
@@ -146,7 +146,7 @@ def _first_answer(estimator: Any, signature: Signature, bases: list[Rows]) -> tu
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return base, np.asarray(estimator.predict(inputs(estimator, signature, base)))
+                return base, dense(estimator.predict(inputs(estimator, signature, base)))
         except (MemoryError, PermissionError):
             raise
         except Exception as error:  # noqa: BLE001  an estimator raises what it likes

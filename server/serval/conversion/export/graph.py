@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,8 @@ TYPES = {
 class Graph:
     """The nodes and constants written so far, each once, in an order that equal models share.
 
-    `interesting`: for each input column, values around which the answer may change.
+    `interesting`: for each input column, values around which the answer may change. `nulls`: for each input column that
+    takes null, what it stands for.
     """
 
     nodes: list[NodeProto] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Graph:
     interesting: dict[int, set[float]] = field(default_factory=dict)
     prefix: str = ""
     """Of all names, for the body of a loop."""
+    nulls: dict[int, Literal["nan", "none"]] = field(default_factory=dict)
     _constants: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = field(default_factory=dict)
     _outputs_by_content: dict[bytes, list[str]] = field(default_factory=dict)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,10 @@ class GraphValue:
     def note_one(self, origin: Origin | None, value: float) -> None:
         if origin is not None and origin.scale and np.isfinite(value):
             self.graph.interesting.setdefault(origin.column, set()).add((value - origin.shift) / origin.scale)
+
+    def nulls(self) -> list[Literal["nan", "none"] | None]:
+        """For each column what null stands for, as far as known; empty where no origin is."""
+        return [None if origin is None else self.graph.nulls.get(origin.column) for origin in self.origins]
 
     def like(self, other: Any) -> Self:
         if isinstance(other, type(self)):

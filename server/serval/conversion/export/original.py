@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from serval.conversion.export.sparse_targets import read_sparse_targets
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import MISSING_STRING, Column, Signature
 
@@ -22,8 +23,13 @@ def inputs(estimator: Any, signature: Signature, rows: Rows) -> Any:
     if names is not None:
         import pandas as pd
 
-        return pd.DataFrame({name: pd.Series(cells) for name, cells in zip(names, columns, strict=True)})
-    if rows.strings.shape[1]:
+        # pandas makes NaN of None in a column that it takes for text.
+        dtypes = [object if column.missing == "none" else None for column in signature.columns]
+        series = [pd.Series(cells, dtype=dtype) for cells, dtype in zip(columns, dtypes, strict=True)]
+        return pd.DataFrame(dict(zip(names, series, strict=True)))
+    if rows.strings.shape[1] or any(
+        column.dtype == "object" and column.kind != "unused" for column in signature.columns
+    ):
         out = np.empty((len(rows), len(columns)), dtype=object)
         for index, cells in enumerate(columns):
             out[:, index] = cells
@@ -65,7 +71,7 @@ def _text(column: Column, cells: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
 def _number(column: Column, cells: Numbers) -> npt.NDArray[Any]:
     if column.kind == "boolean" and not np.isnan(cells).any():
         return cells.astype(bool)
-    if column.kind == "boolean" or column.missing == "none":
+    if column.kind == "boolean" or column.missing == "none" or column.dtype == "object":
         marker = None if column.missing == "none" else np.nan
         out = np.empty(len(cells), dtype=object)
         out[:] = [
@@ -78,6 +84,7 @@ def _number(column: Column, cells: Numbers) -> npt.NDArray[Any]:
 def answers_of(estimator: Any, signature: Signature, rows: Rows) -> Answers:
     """The original's answers; rows that it refuses are found by halving and left unanswered."""
     answered: list[Any] = []
+    read_sparse_targets(estimator)
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
         warnings.simplefilter("ignore")
         _answer_range(estimator, signature, rows, range(len(rows)), answered, MAX_REFUSALS)
@@ -126,7 +133,7 @@ def _joined(signature: Signature, answered: list[Any], count: int) -> Answers:
 def answer(estimator: Any, signature: Signature, rows: Rows) -> tuple[Any, Any, Any]:
     """(labels, scores, margins) of rows that the original accepts; raises any error that it raises."""
     table = inputs(estimator, signature, rows)
-    predicted = np.asarray(estimator.predict(table))
+    predicted = dense(estimator.predict(table))
     if signature.kind == "regressor":
         return None, predicted.reshape(len(rows), signature.targets).astype(np.float64), np.full(len(rows), np.inf)
     columns = predicted.reshape(len(rows), signature.targets)
@@ -137,6 +144,11 @@ def answer(estimator: Any, signature: Signature, rows: Rows) -> tuple[Any, Any, 
         np.asarray(estimator.predict_proba(table), dtype=np.float64) if signature.has_probabilities else None
     )
     return labels, probabilities, margins(estimator, table, probabilities, len(rows))
+
+
+def dense(predicted: Any) -> npt.NDArray[Any]:
+    """What an estimator predicts, as an array; one fitted on a sparse target predicts a sparse matrix."""
+    return np.asarray(predicted.toarray() if hasattr(predicted, "toarray") else predicted)
 
 
 def label_indices(labels: tuple[Any, ...], predicted: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

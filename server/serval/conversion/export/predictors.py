@@ -72,6 +72,7 @@ def emitter(columns: Sequence[str] = (), *, has_narrow_trees: bool = False) -> E
 def export(estimator: Any, signature: Signature, *, has_narrow_trees: bool = False) -> ExportedModel:
     """The graph of a signature, which computes what the estimator does. Raises NotConvertible."""
     graph = Graph()
+    graph.nulls = {index: column.missing for index, column in enumerate(signature.columns) if column.missing}
     emit = emitter([column.name for column in signature.columns], has_narrow_trees=has_narrow_trees)
     outputs = predictions(emit, estimator, signature, _features(graph, signature))
     model = model_of(graph, outputs, shapes(signature))

@@ -28,19 +28,32 @@ def encoded(_: Emitter, model: Any, x: Features) -> Tensor:
 def codes(model: Any, column: TableColumn, categories: Array) -> Tensor:
     """`[rows]`: the index of each value among the stored categories, and one past the last for any other."""
     known = categories.tolist()
-    if column.tensor.dtype == "string":
-        return text_codes(model, column, known)
+    value = column.values()
+    missing_code = code_of_null(known, next(iter(value.nulls()), None))
+    if value.dtype == "string":
+        return text_codes(model, value, known, missing_code)
     if any(isinstance(value, str) for value in known):
         raise refuse(model, "knows strings, but is given numbers", "fit and predict with the same kinds of columns")
-    return number_codes(column.values(), known)
+    return number_codes(value, known, missing_code)
 
 
-def number_codes(value: Tensor, known: list[Any]) -> Tensor:
+def code_of_null(known: list[Any], null: str | None) -> int:
+    """The code of null among categories of which one may be None and another NaN; one past the last for none.
+
+    `null`: which of them it stands for; None where that is not known.
+    """
+    matching = [
+        code
+        for code, key in enumerate(known)
+        if is_missing(key) and (null is None or (key is None) == (null == "none"))
+    ]
+    return matching[-1] if matching else len(known)
+
+
+def number_codes(value: Tensor, known: list[Any], missing_code: int) -> Tensor:
     keys = np.array([np.nan if is_missing(key) else float(key) for key in known])
-    order = np.argsort(keys)[: int(np.isfinite(keys).sum() + np.isinf(keys).sum())]
-    missing = np.flatnonzero(np.isnan(keys))
+    order = np.argsort(keys)[: int((~np.isnan(keys)).sum())]
     unknown = len(known)
-    missing_code = int(missing[-1]) if len(missing) else unknown
     if not len(order):
         return value.is_nan().choose(value.constant(missing_code), value.constant(unknown))
     value.note(keys[order])
@@ -64,17 +77,17 @@ def last_at_most(value: Tensor, keys: Array) -> Tensor:
     return last
 
 
-def text_codes(model: Any, column: TableColumn, known: list[Any]) -> Tensor:
-    if not all(isinstance(value, str) or is_missing(value) for value in known):
+def text_codes(model: Any, value: Tensor, known: list[Any], missing_code: int) -> Tensor:
+    if not all(isinstance(key, str) or is_missing(key) for key in known):
         raise refuse(model, "knows numbers and strings in one column", "make the column all strings and fit again")
-    keys = [MISSING_STRING if is_missing(value) else value for value in known]
-    return column.values().op(
+    codes = {key: code for code, key in enumerate(known) if not is_missing(key)} | {MISSING_STRING: missing_code}
+    return value.op(
         "LabelEncoder",
         dtype="int64",
         domain="ai.onnx.ml",
-        keys_strings=[key.encode() for key in keys],
-        values_int64s=list(range(len(keys))),
-        default_int64=len(keys),
+        keys_strings=[key.encode() for key in codes],
+        values_int64s=list(codes.values()),
+        default_int64=len(known),
     )
 
 
@@ -136,7 +149,7 @@ def unknown_value(known: list[Any]) -> Any:
 
 
 def is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
+    return value is None or (isinstance(value, float) and np.isnan(value)) or type(value).__name__ == "NAType"
 
 
 ENCODERS = (preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder, preprocessing.TargetEncoder)

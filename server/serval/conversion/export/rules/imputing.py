@@ -31,18 +31,37 @@ def fill(model: Any, x: Features, values: Array) -> Features:
     """The features with `values`, one for each column, where one is missing."""
     if isinstance(x, Tensor):
         known = np.asarray(values, dtype=object if x.dtype == "string" else np.float64)
-        return is_missing(model, x).choose(x.like(known[None]), x)
+        return is_missing(model, x).choose(x.like(known[None]), x).with_origins(x.origins)
     filled = [fill(model, column.values().as_column(), values[i : i + 1]) for i, column in enumerate(x.columns)]
     return join([(column, 1) for column in filled])
 
 
 def is_missing(model: Any, x: Tensor) -> Tensor:
+    """Bool `[rows, columns]`: which values the imputer's marker is."""
     marker = model.missing_values
-    if x.dtype == "string":
-        return x.equals(marker if isinstance(marker, str) else MISSING_STRING)
-    if marker is None or np.isnan(marker):
-        return x.is_nan()
-    return x.equals(float(marker))
+    is_string = x.dtype == "string"
+    if isinstance(marker, str) if is_string else is_number(marker):
+        return x.equals(marker if is_string else float(marker))
+    is_null = x.equals(MISSING_STRING) if is_string else x.is_nan()
+    takes = np.array([takes_null(model, null) for null in x.nulls()] or [takes_null(model, None)])
+    return is_null if takes.all() else is_null & is_null.constant(takes[None])
+
+
+def is_number(marker: Any) -> bool:
+    return isinstance(marker, int | float | np.number) and not np.isnan(marker)
+
+
+def takes_null(model: Any, null: str | None) -> bool:
+    """Whether null is the imputer's marker, which may be None, NaN, `pandas.NA` (for any of them) or a value.
+
+    `null`: what null stands for in the column; None where that is not known.
+    """
+    marker = model.missing_values
+    if marker is None:
+        return null != "nan"
+    if isinstance(marker, float | np.floating) and np.isnan(marker):
+        return null != "none" or getattr(model, "strategy", None) in {"mean", "median"}
+    return type(marker).__name__ == "NAType"
 
 
 def indicated(_: Emitter, model: Any, x: Features) -> Tensor:
