@@ -29,11 +29,10 @@ LIBRARIES = (
 """What the tasks import."""
 PICKLED = (
     "calibration cluster compose covariance cross_decomposition decomposition discriminant_analysis dummy ensemble"
-    " experimental.enable_halving_search_cv experimental.enable_iterative_imputer feature_extraction"
-    " feature_selection frozen gaussian_process impute isotonic kernel_approximation kernel_ridge linear_model manifold"
-    " mixture model_selection multiclass multioutput naive_bayes neighbors neural_network pipeline preprocessing"
-    " random_projection semi_supervised svm"
-    " tree"
+    " experimental.enable_halving_search_cv experimental.enable_iterative_imputer feature_extraction feature_selection"
+    " frozen gaussian_process impute isotonic kernel_approximation kernel_ridge linear_model manifold mixture"
+    " model_selection multiclass multioutput naive_bayes neighbors neural_network pipeline preprocessing"
+    " random_projection semi_supervised svm tree"
 )
 """The modules of scikit-learn that a pickle may name."""
 

@@ -98,7 +98,9 @@ def _with_categories(estimator: Any, signature: Signature, index: int, fact: Col
         return column
     replaced = [value for value in fact.replaced if _takes_value(estimator, signature, index, value, base)]
     known = [*fact.known, *replaced]
-    return msgspec.structs.replace(column, categories=tuple(dict.fromkeys(label_of(value, "A category") for value in known)))
+    return msgspec.structs.replace(
+        column, categories=tuple(dict.fromkeys(label_of(value, "A category") for value in known))
+    )
 
 
 def _takes_value(estimator: Any, signature: Signature, index: int, value: Any, base: Rows) -> bool:

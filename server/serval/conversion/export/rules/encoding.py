@@ -10,6 +10,7 @@ from sklearn import preprocessing
 from serval.conversion.export.blocks import indicator
 from serval.conversion.export.emitter import Emitter, Family, refuse
 from serval.conversion.export.features import Features, TableColumn, as_table
+from serval.conversion.export.rules.meeting import met
 from serval.conversion.export.tensor import Array, Tensor, concat
 from serval.conversion.signature import MISSING_STRING
 
@@ -17,7 +18,7 @@ UNKNOWN_CATEGORY = "\x1a never seen"
 
 
 def encoded(_: Emitter, model: Any, x: Features) -> Tensor:
-    columns = as_table(x, len(model.categories_)).columns
+    columns = as_table(met(x, model.categories_), len(model.categories_)).columns
     found = [codes(model, column, known) for column, known in zip(columns, model.categories_, strict=True)]
     if isinstance(model, preprocessing.OneHotEncoder):
         every = transformed(sparse_one(model)).tocsr()

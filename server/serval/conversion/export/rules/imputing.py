@@ -22,7 +22,7 @@ def imputed(_: Emitter, model: Any, x: Features) -> Features:
         filled, is_empty = np.where(is_empty, 0.0, filled), np.zeros(len(filled), dtype=bool)
     indices = np.flatnonzero(~is_empty).tolist()
     parts: list[tuple[Features, int]] = [(fill(model, select(x, indices), filled[indices]), len(indices))]
-    if model.add_indicator:
+    if model.add_indicator and len(model.indicator_.features_):
         parts.append((indicated(_, model.indicator_, x), len(model.indicator_.features_)))
     return join(parts) if len(parts) > 1 else parts[0][0]
 
@@ -91,7 +91,8 @@ def by_neighbours(_: Emitter, model: Any, x: Tensor) -> Features:
     squares = common_distances(x, model._fit_X, model._mask_fit_X)
     indices = range(len(model._valid_mask)) if model.keep_empty_features else np.flatnonzero(model._valid_mask).tolist()
     filled = [filled_column(model, squares, x.columns([i]), i) for i in indices]
-    return concat([*filled, indicated(_, model.indicator_, x)] if model.add_indicator else filled)
+    has_indicators = model.add_indicator and len(model.indicator_.features_)
+    return concat([*filled, indicated(_, model.indicator_, x)] if has_indicators else filled)
 
 
 def common_distances(x: Tensor, points: Array, is_missing_point: Array) -> Tensor:

@@ -30,7 +30,8 @@ def iterated(emit: Emitter, model: Any, x: Tensor) -> Features:
             value = emit.predict(step.estimator, filled.columns(step.neighbor_feat_idx)).as_column()
             limits = float(model._min_value[step.feat_idx]), float(model._max_value[step.feat_idx])
             filled = (is_absent & is_absent.constant(is_column)).choose(value.clip(*limits), filled)
-    return concat([filled, indicated(emit, model.indicator_, x)]) if model.add_indicator else filled
+    has_indicators = model.add_indicator and len(model.indicator_.features_)
+    return concat([filled, indicated(emit, model.indicator_, x)]) if has_indicators else filled
 
 
 FAMILY = Family(transform={IterativeImputer: iterated})

@@ -53,12 +53,16 @@ def ranged_back(_: Emitter, model: Any, x: Tensor) -> Tensor:
     return (x - floats(model.min_)) / floats(model.scale_)
 
 
+NOTHING = 10 * float(np.finfo(np.float64).eps)
+"""A shorter row keeps its length. Source: `_handle_zeros_in_scale`."""
+
+
 def unit_length(_: Emitter, model: Any, x: Tensor) -> Tensor:
     if model.norm == "l2":
         length = x.square().row_sums(model.n_features_in_).sqrt()
     else:
         length = x.abs().row_sums(model.n_features_in_) if model.norm == "l1" else x.abs().max(keep=True)
-    return x / length.equals(0.0).choose(1.0, length)
+    return x / (length < NOTHING).choose(1.0, length)
 
 
 def binary(_: Emitter, model: Any, x: Tensor) -> Tensor:
