@@ -1,5 +1,7 @@
 """`serval check`: what a model file is, and whether it would convert, without a server."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +9,7 @@ import rich_click as click
 
 if TYPE_CHECKING:
     from serval.conversion.examine import Examination
-    from serval.conversion.freeze import FreezeRequest
+    from serval.conversion.freeze import FreezeRequest, Sandbox
     from serval.settings.settings import Settings
 
 
@@ -19,12 +21,20 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Rows to verify with: CSV with a header, or JSON.",
 )
+@click.option(
+    "--join",
+    type=click.Path(exists=False, dir_okay=False, path_type=Path),
+    help="Write the model and the scaler, encoder or labels saved beside it into this new file, as one model.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file; by default serval.toml in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def check(file: Path, columns: str | None, sample: Path | None, config: Path | None, as_json: bool) -> None:
+def check(
+    file: Path, columns: str | None, sample: Path | None, join: Path | None, config: Path | None, as_json: bool
+) -> None:
     """Show what is in FILE, whether Serval can convert it and how accurately, and what to do if it cannot.
 
     Serval loads the file in a confined process, as the server does. The exit code is 1 if the server would refuse it.
+    With `--join`, the joined file is what is checked.
     """
     import asyncio
     import sys
@@ -38,6 +48,9 @@ def check(file: Path, columns: str | None, sample: Path | None, config: Path | N
     names = [column.strip() for column in columns.split(",")] if columns else None
     rows = sample.read_text(encoding="utf-8") if sample else None
     request = freeze_request(names, rows, settings.convert_memory_bytes // 2)
+    if join is not None:
+        write_new(join, asyncio.run(joined(file, request, settings)))
+        file = join
     findings = findings_of(file, asyncio.run(examined(file, request, settings)))
     if as_json:
         click.echo(msgspec.json.encode(findings))
@@ -48,10 +61,24 @@ def check(file: Path, columns: str | None, sample: Path | None, config: Path | N
 
 async def examined(file: Path, request: "FreezeRequest", settings: "Settings") -> "Examination":
     """Examine a file in a sandbox of its own. Raises Unavailable if this kernel cannot confine a process."""
-    import contextlib
+    from serval.conversion.examine import examine
+
+    async with sandbox_of(settings) as sandbox:
+        return await examine(sandbox, file, request)
+
+
+async def joined(file: Path, request: "FreezeRequest", settings: "Settings") -> bytes:
+    """A pickle of the one model that the parts of a file make. Raises Unavailable, NotAModel, SandboxViolation."""
+    from serval.conversion.freeze import join
+
+    async with sandbox_of(settings) as sandbox:
+        return await join(sandbox, file, request.limit_bytes)
+
+
+@contextlib.asynccontextmanager
+async def sandbox_of(settings: "Settings") -> AsyncIterator["Sandbox"]:
     import tempfile
 
-    from serval.conversion.examine import examine
     from serval.conversion.sandbox.sandbox import open_sandbox
 
     with tempfile.TemporaryDirectory(prefix="serval-check-") as folder:
@@ -63,9 +90,19 @@ async def examined(file: Path, request: "FreezeRequest", settings: "Settings") -
             allow_unconfined=settings.allow_unconfined_conversion,
             max_children=1,
         )
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(sandbox.close)
-            return await examine(sandbox, file, request)
+        try:
+            yield sandbox
+        finally:
+            await sandbox.close()
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Raises ClickException if there is a file already, or it cannot be written."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except OSError as error:
+        raise click.ClickException(f"`{path}` cannot be written: {error.strerror}.") from error
 
 
 def findings_of(file: Path, examination: "Examination") -> dict[str, Any]:

@@ -22,7 +22,8 @@ def expected_sample(file: Path, given: Path | None) -> str | None:
     """
     import msgspec
 
-    from serval.conversion.loading import load, predictor
+    from serval.conversion.contents import predictor
+    from serval.conversion.loading import load
 
     try:
         estimator = predictor(load(file.read_bytes()).content)

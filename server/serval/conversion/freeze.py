@@ -63,6 +63,11 @@ async def inspect(sandbox: Sandbox, upload: Path, limit_bytes: int = LIMIT_BYTES
     return plain_inspection(_decoded(answer, messages.Inspection))
 
 
+async def join(sandbox: Sandbox, upload: Path, limit_bytes: int = LIMIT_BYTES) -> bytes:
+    """A pickle of the one predictor that the parts of a file make. Raises NotAModel, SandboxViolation."""
+    return await sandbox.run("join", upload, messages.encode(messages.InspectRequest(limit_bytes)))
+
+
 async def freeze(
     sandbox: Sandbox, upload: Path, request: FreezeRequest, on_stage: Callable[[str], Awaitable[None]]
 ) -> Frozen:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import pickle
-import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -14,12 +12,15 @@ import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
 from serval.conversion.file_kinds import SAVE, foreign_kind, unpacked, zip_kind
+from serval.conversion.joining import Consecutive
+from serval.conversion.load_errors import absent_name, explained
 from serval.conversion.old_versions.changes import is_compared, upgrade, version_of
 from serval.conversion.old_versions.unpickling import Unpickler, estimators_in
 from serval.conversion.plain_text import plain
 from serval.errors import NotAModel
 
 LIMIT_BYTES = 2 << 30
+MAX_OBJECTS = 100
 TRUSTED = ("sklearn.", "numpy.", "scipy.", "pandas.")
 NOT_TRUSTED = {"sklearn.utils._joblib", "numpy.load", "numpy.save", "numpy.fromfile", "pandas.read_pickle", "scipy.io"}
 Format = Literal["pickle", "joblib", "skops"]
@@ -50,18 +51,26 @@ def load(upload: bytes, limit_bytes: int = LIMIT_BYTES) -> Loaded:
     if content.startswith(b"PK\x03\x04"):
         archive = zip_kind(content, limit_bytes)
         if archive != "skops":
-            raise NotAModel(f"The file is {archive}: {SAVE}.")
+            raise _other(archive)
         return _loaded(_load_skops, content, "skops", compression)
     if not content.startswith(b"\x80") and (kind := foreign_kind(content)):
-        raise NotAModel(f"The file is {kind}: {SAVE}.")
+        raise _other(kind)
     is_joblib = compression or b"joblib.numpy_pickle" in content[:100_000]
     return _loaded(_load_pickle, content, "joblib" if is_joblib else "pickle", compression)
+
+
+def _other(kind: str) -> NotAModel:
+    if "model" in kind or "Keras" in kind:
+        return NotAModel(f"The file is {kind}: Serval serves the models of scikit-learn alone.")
+    return NotAModel(f"The file is {kind}: {SAVE}.")
 
 
 def _loaded(read: Read, content: bytes, form: Format, compression: str | None) -> Loaded:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         loaded, older = read(content)
+    if isinstance(loaded, Consecutive):
+        loaded.is_compressed = compression is not None
     for model, version in older:
         upgrade_to_present(model, version)
     others = [item.message for item in caught if not isinstance(item.message, InconsistentVersionWarning)]
@@ -101,7 +110,7 @@ def _load_skops(content: bytes) -> tuple[Any, Versions]:
     except NotAModel:
         raise
     except Exception as error:
-        raise _explained(error) from error
+        raise explained(error, content) from error
     versions = [item.message for item in caught if isinstance(item.message, InconsistentVersionWarning)]
     saved_by = str(versions[0].original_sklearn_version) if versions else None
     return loaded, [(model, saved_by) for model in estimators_in(loaded)] if saved_by else []
@@ -119,100 +128,27 @@ def _load_pickle(content: bytes) -> tuple[Any, Versions]:
     try:
         loaded = unpickler.load()
     except Exception as error:
-        raise _explained(error) from error
+        if unpickler.absent:
+            raise absent_name(None, *unpickler.absent[0], content) from error
+        raise explained(error, content) from error
+    loaded = _with_the_rest(loaded, unpickler, content)
+    if unpickler.absent:
+        raise absent_name(loaded, *unpickler.absent[0], content)
     return loaded, [(model, version) for model, version in unpickler.versions if version != sklearn.__version__]
 
 
-def _explained(error: Exception) -> NotAModel:
-    """The message for an error that loading the file raised."""
-    text = plain(str(error), 200)
-    if isinstance(error, ModuleNotFoundError):
-        return NotAModel(_missing_module(error.name or text))
-    if isinstance(error, AttributeError | ImportError):
-        return NotAModel(_missing_name(text))
-    if isinstance(error, EOFError) or "truncated" in text or "ran out of" in text.lower():
-        return NotAModel("The file ends too early: it was cut short on the way; upload it again.")
-    if isinstance(error, pickle.UnpicklingError | UnicodeDecodeError | IndexError | KeyError):
-        return NotAModel(f"The file is not a readable pickle ({text}): {SAVE}.")
-    if "incompatible dtype" in text or "node array" in text:
-        return NotAModel(
-            f"The file was saved by a scikit-learn version whose trees {sklearn.__version__} cannot read ({text}): fit"
-            f" the model again with {sklearn.__version__}, and save it."
-        )
-    return NotAModel(f"The file cannot be loaded ({type(error).__name__}: {text}): {SAVE}.")
-
-
-def _missing_module(name: str) -> str:
-    root = name.split(".", maxsplit=1)[0]
-    if root == "sklearn":
-        return (
-            f"The file needs `{plain(name, 100)}`, which scikit-learn {sklearn.__version__} no longer has: "
-            f"fit and save the model again with scikit-learn {sklearn.__version__}."
-        )
-    return (
-        f"The file needs the Python module `{plain(name, 100)}`, which Serval does not have: build the model from"
-        " scikit-learn's own estimators and NumPy functions, and save it again."
-    )
-
-
-def _missing_name(text: str) -> str:
-    match = re.search(r"Can't get attribute '([^']+)' on <module '([^']+)'", text) or re.search(
-        r"cannot import name '([^']+)' from '([^']+)'", text
-    )
-    if match is None:
-        return f"The file refers to something that does not exist here ({text}): {SAVE}."
-    name, module = match.groups()
-    if module in {"__main__", "__mp_main__", "serval.conversion.sandbox.child"} or not module.startswith("sklearn"):
-        where = (
-            "the script or notebook that saved it (`__main__`)"
-            if module in {"__main__", "__mp_main__"}
-            else f"the module `{module}`"
-        )
-        return (
-            f"The file refers to `{name}`, which is defined in {where}, and a pickle holds no code: replace it by"
-            " scikit-learn's own transformers and NumPy functions (`FunctionTransformer(numpy.log1p)`), fit and save"
-            " again."
-        )
-    return (
-        f"The file refers to `{module}.{name}`, which scikit-learn {sklearn.__version__} does not have: "
-        f"fit and save the model again with scikit-learn {sklearn.__version__}."
-    )
-
-
-def predictor(content: Any) -> Any:
-    """The object itself if it is an estimator. Raises NotAModel for containers, data and classes, with what to save
-    instead."""
-    if isinstance(content, type):
-        raise NotAModel(
-            f"The file holds the class `{content.__name__}`, not a fitted object: save what"
-            f" `{content.__name__}(...).fit(X, y)` returns."
-        )
-    if hasattr(content, "predict") or hasattr(content, "fit"):
-        return content
-    name = type(content).__name__
-    if isinstance(content, Mapping):
-        raise NotAModel(
-            _container(
-                f"a dict with the keys {_keys(content)}",
-                {repr(key): value for key, value in list(content.items())[:1000]},
-            )
-        )
-    if isinstance(content, list | tuple):
-        raise NotAModel(
-            _container(
-                f"a {name} of {len(content)} objects", {str(index): value for index, value in enumerate(content[:1000])}
-            )
-        )
-    raise NotAModel(f"The file holds a `{plain(name, 100)}`, not a model: {SAVE}.")
-
-
-def _keys(content: Mapping[Any, Any]) -> str:
-    keys = [f"`{plain(repr(key), 60)}`" for key in list(content)[:8]]
-    return ", ".join(keys) + (", ..." if len(content) > 8 else "")
-
-
-def _container(description: str, parts: dict[str, Any]) -> str:
-    models = [plain(key, 60) for key, part in parts.items() if hasattr(part, "predict") and not isinstance(part, type)]
-    if not models:
-        return f"The file holds {description}, and no model among them: {SAVE}."
-    return f"The file holds {description}: save `saved[{models[0]}]` alone (`joblib.dump(saved[{models[0]}], path)`)."
+def _with_the_rest(first: Any, unpickler: Unpickler, content: bytes) -> Any:
+    """The first object, or all of them where more follow it in the file."""
+    objects = Consecutive([first])
+    while rest := content[unpickler.position :].strip(b"\0\r\n\t "):
+        try:
+            objects.append(unpickler.load_next())
+        except Exception as error:
+            raise NotAModel(
+                f"After the first object, a `{plain(type(first).__name__, 100)}`, the file goes on with"
+                f" {len(rest)} bytes that are no pickle: it was written over another file, or damaged; save the model"
+                " again, in a new file."
+            ) from error
+        if len(objects) > MAX_OBJECTS:
+            raise NotAModel(f"The file holds more than {MAX_OBJECTS} objects, one after the other: {SAVE}.")
+    return first if len(objects) == 1 else objects

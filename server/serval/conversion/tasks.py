@@ -13,12 +13,13 @@ import numpy as np
 
 from serval.conversion import messages
 from serval.conversion.signature_check import check_signature
-from serval.errors import NotAPredictor, NotConvertible
+from serval.errors import NotAModel, NotAPredictor, NotConvertible
 
 Task = Callable[[bytes, bytes], bytes]
 LIBRARIES = (
     *(
         "serval.conversion.loading",
+        "serval.conversion.contents",
         "serval.conversion.export.columns",
         "serval.conversion.from_sklearn",
         "serval.conversion.export.original",
@@ -64,8 +65,9 @@ def inspect(upload: bytes, request: bytes) -> bytes:
     """What is in the file. Raises NotAModel."""
     import sklearn
 
+    from serval.conversion.contents import predictor
     from serval.conversion.export.predictor_kind import predictor_kind
-    from serval.conversion.loading import load, predictor
+    from serval.conversion.loading import load
 
     message = msgspec.msgpack.decode(request, type=messages.InspectRequest)
     loaded = load(upload, message.limit_bytes)
@@ -103,7 +105,8 @@ def convert(upload: bytes, request: bytes) -> bytes:
     import sklearn
 
     from serval.conversion import from_sklearn
-    from serval.conversion.loading import load, predictor
+    from serval.conversion.contents import predictor
+    from serval.conversion.loading import load
 
     message = msgspec.msgpack.decode(request, type=messages.ConvertRequest)
     loaded = load(upload, message.limit_bytes)
@@ -152,8 +155,9 @@ def run_engine(request: bytes, runner: messages.Engine) -> bytes:
 
 def reference(upload: bytes, request: bytes) -> bytes:
     """The original's answers for rows of the engine task. Raises NotAModel."""
+    from serval.conversion.contents import predictor
     from serval.conversion.export.original import answers_of
-    from serval.conversion.loading import load, predictor
+    from serval.conversion.loading import load
 
     message = msgspec.msgpack.decode(request, type=messages.ReferenceRequest)
     estimator = predictor(load(upload, message.limit_bytes).content)
@@ -161,4 +165,29 @@ def reference(upload: bytes, request: bytes) -> bytes:
     return messages.encode(messages.pack_answers(answers_of(estimator, message.signature, rows)))
 
 
-TASKS: dict[str, Task] = {"inspect": inspect, "convert": convert, "engine": engine, "reference": reference}
+def join(upload: bytes, request: bytes) -> bytes:
+    """A pickle of the one predictor that the parts of a file make. Raises NotAModel."""
+    import pickle
+
+    import sklearn
+
+    from serval.conversion.contents import joined
+    from serval.conversion.loading import load
+
+    message = msgspec.msgpack.decode(request, type=messages.InspectRequest)
+    loaded = load(upload, message.limit_bytes)
+    if loaded.saved_by is not None:
+        raise NotAModel(
+            f"The file was saved with scikit-learn {loaded.saved_by}, and would be written by {sklearn.__version__}:"
+            f" join its parts with {loaded.saved_by}."
+        )
+    return pickle.dumps(joined(loaded.content))
+
+
+TASKS: dict[str, Task] = {
+    "inspect": inspect,
+    "convert": convert,
+    "engine": engine,
+    "reference": reference,
+    "join": join,
+}

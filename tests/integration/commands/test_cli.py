@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from support import plain_http
 from support.http_client import SERVAL, Client, serving
@@ -282,6 +283,24 @@ def test_check_of_a_dict_that_holds_a_model_shows_what_to_save(serval: Serval, t
     ran = serval("check", path)
     assert ran.returncode == 1
     assert "saved['model']" in ran.stdout
+
+
+def test_check_joins_a_model_and_its_scaler_into_a_file_that_converts(serval: Serval, tmp_path: Path) -> None:
+    rows = np.array([[1.0, 200.0], [2.0, 100.0], [3.0, 300.0], [4.0, 400.0]])
+    scaler = StandardScaler().fit(rows)
+    model = LogisticRegression().fit(scaler.transform(rows), ["low", "low", "high", "high"])
+    joblib.dump({"model": model, "scaler": scaler}, tmp_path / "two.joblib")
+    assert "It converts" in output(serval("check", tmp_path / "two.joblib", "--join", tmp_path / "one.pkl"))
+    joined = joblib.load(tmp_path / "one.pkl")
+    assert joined.predict(rows).tolist() == model.predict(scaler.transform(rows)).tolist()
+    again = serval("check", tmp_path / "two.joblib", "--join", tmp_path / "one.pkl")
+    assert again.returncode == 1
+    assert "File exists" in again.stderr
+
+
+def test_check_writes_nothing_where_there_is_nothing_to_join(serval: Serval, tmp_path: Path, file: Path) -> None:
+    assert "nothing to join" in refusal(serval("check", file, "--join", tmp_path / "one.pkl"))
+    assert not (tmp_path / "one.pkl").exists()
 
 
 def test_check_prints_json_for_programs(serval: Serval, tmp_path: Path) -> None:

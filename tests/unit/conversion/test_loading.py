@@ -19,7 +19,8 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 
 from serval.conversion import tasks
-from serval.conversion.loading import load, predictor
+from serval.conversion.contents import predictor
+from serval.conversion.loading import load
 from serval.errors import NotAModel
 from support.sample_models import iris, specimen
 
@@ -157,7 +158,7 @@ def test_a_class_of_the_main_script_is_named() -> None:
 
 
 def test_a_missing_module_is_named() -> None:
-    assert "`xgboost_of_mine`" in reason(b"\x80\x04cxgboost_of_mine.sklearn\nXGBClassifier\n.")
+    assert "`xgboost_of_mine.sklearn`" in reason(b"\x80\x04cxgboost_of_mine.sklearn\nXGBClassifier\n.")
 
 
 def test_a_class_that_scikit_learn_removed_is_refused_with_advice_to_fit_again() -> None:

@@ -13,22 +13,65 @@ from sklearn.base import BaseEstimator
 
 from serval.conversion.old_versions.names import MOVED_MODULES, present_class
 
+SCRIPTS = frozenset({"__main__", "__mp_main__"})
+
+
+class Absent:
+    """In place of an object whose class does not exist here, or of what its function returned."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
 
 class Unpickler(NumpyUnpickler):  # type: ignore[misc]
     """joblib's, which reads plain pickles too.
 
-    `versions`: each estimator with the scikit-learn version that its state names.
+    `versions`: each estimator with the scikit-learn version that its state names. `absent`: (module, name) of what does
+    not exist here; an `Absent` stands in its place.
     """
 
     dispatch = NumpyUnpickler.dispatch.copy()
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__("", file, ensure_native_byte_order=True)
+        self.memo: dict[int, Any] = {}
         self.versions: list[tuple[Any, str]] = []
+        self.absent: list[tuple[str, str]] = []
+
+    @property
+    def position(self) -> int:
+        """How many bytes it has read."""
+        return int(self.file_handle.tell())
+
+    def load_next(self) -> Any:
+        """The object after the last: of a pickler of its own, or of the same, which refers back."""
+        start, memo = self.position, self.memo
+        versions, absent = list(self.versions), list(self.absent)
+        self.memo = {}
+        try:
+            return self.load()
+        except (PermissionError, MemoryError):
+            raise
+        except Exception:  # noqa: BLE001  a pickle raises what it likes
+            self.file_handle.seek(start)
+            self.memo, self.versions, self.absent = memo, versions, absent
+            return self.load()
 
     def find_class(self, module: str, name: str) -> Any:
         known = present_class(module, name)
-        return known if known is not None else super().find_class(MOVED_MODULES.get(module, module), name)
+        if known is not None:
+            return known
+        try:
+            if module in SCRIPTS:  # that would be Serval's own main module
+                raise ModuleNotFoundError(module)
+            return super().find_class(MOVED_MODULES.get(module, module), name)
+        except (AttributeError, ImportError):
+            self.absent.append((module, name))
+            return type(name, (Absent,), {"__module__": module})
 
     def load_build(self) -> None:
         instance, state = self.stack[-2:]
