@@ -28,7 +28,7 @@ def training_rows(estimator: Any, signature: Signature, limit: int | None = MAX_
     )
     chain, last = _parts(estimator)
     kept = _kept(last)
-    if kept is None or none.numbers.shape[1] != width:
+    if kept is None or none.numbers.shape[1] != len(signature.columns):
         return none
     if limit is not None:
         kept = kept[np.linspace(0, len(kept) - 1, min(len(kept), limit)).astype(int)]
