@@ -14,6 +14,7 @@ from sklearn.preprocessing import (
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
+    OrdinalEncoder,
     PolynomialFeatures,
     PowerTransformer,
     QuantileTransformer,
@@ -97,3 +98,20 @@ def test_a_missing_value_stays_missing(model, transforms_alike):
 
 def test_box_cox_agrees_on_positive_numbers(transforms_alike):
     transforms_alike(PowerTransformer("box-cox").fit(np.exp(X[:, [0, 2]])), np.exp(ROWS[:, [0, 2]] / 3))
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+def test_a_row_of_almost_no_length_keeps_it(norm, transforms_alike):
+    rows = np.array([[0.0, 0.0], [1e-16, -3e-16], [1e-14, 0.0], [3.0, 4.0]])
+    transforms_alike(make_pipeline(Normalizer(norm), FunctionTransformer(np.sign)).fit(rows), rows)
+
+
+def test_an_indicator_of_no_column_adds_none(transforms_alike):
+    transforms_alike(SimpleImputer(add_indicator=True).fit(X), X)
+
+
+@pytest.mark.parametrize("step", [PowerTransformer(), FunctionTransformer(np.arcsinh)], ids=str)
+def test_computed_numbers_meet_the_categories_of_an_encoder(step, transforms_alike):
+    whole = np.round(np.abs(X[:, [0, 2, 3]]), 1)
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    transforms_alike(make_pipeline(step, encoder).fit(whole), whole)
