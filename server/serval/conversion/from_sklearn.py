@@ -20,7 +20,7 @@ from serval.conversion.export.predictors import ExportedModel, export, numbers_d
 from serval.conversion.export.sparse_targets import read_sparse_targets
 from serval.conversion.hints import Hints
 from serval.conversion.report import FormTried
-from serval.conversion.rows import Answers, Rows
+from serval.conversion.rows import Answers, Rows, joined
 from serval.conversion.signature import Signature
 from serval.conversion.verify import jumps, onnxruntime_engine, probing
 from serval.conversion.verify.reaching import reaching_rows
@@ -83,7 +83,7 @@ def _asked(estimator: Any, signature: Signature, hints: Hints, sample: Rows | No
     answers = answers_of(estimator, signature, usual)
     extra = reaching_rows(estimator, signature, usual, answers)
     rows = probing.choose(signature, hints, sample, extra)
-    return extra, rows, answers_of(estimator, signature, rows)
+    return extra, rows, joined(answers, answers_of(estimator, signature, rows.take(slice(len(usual), None))))
 
 
 def _finished(exported: ExportedModel, signature: Signature) -> tuple[bytes, Signature]:

@@ -34,3 +34,13 @@ class Answers:
     scores: npt.NDArray[np.float64]
     margins: npt.NDArray[np.float64]
     is_answered: npt.NDArray[np.bool_]
+
+
+def joined(first: Answers, second: Answers) -> Answers:
+    """The answers for the rows of both."""
+    return Answers(
+        np.concatenate([first.labels, second.labels]),
+        np.concatenate([first.scores, second.scores]),
+        np.concatenate([first.margins, second.margins]),
+        np.concatenate([first.is_answered, second.is_answered]),
+    )

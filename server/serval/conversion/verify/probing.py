@@ -113,12 +113,13 @@ def choose(signature: Signature, hints: Hints, sample: Rows | None, extra: Rows 
     blocks.append(_offsets(rng, numeric, base))
     blocks.append(_missing(rng, signature, base))
     blocks.append(_categories(rng, texts, base))
-    rows = _stacked(blocks).take(slice(0, MAX_ROWS))
+    parts = [_stacked(blocks).take(slice(0, MAX_ROWS))]
     if extra is not None:
-        rows = _stacked([rows, extra.take(slice(0, MAX_EXTRA_ROWS))])
-    for index, values in enumerate(numeric):
-        values.confine(rows.numbers[:, index], rng)
-    return rows
+        parts.append(extra.take(slice(0, MAX_EXTRA_ROWS)))
+    for part in parts:
+        for index, values in enumerate(numeric):
+            values.confine(part.numbers[:, index], rng)
+    return _stacked(parts)
 
 
 class _Numbers:

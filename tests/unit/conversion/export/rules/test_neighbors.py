@@ -10,11 +10,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading
 from threadpoolctl import threadpool_limits
 
+from serval.conversion.export.columns import infer
 from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import emitter
 from serval.conversion.export.rules.neighbors import nearest
 from serval.conversion.export.tensor import Tensor, model_of
-from serval.conversion.from_sklearn import convert
 from serval.errors import NotConvertible
 from support.estimators import Case, fit, plain
 
@@ -135,8 +135,8 @@ def test_a_model_of_tied_rows_answers_its_own_rows_like_the_original(name, agree
 def test_a_radius_model_takes_the_rows_that_it_was_fitted_on():
     x = np.random.default_rng(3).normal(size=(80, 2)) * [1.0, 300.0]
     for model in (RadiusNeighborsClassifier(2.0), make_pipeline(StandardScaler(), RadiusNeighborsClassifier(0.5))):
-        converted = convert(model.fit(x, (x[:, 0] > 0).astype(int)))
-        for index, column in enumerate(converted.signature.columns):
+        signature, *_ = infer(model.fit(x, (x[:, 0] > 0).astype(int)), None, (), is_text=False)
+        for index, column in enumerate(signature.columns):
             assert column.maximum is None or column.minimum <= x[:, index].min() <= x[:, index].max() <= column.maximum
 
 
