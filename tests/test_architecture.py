@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -53,6 +54,11 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports_of(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -98,13 +104,13 @@ def test_a_module_cannot_reach_modules_that_it_must_not_know(
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_the_data_plane_and_conversion_import_the_rust_core(path: Path) -> None:
     may_import = bool({PACKAGE / "data_plane", PACKAGE / "conversion"} & set(path.parents))
-    found = any(re.match(r"serval\._native\b", name) for name in imports_of(ast.parse(path.read_text())))
+    found = any(re.match(r"serval\._native\b", name) for name in imports_of(tree_of(path)))
     assert may_import or not found
 
 
 @pytest.mark.parametrize("path", [*MODULES, *TESTS], ids=name_of)
 def test_a_module_opens_with_one_sentence(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    docstring = ast.get_docstring(tree_of(path)) or ""
     opening, _, rest = docstring.partition("\n")
     assert re.fullmatch(r"\S.*[.:?]", opening), "the first line of a module is a sentence about it"
     assert not rest.strip() or rest.startswith("\n"), "one sentence is one line"
@@ -115,11 +121,15 @@ def test_an_init_is_empty_but_for_the_version(path: Path) -> None:
     assert re.fullmatch(r'(__version__ = "[^"]+"\n)?', path.read_text())
 
 
+@cache
+def names_of_tests() -> set[str]:
+    return {name for path in TESTS if not is_support(path) for name in module_names(path)}
+
+
 @pytest.mark.parametrize("path", TESTS, ids=name_of)
 def test_tests_share_support_modules_and_import_no_tests(path: Path) -> None:
-    others = {name for other in TESTS if not is_support(other) for name in module_names(other)}
-    imported = set(imports_of(ast.parse(path.read_text())))
-    assert {name for name in imported if {name, name.rpartition(".")[0]} & others} == set()
+    imported = set(imports_of(tree_of(path)))
+    assert {name for name in imported if {name, name.rpartition(".")[0]} & names_of_tests()} == set()
 
 
 @pytest.mark.parametrize("path", [path for path in TESTS if not is_support(path)], ids=name_of)
@@ -147,7 +157,7 @@ def composes(path: Path) -> bool:
 def own_imports(path: Path) -> set[str]:
     """The modules of Serval that a module imports."""
     modules = {".".join(module.relative_to(PACKAGE.parent).with_suffix("").parts) for module in MODULES}
-    names = set(imports_of(ast.parse(path.read_text())))
+    names = set(imports_of(tree_of(path)))
     return {name if name in modules else name.rpartition(".")[0] for name in names if name.startswith("serval.")}
 
 
@@ -161,7 +171,7 @@ def test_nine_modules_out_of_ten_import_at_most_seven_of_ours() -> None:
     "path", [path for path in MODULES if path.name == "routes.py" or path.parent.name == "http"], ids=name_of
 )
 def test_routes_keep_their_annotations_for_the_framework(path: Path) -> None:
-    names = list(imports_of(ast.parse(path.read_text())))
+    names = list(imports_of(tree_of(path)))
     assert "__future__.annotations" not in names
     assert "typing.TYPE_CHECKING" not in names
 

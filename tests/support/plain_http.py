@@ -1,5 +1,7 @@
-"""Requests over plain HTTP by anybody: httpx2 alone would read the machine's certificate authorities for each of them,
-which takes longer than the request itself."""
+"""Requests over plain HTTP by anybody.
+
+httpx2 alone would read the machine's certificate authorities for each of them, which takes longer than the request.
+"""
 
 import ssl
 from functools import partial
