@@ -4,7 +4,9 @@ import os
 import pickle
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx2
 import pytest
@@ -18,13 +20,19 @@ IRIS = load_iris()
 ROW = {"input": [5.1, 3.5, 1.4, 0.2]}
 
 
-@pytest.fixture
-def victims(tmp_path: Path) -> Iterator[Victims]:
-    victims = Victims(tmp_path / "data", seed=1)
+@contextmanager
+def started(folder: Path) -> Iterator[Victims]:
+    victims = Victims(folder, seed=1)
     try:
         yield victims
     finally:
         victims.close()
+
+
+@pytest.fixture
+def victims(tmp_path: Path) -> Iterator[Victims]:
+    with started(tmp_path / "data") as victims:
+        yield victims
 
 
 def fitted(strength: float) -> bytes:
@@ -63,13 +71,71 @@ def die_while_loading(victims: Victims, version: str) -> None:
     graph.with_suffix(".kept").rename(graph)
 
 
-def test_a_restart_restores_every_live_version(victims: Victims) -> None:
-    upload(victims, "one")
-    upload(victims, "two", 0.1)
-    before = [predict(victims, name).json()["probabilities"] for name in ("one", "two")]
-    restart(victims)
-    assert [predict(victims, name).json()["probabilities"] for name in ("one", "two")] == before
+class Restarted(NamedTuple):
+    """A server with live versions `one` and `two`, after a restart before which files of others were changed."""
+
+    victims: Victims
+    probabilities: dict[str, Any]
+    """What each model answered before."""
+    changed: Path
+    """The graph of `changed`, of which a byte is another."""
+    graph: bytes
+    """What was in it."""
+    missing: Path
+    """The folder of `missing`."""
+    moved: Path
+    """Where that folder is now."""
+    orphans: list[Path]
+    """Files that belonged to no version."""
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
+    with started(tmp_path_factory.mktemp("restarted") / "data") as victims:
+        models = victims.folder / "models"
+        versions = {
+            name: upload(victims, name, strength)
+            for name, strength in (("one", 1.0), ("two", 0.1), ("changed", 0.2), ("missing", 0.3))
+        }
+        probabilities = {name: predict(victims, name).json()["probabilities"] for name in ("one", "two")}
+        changed = models / versions["changed"] / "model.onnx"
+        graph = changed.read_bytes()
+        changed.write_bytes(graph.replace(b"input", b"inpux", 1) if b"input" in graph else graph[:-1])
+        missing, moved = models / versions["missing"], victims.folder / "elsewhere"
+        missing.rename(moved)
+        orphan, half, left = models / "ver_unknown", models / "incoming" / "half", victims.folder / "scratch" / "left"
+        orphan.mkdir()
+        (orphan / "source").write_bytes(b"half an upload")
+        half.write_bytes(b"half")
+        left.mkdir()
+        restart(victims)
+        yield Restarted(victims, probabilities, changed, graph, missing, moved, [orphan, half, left])
+
+
+def test_a_restart_restores_every_live_version(restarted: Restarted) -> None:
+    victims = restarted.victims
+    for name, probabilities in restarted.probabilities.items():
+        assert predict(victims, name).json()["probabilities"] == probabilities
     assert victims.http.get("/health").json()["model_loaded"]
+
+
+def test_a_start_deletes_files_that_belong_to_no_version(restarted: Restarted) -> None:
+    assert [path for path in restarted.orphans if path.exists()] == []
+
+
+def test_a_version_whose_files_were_missing_is_served_when_they_are_back(restarted: Restarted) -> None:
+    assert predict(restarted.victims, "missing").status_code == 503
+    restarted.moved.rename(restarted.missing)
+    assert predict(restarted.victims, "missing").status_code == 200
+
+
+def test_a_version_whose_graph_was_changed_on_disk_is_not_served_until_it_is_restored(restarted: Restarted) -> None:
+    refusal = predict(restarted.victims, "changed")
+    assert refusal.status_code == 503
+    assert "not the one that was verified" in refusal.json()["detail"]
+    restarted.changed.write_bytes(restarted.graph)
+    restart(restarted.victims)
+    assert predict(restarted.victims, "changed").status_code == 200
 
 
 def test_an_orderly_stop_makes_a_conversion_pending_again_without_counting_an_attempt(victims: Victims) -> None:
@@ -83,7 +149,7 @@ def test_an_orderly_stop_makes_a_conversion_pending_again_without_counting_an_at
     assert [status for _, status, _ in victims.await_the_end()] == ["ready"]
 
 
-def test_a_version_that_crashes_the_server_three_times_is_quarantined_and_the_others_serve(victims: Victims) -> None:
+def test_a_version_that_crashes_the_server_three_times_is_quarantined_until_the_next_upload(victims: Victims) -> None:
     upload(victims, "good")
     version = upload(victims, "bad")
     die_while_loading(victims, version)
@@ -95,48 +161,8 @@ def test_a_version_that_crashes_the_server_three_times_is_quarantined_and_the_ot
     assert (shown["status"], shown["failure"]["code"]) == ("failed", "quarantined")
     restart(victims)
     assert predict(victims, "bad").json()["detail"] == refusal.json()["detail"]
-
-
-def test_a_new_upload_replaces_a_quarantined_live_version(victims: Victims) -> None:
-    die_while_loading(victims, upload(victims, "bad"))
+    # A new upload replaces it.
     upload(victims, "bad")
     answer = predict(victims, "bad")
     assert (answer.status_code, answer.json()["model_version"]) == (200, 2)
     assert predict(victims, "bad", version=1).status_code == 503
-
-
-def test_a_version_whose_graph_was_changed_on_disk_is_not_served_until_it_is_restored(victims: Victims) -> None:
-    version = upload(victims, "iris")
-    graph = victims.folder / "models" / version / "model.onnx"
-    content = graph.read_bytes()
-    graph.write_bytes(content.replace(b"input", b"inpux", 1) if b"input" in content else content[:-1])
-    restart(victims)
-    refusal = predict(victims, "iris")
-    assert refusal.status_code == 503
-    assert "not the one that was verified" in refusal.json()["detail"]
-    graph.write_bytes(content)
-    restart(victims)
-    assert predict(victims, "iris").status_code == 200
-
-
-def test_a_version_whose_files_were_missing_is_served_when_they_are_back(victims: Victims) -> None:
-    version = upload(victims, "iris")
-    folder = victims.folder / "models" / version
-    folder.rename(victims.folder / "elsewhere")
-    restart(victims)
-    assert predict(victims, "iris").status_code == 503
-    (victims.folder / "elsewhere").rename(folder)
-    assert predict(victims, "iris").status_code == 200
-
-
-def test_a_start_deletes_files_that_belong_to_no_version(victims: Victims) -> None:
-    upload(victims, "iris")
-    orphan = victims.folder / "models" / "ver_unknown"
-    orphan.mkdir()
-    (orphan / "source").write_bytes(b"half an upload")
-    half, left = victims.folder / "models" / "incoming" / "half", victims.folder / "scratch" / "left"
-    half.write_bytes(b"half")
-    left.mkdir()
-    restart(victims)
-    assert not any(path.exists() for path in (orphan, half, left))
-    assert predict(victims, "iris").status_code == 200
