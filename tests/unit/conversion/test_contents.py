@@ -1,7 +1,6 @@
 """Files that hold more than a model are never served in part, and their advice joins them without fitting again."""
 
 import io
-import os
 import pickle
 import re
 from collections.abc import Callable
@@ -218,7 +217,7 @@ def test_padding_behind_a_model_is_no_second_object(rest: bytes) -> None:
     assert type(predictor(load(pickle.dumps(logistic(X)) + rest).content)) is LogisticRegression
 
 
-@pytest.mark.parametrize("rest", [os.urandom(64).replace(b"\x80", b"\x81"), b"end of file", b"\x80\x04X"])
+@pytest.mark.parametrize("rest", [bytes(range(1, 65)), b"end of file", b"\x80\x04X"])
 def test_other_bytes_behind_a_model_are_refused(rest: bytes) -> None:
     assert "bytes that are no pickle" in refusal(pickle.dumps(logistic(X)) + b"\xff" + rest)
 
