@@ -34,6 +34,7 @@ class SigningKeys:
         self.token_seconds = int(token_minutes * 60)
         self._keys: list[SigningKey] = []
         self._loaded_at = 0.0
+        self._clears = 0
         self._lock = asyncio.Lock()
         changes.on("signing_key", lambda _: self._clear(), reset=self._clear)
 
@@ -101,12 +102,14 @@ class SigningKeys:
                 await self._rotate(session)
 
     async def _load(self) -> None:
-        async with self._database.read() as session:
-            keys = await session.scalars(
-                select(SigningKey).order_by(SigningKey.created_at.desc(), SigningKey.id.desc())
-            )
-            self._keys = list(keys)
-        self._loaded_at = time.monotonic()
+        query = select(SigningKey).order_by(SigningKey.created_at.desc(), SigningKey.id.desc())
+        while True:
+            clears = self._clears
+            async with self._database.read() as session:
+                keys = list(await session.scalars(query))
+            if clears == self._clears:  # a change in the meantime may not be among them
+                break
+        self._keys, self._loaded_at = keys, time.monotonic()
 
     def _secret(self, key_id: str) -> bytes | None:
         return next((key.secret for key in self._keys if key.id == key_id), None)
@@ -114,3 +117,4 @@ class SigningKeys:
     def _clear(self) -> None:
         self._keys = []
         self._loaded_at = 0.0
+        self._clears += 1
