@@ -1,4 +1,4 @@
-"""Requests over plain HTTP by anybody.
+"""Requests over plain HTTP, without a key.
 
 httpx2 alone would read the machine's certificate authorities for each of them, which takes longer than the request.
 """
