@@ -3,7 +3,9 @@
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from serval.errors import CannotStart, ServalError
 
@@ -14,24 +16,38 @@ if TYPE_CHECKING:
 MAX_ROWS = 300
 
 
-def expected_sample(file: Path, given: Path | None) -> str | None:
-    """JSON rows with a `prediction` each: the rows of `given`, or rows made from the model's own signature.
+class ExpectedSample(NamedTuple):
+    """The form fields of an upload: rows with their answers, and the scikit-learn that computed these (None: the rows
+    came with them, or there are none)."""
 
-    None, and a line on stderr, if this environment cannot load the model or the model answers none of them.
+    sample: str | None
+    expected_with: str | None
+
+
+def expected_sample(file: Path, given: Path | None) -> ExpectedSample:
+    """JSON rows with a `prediction` and, where the model has them, `probabilities` each: the rows of `given`, or rows
+    made from the model's own signature.
+
+    No answers, and a line on stderr, if this environment cannot load the model or the model answers none of them.
     Loading runs the code in the file, which is the caller's own.
     """
     import msgspec
+    import sklearn
 
     from serval.conversion.contents import predictor
     from serval.conversion.loading import load
 
     try:
         estimator = predictor(load(file.read_bytes()).content)
-        rows = with_predictions(estimator, read_rows(given)) if given else generated(estimator)
+        table = read_rows(given) if given else None
+        rows = generated(estimator) if table is None else with_predictions(estimator, table)
     except ServalError as error:
         sys.stderr.write(f"serval: pushed without expected answers: {error.message}\n")
-        return given.read_text(encoding="utf-8") if given else None
-    return msgspec.json.encode(rows).decode() if rows else None
+        return ExpectedSample(given.read_text(encoding="utf-8") if given else None, None)
+    if not rows:
+        return ExpectedSample(None, None)
+    is_computed = table is None or "prediction" not in table
+    return ExpectedSample(msgspec.json.encode(rows).decode(), sklearn.__version__ if is_computed else None)
 
 
 def read_rows(path: Path) -> Any:
@@ -48,8 +64,19 @@ def with_predictions(estimator: Any, table: Any) -> list[dict[str, Any]]:
     """The rows of a table, with the model's answers unless the table already has a `prediction` column."""
     if "prediction" not in table:
         given = table if hasattr(estimator, "feature_names_in_") else table.to_numpy()
-        table = table.assign(prediction=list(estimator.predict(given)))
+        answers = {"prediction": list(estimator.predict(given))}
+        if np.ndim(probabilities := _probabilities(estimator, given)) == 2:
+            answers["probabilities"] = probabilities.tolist()
+        table = table.assign(**answers)
     return [{str(name): plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _probabilities(estimator: Any, given: Any) -> Any:
+    """`[rows, classes]`; None where the model has none for these rows."""
+    try:
+        return np.asarray(estimator.predict_proba(given), dtype=np.float64)
+    except (AttributeError, NotImplementedError, ValueError, TypeError):
+        return None
 
 
 def generated(estimator: Any) -> list[dict[str, Any]]:
@@ -65,10 +92,16 @@ def generated(estimator: Any) -> list[dict[str, Any]]:
         chosen = chosen.take(slice(0, MAX_ROWS))
         answers = original.answers_of(estimator, signature, chosen)
     return [
-        row_cells(signature, chosen, index) | {"prediction": prediction(signature, answers, index)}
+        row_cells(signature, chosen, index) | expected_answer(signature, answers, index)
         for index in range(len(chosen))
-        if answers.is_answered[index]
+        if answers.is_answered[index] and np.isfinite(answers.scores[index]).all()
     ]
+
+
+def expected_answer(signature: "Signature", answers: Any, index: int) -> dict[str, Any]:
+    """`prediction` of a row, and `probabilities` where the model has them."""
+    answer = {"prediction": prediction(signature, answers, index)}
+    return answer | ({"probabilities": answers.scores[index].tolist()} if signature.has_probabilities else {})
 
 
 def row_cells(signature: "Signature", rows: "Rows", index: int) -> dict[str, Any]:

@@ -66,18 +66,18 @@ def fields_of(upload: Upload) -> dict[str, str]:
         fields["columns"] = msgspec.json.encode([column.strip() for column in upload.columns.split(",")]).decode()
     if upload.allow_schema_change:
         fields["allow_schema_change"] = "true"
-    if sample := sample_of(upload):
-        fields["sample"] = sample
-    return fields
+    given = expected_of(upload)
+    return fields | {name: value for name, value in given.items() if value}
 
 
-def sample_of(upload: Upload) -> str | None:
-    """Rows with the answers of the file in this environment, or the given rows unchanged."""
+def expected_of(upload: Upload) -> dict[str, str | None]:
+    """The fields `sample` and `expected_with`: rows with the answers of the file in this environment, or the given rows
+    unchanged."""
     if upload.no_expected_answers:
-        return upload.sample.read_text(encoding="utf-8") if upload.sample else None
+        return {"sample": upload.sample.read_text(encoding="utf-8") if upload.sample else None}
     from serval.commands.expected_answers import expected_sample
 
-    return expected_sample(upload.file, upload.sample)
+    return expected_sample(upload.file, upload.sample)._asdict()
 
 
 def name_from(file: Path) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from serval.conversion import messages
+from serval.conversion.expected import Expected
 from serval.conversion.report import Report
 from serval.conversion.reporting import plain_inspection, verified_report
 from serval.conversion.rows import Answers, Rows
-from serval.conversion.signature import Label, Signature
+from serval.conversion.signature import Signature
 from serval.conversion.signature_check import check_signature
 from serval.conversion.verify import jumps
 from serval.errors import SandboxViolation
@@ -35,14 +36,13 @@ class FreezeRequest(msgspec.Struct, frozen=True):
     """What came with an upload.
 
     `columns`: names for a model without its own. `sample`: rows by position or by name, without answers; `is_text`: its
-    cells are CSV text. `expected`: for each row of the sample the answer (for several targets a list) that the owner's
-    own environment gives.
+    cells are CSV text. `expected`: the answers for these rows where the model was saved.
     """
 
     columns: list[str] | None = None
     sample: messages.Sample = []
     is_text: bool = False
-    expected: list[Label | list[Label]] | None = None
+    expected: Expected | None = None
     limit_bytes: int = LIMIT_BYTES
     """The most that a compressed file may unpack to."""
 

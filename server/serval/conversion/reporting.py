@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from serval.conversion.expected import Comparison, Expected, compared, minor
 from serval.conversion.messages import SAMPLE_ROWS, Conversion, Inspection
 from serval.conversion.plain_text import plain
 from serval.conversion.report import FormTried, Parity, Report, WorstRow
 from serval.conversion.rows import Answers, Rows
-from serval.conversion.signature import MISSING_STRING, Label, Signature
-from serval.conversion.verify.verify import TOLERANCE, compare
+from serval.conversion.signature import MISSING_STRING, Signature
+from serval.conversion.verify.verify import compare
 from serval.errors import NotVerified
 
 MAX_SHOWN_VALUES = 100
@@ -26,20 +26,42 @@ def verified_report(
     rows: Rows,
     original: Answers,
     converted: Answers,
-    expected: Sequence[Label | list[Label]] | None,
+    expected: Expected | None,
     started: float,
     is_beside_jump: npt.NDArray[np.bool_] | None = None,
 ) -> Report:
-    """Compare the answers, and return the report of the conversion. Raises NotVerified with the report in `extra`.
+    """Compare the answers, and return the report of the conversion. Raises NotVerified with the report in `extra`, also
+    where the converted answers are not those expected, unless a version computed these that proves nothing.
 
     `started`: `time.monotonic()` when the conversion began. `is_beside_jump`, `[rows]`: rows where the original gives
     the converted answer within four float64 steps.
     """
     parity = compare(conversion.signature, original, converted, is_beside_jump=is_beside_jump)
-    report = _report(conversion, parity, rows, original, converted, expected, time.monotonic() - started)
+    comparison = None
+    if expected is not None:
+        shown = [row_cells(conversion.signature, rows, index) for index in range(min(len(rows), SAMPLE_ROWS))]
+        comparison = compared(conversion.signature, shown, original, converted, expected)
+    report = _report(conversion, parity, rows, original, converted, expected, comparison, time.monotonic() - started)
     if parity.reason is not None:
         raise NotVerified(_not_verified(conversion, parity), extra={"report": msgspec.to_builtins(report)})
+    if comparison is not None and comparison.problem is not None and _counts(expected, conversion):
+        raise NotVerified(_not_expected(comparison), extra={"report": msgspec.to_builtins(report)})
     return report
+
+
+def _counts(expected: Expected | None, conversion: Conversion) -> bool:
+    """Whether expected answers that differ show a fault: those of the version that saved the file do, and those of
+    which nobody says another."""
+    saved_with = conversion.scikit_learn_saved_with or conversion.scikit_learn_verified_with
+    return expected is not None and (expected.scikit_learn is None or _is_of(expected, saved_with))
+
+
+def _not_expected(comparison: Comparison) -> str:
+    return (
+        f"{comparison.rows - comparison.agreeing} of {comparison.rows} rows of the sample get another answer than the"
+        f" one expected, first {comparison.problem}. Nothing was made live. `prediction` and `probabilities` must be"
+        " what this model answered where it was saved, unrounded; leave them out if they are true values."
+    )
 
 
 def _report(
@@ -48,16 +70,18 @@ def _report(
     rows: Rows,
     original: Answers,
     converted: Answers,
-    expected: Sequence[Label | list[Label]] | None,
+    expected: Expected | None,
+    comparison: Comparison | None,
     seconds: float,
 ) -> Report:
     """The report of a conversion; texts from a confined process are made plain."""
     saved_with = conversion.scikit_learn_saved_with and plain(conversion.scikit_learn_saved_with, 40)
     verified_with = plain(conversion.scikit_learn_verified_with, 40)
-    expected_rows, agreement = expected_agreement(conversion.signature, converted, expected)
     notes = [plain(note, 300) for note in conversion.notes]
     if parity.refused:
         notes.append(f"The original refuses {parity.refused} of the rows that were tried; the service answers them.")
+    if comparison is not None and comparison.problem is not None and not _counts(expected, conversion):
+        notes.append(plain(f"Not counted, for another scikit-learn computed it: {comparison.problem}", 300))
     worst = None
     if parity.worst is not None:
         worst = worst_row(conversion.signature, rows, original, converted, parity.worst)
@@ -76,83 +100,45 @@ def _report(
         estimator=plain(conversion.estimator, 100),
         scikit_learn_saved_with=saved_with,
         scikit_learn_verified_with=verified_with,
-        expected_rows=expected_rows,
-        expected_agreement=agreement,
-        hold_reason=hold_reason(
-            saved_with, verified_with, agreement, is_evaluated_as_saved=conversion.is_evaluated_as_saved
-        ),
+        expected_rows=comparison.rows if comparison else 0,
+        expected_agreement=comparison.agreement if comparison else None,
+        hold_reason=hold_reason(conversion, expected, comparison),
         notes=notes,
         seconds=round(seconds, 3),
         rows_beside_jumps=parity.jumps,
     )
 
 
-def hold_reason(
-    saved_with: str | None, verified_with: str, agreement: float | None, *, is_evaluated_as_saved: bool
-) -> str | None:
+def hold_reason(conversion: Conversion, expected: Expected | None, comparison: Comparison | None) -> str | None:
     """Why a version must wait for its owner: parity with an object that another scikit-learn version loaded proves
-    nothing about the saved one, unless that version is known to evaluate it so."""
-    if saved_with is None or _minor(saved_with) == _minor(verified_with) or agreement == 1.0:
+    nothing about the saved one, unless that version is known to evaluate it so, or its own answers show it."""
+    saved_with = conversion.scikit_learn_saved_with and plain(conversion.scikit_learn_saved_with, 40)
+    verified_with = plain(conversion.scikit_learn_verified_with, 40)
+    if saved_with is None or minor(saved_with) == minor(verified_with) or conversion.is_evaluated_as_saved:
         return None
-    if agreement is None and is_evaluated_as_saved:
-        return None
-    versions = f"Saved with scikit-learn {saved_with}, loaded with {verified_with}"
-    if agreement is not None:
-        return f"{versions}: only {agreement:.1%} of the expected answers match. Fit it again."
+    if expected is not None and comparison is not None:
+        if comparison.is_complete and _is_of(expected, saved_with):
+            return None
+        found = f" The {comparison.rows} expected answers do not show it: {_weakness(expected, saved_with)}."
+    else:
+        found = ""
     return (
-        f"{versions}: nothing shows that it still answers as before. Send expected answers with the sample"
-        f" (`serval model push` does), fit it again with {verified_with}, or promote it yourself."
+        f"Saved with scikit-learn {saved_with}, loaded with {verified_with}: nothing shows that it still answers as"
+        f" before.{found} Send rows with the answers that scikit-learn {saved_with} gives (`serval model push` in the"
+        f" environment that saved it does), fit it again with {verified_with}, or promote it yourself."
     )
 
 
-def _minor(version: str) -> tuple[str, ...]:
-    return tuple(version.split(".")[:2])
+def _is_of(expected: Expected, version: str) -> bool:
+    return expected.scikit_learn is not None and minor(expected.scikit_learn) == minor(version)
 
 
-def expected_agreement(
-    signature: Signature, converted: Answers, expected: Sequence[Label | list[Label]] | None
-) -> tuple[int, float | None]:
-    """(rows, share that matches) of the expected answers for the first rows, which are the sample's."""
-    if not expected:
-        return 0, None
-    count = min(len(expected), len(converted.is_answered), SAMPLE_ROWS)
-    matches = [_is_match(signature, converted, index, expected[index]) for index in range(count)]
-    return count, sum(matches) / count
-
-
-def _is_match(signature: Signature, converted: Answers, index: int, expected: Label | list[Label]) -> bool:
-    targets = expected if isinstance(expected, list) else [expected]
-    if len(targets) != signature.targets:
-        return False
-    if signature.kind == "classifier":
-        predicted = [
-            labels[code]
-            for labels, code in zip(signature.labels, converted.labels[index].tolist(), strict=True)
-            if 0 <= code < len(labels)
-        ]
-        return len(predicted) == len(targets) and all(
-            _is_same(label, target) for label, target in zip(predicted, targets, strict=True)
-        )
-    if not all(isinstance(target, int | float) for target in targets):
-        return False
-    values = np.asarray(targets, dtype=np.float64)
-    return bool(np.allclose(converted.scores[index], values, rtol=TOLERANCE, atol=0.0, equal_nan=True))
-
-
-def _is_same(label: Label, expected: Label) -> bool:
-    """Equal labels; from CSV every label may be text."""
-    if isinstance(expected, str) and not isinstance(label, str):
-        return str(label).lower() == expected.lower() or (
-            isinstance(label, int | float) and _as_number(expected) == float(label)
-        )
-    return isinstance(label, str) == isinstance(expected, str) and label == expected
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _weakness(expected: Expected, saved_with: str) -> str:
+    if expected.scikit_learn is None:
+        return "they do not say which scikit-learn computed them (`expected_with`)"
+    if not _is_of(expected, saved_with):
+        return f"scikit-learn {plain(expected.scikit_learn, 40)} computed them"
+    return "they hold no `probabilities`"
 
 
 def worst_row(signature: Signature, rows: Rows, original: Answers, converted: Answers, index: int) -> WorstRow:

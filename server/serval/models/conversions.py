@@ -77,10 +77,12 @@ class Conversions:
         """Return when a conversion has ended, or after some seconds."""
         await self._queue.wait(version_id, seconds)
 
-    async def examine(self, upload: Path, columns: list[str] | None, sample: str | None) -> Examination:
+    async def examine(
+        self, upload: Path, columns: list[str] | None, sample: str | None, expected_with: str | None
+    ) -> Examination:
         """Return what a file is and whether it would be served, when its turn comes; nothing of it is stored. Raises
         BadRequest."""
-        request = freeze_request(columns, sample, self._limit_bytes)
+        request = freeze_request(columns, sample, self._limit_bytes, expected_with)
         async with self._queue.turn():
             return await examine(self._sandbox, upload, request)
 
@@ -91,7 +93,8 @@ class Conversions:
         self._log.info("conversion_ended", version=version.id, model=version.model.name, form=frozen.report.form)
 
     async def _freeze(self, version: Version) -> Frozen:
-        request = freeze_request(version.request["columns"], version.request["sample"], self._limit_bytes)
+        given = version.request
+        request = freeze_request(given["columns"], given["sample"], self._limit_bytes, given.get("expected_with"))
         async with self._files.open_source(version.id) as source:
             return await freeze(self._sandbox, source, request, lambda stage: self._enter_stage(version.id, stage))
 

@@ -16,27 +16,33 @@ ANSWER = "prediction"
 """The column of a sample that holds the answers expected."""
 
 Cell = bool | int | float | str | None
-JsonRow = dict[str, Cell | list[Cell]] | list[Cell]
+JsonRow = dict[str, Cell | list[Cell] | dict[str, float]] | list[Cell]
 
 
-def freeze_request(columns: list[str] | None, sample: str | None, limit_bytes: int) -> FreezeRequest:
-    """Return what a conversion is asked, from the fields of an upload: `sample` is CSV with a header, or JSON rows.
-    Raises BadRequest."""
+PROBABILITIES = "probabilities"
+"""Beside it, of a JSON row: the probabilities expected, by label or in the order of the model's classes."""
+
+
+def freeze_request(
+    columns: list[str] | None, sample: str | None, limit_bytes: int, expected_with: str | None = None
+) -> FreezeRequest:
+    """Return what a conversion is asked, from the fields of an upload: `sample` is CSV with a header, or JSON rows;
+    `expected_with` is the scikit-learn that computed the answers in it. Raises BadRequest."""
     if sample is None or not sample.strip():
         return FreezeRequest(columns=columns, limit_bytes=limit_bytes)
     is_json = sample.lstrip().startswith("[")
     rows = _json_rows(sample) if is_json else _csv_rows(sample)
-    answers = [row.pop(ANSWER) for row in rows if isinstance(row, dict) and ANSWER in row]
-    if answers and len(answers) != len(rows):
-        raise BadRequest(
-            f"`sample`: {len(answers)} of {len(rows)} rows have `{ANSWER}`: give the answer expected for each row, or "
-            "for none."
-        )
+    answers = _popped(rows, ANSWER)
+    probabilities = _popped(rows, PROBABILITIES) if answers and is_json else []
+    if expected_with is not None and not answers:
+        raise BadRequest(f"`expected_with`: the sample has no column `{ANSWER}` with expected answers.")
     fields = {
         "columns": columns,
         "sample": rows,
         "is_text": not is_json,
-        "expected": answers or None,
+        "expected": {"answers": answers, "probabilities": probabilities or None, "scikit_learn": expected_with}
+        if answers
+        else None,
         "limit_bytes": limit_bytes,
     }
     try:
@@ -45,6 +51,17 @@ def freeze_request(columns: list[str] | None, sample: str | None, limit_bytes: i
         raise BadRequest(f"`sample`: {error}.") from None
     _check_cells(request)
     return request
+
+
+def _popped(rows: list[JsonRow], name: str) -> list[Any]:
+    """This member of all rows, taken out of them; empty if none has it. Raises BadRequest if only some have."""
+    values = [row.pop(name) for row in rows if isinstance(row, dict) and name in row]
+    if values and len(values) != len(rows):
+        raise BadRequest(
+            f"`sample`: {len(values)} of {len(rows)} rows have `{name}`: give what is expected for each row, or for"
+            " none."
+        )
+    return values
 
 
 def _check_cells(request: FreezeRequest) -> None:

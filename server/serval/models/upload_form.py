@@ -1,5 +1,6 @@
 """Reads an upload as it streams in: the file to disk, the fields beside it."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from email.message import Message
 from typing import Any
@@ -11,13 +12,14 @@ from serval.errors import BadRequest, TooLarge, UnsupportedContent
 from serval.storage.disk import Incoming
 
 _FIELD_LIMIT_BYTES = 4 * 1024 * 1024
-UPLOAD_FIELDS = ("name", "model_type", "description", "columns", "sample", "allow_schema_change")
+UPLOAD_FIELDS = ("name", "model_type", "description", "columns", "sample", "expected_with", "allow_schema_change")
 _FORM_BYTES = (len(UPLOAD_FIELDS) + 1) * _FIELD_LIMIT_BYTES
 """What the body of an upload may hold besides its file."""
 
-EXAMINED_FIELDS = ("model_type", "columns", "sample")
+EXAMINED_FIELDS = ("model_type", "columns", "sample", "expected_with")
 MODEL_TYPES = ("auto", "sklearn")
 MAX_DESCRIPTION_LENGTH = 10_000
+_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}[0-9A-Za-z.+-]{0,30}")
 
 
 class UploadForm(msgspec.Struct):
@@ -30,6 +32,8 @@ class UploadForm(msgspec.Struct):
     columns: list[str] | None = None
     sample: str | None = None
     """CSV with a header, or JSON rows; a column `prediction` holds the answers expected."""
+    expected_with: str | None = None
+    """The scikit-learn version that computed them."""
     allow_schema_change: bool = False
 
 
@@ -109,6 +113,8 @@ def _form(filename: str, fields: dict[str, bytes]) -> UploadForm:
         )
     if len(values.get("description", "")) > MAX_DESCRIPTION_LENGTH:
         raise BadRequest(f"`description`: longer than {MAX_DESCRIPTION_LENGTH} characters.")
+    if "expected_with" in values and not _VERSION.fullmatch(values["expected_with"]):
+        raise BadRequest(f"`expected_with`: `{values['expected_with'][:40]}` is no version such as 1.8.0.")
     if "columns" in values:
         values["columns"] = _columns(values["columns"])
     if "allow_schema_change" in values:

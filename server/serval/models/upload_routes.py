@@ -103,7 +103,7 @@ async def validate(
         note(request.scope, body_limit_bytes=uploads.max_bytes)
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)
         async with incoming.open() as file:
-            return await conversions.examine(file, form.columns, form.sample)
+            return await conversions.examine(file, form.columns, form.sample, form.expected_with)
 
 
 def _wait_seconds(prefer: str | None) -> float:

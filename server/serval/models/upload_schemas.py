@@ -25,8 +25,14 @@ _UPLOAD_FIELDS: dict[str, JsonSchema] = {
     "sample": {
         "type": "string",
         "description": (
-            "Rows to verify with: CSV with a header, or a JSON list; a column `prediction` holds the answers expected."
+            "Rows to verify with: CSV with a header, or a JSON list; a column `prediction` holds the answers expected,"
+            " and `probabilities` (JSON only) their probabilities by label or in the order of the classes."
         ),
+    },
+    "expected_with": {
+        "type": "string",
+        "pattern": "^[0-9]{1,4}\\.[0-9]{1,4}[0-9A-Za-z.+-]{0,30}$",
+        "description": "The scikit-learn version that computed the answers expected.",
     },
     "allow_schema_change": {
         "type": "string",
@@ -47,5 +53,5 @@ UPLOAD_BODY = body(
 
 EXAMINED_BODY = body(
     "A model file, and what an upload would say of its columns.",
-    {"multipart/form-data": _form("file", "model_type", "columns", "sample", required=["file"])},
+    {"multipart/form-data": _form("file", "model_type", "columns", "sample", "expected_with", required=["file"])},
 )

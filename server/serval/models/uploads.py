@@ -118,7 +118,7 @@ def _check(form: UploadForm, incoming: Incoming) -> str:
     name = check_reference(form.name)
     if incoming.size_bytes == 0:
         raise BadRequest(f"`file`: {form.filename} is empty.")
-    freeze_request(form.columns, form.sample, limit_bytes=0)
+    freeze_request(form.columns, form.sample, limit_bytes=0, expected_with=form.expected_with)
     return name
 
 
@@ -156,7 +156,12 @@ def _new_version(version_id: str, model: Model, number: int, form: UploadForm, i
         filename=form.filename,
         source_bytes=incoming.size_bytes,
         source_sha256=incoming.sha256(),
-        request={"columns": form.columns, "sample": form.sample, "allow_schema_change": form.allow_schema_change},
+        request={
+            "columns": form.columns,
+            "sample": form.sample,
+            "expected_with": form.expected_with,
+            "allow_schema_change": form.allow_schema_change,
+        },
         attempts=0,
         created_at=now(),
     )

@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -206,6 +207,17 @@ def test_push_sends_expected_answers_and_shows_the_report(serval: Serval, server
     assert text.startswith("my-model version 1 is live\nLogisticRegression, converted in ")
     assert re.search(r"rows with an expected answer: 100\.00% agree", text)
     assert "curl " in text
+
+
+def test_push_does_not_release_a_model_of_a_version_that_did_not_compute_its_answers(
+    serval: Serval, server: Client, file: Path, tmp_path: Path
+) -> None:
+    other, own = b"2.0.0", sklearn.__version__.encode()
+    old = tmp_path / "old.pkl"
+    old.write_bytes(file.read_bytes().replace(own, other[: len(own)]))
+    text = output(serval("model", "push", old, "--name", "from-elsewhere", at=server))
+    assert "not live: Saved with scikit-learn 2.0.0" in text
+    assert f"scikit-learn {sklearn.__version__} computed them" in text
 
 
 def test_push_without_expected_answers_does_not_load_the_file(serval: Serval, server: Client, file: Path) -> None:

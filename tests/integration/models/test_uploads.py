@@ -1,5 +1,6 @@
 """Uploads, models and versions, over HTTP."""
 
+import json
 import uuid
 
 import pytest
@@ -29,6 +30,31 @@ def test_an_upload_is_converted_verified_and_live(server: Client, name: str) -> 
 def test_the_example_of_a_version_is_a_valid_request_body(server: Client, name: str) -> None:
     version = server.upload(name, iris_pipeline()).json()
     assert server.predict(name, version["example"]).status_code == 200
+
+
+def test_answers_that_are_not_the_expected_ones_refuse_an_upload(server: Client, name: str) -> None:
+    example = server.upload(f"{name}-example", iris_pipeline()).json()["example"]["input"]
+    names = list(example) if isinstance(example, dict) else ["x0", "x1", "x2", "x3"]
+    sample = json.dumps([dict(zip(names, [5.1, 3.5, 1.4, 0.2], strict=True)) | {"prediction": 2}])
+    answer = server.upload(name, iris_pipeline(), sample=sample)
+    assert (answer.status_code, answer.json()["code"]) == (422, "not_verified")
+    assert "expected [2], got [0]" in answer.json()["detail"]
+    assert server.predict(name, {"input": [5.1, 3.5, 1.4, 0.2]}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"expected_with": "1.9.0"}, "`expected_with`: the sample has no column `prediction`"),
+        ({"expected_with": "newest", "sample": "x,prediction\n1,2\n"}, "is no version such as 1.8.0"),
+        ({"sample": '[{"x": 1, "prediction": 1}, {"x": 2}]'}, "1 of 2 rows have `prediction`"),
+    ],
+)
+def test_expected_answers_are_checked_before_anything_is_stored(
+    server: Client, name: str, fields: dict[str, str], problem: str
+) -> None:
+    answer = server.upload(name, iris_pipeline(), **fields)
+    assert (answer.status_code, problem in answer.json()["detail"]) == (400, True), answer.text
 
 
 def test_an_upload_without_waiting_is_202_and_becomes_ready(server: Client, name: str) -> None:

@@ -20,7 +20,7 @@ from serval.conversion.hints import ColumnHints
 from serval.conversion.signature import MISSING_STRING, Column
 from serval.errors import InvalidFeatures, NotAModel, NotConvertible, NotVerified, SandboxViolation, ServalError
 from support.in_process import InProcessSandbox
-from support.sample_models import SPECIMENS, customers, iris, specimen
+from support.sample_models import SPECIMENS, customers, specimen
 
 pytestmark = pytest.mark.anyio
 
@@ -79,23 +79,6 @@ async def test_probe_rows_fit_the_signature(saved: Callable[[Any], Path]) -> Non
     assert (len(graph.numbers), len(graph.strings)) == (64 * 3 * 8, 64)
 
 
-async def test_expected_labels_are_compared(saved: Callable[[Any], Path]) -> None:
-    rows, labels = iris()[0][:5].tolist(), specimen("string labels").model.predict(iris()[0][:5]).tolist()
-    report = (
-        await frozen(
-            saved(specimen("string labels").model), FreezeRequest(sample=rows, expected=[*labels[:4], "tulip"])
-        )
-    ).report
-    assert (report.expected_rows, report.expected_agreement) == (5, 0.8)
-
-
-async def test_expected_values_are_compared(saved: Callable[[Any], Path]) -> None:
-    regressor = specimen("two targets")
-    rows = regressor.held_out[:3]
-    request = FreezeRequest(sample=rows.tolist(), expected=regressor.model.predict(rows).tolist())
-    assert (await frozen(saved(regressor.model), request)).report.expected_agreement == 1.0
-
-
 async def test_a_sample_by_name_and_as_text_is_taken(saved: Callable[[Any], Path]) -> None:
     sample = [{"age": "", "city": "Rome", "member": "true", "income": "30000"}]
     signature = (
@@ -124,19 +107,6 @@ async def test_a_model_saved_with_another_scikit_learn_is_held(tmp_path: Path) -
     assert report.scikit_learn_saved_with == "2.0.0"
     assert report.hold_reason is not None
     assert "2.0.0" in report.hold_reason
-
-
-async def test_matching_expected_answers_release_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:
-    rows = iris()[0][:10]
-    request = FreezeRequest(sample=rows.tolist(), expected=specimen("iris logistic").model.predict(rows).tolist())
-    assert (await frozen(other_version(tmp_path / "old.pkl"), request)).report.hold_reason is None
-
-
-async def test_wrong_expected_answers_hold_a_model_saved_with_another_scikit_learn(tmp_path: Path) -> None:
-    request = FreezeRequest(sample=iris()[0][:2].tolist(), expected=[2, 2])
-    held = (await frozen(other_version(tmp_path / "old.pkl"), request)).report.hold_reason
-    assert held is not None
-    assert "0.0%" in held
 
 
 def changed_conversion(change: Callable[[messages.Conversion], messages.Conversion]) -> InProcessSandbox:

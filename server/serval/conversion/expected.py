@@ -1,0 +1,137 @@
+"""Answers that came with an upload, computed where the model was saved, and what they prove."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serval.conversion.messages import SAMPLE_ROWS
+from serval.conversion.plain_text import plain
+from serval.conversion.rows import Answers
+from serval.conversion.signature import Label, Signature
+from serval.conversion.verify.verify import TIE, TOLERANCE
+
+Answer = Label | list[Label]
+Probabilities = list[float] | dict[str, float]
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """For each row of a sample the answer expected.
+
+    `answers`: a label or value, for several targets a list. `probabilities`: of each row in the order of the model's
+    classes, or by label. `scikit_learn`: the version that computed them, None if nobody says.
+    """
+
+    answers: list[Answer]
+    probabilities: list[Probabilities] | None = None
+    scikit_learn: str | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Rows that were compared, how many agree, and what differs most in words (None: nothing)."""
+
+    rows: int
+    agreeing: int
+    problem: str | None
+    is_complete: bool
+    """All that the model answers was expected: probabilities too, where it has them."""
+
+    @property
+    def agreement(self) -> float:
+        return self.agreeing / self.rows
+
+
+def minor(version: str) -> tuple[str, ...]:
+    """`1.3.2` as (1, 3): versions of scikit-learn that differ only in the last number answer alike."""
+    return tuple(version.split(".")[:2])
+
+
+def compared(
+    signature: Signature, cells: list[list[Any]], original: Answers, converted: Answers, expected: Expected
+) -> Comparison:
+    """Compare the converted answers for the first rows, which are the sample's, with those expected.
+
+    `cells`: these rows, to show one. Labels must be equal but in ties, probabilities within 1e-5, values within that
+    relative to their size.
+    """
+    count = min(len(expected.answers), len(converted.is_answered), SAMPLE_ROWS)
+    problems = {
+        index: problem
+        for index in range(count)
+        if (problem := _problem(signature, index, original, converted, expected)) is not None
+    }
+    first = next(iter(problems), None)
+    shown = None if first is None else f"row {first + 1} ({_shown_row(signature, cells[first])}): {problems[first]}"
+    return Comparison(
+        rows=count,
+        agreeing=count - len(problems),
+        problem=shown,
+        is_complete=not signature.has_probabilities or expected.probabilities is not None,
+    )
+
+
+def _problem(signature: Signature, index: int, original: Answers, converted: Answers, expected: Expected) -> str | None:
+    """How the answer for a row differs from the one expected."""
+    answer = expected.answers[index]
+    targets = answer if isinstance(answer, list) else [answer]
+    if len(targets) != signature.targets:
+        return f"expected {_text(answer)}, but the model has {signature.targets} targets"
+    if signature.kind == "regressor":
+        values = converted.scores[index].tolist()
+        is_near = all(isinstance(target, int | float) for target in targets) and np.allclose(
+            values, np.asarray(targets, dtype=np.float64), rtol=TOLERANCE, atol=0.0, equal_nan=True
+        )
+        return None if is_near else f"expected {_text(targets)}, got {_text(values)}"
+    if (problem := _probability_problem(signature, index, converted, expected)) is not None:
+        return problem
+    predicted = [labels[code] for labels, code in zip(signature.labels, converted.labels[index].tolist(), strict=True)]
+    is_equal = all(is_same(label, target) for label, target in zip(predicted, targets, strict=True))
+    if is_equal or original.margins[index] <= TIE:
+        return None
+    return f"expected {_text(targets)}, got {_text(predicted)}"
+
+
+def _probability_problem(signature: Signature, index: int, converted: Answers, expected: Expected) -> str | None:
+    if expected.probabilities is None or not signature.has_probabilities:
+        return None
+    labels, given = signature.labels[0], expected.probabilities[index]
+    got = converted.scores[index].tolist()
+    if isinstance(given, dict):
+        wanted = [given.get(label if isinstance(label, str) else json.dumps(label)) for label in labels]
+    else:
+        wanted = list(given) if len(given) == len(labels) else [None] * len(labels)
+    values = [value for value in wanted if value is not None]
+    if len(values) < len(labels) or len(given) != len(labels):
+        return f"expected a probability for each of {_text(list(labels))}, got {_text(given)}"
+    if np.allclose(got, values, rtol=0.0, atol=TOLERANCE, equal_nan=True):
+        return None
+    return f"expected the probabilities {_text(values)}, got {_text(got)}"
+
+
+def is_same(label: Label, expected: Label) -> bool:
+    """Equal labels; from CSV every label may be text."""
+    if isinstance(expected, str) and not isinstance(label, str):
+        return str(label).lower() == expected.lower() or (
+            isinstance(label, int | float) and _as_number(expected) == float(label)
+        )
+    return isinstance(label, str) == isinstance(expected, str) and label == expected
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _shown_row(signature: Signature, cells: list[Any]) -> str:
+    names = [column.name for column in signature.columns]
+    return _text(dict(zip(names, cells, strict=True)) if signature.has_names else cells)
+
+
+def _text(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return plain(text if len(text) <= 300 else text[:300] + " ...", 310)
