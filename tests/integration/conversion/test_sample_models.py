@@ -42,10 +42,11 @@ class Predictor:
     def __init__(self, model: Frozen) -> None:
         kinds = [column.kind for column in model.signature.columns]
         self.plane = loaded(model)
-        self.numbers = np.frombuffer(model.numbers).reshape(-1, sum(kind != "string" for kind in kinds) or 1)[:ROWS]
+        width = sum(column.is_number for column in model.signature.columns)
+        self.numbers = np.frombuffer(model.numbers).reshape(-1, width or 1)[:ROWS]
         text = sum(kind == "string" for kind in kinds)
         self.strings = np.array(model.strings, dtype=object).reshape(-1, text)[:ROWS] if text else None
-        self.has_numbers = any(kind != "string" for kind in kinds)
+        self.has_numbers = width > 0
         self.count = len(self.strings) if self.strings is not None else len(self.numbers)
 
     def predict_rows(self, indices: Any, *, no_cache: bool) -> list[str]:
