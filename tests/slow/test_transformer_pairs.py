@@ -74,7 +74,7 @@ TRANSFORMERS: dict[str, BaseEstimator] = {
     "spline": SplineTransformer(3),
     "log": FunctionTransformer(np.log1p),
     "rounding": FunctionTransformer(np.rint),
-    "one-hot": OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    "one-hot": OneHotEncoder(handle_unknown="ignore", max_categories=6, sparse_output=False),
     "ordinal": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
     "target": TargetEncoder(),
     "imputer": SimpleImputer(),
@@ -129,7 +129,19 @@ def outcome(model: Pipeline, x: np.ndarray) -> str:
     return "WRONG"
 
 
-EXPECTED_REFUSALS = ("was fitted on a column with a single value", "rounding alone decides")
+COMPARING = {"quantile", "normal", "bins", "bins one-hot", "one-hot", "ordinal", "target", "neighbours"}
+"""Steps that compare numbers exactly; what a step before them has rounded otherwise decides their answer."""
+
+
+SINGULAR = {("spline", "lda")}
+"""The columns of splines add up to one, and the discriminant of such columns multiplies rounding."""
+
+
+def is_expected(first: str, second: str, refusal: str) -> bool:
+    if "was fitted on a column with a single value" in refusal:
+        return True
+    is_rounding = second in COMPARING or (first, second) in SINGULAR
+    return is_rounding and "does not answer like the original" in refusal
 
 
 @pytest.mark.parametrize("first", TRANSFORMERS)
@@ -149,4 +161,4 @@ def test_no_pair_of_transformers_is_converted_and_answers_otherwise(
     record_property("fitted", len(outcomes))
     record_property("refused", refused)
     assert [second for second, why in outcomes.items() if why == "WRONG"] == []
-    assert [why for why in refused.values() if not any(reason in why for reason in EXPECTED_REFUSALS)] == []
+    assert {second: why for second, why in refused.items() if not is_expected(first, second, why)} == {}
