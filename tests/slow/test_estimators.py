@@ -25,7 +25,7 @@ PIPELINES = 100
 FIRST_SEED = 5000
 MOST_REFUSED = 0.05
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
-TABLE = re.compile(r"(<!-- measured: estimators -->\n).*(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- measured: estimators -->\n).*?(<!-- end -->)", re.DOTALL)
 ADVICE = re.compile(r"\b(use|fit|scale|send|compute|encode|drop|flatten|calibrate|ask|give)\b", re.IGNORECASE)
 
 

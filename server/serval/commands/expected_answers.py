@@ -1,7 +1,6 @@
 """The answers of a model in the environment that pushes it, as a sample for the server to compare with."""
 
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -82,15 +81,9 @@ def _probabilities(estimator: Any, given: Any) -> Any:
 def generated(estimator: Any) -> list[dict[str, Any]]:
     """Rows chosen as the server chooses them, with the answers of this environment, without rows that the model
     refuses."""
-    from serval.conversion.export import original
-    from serval.conversion.export.columns import infer
-    from serval.conversion.verify import probing
+    from serval.conversion.from_sklearn import answered_rows
 
-    with warnings.catch_warnings(action="ignore"):  # rows are extreme on purpose and may overflow
-        signature, facts, _ = infer(estimator, None, [], is_text=False)
-        chosen = probing.choose(signature, probing.hints_of(signature, facts, {}), None)
-        chosen = chosen.take(slice(0, MAX_ROWS))
-        answers = original.answers_of(estimator, signature, chosen)
+    signature, chosen, answers = answered_rows(estimator, MAX_ROWS)
     return [
         row_cells(signature, chosen, index) | expected_answer(signature, answers, index)
         for index in range(len(chosen))

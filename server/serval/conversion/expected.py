@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from serval.conversion.messages import SAMPLE_ROWS
 from serval.conversion.plain_text import plain
 from serval.conversion.rows import Answers
 from serval.conversion.signature import Label, Signature
-from serval.conversion.verify.verify import TIE, TOLERANCE
+from serval.conversion.verify.verify import TIE, TOLERANCE, smallest_sizes
 
 Answer = Label | list[Label]
 Probabilities = list[float] | dict[str, float]
@@ -50,18 +51,24 @@ def minor(version: str) -> tuple[str, ...]:
 
 
 def compared(
-    signature: Signature, cells: list[list[Any]], original: Answers, converted: Answers, expected: Expected
+    signature: Signature,
+    cells: list[list[Any]],
+    original: Answers,
+    converted: Answers,
+    expected: Expected,
+    is_beside_jump: npt.NDArray[np.bool_] | None,
 ) -> Comparison:
     """Compare the converted answers for the first rows, which are the sample's, with those expected.
 
     `cells`: these rows, to show one. Labels must be equal but in ties, probabilities within 1e-5, values within that
-    relative to their size.
+    relative to their size, all that but beside jumps (`is_beside_jump`, `[rows]`).
     """
     count = min(len(expected.answers), len(converted.is_answered), SAMPLE_ROWS)
+    is_excused = np.zeros(count, dtype=bool) if is_beside_jump is None else is_beside_jump
     problems = {
         index: problem
         for index in range(count)
-        if (problem := _problem(signature, index, original, converted, expected)) is not None
+        if not is_excused[index] and (problem := _problem(signature, index, original, converted, expected)) is not None
     }
     first = next(iter(problems), None)
     shown = None if first is None else f"row {first + 1} ({_shown_row(signature, cells[first])}): {problems[first]}"
@@ -80,11 +87,14 @@ def _problem(signature: Signature, index: int, original: Answers, converted: Ans
     if len(targets) != signature.targets:
         return f"expected {_text(answer)}, but the model has {signature.targets} targets"
     if signature.kind == "regressor":
-        values = converted.scores[index].tolist()
+        values = converted.scores[index]
         is_near = all(isinstance(target, int | float) for target in targets) and np.allclose(
-            values, np.asarray(targets, dtype=np.float64), rtol=TOLERANCE, atol=0.0, equal_nan=True
+            values,
+            np.asarray(targets, dtype=np.float64),
+            rtol=TOLERANCE,
+            atol=TOLERANCE * smallest_sizes(original.scores),
         )
-        return None if is_near else f"expected {_text(targets)}, got {_text(values)}"
+        return None if is_near else f"expected {_text(targets)}, got {_text(values.tolist())}"
     if (problem := _probability_problem(signature, index, converted, expected)) is not None:
         return problem
     predicted = [labels[code] for labels, code in zip(signature.labels, converted.labels[index].tolist(), strict=True)]

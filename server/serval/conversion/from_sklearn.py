@@ -60,6 +60,18 @@ def convert(
         return _convert(estimator, *columns.infer(estimator, column_names, sample, is_text=is_text))
 
 
+def answered_rows(estimator: Any, limit: int) -> tuple[Signature, Rows, Answers]:
+    """Up to `limit` rows chosen as for a conversion without a sample, and the estimator's answers for them.
+
+    Raises NotAPredictor, NotConvertible.
+    """
+    with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        signature, facts, _ = columns.infer(estimator, None, [], is_text=False)
+        rows = probing.choose(signature, probing.hints_of(signature, facts, {}), None).take(slice(0, limit))
+        return signature, rows, answers_of(estimator, signature, rows)
+
+
 def _convert(estimator: Any, signature: Signature, facts: list[ColumnFacts], sample: Rows | None) -> Converted:
     tried: dict[bytes, FormTried] = {}
     hints: Hints | None = None

@@ -40,7 +40,7 @@ def verified_report(
     comparison = None
     if expected is not None:
         shown = [row_cells(conversion.signature, rows, index) for index in range(min(len(rows), SAMPLE_ROWS))]
-        comparison = compared(conversion.signature, shown, original, converted, expected)
+        comparison = compared(conversion.signature, shown, original, converted, expected, is_beside_jump)
     report = _report(conversion, parity, rows, original, converted, expected, comparison, time.monotonic() - started)
     if parity.reason is not None:
         raise NotVerified(_not_verified(conversion, parity), extra={"report": msgspec.to_builtins(report)})

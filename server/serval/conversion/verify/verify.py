@@ -89,13 +89,13 @@ def _differences(signature: Signature, original: Numbers, converted: Numbers) ->
     with np.errstate(all="ignore"):
         gap = np.abs(original - converted)
         if signature.kind == "regressor":
-            gap = gap / np.maximum(np.abs(original), _floor(original))
+            gap = gap / np.maximum(np.abs(original), smallest_sizes(original))
     is_same = (original == converted) | (np.isnan(original) & np.isnan(converted))
     gap = np.where(is_same, 0.0, np.where(np.isnan(gap), LARGEST, np.minimum(gap, LARGEST)))
     return np.asarray(gap.max(axis=1))
 
 
-def _floor(values: Numbers) -> Numbers:
+def smallest_sizes(values: Numbers) -> Numbers:
     """For each target the size below which a value counts as nothing."""
     sizes = np.where(np.isfinite(values), np.abs(values), np.nan)
     with np.errstate(all="ignore"):
