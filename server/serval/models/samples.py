@@ -29,13 +29,15 @@ def freeze_request(
     """Return what a conversion is asked, from the fields of an upload: `sample` is CSV with a header, or JSON rows;
     `expected_with` is the scikit-learn that computed the answers in it. Raises BadRequest."""
     if sample is None or not sample.strip():
+        if expected_with is not None:
+            raise BadRequest(f"`expected_with`: there is no sample with a column `{ANSWER}` of expected answers.")
         return FreezeRequest(columns=columns, limit_bytes=limit_bytes)
     is_json = sample.lstrip().startswith("[")
     rows = _json_rows(sample) if is_json else _csv_rows(sample)
     answers = _popped(rows, ANSWER)
     probabilities = _popped(rows, PROBABILITIES) if answers and is_json else []
     if expected_with is not None and not answers:
-        raise BadRequest(f"`expected_with`: the sample has no column `{ANSWER}` with expected answers.")
+        raise BadRequest(f"`expected_with`: the sample has no column `{ANSWER}` of expected answers.")
     fields = {
         "columns": columns,
         "sample": rows,

@@ -225,6 +225,7 @@ def test_the_openapi_document_shows_the_parts_of_an_upload(document: dict[str, A
         "description",
         "columns",
         "sample",
+        "expected_with",
         "allow_schema_change",
     }
     assert form["required"] == ["file", "name"]

@@ -45,7 +45,8 @@ def test_answers_that_are_not_the_expected_ones_refuse_an_upload(server: Client,
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"expected_with": "1.9.0"}, "`expected_with`: the sample has no column `prediction`"),
+        ({"expected_with": "1.9.0"}, "`expected_with`: there is no sample"),
+        ({"expected_with": "1.9.0", "sample": "x\n1\n"}, "`expected_with`: the sample has no column `prediction`"),
         ({"expected_with": "newest", "sample": "x,prediction\n1,2\n"}, "is no version such as 1.8.0"),
         ({"sample": '[{"x": 1, "prediction": 1}, {"x": 2}]'}, "1 of 2 rows have `prediction`"),
     ],
