@@ -22,10 +22,11 @@ LIST_KEY = "inputs"
 Shape = Literal["short", "full"]
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _MAX_NAMES_COMPARED = 500
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,9})", re.DOTALL)
 
 _NO_NAMES = (
-    "the model was fitted without column names, so it takes rows by position; "
-    "give `columns` when you upload it to send rows by name"
+    "the model was fitted without column names, so it takes rows by position, or under `data` by names that end in "
+    "consecutive numbers (`x0`, `x1`, ...); give `columns` when you upload it to send rows by other names"
 )
 
 
@@ -136,11 +137,29 @@ def _cells_of_rows(
 
 
 def _cells_by_position(row: object, index: int, key: str, signature: Signature, wrong: list[Wrong]) -> Sequence[object]:
-    values = list(row.values()) if isinstance(row, dict) and key == "data" else row
+    values = row
+    if isinstance(row, dict) and key == "data" and (names := _in_order_of_numbers(row)) is not None:
+        values = [row[name] for name in names]
     if isinstance(values, list) and len(values) == len(signature.columns) and not _holds_rows(values, key):
         return values
     wrong.append(Wrong(index, -1, _place(key, index), _about_row(values, key, signature)))
     return [SKIPPED] * len(signature.columns)
+
+
+def _in_order_of_numbers(row: dict[str, object]) -> list[str] | None:
+    """The names of a row in the order of the numbers that they end in; None where no order can be read from them.
+
+    They have one if they are one word with consecutive numbers from 0 or 1 (`x0`, `x1`).
+    """
+    matches = [_NUMBERED.fullmatch(name) for name in row]
+    numbered = sorted((int(match[2]), match[1], match[0]) for match in matches if match)
+    if not numbered or len(numbered) < len(row) or numbered[0][0] not in {0, 1}:
+        return None
+    first, word, _ = numbered[0]
+    is_consecutive = [(number, prefix) for number, prefix, _ in numbered] == [
+        (first + place, word) for place in range(len(numbered))
+    ]
+    return [name for _, _, name in numbered] if is_consecutive else None
 
 
 def _cells_by_name(
@@ -201,7 +220,8 @@ def _path(key: str, index: int, row: object, column: int, signature: Signature) 
     """Where the body holds the cell: `input.income`, `inputs[3][2]`."""
     if not isinstance(row, dict):
         return f"{_place(key, index)}[{column}]"
-    return _place(key, index) + _member(signature.columns[column].name if signature.has_names else list(row)[column])
+    names = [] if signature.has_names else _in_order_of_numbers(row) or list(row)
+    return _place(key, index) + _member(signature.columns[column].name if signature.has_names else names[column])
 
 
 def _member(name: str) -> str:

@@ -235,16 +235,46 @@ def test_a_named_row_is_refused_where_the_model_has_no_names(unnamed: Signature)
         assert "give `columns` when you upload it" in next(iter(errors(unnamed, body).values()))
 
 
-def test_data_is_read_in_the_order_of_the_body_if_the_model_has_no_names(unnamed: Signature) -> None:
-    assert numbers(decode(unnamed, b'{"data": {"z": 1, "a": 2, "m": 3}}')) == [[1, 2, 3]]
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"x0": 1, "x1": 2, "x2": 3},
+        {"x2": 3, "x0": 1, "x1": 2},
+        {"feature 1": 1, "feature 3": 3, "feature 2": 2},
+        {"2": 3, "0": 1, "1": 2},
+    ],
+    ids=["from 0", "in another order", "from 1", "numbers alone"],
+)
+def test_data_for_a_model_without_names_goes_by_the_numbers_at_the_ends_of_its_names(
+    unnamed: Signature, row: dict[str, int]
+) -> None:
+    assert numbers(decode(unnamed, {"data": row})) == [[1, 2, 3]]
 
 
-def test_a_wrong_cell_of_data_in_body_order_is_named_by_its_key(unnamed: Signature) -> None:
-    assert list(errors(unnamed, {"data": {"z": 1, "a": "b", "m": 3}})) == ["data.a"]
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"z": 1, "a": 2, "m": 3},
+        {"x0": 1, "x1": 2, "z": 3},
+        {"x0": 1, "x1": 2, "x3": 3},
+        {"x2": 1, "x3": 2, "x4": 3},
+        {"x0": 1, "y1": 2, "x2": 3},
+        {"x0": 1, "x1": 2, "x01": 3},
+    ],
+    ids=["no numbers", "one without", "a gap", "from 2", "two words", "one twice"],
+)
+def test_data_whose_names_have_no_order_is_refused_by_a_model_without_names(
+    unnamed: Signature, row: dict[str, int]
+) -> None:
+    assert "consecutive numbers" in errors(unnamed, {"data": row})["data"]
 
 
-def test_data_in_body_order_needs_as_many_values_as_columns(unnamed: Signature) -> None:
-    assert errors(unnamed, {"data": {"z": 1}})["data"] == "expected 3 values, got 1"
+def test_a_wrong_value_of_numbered_data_is_named(unnamed: Signature) -> None:
+    assert list(errors(unnamed, {"data": {"x2": 1, "x0": "b", "x1": 3}})) == ["data.x0"]
+
+
+def test_numbered_data_of_another_length_is_refused(unnamed: Signature) -> None:
+    assert errors(unnamed, {"data": {"x0": 1}})["data"] == "expected 3 values, got 1"
 
 
 @pytest.mark.parametrize(
