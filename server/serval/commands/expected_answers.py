@@ -85,7 +85,7 @@ def generated(estimator: Any) -> list[dict[str, Any]]:
 
     signature, chosen, answers = answered_rows(estimator, MAX_ROWS)
     return [
-        row_cells(signature, chosen, index) | expected_answer(signature, answers, index)
+        row_by_name(signature, chosen, index) | expected_answer(signature, answers, index)
         for index in range(len(chosen))
         if answers.is_answered[index] and np.isfinite(answers.scores[index]).all()
     ]
@@ -97,22 +97,12 @@ def expected_answer(signature: "Signature", answers: Any, index: int) -> dict[st
     return answer | ({"probabilities": answers.scores[index].tolist()} if signature.has_probabilities else {})
 
 
-def row_cells(signature: "Signature", rows: "Rows", index: int) -> dict[str, Any]:
-    """One row by column name, as JSON has it."""
-    from serval.conversion.signature import MISSING_STRING
+def row_by_name(signature: "Signature", rows: "Rows", index: int) -> dict[str, Any]:
+    """One row by column name, as JSON has it, without the columns that nothing reads."""
+    from serval.conversion.reporting import row_cells
 
-    numbers, strings = iter(rows.numbers[index].tolist()), iter(rows.strings[index].tolist())
-    cells: dict[str, Any] = {}
-    for column in signature.columns:
-        if column.kind == "unused":
-            continue
-        if column.kind == "string":
-            text = next(strings)
-            cells[column.name] = None if text == MISSING_STRING else text
-        else:
-            number = plain(next(numbers))
-            cells[column.name] = bool(number) if column.kind == "boolean" and number is not None else number
-    return cells
+    cells = zip(signature.columns, row_cells(signature, rows, index), strict=True)
+    return {column.name: cell for column, cell in cells if column.kind != "unused"}
 
 
 def prediction(signature: "Signature", answers: Any, index: int) -> Any:

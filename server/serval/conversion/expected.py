@@ -32,10 +32,12 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Rows that were compared, how many agree, and what differs most in words (None: nothing)."""
+    """Rows that were compared, how many agree, and the index of the first that does not, with how its answer differs
+    (None: all agree)."""
 
     rows: int
     agreeing: int
+    first: int | None
     problem: str | None
     is_complete: bool
     """All that the model answers was expected: probabilities too, where it has them."""
@@ -52,7 +54,6 @@ def minor(version: str) -> tuple[str, ...]:
 
 def compared(
     signature: Signature,
-    cells: list[list[Any]],
     original: Answers,
     converted: Answers,
     expected: Expected,
@@ -60,8 +61,8 @@ def compared(
 ) -> Comparison:
     """Compare the converted answers for the first rows, which are the sample's, with those expected.
 
-    `cells`: these rows, to show one. Labels must be equal but in ties, probabilities within 1e-5, values within that
-    relative to their size, all that but beside jumps (`is_beside_jump`, `[rows]`).
+    Labels must be equal but in ties, probabilities within 1e-5, values within that relative to their size, all that but
+    beside jumps (`is_beside_jump`, `[rows]`).
     """
     count = min(len(expected.answers), len(converted.is_answered), SAMPLE_ROWS)
     is_excused = np.zeros(count, dtype=bool) if is_beside_jump is None else is_beside_jump
@@ -71,11 +72,11 @@ def compared(
         if not is_excused[index] and (problem := _problem(signature, index, original, converted, expected)) is not None
     }
     first = next(iter(problems), None)
-    shown = None if first is None else f"row {first + 1} ({_shown_row(signature, cells[first])}): {problems[first]}"
     return Comparison(
         rows=count,
         agreeing=count - len(problems),
-        problem=shown,
+        first=first,
+        problem=None if first is None else problems[first],
         is_complete=not signature.has_probabilities or expected.probabilities is not None,
     )
 
@@ -85,7 +86,7 @@ def _problem(signature: Signature, index: int, original: Answers, converted: Ans
     answer = expected.answers[index]
     targets = answer if isinstance(answer, list) else [answer]
     if len(targets) != signature.targets:
-        return f"expected {_text(answer)}, but the model has {signature.targets} targets"
+        return f"expected {as_text(answer)}, but the model has {signature.targets} targets"
     if signature.kind == "regressor":
         values = converted.scores[index]
         is_near = all(isinstance(target, int | float) for target in targets) and np.allclose(
@@ -94,14 +95,14 @@ def _problem(signature: Signature, index: int, original: Answers, converted: Ans
             rtol=TOLERANCE,
             atol=TOLERANCE * smallest_sizes(original.scores),
         )
-        return None if is_near else f"expected {_text(targets)}, got {_text(values.tolist())}"
+        return None if is_near else f"expected {as_text(targets)}, got {as_text(values.tolist())}"
     if (problem := _probability_problem(signature, index, converted, expected)) is not None:
         return problem
     predicted = [labels[code] for labels, code in zip(signature.labels, converted.labels[index].tolist(), strict=True)]
     is_equal = all(is_same(label, target) for label, target in zip(predicted, targets, strict=True))
     if is_equal or original.margins[index] <= TIE:
         return None
-    return f"expected {_text(targets)}, got {_text(predicted)}"
+    return f"expected {as_text(targets)}, got {as_text(predicted)}"
 
 
 def _probability_problem(signature: Signature, index: int, converted: Answers, expected: Expected) -> str | None:
@@ -115,10 +116,10 @@ def _probability_problem(signature: Signature, index: int, converted: Answers, e
         wanted = list(given) if len(given) == len(labels) else [None] * len(labels)
     values = [value for value in wanted if value is not None]
     if len(values) < len(labels) or len(given) != len(labels):
-        return f"expected a probability for each of {_text(list(labels))}, got {_text(given)}"
+        return f"expected a probability for each of {as_text(list(labels))}, got {as_text(given)}"
     if np.allclose(got, values, rtol=0.0, atol=TOLERANCE, equal_nan=True):
         return None
-    return f"expected the probabilities {_text(values)}, got {_text(got)}"
+    return f"expected the probabilities {as_text(values)}, got {as_text(got)}"
 
 
 def is_same(label: Label, expected: Label) -> bool:
@@ -137,11 +138,7 @@ def _as_number(text: str) -> float | None:
         return None
 
 
-def _shown_row(signature: Signature, cells: list[Any]) -> str:
-    names = [column.name for column in signature.columns]
-    return _text(dict(zip(names, cells, strict=True)) if signature.has_names else cells)
-
-
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """The value as JSON, cut to about 300 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return plain(text if len(text) <= 300 else text[:300] + " ...", 310)

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from serval.conversion.expected import Comparison, Expected, compared, minor
-from serval.conversion.messages import SAMPLE_ROWS, Conversion, Inspection
+from serval.conversion.expected import Comparison, Expected, as_text, compared, minor
+from serval.conversion.messages import Conversion, Inspection
 from serval.conversion.plain_text import plain
 from serval.conversion.report import FormTried, Parity, Report, WorstRow
 from serval.conversion.rows import Answers, Rows
@@ -39,13 +39,13 @@ def verified_report(
     parity = compare(conversion.signature, original, converted, is_beside_jump=is_beside_jump)
     comparison = None
     if expected is not None:
-        shown = [row_cells(conversion.signature, rows, index) for index in range(min(len(rows), SAMPLE_ROWS))]
-        comparison = compared(conversion.signature, shown, original, converted, expected, is_beside_jump)
+        comparison = compared(conversion.signature, original, converted, expected, is_beside_jump)
     report = _report(conversion, parity, rows, original, converted, expected, comparison, time.monotonic() - started)
     if parity.reason is not None:
         raise NotVerified(_not_verified(conversion, parity), extra={"report": msgspec.to_builtins(report)})
-    if comparison is not None and comparison.problem is not None and _counts(expected, conversion):
-        raise NotVerified(_not_expected(comparison), extra={"report": msgspec.to_builtins(report)})
+    if comparison is not None and comparison.first is not None and _counts(expected, conversion):
+        problem = _not_expected(comparison, _difference(conversion.signature, rows, comparison, comparison.first))
+        raise NotVerified(problem, extra={"report": msgspec.to_builtins(report)})
     return report
 
 
@@ -56,10 +56,18 @@ def _counts(expected: Expected | None, conversion: Conversion) -> bool:
     return expected is not None and (expected.scikit_learn is None or _is_of(expected, saved_with))
 
 
-def _not_expected(comparison: Comparison) -> str:
+def _difference(signature: Signature, rows: Rows, comparison: Comparison, index: int) -> str:
+    """The row that does not agree, and how."""
+    cells = row_cells(signature, rows, index)
+    names = [column.name for column in signature.columns]
+    shown = as_text(dict(zip(names, cells, strict=True)) if signature.has_names else cells)
+    return f"row {index + 1} ({shown}): {comparison.problem}"
+
+
+def _not_expected(comparison: Comparison, difference: str) -> str:
     return (
         f"{comparison.rows - comparison.agreeing} of {comparison.rows} rows of the sample get another answer than the"
-        f" one expected, first {comparison.problem}. Nothing was made live. `prediction` and `probabilities` must be"
+        f" one expected, first {difference}. Nothing was made live. `prediction` and `probabilities` must be"
         " what this model answered where it was saved, unrounded; leave them out if they are true values."
     )
 
@@ -80,8 +88,9 @@ def _report(
     notes = [plain(note, 300) for note in conversion.notes]
     if parity.refused:
         notes.append(f"The original refuses {parity.refused} of the rows that were tried; the service answers them.")
-    if comparison is not None and comparison.problem is not None and not _counts(expected, conversion):
-        notes.append(plain(f"Not counted, for another scikit-learn computed it: {comparison.problem}", 300))
+    if comparison is not None and comparison.first is not None and not _counts(expected, conversion):
+        difference = _difference(conversion.signature, rows, comparison, comparison.first)
+        notes.append(plain(f"Not counted, for another scikit-learn computed it: {difference}", 300))
     worst = None
     if parity.worst is not None:
         worst = worst_row(conversion.signature, rows, original, converted, parity.worst)
@@ -169,8 +178,8 @@ def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
 
 
 def plain_inspection(inspection: Inspection) -> Inspection:
-    """An inspection whose texts, which a confined process wrote, are made plain but for columns and labels: those are
-    data, and whoever prints them escapes them."""
+    """An inspection whose texts, which a confined process wrote, are made plain, except names of columns and labels:
+    these stay as they are, and the command line escapes them where it prints them."""
     return msgspec.structs.replace(
         inspection,
         format=plain(inspection.format, 20),
