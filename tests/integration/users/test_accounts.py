@@ -105,18 +105,32 @@ def test_failed_logins_have_the_same_message_and_delay(server: Client) -> None:
     server.http.post(f"/api/v1/users/{known.id}/disable")
     enabled = person(server)
     answers = set()
-    for account, password in (
-        (new_email(), PASSWORD),
-        (enabled.email, "not the password"),
-        (known.email, PASSWORD),
-    ):
-        began = time.monotonic()
-        answer = login_answer(server, email=account, password=password)
-        assert time.monotonic() - began >= FAILURE_SECONDS
-        problem = answer.json()
-        answers.add((answer.status_code, problem["detail"], problem["code"], answer.headers.get("www-authenticate")))
+    delays: dict[str, int] = {}
+
+    def are_as_quick() -> bool:
+        return len(delays) == 3 and len(set(delays.values())) == 1
+
+    # Each is answered at a multiple of this delay: on a busy machine now and then at a later one, so the least counts.
+    for _ in range(8):
+        for case, account, password in (
+            ("nobody", new_email(), PASSWORD),
+            ("wrong", enabled.email, "not the password"),
+            ("disabled", known.email, PASSWORD),
+        ):
+            began = time.monotonic()
+            answer = login_answer(server, email=account, password=password)
+            delay = int((time.monotonic() - began) / FAILURE_SECONDS)
+            assert delay >= 1
+            delays[case] = min(delay, delays.get(case, delay))
+            problem = answer.json()
+            answers.add(
+                (answer.status_code, problem["detail"], problem["code"], answer.headers.get("www-authenticate"))
+            )
+        if are_as_quick():
+            break
     assert len(answers) == 1
     assert answers.pop()[0] == 401
+    assert are_as_quick()
 
 
 def test_login_attempts_are_limited_by_account_and_address(server: Client) -> None:
