@@ -112,6 +112,7 @@ def serving(
         "SERVAL_DRAIN_PAUSE_SECONDS": "0.1",
         "SERVAL_API_RATE": "unlimited",
         "SERVAL_SLOW_REQUEST_MS": "600000",  # a slow request is logged as another event than others
+        "SERVAL_PASSWORD_HASH_BYTES": str(12 << 20),  # the least: the tests make hundreds of users
         "SERVAL_CONVERT_PRELOAD": "false",  # most servers convert nothing, or one model
         **settings,
     }

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 MAX_LENGTH = 256
 THREADS = 2
-"""A hash takes 64 MiB for 50 ms or more, so only a few run at a time."""
+"""By default a hash takes 64 MiB for 50 ms or more, so only a few run at a time."""
 MAX_WAITING = 32
 FAILURE_SECONDS = 0.5
 """A failed login is answered at the next multiple, so that its time does not show what was verified."""
@@ -31,10 +31,11 @@ _BCRYPT_BYTES = 72
 class Passwords:
     """Hashes and verifies on its own threads; a call is refused at once when too many wait."""
 
-    def __init__(self, min_length: int) -> None:
+    def __init__(self, min_length: int, hash_bytes: int) -> None:
+        """`hash_bytes`: memory of a hash; with 64 MiB it is the second recommended option of RFC 9106, 4."""
         self._min_length = min_length
-        # The parameters are the second recommended option of RFC 9106, 4: three passes over 64 MiB.
-        self._hasher = PasswordHash((Argon2Hasher(), BcryptHasher()))
+        argon2 = Argon2Hasher(time_cost=3, memory_cost=hash_bytes // 1024, parallelism=4)
+        self._hasher = PasswordHash((argon2, BcryptHasher()))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="passwords")
         self._in_progress = 0
 

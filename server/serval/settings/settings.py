@@ -90,6 +90,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a key signs access tokens before a new one replaces it; logins stay valid."""
     password_min_length: Annotated[int, Meta(ge=8, le=64)] = 8
     """Minimum length of a password, in characters."""
+    password_hash_bytes: Annotated[int, Meta(ge=12 * MIB, le=GIB)] = 64 * MIB
+    """Memory that hashing a password takes, in three passes of Argon2id; stored hashes follow at the next login. OWASP
+    asks for 12 MiB at least."""
     audit_days: Duration = 365.0
     """Retention of the audit trail."""
 

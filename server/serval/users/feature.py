@@ -45,7 +45,7 @@ async def build(core: Core, find_model: FindModel) -> Users:
     usage = UsageRecorder(callers, database, core.log)
     keys = KeyService(database, callers, core.changes, limits, usage, find_model)
     limiter = RequestLimiter(core.plane.rates, callers, _find_caller(keys, sessions), rate_of(settings.api_rate))
-    passwords = Passwords(settings.password_min_length)
+    passwords = Passwords(settings.password_min_length, settings.password_hash_bytes)
     csrf = Csrf(core.secrets["csrf"], settings.cors_origins)
     background: Sequence[Background] = (
         Closing(passwords.close),
