@@ -95,6 +95,23 @@ def old_versions() -> Iterator[str]:
     return table(titles, rows)
 
 
+def refusals() -> Iterator[str]:
+    """For each error code a table of the sentences that are raised with it."""
+    from serval.conversion.refusals.catalogue import known_kinds
+
+    codes = {kind.error.code if kind.error else "held": None for kind in known_kinds().values()}
+    for code in codes:
+        kinds = [kind for kind in known_kinds().values() if (kind.error.code if kind.error else "held") == code]
+        title = f"[`{code}`](errors.md#{code})" if code != "held" else "A version that is ready, but not live"
+        rows = [(shown(kind.problem), shown(kind.way_out), kind.cause) for kind in kinds]
+        yield from ("", title, "", *table(("refusal", "way out", "cause"), rows))
+
+
+def shown(template: str) -> str:
+    """A half of a sentence with its placeholders in braces."""
+    return template.replace("{{", "{").replace("}}", "}")
+
+
 def table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """A Markdown table, line by line."""
     yield line(titles)
@@ -112,6 +129,7 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "routes": routes,
     "permissions": permissions,
     "old_versions": old_versions,
+    "refusals": refusals,
 }
 
 if __name__ == "__main__":

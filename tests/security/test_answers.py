@@ -37,14 +37,15 @@ BROKEN = {
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_an_answer_that_is_not_one_well_formed_message_is_refused(laboratory: Laboratory, content: bytes) -> None:
-    assert laboratory.refusal(writing(content)).message == "The file ended its process without one well-formed answer"
+    assert laboratory.refusal(writing(content)).message.startswith(
+        "The file ended its process without one well-formed answer"
+    )
 
 
 def test_two_answers_are_both_refused(laboratory: Laboratory) -> None:
     forged = msgspec.msgpack.encode(Done(b"forged"))
-    assert (
-        laboratory.refusal(writing(forged, then="result = 1")).message
-        == "The file ended its process without one well-formed answer"
+    assert laboratory.refusal(writing(forged, then="result = 1")).message.startswith(
+        "The file ended its process without one well-formed answer"
     )
 
 
@@ -78,14 +79,13 @@ def test_a_forged_report_is_one_short_printable_line(laboratory: Laboratory) -> 
 
 
 def test_an_exit_without_an_answer_is_reported(laboratory: Laboratory) -> None:
-    assert (
-        laboratory.refusal("import os; os._exit(0)").message
-        == "The file ended its process without one well-formed answer"
+    assert laboratory.refusal("import os; os._exit(0)").message.startswith(
+        "The file ended its process without one well-formed answer"
     )
 
 
 def test_an_exit_with_a_status_is_reported(laboratory: Laboratory) -> None:
-    assert laboratory.refusal("import os; os._exit(7)").message == "The file ended its process with status 7"
+    assert laboratory.refusal("import os; os._exit(7)").message.startswith("The file ended its process with status 7")
 
 
 @pytest.mark.parametrize(

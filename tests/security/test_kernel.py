@@ -108,12 +108,12 @@ import ctypes, os, signal
 signal.signal(31, signal.SIG_IGN)
 result = os.fork()
 """
-    assert laboratory.refusal(source).message == f"The file {KILLED}"
+    assert laboratory.refusal(source).message.startswith(f"The file {KILLED}")
 
 
 def test_blocking_the_signal_does_not_allow_a_refused_call(laboratory: Laboratory) -> None:
     source = "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [31]); os.fork()"
-    assert laboratory.refusal(source).message == f"The file {KILLED}"
+    assert laboratory.refusal(source).message.startswith(f"The file {KILLED}")
 
 
 def test_every_thread_is_confined(laboratory: Laboratory) -> None:

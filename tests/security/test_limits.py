@@ -27,7 +27,7 @@ GREEDY = {
 
 @pytest.mark.parametrize("source", GREEDY.values(), ids=GREEDY)
 def test_memory_is_bounded(laboratory: Laboratory, source: str) -> None:
-    assert laboratory.refusal(source).message == "The file used more than 256 MiB of memory"
+    assert laboratory.refusal(source).message.startswith("The file used more than 256 MiB of memory")
 
 
 def test_memory_is_bounded_even_if_the_task_translates_errors(laboratory: Laboratory) -> None:
@@ -59,23 +59,23 @@ WAITING = {
 @pytest.mark.parametrize("source", SPINNING.values(), ids=SPINNING)
 def test_cpu_time_is_bounded(laboratory: Laboratory, source: str) -> None:
     laboratory.sandbox = laboratory.make(msgspec.structs.replace(LIMITS, cpu_seconds=1, wall_seconds=60.0))
-    assert laboratory.refusal(source).message == "The file used more than 1 s of CPU"
+    assert laboratory.refusal(source).message.startswith("The file used more than 1 s of CPU")
 
 
 @pytest.mark.parametrize("source", WAITING.values(), ids=WAITING)
 def test_wall_time_is_bounded(laboratory: Laboratory, source: str) -> None:
     laboratory.sandbox = laboratory.make(msgspec.structs.replace(LIMITS, wall_seconds=0.5))
-    assert laboratory.refusal(source).message == "The file ran past 0.5 s"
+    assert laboratory.refusal(source).message.startswith("The file ran past 0.5 s")
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_the_output_of_a_child_is_bounded(laboratory: Laboratory, stream: str) -> None:
     error = laboratory.refusal(f"import sys\nwhile True: sys.{stream}.write('x' * 100000)")
-    assert error.message == "The file printed more than 1 MiB"
+    assert error.message.startswith("The file printed more than 1 MiB")
 
 
 def test_the_answer_is_bounded(laboratory: Laboratory) -> None:
-    assert laboratory.refusal("result = 'x' * (2 << 20)").message == "The file answered with more than 1 MiB"
+    assert laboratory.refusal("result = 'x' * (2 << 20)").message.startswith("The file answered with more than 1 MiB")
 
 
 def test_a_flood_on_every_descriptor_is_bounded(laboratory: Laboratory) -> None:
@@ -96,7 +96,7 @@ while True:
     try: os.fork()
     except OSError: pass
 """
-    assert laboratory.refusal(source).message == "The file tried to start a process"
+    assert laboratory.refusal(source).message.startswith("The file tried to start a process")
 
 
 def test_open_files_are_bounded(laboratory: Laboratory) -> None:

@@ -53,7 +53,7 @@ def has_received(listener: socket.socket) -> bool:
 
 def test_an_upload_cannot_connect_to_a_listener(laboratory: Laboratory, target: tuple[socket.socket, str]) -> None:
     listener, call = target
-    assert laboratory.refusal(call).message == "The file tried to open a connection"
+    assert laboratory.refusal(call).message.startswith("The file tried to open a connection")
     assert not has_received(listener)
 
 
@@ -67,7 +67,7 @@ def test_the_same_code_connects_to_a_listener_if_unconfined(
 
 def test_an_upload_cannot_listen_on_a_port(laboratory: Laboratory) -> None:
     error = laboratory.refusal("import socket; socket.create_server(('127.0.0.1', 0))")
-    assert error.message == "The file tried to open a connection"
+    assert error.message.startswith("The file tried to open a connection")
 
 
 def test_an_upload_cannot_resolve_a_host_name(laboratory: Laboratory) -> None:

@@ -49,7 +49,7 @@ def test_the_same_code_starts_a_process_if_unconfined(
 
 def test_a_refused_process_is_reported_even_if_the_upload_hides_the_error(laboratory: Laboratory) -> None:
     error = laboratory.refusal("import os\ntry: os.fork()\nexcept OSError: pass\nresult = 'an innocent model'")
-    assert error.message == "The file tried to start a process"
+    assert error.message.startswith("The file tried to start a process")
 
 
 def test_threads_without_bound_are_stopped(laboratory: Laboratory) -> None:
@@ -58,7 +58,7 @@ def test_threads_without_bound_are_stopped(laboratory: Laboratory) -> None:
         "    try: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
         "    except RuntimeError: time.sleep(60)"
     )
-    assert laboratory.refusal(source).message == "The file started more than 16 threads"
+    assert laboratory.refusal(source).message.startswith("The file started more than 16 threads")
 
 
 def test_a_few_threads_are_allowed(laboratory: Laboratory) -> None:
@@ -93,11 +93,13 @@ def test_an_upload_cannot_signal_another_process(
 
 
 def test_an_upload_may_kill_itself(laboratory: Laboratory) -> None:
-    assert laboratory.refusal("import os; os.kill(os.getpid(), 11)").message == "The file crashed with signal SIGSEGV"
+    assert laboratory.refusal("import os; os.kill(os.getpid(), 11)").message.startswith(
+        "The file crashed with signal SIGSEGV"
+    )
 
 
 def test_an_upload_that_aborts_is_a_crash(laboratory: Laboratory) -> None:
-    assert laboratory.refusal("import os; os.abort()").message == "The file crashed with signal SIGABRT"
+    assert laboratory.refusal("import os; os.abort()").message.startswith("The file crashed with signal SIGABRT")
 
 
 def test_an_upload_runs_as_a_user_of_its_own(laboratory: Laboratory) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serval.conversion.file_kinds import SAVE
 from serval.conversion.joining import CannotJoin, Consecutive, Joined, Part, Parts, join, parts_of
 from serval.conversion.plain_text import plain
-from serval.errors import NotAModel
+from serval.conversion.refusals import of_files
+from serval.errors import ServalError
 
 MAX_NAMED = 8
 
@@ -17,32 +17,29 @@ def predictor(content: Any) -> Any:
     """The object itself if it is an estimator. Raises NotAModel for containers, data and classes, with what to save
     instead."""
     if isinstance(content, type):
-        raise NotAModel(
-            f"The file holds the class `{content.__name__}`, not a fitted object: save what"
-            f" `{content.__name__}(...).fit(X, y)` returns."
-        )
+        raise of_files.A_CLASS(name=plain(content.__name__, 100))
     if hasattr(content, "predict") or hasattr(content, "fit"):
         return content
     if not isinstance(content, Mapping | list | tuple):
-        raise NotAModel(f"The file holds a `{plain(type(content).__name__, 100)}`, not a model: {SAVE}.")
+        raise of_files.NO_MODEL(type=plain(type(content).__name__, 100))
     parts = parts_of(content)
     if not parts.models:
-        raise NotAModel(f"The file holds {_description(content)}, and no model among them: {SAVE}.")
-    raise NotAModel(f"The file holds {_description(content)}: {_advice(content, parts)}.")
+        raise of_files.NO_MODEL_AMONG(content=_description(content))
+    raise _advice(content, parts)
 
 
 def joined(content: Any) -> Any:
     """The one predictor that the parts of a file make. Raises NotAModel for a file of one object, and for parts that
     only their owner can join."""
     if not isinstance(content, Mapping | list | tuple):
-        raise NotAModel("The file holds one object: there is nothing to join.")
+        raise of_files.NOTHING_TO_JOIN(content="one object")
     parts = parts_of(content)
     if not parts.models:
-        raise NotAModel(f"The file holds {_description(content)}, and no model among them: there is nothing to join.")
+        raise of_files.NOTHING_TO_JOIN(content=f"{_description(content)}, and no model among them")
     try:
         return join(parts).model
     except CannotJoin as reason:
-        raise NotAModel(f"The file holds {_description(content)}: {plain(str(reason), 1200)}.") from reason
+        raise _apart(content, reason) from reason
 
 
 def _description(content: Any) -> str:
@@ -56,19 +53,22 @@ def _description(content: Any) -> str:
     return f"a {type(content).__name__} of {len(content)} objects ({named})"
 
 
-def _advice(content: Any, parts: Parts) -> str:
+def _apart(content: Any, reason: CannotJoin) -> ServalError:
+    return reason.kind(content=_description(content), **reason.values)
+
+
+def _advice(content: Any, parts: Parts) -> ServalError:
+    """How to join the parts, or why that cannot be done here."""
     try:
         whole = join(parts)
     except CannotJoin as reason:
-        return plain(str(reason), 1200)
+        return _apart(content, reason)
     beside = [*parts.transformers, *parts.label_encoders]
+    given = {"content": _description(content), "path": parts.models[0].path, "lines": _lines(content, whole)}
     if whole.lines == [parts.models[0].path]:
-        return f"save `{whole.lines[-1]}` alone ({_lines(content, whole)}){_left_out([*beside, *parts.others])}"
+        return of_files.MODEL_AND_MORE(**given, left_out=_left_out([*beside, *parts.others]))
     named = " and ".join(f"`{part.path}`" for part in beside)
-    return (
-        f"`{parts.models[0].path}` alone would be served without {named}. Join them, which fits nothing again:"
-        f" {_lines(content, whole)}{_left_out(parts.others)}"
-    )
+    return of_files.MODEL_AND_STEPS(**given, beside=named, left_out=_left_out(parts.others))
 
 
 def _lines(content: Any, whole: Joined) -> str:

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from typing import Protocol
 
-from serval.errors import NotAModel
+from serval.conversion.refusals import of_files
 
 CHUNK_BYTES = 1 << 20
 
@@ -39,7 +39,6 @@ COMPRESSED = {
     b"\x04\x22\x4d\x18": "lz4",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
-SAVE = "save a fitted scikit-learn predictor with `joblib.dump(model, path)` or `pickle.dump` and upload that file"
 
 
 class Decompressor(Protocol):
@@ -70,14 +69,11 @@ def unpacked(content: bytes, limit_bytes: int) -> tuple[bytes, str | None]:
     if name is None:
         return content, None
     if name in {"lz4", "zstd"}:
-        raise NotAModel(
-            f"The file is compressed with {name}, which Serval does not read: save it with"
-            " `joblib.dump(model, path, compress=3)`."
-        )
+        raise of_files.UNKNOWN_COMPRESSION(name=name)
     try:
         return _decompressed(content, name, limit_bytes), name
     except (zlib.error, OSError, lzma.LZMAError, EOFError) as error:
-        raise NotAModel(f"The file begins as {name}, but is damaged or cut short: upload it again.") from error
+        raise of_files.DAMAGED_COMPRESSION(name=name) from error
 
 
 def _decompressed(content: bytes, name: str, limit_bytes: int) -> bytes:
@@ -103,9 +99,7 @@ def _one_stream(decompressor: Decompressor, content: bytes, out: bytearray, limi
         chunk = decompressor.decompress(pending, CHUNK_BYTES)
         out += chunk
         if len(out) > limit_bytes:
-            raise NotAModel(
-                f"The file unpacks to more than {limit_bytes >> 20} MiB: that is no model that Serval can hold."
-            )
+            raise of_files.UNPACKS_TO_TOO_MUCH(limit=limit_bytes >> 20)
         pending = getattr(decompressor, "unconsumed_tail", b"")
         if not chunk and not pending and not decompressor.eof:
             raise EOFError
@@ -163,11 +157,9 @@ def zip_kind(content: bytes, limit_bytes: int) -> str:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
-        raise NotAModel("The file begins as a zip archive, but is damaged or cut short: upload it again.") from error
+        raise of_files.DAMAGED_COMPRESSION(name="a zip archive") from error
     if sum(entry.file_size for entry in entries) > limit_bytes:
-        raise NotAModel(
-            f"The archive unpacks to more than {limit_bytes >> 20} MiB: that is no model that Serval can hold."
-        )
+        raise of_files.UNPACKS_TO_TOO_MUCH(limit=limit_bytes >> 20)
     names = {entry.filename for entry in entries}
     if "schema.json" in names:
         return "skops"

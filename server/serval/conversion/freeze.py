@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from serval.conversion import messages
 from serval.conversion.expected import Expected
+from serval.conversion.refusals import of_outcomes
 from serval.conversion.report import Report
 from serval.conversion.reporting import plain_inspection, verified_report
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Signature
 from serval.conversion.signature_check import check_signature
 from serval.conversion.verify import jumps
-from serval.errors import SandboxViolation
 
 T = TypeVar("T")
 LIMIT_BYTES = 2 << 30
@@ -106,9 +106,8 @@ async def _run_graph(sandbox: Sandbox, conversion: messages.Conversion, request:
         rows = messages.unpack_rows(result.rows, signature)
         return rows, messages.unpack_answers(result.answers, signature, result.rows.rows)
     except ValueError as error:
-        raise SandboxViolation(
-            "The file made the engine answer in another shape than the model's signature has."
-        ) from error
+        what = "made the engine answer in another shape than the model's signature has"
+        raise of_outcomes.FORGED(what=what) from error
 
 
 async def _run_original(
@@ -119,7 +118,7 @@ async def _run_original(
     try:
         return messages.unpack_answers(answers, signature, len(rows))
     except ValueError as error:
-        raise SandboxViolation("The file answered in another shape than its signature has.") from error
+        raise of_outcomes.FORGED(what="answered in another shape than its signature has") from error
 
 
 async def _beside_jumps(
@@ -143,4 +142,4 @@ def _decoded(answer: bytes, kind: type[T]) -> T:
     try:
         return msgspec.msgpack.decode(answer, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise SandboxViolation("The file answered with something else than a conversion.") from error
+        raise of_outcomes.FORGED(what="answered with something else than a conversion") from error

@@ -19,13 +19,16 @@ from serval.conversion.export.original import answers_of
 from serval.conversion.export.predictors import ExportedModel, export, numbers_dtype
 from serval.conversion.export.sparse_targets import read_sparse_targets
 from serval.conversion.hints import Hints
+from serval.conversion.plain_text import plain
+from serval.conversion.refusals import of_models
+from serval.conversion.refusals.places import guarded, placed
 from serval.conversion.report import FormTried
 from serval.conversion.rows import Answers, Rows, joined
 from serval.conversion.signature import Signature
 from serval.conversion.verify import jumps, onnxruntime_engine, probing
 from serval.conversion.verify.reaching import reaching_rows
 from serval.conversion.verify.verify import compare
-from serval.errors import NotConvertible
+from serval.errors import ServalError
 
 FORMS = {"float32 trees": True, "float64 trees": False}
 STRICTNESS = 0.2
@@ -56,8 +59,9 @@ def convert(
     """
     with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        read_sparse_targets(estimator)
-        return _convert(estimator, *columns.infer(estimator, column_names, sample, is_text=is_text))
+        with placed(estimator), guarded(estimator):
+            read_sparse_targets(estimator)
+            return _convert(estimator, *columns.infer(estimator, column_names, sample, is_text=is_text))
 
 
 def answered_rows(estimator: Any, limit: int) -> tuple[Signature, Rows, Answers]:
@@ -67,9 +71,10 @@ def answered_rows(estimator: Any, limit: int) -> tuple[Signature, Rows, Answers]
     """
     with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        signature, facts, _ = columns.infer(estimator, None, [], is_text=False)
-        rows = probing.choose(signature, probing.hints_of(signature, facts, {}), None).take(slice(0, limit))
-        return signature, rows, answers_of(estimator, signature, rows)
+        with placed(estimator), guarded(estimator):
+            signature, facts, _ = columns.infer(estimator, None, [], is_text=False)
+            rows = probing.choose(signature, probing.hints_of(signature, facts, {}), None).take(slice(0, limit))
+            return signature, rows, answers_of(estimator, signature, rows)
 
 
 def _convert(estimator: Any, signature: Signature, facts: list[ColumnFacts], sample: Rows | None) -> Converted:
@@ -86,13 +91,15 @@ def _convert(estimator: Any, signature: Signature, facts: list[ColumnFacts], sam
         tried[content] = FormTried(form, _mismatch(estimator, content, complete, rows, original))
         if tried[content].reason is None:
             return Converted(content, complete, hints, extra, precision(exported.model), list(tried.values()))
-    raise NotConvertible(_no_form(estimator, list(tried.values())))
+    raise _no_form(estimator, list(tried.values()))
 
 
 def _asked(estimator: Any, signature: Signature, hints: Hints, sample: Rows | None) -> tuple[Rows, Rows, Answers]:
     """The rows that only the estimator shows, all rows to verify on, and its answers for these."""
     usual = probing.choose(signature, hints, sample)
     answers = answers_of(estimator, signature, usual)
+    if not answers.is_answered.any():
+        raise of_models.REFUSES_ALL_ROWS(type=plain(type(estimator).__name__, 100))
     extra = reaching_rows(estimator, signature, usual, answers)
     rows = probing.choose(signature, hints, sample, extra)
     return extra, rows, joined(answers, answers_of(estimator, signature, rows.take(slice(len(usual), None))))
@@ -104,20 +111,12 @@ def _finished(exported: ExportedModel, signature: Signature) -> tuple[bytes, Sig
     return exported.model.SerializeToString(deterministic=True), complete
 
 
-def _no_form(estimator: Any, tried: list[FormTried]) -> str:
+def _no_form(estimator: Any, tried: list[FormTried]) -> ServalError:
     reasons = "; ".join(dict.fromkeys(str(form.reason) for form in tried))
-    return f"The converted `{_last_step(estimator)}` does not answer like the original: {reasons}.{way_out(estimator)}"
-
-
-def way_out(estimator: Any) -> str:
-    """What helps where only rounding parts the answers; nothing where no such thing is known."""
     last = getattr(estimator, "steps", [(None, estimator)])[-1][1]
-    if getattr(last, "_fit_method", None) != "brute" or last.effective_metric_ not in {"euclidean", "cosine"}:
-        return ""
-    return (
-        " Its neighbours are found by products of large numbers, whose rounding is larger than the distances: scale the"
-        " features before it (`StandardScaler`), or fit it with `algorithm='kd_tree'`."
-    )
+    is_rounded = getattr(last, "_fit_method", None) == "brute" and last.effective_metric_ in {"euclidean", "cosine"}
+    kind = of_models.ROUNDED_NEIGHBOURS if is_rounded else of_models.ANSWERS_OTHERWISE
+    return kind(type=plain(_last_step(estimator), 100), reasons=reasons)
 
 
 def _last_step(estimator: Any) -> str:
@@ -141,7 +140,7 @@ def _mismatch(estimator: Any, content: bytes, signature: Signature, rows: Rows, 
     try:
         converted = onnxruntime_engine.run(content, signature, rows)
     except onnxruntime_engine.EngineError as error:
-        return str(error)
+        raise of_models.ENGINE_REFUSES(error=error) from error
     asked = jumps.questions(signature, rows, original, converted, STRICTNESS)
     answers = answers_of(estimator, signature, asked.rows)
     is_beside_jump = jumps.excused(signature, asked, answers, converted, STRICTNESS)

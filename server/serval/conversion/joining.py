@@ -15,6 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder, MultiLabelBinarizer
 
 from serval.conversion.old_versions.unpickling import estimators_in
+from serval.conversion.plain_text import plain
+from serval.conversion.refusals import of_files
+from serval.conversion.refusals.kind import Kind
 
 MAX_DEPTH, MAX_PARTS, MAX_STEPS = 4, 200, 5
 ENCODERS_OF_LABELS = (LabelBinarizer, LabelEncoder, MultiLabelBinarizer)
@@ -53,7 +56,14 @@ class Joined:
 
 
 class CannotJoin(Exception):
-    """`str()` says why, and what to do."""
+    """`kind` says why, and what to do; `values`: of its placeholders but `{content}`."""
+
+    def __init__(self, kind: Kind, **values: object) -> None:
+        super().__init__(kind.problem)
+        self.kind = kind
+        self.values: dict[str, object] = {
+            name: plain(value, 1200) if isinstance(value, str) else value for name, value in values.items()
+        }
 
 
 def parts_of(content: Any) -> Parts:
@@ -96,10 +106,7 @@ def join(parts: Parts) -> Joined:
     Raises CannotJoin.
     """
     if len(parts.models) != 1:
-        raise CannotJoin(
-            f"{len(parts.models)} models: save each in a file of its own (`joblib.dump({parts.models[0].path},"
-            ' "model.joblib")`)'
-        )
+        raise CannotJoin(of_files.SEVERAL_MODELS, count=len(parts.models), path=parts.models[0].path)
     model = parts.models[0]
     apart = [part for part in parts.transformers if not _is_inside(part.content, model.content)]
     _check_repeated(model, apart)
@@ -114,7 +121,7 @@ def join(parts: Parts) -> Joined:
     if target is not None:
         joined = _with_target(joined, target)
     if len(parts.label_encoders) > 1:
-        raise CannotJoin("several encoders of labels: save the model with the one that encodes what it answers")
+        raise CannotJoin(of_files.SEVERAL_LABEL_ENCODERS)
     return _with_labels(joined, model, parts.label_encoders[0]) if parts.label_encoders else joined
 
 
@@ -129,10 +136,8 @@ def _check_repeated(model: Part, transformers: list[Part]) -> None:
     own = {type(part) for part in estimators_in(model.content)}
     for part in transformers:
         if type(part.content) in own:
-            raise CannotJoin(
-                f"`{model.path}` has a `{type(part.content).__name__}` of its own, which is not `{part.path}`: save"
-                f" `make_pipeline({part.path}, {model.path})` if your code calls both, and `{model.path}` alone if not"
-            )
+            name = type(part.content).__name__
+            raise CannotJoin(of_files.STEP_TWICE, path=model.path, type=name, beside=part.path)
 
 
 def _scaler_of_target(model: Part, transformers: list[Part]) -> Part | None:
@@ -149,44 +154,30 @@ def _order(model: Part, transformers: list[Part]) -> list[Part]:
     widths = "; ".join(f"`{part.path}` takes {_widths(part.content)}" for part in transformers)
     takes = f"{widths}; `{model.path}` takes {_width_in(model.content)} columns"
     if len(transformers) > MAX_STEPS:
-        raise CannotJoin(f"{len(transformers)} transformers: put them into a pipeline where they were fitted")
+        raise CannotJoin(of_files.MANY_TRANSFORMERS, count=len(transformers))
     orders = [list(order) for order in itertools.permutations(transformers) if _is_chain([*order, model])]
     named = [order for order in orders if not any(hasattr(part.content, "feature_names_in_") for part in order[1:])]
     if len(named) == 1 and hasattr(named[0][0].content, "feature_names_in_"):
         return named[0]
     if len(orders) == 1:
         if _width_in(model.content) == 1 and is_regressor(model.content):
-            raise CannotJoin(
-                f"`{transformers[0].path}` takes one column, as the model does, and may be of the features"
-                f" (`make_pipeline({transformers[0].path}, {model.path})`) or of the target"
-                f" (`TransformedTargetRegressor`): join them where they were fitted"
-            )
+            raise CannotJoin(of_files.FEATURE_OR_TARGET, beside=transformers[0].path, path=model.path)
         return orders[0]
     if orders:
         chain = ", ".join(part.path for part in [*orders[0], model])
-        raise CannotJoin(
-            f"the file does not show in which order its transformers come ({takes}): join them in the order in which"
-            f" your code calls them, such as `make_pipeline({chain})`"
-        )
-    raise CannotJoin(_side_by_side(model, transformers, takes))
+        raise CannotJoin(of_files.UNKNOWN_ORDER, takes=takes, chain=chain)
+    raise _side_by_side(model, transformers, takes)
 
 
-def _side_by_side(model: Part, transformers: list[Part], takes: str) -> str:
+def _side_by_side(model: Part, transformers: list[Part], takes: str) -> CannotJoin:
     widths = [_width_out(part.content) for part in transformers]
     if len(transformers) > 1 and None not in widths and sum(map(int, widths)) == _width_in(model.content):  # type: ignore[arg-type]
         pieces = ", ".join(
             f'("{index}", FrozenEstimator({part.path}), {_columns_of(part.content)})'
             for index, part in enumerate(transformers)
         )
-        return (
-            f"the transformers stand side by side ({takes}): put them into a ColumnTransformer in the order of your"
-            f" code, with the columns of each: `side = ColumnTransformer([{pieces}]).fit(X)`, which fits nothing again,"
-            f" for `FrozenEstimator` keeps what was fitted, and save `make_pipeline(side, {model.path})`"
-        )
-    return (
-        f"the transformers do not fit before the model one after the other ({takes}): build the pipeline where the"
-        " model was fitted, with a ColumnTransformer for steps that see some of the columns"
-    )
+        return CannotJoin(of_files.SIDE_BY_SIDE, takes=takes, pieces=pieces, path=model.path)
+    return CannotJoin(of_files.NO_CHAIN, takes=takes)
 
 
 def _columns_of(transformer: Any) -> str:
@@ -236,16 +227,16 @@ def _with_labels(joined: Joined, model: Part, encoder: Part) -> Joined:
     path, last = _last_step(model)
     labels = getattr(encoder.content, "classes_", None)
     if labels is None or not isinstance(encoder.content, LabelEncoder) or not is_classifier(last):
-        raise CannotJoin(_labels_apart(model, encoder, labels))
+        raise _labels_apart(model, encoder, labels)
     rows = _plain_rows(last)
     try:
         numbers = last.predict(rows).astype(int)
         last.classes_ = labels[last.classes_.astype(int)]
         follows = bool((last.predict(rows) == encoder.content.inverse_transform(numbers)).all())
     except Exception as error:
-        raise CannotJoin(_labels_apart(model, encoder, labels)) from error
+        raise _labels_apart(model, encoder, labels) from error
     if not follows:
-        raise CannotJoin(_labels_apart(model, encoder, labels))
+        raise _labels_apart(model, encoder, labels)
     line = f"{path}.classes_ = {encoder.path}.classes_[{path}.classes_.astype(int)]"
     return Joined(joined.model, [line, joined.lines[-1]])
 
@@ -261,13 +252,11 @@ def _last_step(model: Part) -> tuple[str, Any]:
     return path, last
 
 
-def _labels_apart(model: Part, encoder: Part, labels: Any) -> str:
+def _labels_apart(model: Part, encoder: Part, labels: Any) -> CannotJoin:
     known = [] if labels is None else np.asarray(labels)[:5].tolist()
     shown = "".join(f", {index} for {label!r}" for index, label in enumerate(known))
-    return (
-        f"`{type(model.content).__name__}` cannot be given the labels of `{encoder.path}`: save `{model.path}` without"
-        f" it, and translate its answers where you use them{shown}"
-    )
+    name = type(model.content).__name__
+    return CannotJoin(of_files.LABELS_APART, type=name, beside=encoder.path, path=model.path, shown=shown)
 
 
 def _plain_rows(model: Any) -> Any:

@@ -9,33 +9,51 @@ from typing import Any
 
 import sklearn
 
-from serval.conversion.file_kinds import SAVE
 from serval.conversion.old_versions.unpickling import SCRIPTS, Absent
 from serval.conversion.plain_text import plain
-from serval.errors import NotAModel
+from serval.conversion.refusals import of_files
+from serval.conversion.refusals.places import parts_of
+from serval.errors import ServalError
 
 MAX_DEPTH = 12
 
 
-def explained(error: Exception, content: bytes) -> NotAModel:
-    """The message for an error that loading the file raised."""
-    text = plain(str(error), 200)
+def explained(error: Exception, content: bytes, what: str) -> ServalError:
+    """The message for an error that loading the file raised while it made this object."""
+    text = str(error)[:500]
     if isinstance(error, EOFError) or "truncated" in text or "ran out of" in text.lower():
-        return NotAModel("The file ends too early: it was cut short on the way; upload it again.")
-    if isinstance(error, pickle.UnpicklingError | UnicodeDecodeError | IndexError | KeyError):
-        return NotAModel(f"The file is not a readable pickle ({text}): {SAVE}.")
+        return of_files.CUT_SHORT()
     if "incompatible dtype" in text or "node array" in text:
-        return NotAModel(
-            f"The file was saved by {saved_by(content)}, whose trees scikit-learn {sklearn.__version__} cannot read:"
-            f" fit the model again with {sklearn.__version__}, and save it."
-        )
-    return NotAModel(f"The file cannot be loaded ({type(error).__name__}: {text}): {SAVE}.")
+        return of_files.OLD_TREES(version=saved_by(content), present=sklearn.__version__)
+    if isinstance(error, pickle.UnpicklingError | UnicodeDecodeError | IndexError | KeyError):
+        return of_files.DAMAGED_PICKLE()
+    return of_files.CANNOT_LOAD(version=saved_by(content), present=sklearn.__version__, what=what)
+
+
+def other_file(kind: str) -> ServalError:
+    """The message for a file that is no pickle; `kind`: what it is."""
+    is_model = "model" in kind or "Keras" in kind
+    return (of_files.OTHER_LIBRARY_FILE if is_model else of_files.OTHER_FILE)(kind=kind)
+
+
+def untrusted(names: list[str]) -> ServalError:
+    """The message for a skops file that names these types."""
+    return of_files.UNTRUSTED_TYPES(names=", ".join(f"`{plain(name, 100)}`" for name in names[:5]))
+
+
+def trailing(first: Any, count: int) -> ServalError:
+    """The message for a file that goes on with so many bytes after its first object."""
+    return of_files.TRAILING_BYTES(first=plain(type(first).__name__, 100), count=count)
+
+
+def too_many_objects(limit: int) -> ServalError:
+    return of_files.TOO_MANY_OBJECTS(limit=limit)
 
 
 def saved_by(content: bytes) -> str:
     """The scikit-learn version that a pickle names, in words."""
     found = re.search(rb"_sklearn_version.{1,12}?(\d+\.\d+(?:\.\w+)?)", content, re.DOTALL)
-    return f"scikit-learn {plain(found[1].decode(), 40)}" if found else "another version of scikit-learn"
+    return f"scikit-learn {plain(found[1].decode(), 40)}" if found else "an unknown version of scikit-learn"
 
 
 OTHER_LIBRARIES = {
@@ -46,23 +64,16 @@ OTHER_LIBRARIES = {
 SCORING = frozenset({"refit", "scorer_", "scoring"})
 
 
-def absent_name(loaded: Any, module: str, name: str, content: bytes) -> NotAModel:
+def absent_name(loaded: Any, module: str, name: str, content: bytes) -> ServalError:
     """The message for what a file refers to and does not exist here.
 
     `loaded`: the object, with an `Absent` in its place; None if it did not load.
     """
     shown, root = plain(f"{module}.{name}", 100), module.split(".", maxsplit=1)[0]
     if root == "sklearn":
-        return NotAModel(
-            f"The file was saved by {saved_by(content)} and refers to `{shown}`, which scikit-learn"
-            f" {sklearn.__version__} does not have: fit and save the model again with scikit-learn"
-            f" {sklearn.__version__}."
-        )
+        return of_files.GONE_FROM_SKLEARN(version=saved_by(content), name=shown, present=sklearn.__version__)
     if root in OTHER_LIBRARIES:
-        return NotAModel(
-            f"The file holds a model of {OTHER_LIBRARIES[root]} (`{shown}`): Serval serves the models of scikit-learn"
-            " alone."
-        )
+        return of_files.OTHER_LIBRARY(library=OTHER_LIBRARIES[root], name=shown)
     place = next(places(loaded), [])
     where = f" ({', '.join(place)})" if place else ""
     defined = (
@@ -70,16 +81,9 @@ def absent_name(loaded: Any, module: str, name: str, content: bytes) -> NotAMode
         if module in SCRIPTS
         else f"the Python module `{plain(module, 100)}`, which Serval does not have"
     )
-    said = f"The file refers to `{plain(name, 100)}`{where}, which is defined in {defined}, and a pickle holds no code"
-    if place and any(f"`{attribute}`" in place[-1] for attribute in SCORING):
-        return NotAModel(
-            f"{said}: a score is not needed to predict, so save the model that the search found"
-            " (`joblib.dump(search.best_estimator_, path)`)."
-        )
-    return NotAModel(
-        f"{said}: replace it by scikit-learn's own transformers and NumPy functions"
-        " (`FunctionTransformer(numpy.log1p)`), fit and save again."
-    )
+    is_score = bool(place) and any(f"`{attribute}`" in place[-1] for attribute in SCORING)
+    kind = of_files.OWN_SCORER if is_score else of_files.OWN_CODE
+    return kind(name=plain(name, 100), place=where, module=defined)
 
 
 def places(part: Any, depth: int = 0, seen: set[int] | None = None) -> Iterator[list[str]]:
@@ -92,20 +96,6 @@ def places(part: Any, depth: int = 0, seen: set[int] | None = None) -> Iterator[
     if isinstance(part, Absent) or (isinstance(part, type) and issubclass(part, Absent)):
         yield []
     elif depth < MAX_DEPTH:
-        for name, inner in _named_parts(part):
+        for name, inner in parts_of(part):
             for place in places(inner, depth + 1, seen):
                 yield [name, *place] if name else place
-
-
-def _named_parts(part: Any) -> list[tuple[str, Any]]:
-    if isinstance(part, dict):
-        return [("", value) for value in part.values()]
-    if isinstance(part, list | tuple):
-        return [("", value) for value in part]
-    if not type(part).__module__.startswith("sklearn.") or not hasattr(part, "__dict__"):
-        return []
-    own = type(part).__name__
-    steps = vars(part).get("steps")
-    if own == "Pipeline" and isinstance(steps, list):
-        return [(f"pipeline step {index}, `{plain(str(step[0]), 60)}`", step[1]) for index, step in enumerate(steps, 1)]
-    return [(f"`{name}` of `{own}`", value) for name, value in vars(part).items()]

@@ -11,9 +11,9 @@ import msgspec
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
-from serval.conversion.file_kinds import SAVE, foreign_kind, unpacked, zip_kind
+from serval.conversion.file_kinds import foreign_kind, unpacked, zip_kind
 from serval.conversion.joining import Consecutive
-from serval.conversion.load_errors import absent_name, explained
+from serval.conversion.load_errors import absent_name, explained, other_file, too_many_objects, trailing, untrusted
 from serval.conversion.old_versions.changes import is_compared, upgrade, version_of
 from serval.conversion.old_versions.unpickling import Unpickler, estimators_in
 from serval.conversion.plain_text import plain
@@ -51,18 +51,12 @@ def load(upload: bytes, limit_bytes: int = LIMIT_BYTES) -> Loaded:
     if content.startswith(b"PK\x03\x04"):
         archive = zip_kind(content, limit_bytes)
         if archive != "skops":
-            raise _other(archive)
+            raise other_file(archive)
         return _loaded(_load_skops, content, "skops", compression)
     if not content.startswith(b"\x80") and (kind := foreign_kind(content)):
-        raise _other(kind)
+        raise other_file(kind)
     is_joblib = compression or b"joblib.numpy_pickle" in content[:100_000]
     return _loaded(_load_pickle, content, "joblib" if is_joblib else "pickle", compression)
-
-
-def _other(kind: str) -> NotAModel:
-    if "model" in kind or "Keras" in kind:
-        return NotAModel(f"The file is {kind}: Serval serves the models of scikit-learn alone.")
-    return NotAModel(f"The file is {kind}: {SAVE}.")
 
 
 def _loaded(read: Read, content: bytes, form: Format, compression: str | None) -> Loaded:
@@ -100,17 +94,15 @@ def _load_skops(content: bytes) -> tuple[Any, Versions]:
 
     try:
         unknown = get_untrusted_types(data=content)
-        untrusted = [name for name in unknown if not is_trusted(name)]
-        if untrusted:
-            names = ", ".join(f"`{plain(name, 100)}`" for name in untrusted[:5])
-            raise NotAModel(f"The file needs types that Serval does not load: {names}.")
+        if foreign := [name for name in unknown if not is_trusted(name)]:
+            raise untrusted(foreign)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             loaded = loads(content, trusted=unknown)
     except NotAModel:
         raise
     except Exception as error:
-        raise explained(error, content) from error
+        raise explained(error, content, "the model") from error
     versions = [item.message for item in caught if isinstance(item.message, InconsistentVersionWarning)]
     saved_by = str(versions[0].original_sklearn_version) if versions else None
     return loaded, [(model, saved_by) for model in estimators_in(loaded)] if saved_by else []
@@ -130,7 +122,7 @@ def _load_pickle(content: bytes) -> tuple[Any, Versions]:
     except Exception as error:
         if unpickler.absent:
             raise absent_name(None, *unpickler.absent[0], content) from error
-        raise explained(error, content) from error
+        raise explained(error, content, unpickler.last_named) from error
     loaded = _with_the_rest(loaded, unpickler, content)
     if unpickler.absent:
         raise absent_name(loaded, *unpickler.absent[0], content)
@@ -144,11 +136,7 @@ def _with_the_rest(first: Any, unpickler: Unpickler, content: bytes) -> Any:
         try:
             objects.append(unpickler.load_next())
         except Exception as error:
-            raise NotAModel(
-                f"After the first object, a `{plain(type(first).__name__, 100)}`, the file goes on with"
-                f" {len(rest)} bytes that are no pickle: it was written over another file, or damaged; save the model"
-                " again, in a new file."
-            ) from error
+            raise trailing(first, len(rest)) from error
         if len(objects) > MAX_OBJECTS:
-            raise NotAModel(f"The file holds more than {MAX_OBJECTS} objects, one after the other: {SAVE}.")
+            raise too_many_objects(MAX_OBJECTS)
     return first if len(objects) == 1 else objects

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from serval.conversion.expected import Comparison, Expected, as_text, compared, minor
 from serval.conversion.messages import Conversion, Inspection
 from serval.conversion.plain_text import plain
+from serval.conversion.refusals import of_outcomes
 from serval.conversion.report import FormTried, Parity, Report, WorstRow
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import MISSING_STRING, Signature
 from serval.conversion.verify.verify import compare
-from serval.errors import NotVerified
+from serval.errors import ServalError
 
 MAX_SHOWN_VALUES = 100
 
@@ -42,11 +43,16 @@ def verified_report(
         comparison = compared(conversion.signature, original, converted, expected, is_beside_jump)
     report = _report(conversion, parity, rows, original, converted, expected, comparison, time.monotonic() - started)
     if parity.reason is not None:
-        raise NotVerified(_not_verified(conversion, parity), extra={"report": msgspec.to_builtins(report)})
+        raise _with_report(_not_verified(conversion, parity), report)
     if comparison is not None and comparison.first is not None and _counts(expected, conversion):
-        problem = _not_expected(comparison, _difference(conversion.signature, rows, comparison, comparison.first))
-        raise NotVerified(problem, extra={"report": msgspec.to_builtins(report)})
+        difference = _difference(conversion.signature, rows, comparison, comparison.first)
+        raise _with_report(_not_expected(comparison, difference), report)
     return report
+
+
+def _with_report(error: ServalError, report: Report) -> ServalError:
+    error.extra = {"report": msgspec.to_builtins(report)}
+    return error
 
 
 def _counts(expected: Expected | None, conversion: Conversion) -> bool:
@@ -64,12 +70,9 @@ def _difference(signature: Signature, rows: Rows, comparison: Comparison, index:
     return f"row {index + 1} ({shown}): {comparison.problem}"
 
 
-def _not_expected(comparison: Comparison, difference: str) -> str:
-    return (
-        f"{comparison.rows - comparison.agreeing} of {comparison.rows} rows of the sample get another answer than the"
-        f" one expected, first {difference}. Nothing was made live. `prediction` and `probabilities` must be"
-        " what this model answered where it was saved, unrounded; leave them out if they are true values."
-    )
+def _not_expected(comparison: Comparison, difference: str) -> ServalError:
+    differing = comparison.rows - comparison.agreeing
+    return of_outcomes.NOT_AS_EXPECTED(differing=differing, rows=comparison.rows, first=difference)
 
 
 def _report(
@@ -131,11 +134,7 @@ def hold_reason(conversion: Conversion, expected: Expected | None, comparison: C
         found = f" The {comparison.rows} expected answers do not show it: {_weakness(expected, saved_with)}."
     else:
         found = ""
-    return (
-        f"Saved with scikit-learn {saved_with}, loaded with {verified_with}: nothing shows that it still answers as"
-        f" before.{found} Send rows with the answers that scikit-learn {saved_with} gives (`serval model push` in the"
-        f" environment that saved it does), fit it again with {verified_with}, or promote it yourself."
-    )
+    return of_outcomes.HELD_VERSION.text(version=saved_with, present=verified_with, found=found)
 
 
 def _is_of(expected: Expected, version: str) -> bool:
@@ -193,9 +192,9 @@ def plain_inspection(inspection: Inspection) -> Inspection:
     )
 
 
-def _not_verified(conversion: Conversion, parity: Parity) -> str:
+def _not_verified(conversion: Conversion, parity: Parity) -> ServalError:
     """Why a conversion is refused whose graph answers differently."""
-    return (
-        f"`{plain(conversion.estimator, 100)}` was converted, but the graph does not answer like the original:"
-        f" {parity.reason}. Nothing was made live; the report shows the worst row."
-    )
+    name = plain(conversion.estimator, 100)
+    if not parity.rows:
+        return of_outcomes.ONLY_REFUSALS(type=name)
+    return of_outcomes.NOT_VERIFIED(type=name, reason=parity.reason)

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from serval.conversion.plain_text import plain
+from serval.conversion.refusals import of_outcomes
+from serval.conversion.refusals.kind import Kind
 from serval.conversion.rows import Rows
 from serval.conversion.signature import MISSING_STRING, Column, Label, Signature
-from serval.errors import InvalidFeatures
+from serval.errors import ServalError
 
 Cell = Label | None
 Row = list[Cell] | dict[str, Cell]
@@ -28,21 +31,18 @@ def _row(row: Row, names: Sequence[str], optional: Collection[str], index: int) 
         absent = [name for name in names if name not in row and name not in optional]
         unknown = [name for name in row if name not in set(names)]
         if absent or unknown:
-            problem = (
-                f"lacks the column `{absent[0]}`"
-                if absent
-                else f"has a column `{unknown[0]}` that the model does not take"
-            )
-            raise _misfit(index, problem)
+            kind = of_outcomes.SAMPLE_LACKS_COLUMN if absent else of_outcomes.SAMPLE_UNKNOWN_COLUMN
+            raise _misfit(kind, index, column=plain((absent or unknown)[0], 100))
         return [row.get(name) for name in names]
     if len(row) != len(names):
-        problem = f"has {len(row)} values, but the model takes {len(names)} columns"
-        raise _misfit(index, problem)
+        raise _misfit(of_outcomes.SAMPLE_WIDTH, index, given=len(row), count=len(names))
     return list(row)
 
 
-def _misfit(index: int, problem: str) -> InvalidFeatures:
-    return InvalidFeatures(f"Row {index + 1} of the sample {problem}.", errors=[(f"sample[{index}]", problem)])
+def _misfit(kind: Kind, index: int, **values: object) -> ServalError:
+    error = kind(row=index + 1, **values)
+    error.errors = [(f"sample[{index}]", error.message)]
+    return error
 
 
 def guess_types(rows: list[list[Cell]]) -> list[list[Cell]]:
@@ -103,11 +103,10 @@ def _fitting_cell(cell: Cell, column: Column, index: int, is_text: bool) -> Cell
     return cell
 
 
-def _unfit(column: Column, index: int, expected: str) -> InvalidFeatures:
-    return InvalidFeatures(
-        f"Row {index + 1} of the sample: `{column.name}` must be {expected}.",
-        errors=[(f"sample[{index}].{column.name}", f"expected {expected}")],
-    )
+def _unfit(column: Column, index: int, expected: str) -> ServalError:
+    error = of_outcomes.SAMPLE_VALUE(row=index + 1, column=plain(column.name, 100), expected=expected)
+    error.errors = [(f"sample[{index}].{column.name}", f"expected {expected}")]
+    return error
 
 
 def rows_of(signature: Signature, cells: Sequence[Sequence[Any]]) -> Rows:

@@ -4,8 +4,8 @@ import math
 
 from serval.conversion.messages import MAX_CATEGORIES, MAX_COLUMNS, MAX_LABELS, MAX_TARGETS
 from serval.conversion.plain_text import is_plain, why_not_served
+from serval.conversion.refusals import of_models
 from serval.conversion.signature import Column, Label, Signature
-from serval.errors import NotConvertible
 
 
 def check_signature(signature: Signature) -> None:
@@ -29,7 +29,7 @@ def check_signature(signature: Signature) -> None:
         ),
     ):
         if not is_valid:
-            raise NotConvertible(f"The converted model's signature is out of bounds: {part}.")
+            raise of_models.OUT_OF_BOUNDS(part=part)
 
 
 def _is_valid_column(column: Column) -> bool:

@@ -12,8 +12,10 @@ import msgspec
 import numpy as np
 
 from serval.conversion import messages
+from serval.conversion.refusals import of_files, of_models, of_steps
+from serval.conversion.refusals.kind import Refused
 from serval.conversion.signature_check import check_signature
-from serval.errors import NotAModel, NotAPredictor, NotConvertible
+from serval.errors import NotAPredictor, ServalError
 
 Task = Callable[[bytes, bytes], bytes]
 LIBRARIES = (
@@ -107,11 +109,20 @@ def convert(upload: bytes, request: bytes) -> bytes:
     from serval.conversion import from_sklearn
     from serval.conversion.contents import predictor
     from serval.conversion.loading import load
+    from serval.conversion.refusals.places import described
 
     message = msgspec.msgpack.decode(request, type=messages.ConvertRequest)
     loaded = load(upload, message.limit_bytes)
     estimator = predictor(loaded.content)
-    converted = from_sklearn.convert(estimator, message.columns, message.sample, is_text=message.is_text)
+    try:
+        converted = from_sklearn.convert(estimator, message.columns, message.sample, is_text=message.is_text)
+    except ServalError as error:
+        refused = error.__cause__
+        if loaded.saved_by is None or not isinstance(refused, Refused) or refused.kind is not of_steps.NOT_AS_FITTED:
+            raise
+        raise of_models.UNUSABLE_OF_VERSION(
+            version=loaded.saved_by, estimator=described(estimator, refused.part), present=sklearn.__version__
+        ) from error
     return messages.encode(
         messages.Conversion(
             onnx=converted.onnx,
@@ -143,7 +154,7 @@ def run_engine(request: bytes, runner: messages.Engine) -> bytes:
     message = msgspec.msgpack.decode(request, type=messages.EngineRequest)
     check_signature(message.signature)
     if len(message.hints) != len(message.signature.columns):
-        raise NotConvertible("The converted model's hints are not for its columns.")
+        raise of_models.OUT_OF_BOUNDS(part="hints that are not for its columns")
     cells = samples.fitting(message.sample, message.signature.columns, is_text=message.is_text)
     sample = samples.rows_of(message.signature, cells) if cells else None
     hints = probing.widened(message.onnx, message.signature, message.hints)
@@ -177,10 +188,7 @@ def join(upload: bytes, request: bytes) -> bytes:
     message = msgspec.msgpack.decode(request, type=messages.InspectRequest)
     loaded = load(upload, message.limit_bytes)
     if loaded.saved_by is not None:
-        raise NotAModel(
-            f"The file was saved with scikit-learn {loaded.saved_by}, and would be written by {sklearn.__version__}:"
-            f" join its parts with {loaded.saved_by}."
-        )
+        raise of_files.JOIN_WITH_ITS_VERSION(version=loaded.saved_by, present=sklearn.__version__)
     return pickle.dumps(joined(loaded.content))
 
 

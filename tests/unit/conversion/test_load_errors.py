@@ -88,7 +88,7 @@ def of_a_subclass() -> Any:
     [
         (of_a_class, "Doubled", " (pipeline step 1, `doubled`)"),
         (of_a_function, "doubled", " (pipeline step 1, `functiontransformer`, `func` of `FunctionTransformer`)"),
-        (of_a_class_in_columns, "Doubled", " (pipeline step 1, `columntransformer`, `transformers` of"),
+        (of_a_class_in_columns, "Doubled", " (pipeline step 1, `columntransformer`, transformer `d`)"),
         (of_a_subclass, "Halved", ""),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -87,7 +87,7 @@ def test_a_zip_bomb_is_refused() -> None:
 def test_a_truncated_file_is_refused_as_cut_short(share: float, pack: Any) -> None:
     content = pack(pickle.dumps(model()))
     found = reason(content[: int(len(content) * share)])
-    assert "cut short" in found or "not a readable pickle" in found
+    assert "cut short" in found or "goes on like none" in found
 
 
 @pytest.mark.parametrize(

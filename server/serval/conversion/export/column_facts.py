@@ -16,9 +16,11 @@ from serval.conversion.export.descents import (
     origins_of,
     parts_of_union,
 )
-from serval.conversion.export.emitter import TEXT, refuse
+from serval.conversion.export.emitter import TEXT
 from serval.conversion.export.rules.encoding import is_missing
-from serval.errors import NotConvertible
+from serval.conversion.refusals import of_steps
+from serval.conversion.refusals.kind import Refused
+from serval.conversion.refusals.places import guarded
 
 MAX_EXAMPLES = 1000
 IMPUTERS = {"SimpleImputer", "KNNImputer", "IterativeImputer"}
@@ -41,11 +43,16 @@ class ColumnFacts:
 
 
 def observe(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
-    """Record what a step and those inside it know of the input columns that its own columns descend from."""
+    """Record what a step and those inside it know of the input columns that its own columns descend from.
+
+    Raises Refused.
+    """
     if step is None or isinstance(step, str):
         return
-    _observe_itself(step, inputs, facts)
-    for inner, columns in _parts(step, inputs):
+    with guarded(step):
+        _observe_itself(step, inputs, facts)
+        parts = _parts(step, inputs)
+    for inner, columns in parts:
         observe(inner, columns, facts)
 
 
@@ -99,7 +106,7 @@ def _flattened(members: Any) -> list[Any]:
 
 
 def _observe_encoder(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
-    """Raises NotConvertible for an encoder that refuses unknown values where other steps decide what it is given."""
+    """Raises Refused for an encoder that refuses unknown values where other steps decide what it is given."""
     _observe_categories(step.categories_, inputs, facts)
     is_strict = getattr(step, "handle_unknown", None) == "error"
     for position, (descent, values) in enumerate(zip(inputs, step.categories_, strict=False)):
@@ -129,19 +136,12 @@ def _observe_changed(descent: Descent, values: Any, facts: list[ColumnFacts]) ->
     return True
 
 
-def _refuse_computed(step: Any, position: int) -> NotConvertible:
+def _refuse_computed(step: Any, position: int) -> Refused:
     name = type(step).__name__
     argument = (
-        "`handle_unknown='ignore'`"
-        if name == "OneHotEncoder"
-        else "`handle_unknown='use_encoded_value', unknown_value=-1`"
+        "handle_unknown='ignore'" if name == "OneHotEncoder" else "handle_unknown='use_encoded_value', unknown_value=-1"
     )
-    return refuse(
-        step,
-        f"refuses unknown values, and the steps before it compute those of its column {position}, so that no request"
-        " could be told beforehand whether it will be answered",
-        f"call `set_params({argument})` on it, which needs no fitting, and save again",
-    )
+    return of_steps.STRICT_ENCODER.of(step, column=position, argument=argument)
 
 
 def _observe_categories(categories: list[Any], inputs: Descents, facts: list[ColumnFacts]) -> None:

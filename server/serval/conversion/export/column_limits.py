@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from serval.conversion.export.column_facts import ColumnFacts
-from serval.conversion.export.labels import label_of
+from serval.conversion.export.labels import categories_of, check_count
 from serval.conversion.export.original import answer, answers_of
 from serval.conversion.export.rules.encoding import UNKNOWN_CATEGORY
 from serval.conversion.export.training_rows import training_rows
@@ -23,6 +23,7 @@ def with_limits(estimator: Any, signature: Signature, facts: list[ColumnFacts], 
     columns = _with_missing(estimator, signature, facts, base)
     signature = msgspec.structs.replace(signature, columns=columns)
     columns = tuple(_with_categories(estimator, signature, index, fact, base) for index, fact in enumerate(facts))
+    check_count(columns)
     signature = msgspec.structs.replace(signature, columns=columns)
     return msgspec.structs.replace(signature, columns=_with_range(estimator, signature, base))
 
@@ -98,9 +99,7 @@ def _with_categories(estimator: Any, signature: Signature, index: int, fact: Col
         return column
     replaced = [value for value in fact.replaced if _takes_value(estimator, signature, index, value, base)]
     known = [*fact.known, *replaced]
-    return msgspec.structs.replace(
-        column, categories=tuple(dict.fromkeys(label_of(value, "A category") for value in known))
-    )
+    return msgspec.structs.replace(column, categories=categories_of(column.name, known))
 
 
 def _takes_value(estimator: Any, signature: Signature, index: int, value: Any, base: Rows) -> bool:

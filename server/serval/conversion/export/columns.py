@@ -13,18 +13,19 @@ from serval.conversion import samples
 from serval.conversion.export.column_facts import ColumnFacts, observe
 from serval.conversion.export.column_limits import with_limits
 from serval.conversion.export.descents import of_inputs
-from serval.conversion.export.emitter import TEXT, refuse_text
+from serval.conversion.export.emitter import TEXT
 from serval.conversion.export.labels import check_categories, labels_of
 from serval.conversion.export.original import dense, fitted_with, inputs
 from serval.conversion.export.plain_rows import base_rows
 from serval.conversion.export.predictor_kind import predictor_kind
+from serval.conversion.export.refusing import refusal_of_rows
 from serval.conversion.export.unused_columns import unused_columns
+from serval.conversion.messages import MAX_COLUMNS, MAX_TARGETS
 from serval.conversion.plain_text import plain, why_not_served
+from serval.conversion.refusals import of_models, of_steps
+from serval.conversion.refusals.places import guarded, placed
 from serval.conversion.rows import Rows
 from serval.conversion.signature import Column, Signature
-from serval.errors import NotConvertible
-
-MAX_COLUMNS = 10_000
 
 
 def infer(
@@ -35,6 +36,13 @@ def infer(
     `column_names`: names given with the upload, for a model without its own. Raises NotAPredictor, NotConvertible,
     InvalidFeatures.
     """
+    with placed(estimator), guarded(estimator):
+        return _infer(estimator, column_names, sample, is_text=is_text)
+
+
+def _infer(
+    estimator: Any, column_names: Sequence[str] | None, sample: samples.Sample, *, is_text: bool
+) -> tuple[Signature, list[ColumnFacts], Rows | None]:
     kind = predictor_kind(estimator)
     names, has_names = _names(estimator, column_names, sample)
     unused = unused_columns(estimator, len(names))
@@ -55,7 +63,8 @@ def infer(
         has_probabilities=False, numbers_dtype="float64", scores_dtype="float64",
     )  # fmt: skip
     cells = samples.fitting(sample, columns, is_text=is_text)
-    base, signature = _with_outputs(estimator, signature, base_rows(estimator, signature, facts, cells))
+    bases = base_rows(estimator, signature, facts, cells)
+    base, signature = _with_outputs(estimator, signature, bases, is_sample=bool(cells))
     return with_limits(estimator, signature, facts, base), facts, samples.rows_of(signature, cells) if cells else None
 
 
@@ -63,13 +72,15 @@ def _names(estimator: Any, column_names: Sequence[str] | None, sample: samples.S
     own = fitted_with(estimator, "feature_names_in_")
     count = _count(estimator, own, column_names, sample)
     if count > MAX_COLUMNS:
-        raise NotConvertible(f"The model takes {count} columns; Serval serves up to {MAX_COLUMNS}.")
+        raise of_models.TOO_MANY_COLUMNS(count=count, limit=MAX_COLUMNS)
+    if not count:
+        raise of_models.NO_COLUMNS(type=plain(type(estimator).__name__, 100))
     if own is not None:
         return _checked([str(name) for name in own]), True
     if column_names is None:
         return [f"x{index}" for index in range(count)], False
     if len(column_names) != count:
-        raise NotConvertible(f"`columns` names {len(column_names)} columns, but the model takes {count}.")
+        raise of_models.NAMES_DO_NOT_FIT(given=len(column_names), count=count)
     return _checked(list(column_names)), True
 
 
@@ -87,21 +98,19 @@ def _count(estimator: Any, own: Any, column_names: Sequence[str] | None, sample:
         return 1
     first = estimator.steps[0][1] if hasattr(estimator, "steps") else estimator
     if type(first).__name__ in TEXT:
-        raise refuse_text(first)
-    raise NotConvertible(
-        f"`{type(estimator).__name__}` does not show how many columns it takes: send a `sample` of its rows with the"
-        " upload."
-    )
+        raise of_steps.SPLITS_TEXT.of(first)
+    raise of_models.NUMBER_OF_COLUMNS_UNKNOWN(type=plain(type(estimator).__name__, 100))
 
 
 def _checked(names: list[str]) -> list[str]:
     for index, name in enumerate(names):
         if not name:
-            raise NotConvertible(f"Column {index + 1} has an empty name: rename it and fit again.")
+            raise of_models.EMPTY_NAME(position=index + 1)
         if problem := why_not_served(name):
-            raise NotConvertible(f"The name of the column `{plain(name, 40)}` {problem}: rename it and fit again.")
+            raise of_models.NAME_NOT_SERVED(column=plain(name, 40), problem=problem)
     if len(set(names)) != len(names):
-        raise NotConvertible("Two columns have the same name: rename one and fit again.")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise of_models.SAME_NAMES(column=plain(twice, 100))
     return names
 
 
@@ -115,10 +124,14 @@ def _column(name: str, fact: ColumnFacts, cells: list[Any]) -> Column:
     return Column(name=name, kind="number", dtype=fact.dtype or "float64")
 
 
-def _with_outputs(estimator: Any, signature: Signature, bases: list[Rows]) -> tuple[Rows, Signature]:
+def _with_outputs(
+    estimator: Any, signature: Signature, bases: list[Rows], *, is_sample: bool
+) -> tuple[Rows, Signature]:
     """The first row that the model takes, and the signature with what it answers. Raises NotConvertible."""
-    base, predicted = _first_answer(estimator, signature, bases)
+    base, predicted = _first_answer(estimator, signature, bases, is_sample=is_sample)
     targets, is_multi = (predicted.shape[1], True) if predicted.ndim == 2 else (1, False)
+    if targets > MAX_TARGETS:
+        raise of_models.TOO_MANY_TARGETS(count=targets, limit=MAX_TARGETS)
     if signature.kind == "regressor":
         return base, msgspec.structs.replace(signature, targets=targets, is_multi_target=is_multi)
     labels = labels_of(estimator, targets, is_multi)
@@ -140,7 +153,7 @@ def _has_probabilities(estimator: Any, signature: Signature, base: Rows) -> bool
         return False
 
 
-def _first_answer(estimator: Any, signature: Signature, bases: list[Rows]) -> tuple[Rows, Any]:
+def _first_answer(estimator: Any, signature: Signature, bases: list[Rows], *, is_sample: bool) -> tuple[Rows, Any]:
     first: Exception | None = None
     for base in bases:
         try:
@@ -151,12 +164,4 @@ def _first_answer(estimator: Any, signature: Signature, bases: list[Rows]) -> tu
             raise
         except Exception as error:  # noqa: BLE001  an estimator raises what it likes
             first = first or error
-    raise NotConvertible(_refused(estimator, first)) from first
-
-
-def _refused(estimator: Any, error: Exception | None) -> str:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return (
-        f"`{type(estimator).__name__}` refuses a plain row ({first}): send a `sample` of its rows with the upload, "
-        "so that Serval knows what it takes."
-    )
+    raise refusal_of_rows(estimator, inputs(estimator, signature, bases[0]), is_sample=is_sample) from first

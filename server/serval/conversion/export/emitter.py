@@ -1,13 +1,16 @@
 """Writes the methods of a fitted estimator (`predict`, `transform`, ...) into a graph, through nested estimators."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from serval.conversion.export.features import Features, Table, matrix
 from serval.conversion.export.stored_rows import points_of
 from serval.conversion.export.tensor import Tensor
-from serval.errors import NotConvertible
+from serval.conversion.plain_text import plain
+from serval.conversion.refusals import of_steps
+from serval.conversion.refusals.places import guarded, placed
 
 Rule = Callable[["Emitter", Any, Any], Any]
 Rules = Mapping[type, Rule]
@@ -34,19 +37,6 @@ MAX_DEPTH = 40
 TEXT = {"CountVectorizer", "HashingVectorizer", "TfidfVectorizer"}
 
 
-def refuse(model: Any, why: str, instead: str) -> NotConvertible:
-    """The error that names the estimator, says why it cannot be converted, and what to do."""
-    return NotConvertible(f"`{type(model).__name__}` {why}: {instead}.")
-
-
-def refuse_text(model: Any) -> NotConvertible:
-    return refuse(
-        model,
-        "splits text into words, for which ONNX has no exact counterpart",
-        "compute its columns before the pipeline",
-    )
-
-
 class Emitter:
     """Looks up the rule of an estimator's exact class: a subclass may compute anything, so it has no rule.
 
@@ -60,7 +50,6 @@ class Emitter:
         self.families = families
         self.columns = columns
         self.has_narrow_trees = has_narrow_trees
-        self.steps: list[str] = []
         self._emitted: dict[Hashable, tuple[Any, Features]] = {}
         self._depth = 0
 
@@ -84,19 +73,16 @@ class Emitter:
         method = next(name for name in methods if hasattr(model, name))
         return self._answer(method, model, x), method
 
-    def place(self) -> str:
-        """Where the steps that are being written lie in the model, as a part of a sentence; empty for the model
-        itself."""
-        return f"in the step `{' > '.join(self.steps)}` " if self.steps else ""
-
     def _answer(self, method: str, model: Any, x: Features) -> Tensor:
         return matrix(self._emit(method, model, x))
 
     def _emit(self, method: str, model: Any, x: Features) -> Features:
-        """What the method returns; written once for the same features."""
+        """What the method returns; written once for the same features. The outermost call raises NotConvertible, with
+        the place of what is refused; those inside it raise Refused."""
         key = (method, id(model), _identity(x))
         if key not in self._emitted:
-            self._emitted[key] = (model, self._from_rule(method, model, x))
+            with nullcontext() if self._depth else placed(model):
+                self._emitted[key] = (model, self._from_rule(method, model, x))
         return self._emitted[key][1]
 
     def _from_rule(self, method: str, model: Any, x: Features) -> Features:
@@ -105,36 +91,30 @@ class Emitter:
             if rule is not None:
                 return self._apply(rule, model, x if type(model) in family.tables else self._numbers(model, x))
         if type(model).__name__ in TEXT:
-            raise refuse_text(model)
-        raise refuse(
-            model,
-            f"has no {method} that Serval can write as ONNX",
-            "use one of the estimators that `docs/formats.md` lists",
-        )
+            raise of_steps.SPLITS_TEXT.of(model)
+        raise of_steps.NO_RULE.of(model, method=method)
 
     def _apply(self, rule: Rule, model: Any, x: Features) -> Features:
         if self._depth >= MAX_DEPTH:
-            raise refuse(model, f"lies {MAX_DEPTH} estimators deep", "flatten the pipeline")
-        if isinstance(x, Tensor) and x.dtype != "string":
-            for point in points_of(model, len(x.origins)):
-                x.note(point)
+            raise of_steps.TOO_DEEP.of(model, depth=MAX_DEPTH)
         self._depth += 1
         try:
-            features: Features = rule(self, model, x)
+            with guarded(model):
+                if isinstance(x, Tensor) and x.dtype != "string":
+                    for point in points_of(model, len(x.origins)):
+                        x.note(point)
+                features: Features = rule(self, model, x)
             return features
         finally:
             self._depth -= 1
 
     def _numbers(self, model: Any, x: Features) -> Tensor:
-        """The features as one matrix. Raises NotConvertible if one of them is a string column."""
+        """The features as one matrix. Raises Refused if one of them is a string column."""
         origins = [column.origin for column in x.columns if column.is_string] if isinstance(x, Table) else x.origins
         if x.has_strings if isinstance(x, Table) else x.dtype == "string":
-            name = next((self.columns[origin.column] for origin in origins if origin and self.columns), "?")
-            raise refuse(
-                model,
-                f"receives the string column `{name}`",
-                "encode it inside the pipeline (`OneHotEncoder`, `OrdinalEncoder`, `TargetEncoder`) and fit again",
-            )
+            name = next((self.columns[origin.column] for origin in origins if origin and self.columns), None)
+            column = "text" if name is None else f"the string column `{plain(name, 100)}`"
+            raise of_steps.STRING_COLUMN.of(model, column=column)
         return matrix(x)
 
 

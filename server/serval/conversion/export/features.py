@@ -6,7 +6,7 @@ from itertools import groupby
 
 from serval.conversion.export.origins import Origin
 from serval.conversion.export.tensor import Tensor, concat
-from serval.errors import NotConvertible
+from serval.conversion.refusals.of_steps import LEFT_OUT_COLUMN
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class TableColumn:
 
     @property
     def tensor(self) -> Tensor:
-        """The matrix that holds it. Raises NotConvertible for a column without a source."""
+        """The matrix that holds it. Raises Refused for a column without a source."""
         if self.source is None:
-            raise NotConvertible("A step reads a column that the steps around it seem to leave out.")
+            raise LEFT_OUT_COLUMN.of(None)
         return self.source
 
     @property

@@ -2,22 +2,21 @@
 
 from typing import Any, Literal
 
-from serval.errors import NotAPredictor
+from serval.conversion.plain_text import plain
+from serval.conversion.refusals import of_models
+from serval.conversion.refusals.places import described
 
 
 def predictor_kind(estimator: Any) -> Literal["classifier", "regressor"]:
     """Raises NotAPredictor for any object but a fitted classifier or regressor."""
     from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector, is_regressor
 
-    name = type(estimator).__name__
+    name = plain(type(estimator).__name__, 100)
     _check_search(estimator)
     if not isinstance(estimator, BaseEstimator) and not hasattr(estimator, "predict"):
-        raise NotAPredictor(
-            f"The file holds a `{name}`, which is not a scikit-learn predictor: upload a fitted classifier or"
-            " regressor."
-        )
+        raise of_models.NO_SKLEARN_PREDICTOR(type=name)
     if is_classifier(estimator) or is_regressor(estimator):
-        _check_fitted(estimator, name)
+        _check_fitted(estimator)
         return "classifier" if is_classifier(estimator) else "regressor"
     what = (
         "a clusterer"
@@ -27,23 +26,22 @@ def predictor_kind(estimator: Any) -> Literal["classifier", "regressor"]:
         else "a transformer"
     )
     what = what if hasattr(estimator, "transform") or what != "a transformer" else "no predictor"
-    raise NotAPredictor(
-        f"`{name}` is {what}; Serval serves classifiers and regressors: put a predictor at the end of the pipeline."
-    )
+    raise of_models.OTHER_ESTIMATOR(type=name, what=what)
 
 
-def _check_fitted(estimator: Any, name: str) -> None:
+def _check_fitted(estimator: Any) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
     try:
         check_is_fitted(estimator)
     except (NotFittedError, AttributeError) as error:
-        raise NotAPredictor(f"`{name}` is not fitted: call `fit` before saving it.") from error
+        raise of_models.NOT_FITTED(estimator=described(estimator, estimator)) from error
 
 
 def _check_search(estimator: Any) -> None:
     """Raises NotAPredictor for a search that kept no model, also at the end of a pipeline."""
+    whole = estimator
     while hasattr(estimator, "steps") and estimator.steps:
         estimator = estimator.steps[-1][1]
     if (
@@ -52,13 +50,9 @@ def _check_search(estimator: Any) -> None:
         or not hasattr(estimator, "refit")
     ):
         return
-    name = type(estimator).__name__
     way = (
         "`clone(search.estimator).set_params(**search.best_params_).fit(X, y)`"
         if hasattr(estimator, "best_params_")
         else "`search.estimator` with the parameters that you choose, fitted"
     )
-    raise NotAPredictor(
-        f"`{name}` searched with `refit=False`, so there is no fitted model in it: search with `refit=True`, or save"
-        f" {way}."
-    )
+    raise of_models.SEARCH_WITHOUT_MODEL(estimator=described(whole, estimator), way=way)

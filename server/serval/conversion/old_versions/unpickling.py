@@ -12,6 +12,7 @@ from scipy.interpolate import BSpline
 from sklearn.base import BaseEstimator
 
 from serval.conversion.old_versions.names import MOVED_MODULES, present_class
+from serval.conversion.plain_text import plain
 
 SCRIPTS = frozenset({"__main__", "__mp_main__"})
 
@@ -31,7 +32,7 @@ class Unpickler(NumpyUnpickler):  # type: ignore[misc]
     """joblib's, which reads plain pickles too.
 
     `versions`: each estimator with the scikit-learn version that its state names. `absent`: (module, name) of what does
-    not exist here; an `Absent` stands in its place.
+    not exist here; an `Absent` stands in its place. `last_named`: the class or function that the file named last.
     """
 
     dispatch = NumpyUnpickler.dispatch.copy()
@@ -41,6 +42,7 @@ class Unpickler(NumpyUnpickler):  # type: ignore[misc]
         self.memo: dict[int, Any] = {}
         self.versions: list[tuple[Any, str]] = []
         self.absent: list[tuple[str, str]] = []
+        self.last_named = "an object"
 
     @property
     def position(self) -> int:
@@ -62,6 +64,7 @@ class Unpickler(NumpyUnpickler):  # type: ignore[misc]
             return self.load()
 
     def find_class(self, module: str, name: str) -> Any:
+        self.last_named = f"`{plain(f'{module}.{name}', 100)}`"
         known = present_class(module, name)
         if known is not None:
             return known

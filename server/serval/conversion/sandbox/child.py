@@ -140,7 +140,7 @@ def run(
         request, upload = receive_work(
             socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=descriptors.control)
         )
-        outcome = outcome_of(task, upload, request)
+        outcome = outcome_of(config.task, task, upload, request)
         write_all(descriptors.answer, msgspec.msgpack.encode(outcome))
         leave(0)
     except BaseException as error:  # noqa: BLE001 - no exception may return into the loop of the template
@@ -213,15 +213,15 @@ def read_all(descriptor: int) -> bytes:
         return file.readall()
 
 
-def outcome_of(task: Task, upload: bytes, request: bytes) -> Outcome:
+def outcome_of(name: str, task: Task, upload: bytes, request: bytes) -> Outcome:
     try:
         return Done(task(upload, request))
     except BaseException as error:  # noqa: BLE001 - hostile code raises what it likes, SystemExit among it
-        return failure(error)
+        return failure(name, error)
 
 
-def failure(error: BaseException) -> Failed:
-    """What went wrong; the causes of an error count too, because a task may have translated it."""
+def failure(task: str, error: BaseException) -> Failed:
+    """What went wrong in a task; the causes of an error count too, because a task may have translated it."""
     chain = list(causes(error))
     if any(
         isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
@@ -231,10 +231,11 @@ def failure(error: BaseException) -> Failed:
     for cause in chain:
         if isinstance(cause, PermissionError):
             return Failed("refused", text_of(cause))
+    if not isinstance(error, ServalError) or error.__cause__ is not None:
+        traceback.print_exception(error)
     if isinstance(error, ServalError):
         return Failed(error.code, error.message[:MESSAGE_CHARACTERS])
-    traceback.print_exception(error)
-    return Failed("unexpected", f"{type(error).__name__}: {text_of(error)}"[:MESSAGE_CHARACTERS])
+    return Failed("unexpected", task)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -45,6 +45,7 @@ class Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="faile
     code: str
     """A `ServalError` code, or `memory`, `refused` (by the kernel), `unexpected`."""
     message: str
+    """The error's; of an unexpected one, the name of the task."""
 
 
 Outcome = Done | Failed

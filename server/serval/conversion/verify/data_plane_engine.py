@@ -4,11 +4,11 @@ import msgspec
 import numpy as np
 
 from serval import _native
+from serval.conversion.refusals import of_models
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import Signature
 from serval.data_plane.runtime import runtime_library
 from serval.data_plane.settings import settings_to_run_a_model
-from serval.errors import NotConvertible
 
 PROBE_ROWS = 64
 VERSION = "candidate"
@@ -25,7 +25,7 @@ class DataPlaneEngine:
             models.load(VERSION, onnx, msgspec.json.encode(signature), numbers_of(probe), strings_of(probe))
             outputs = models.run(VERSION, numbers_of(rows), strings_of(rows))
         except (_native.GraphError, _native.LoadError) as error:
-            raise NotConvertible(f"The data plane refuses the converted model: {error}") from error
+            raise of_models.ENGINE_REFUSES(error=error) from error
         return answers_of(signature, outputs, len(rows))
 
 

@@ -26,7 +26,7 @@ def run(onnx: bytes, signature: Signature, rows: Rows) -> Answers:
         session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         outputs = dict(zip([output.name for output in session.get_outputs()], session.run(None, feeds), strict=True))
     except Exception as error:  # ONNX Runtime's errors have no base class
-        raise EngineError(f"ONNX Runtime: {str(error)[:300]}") from error
+        raise EngineError("ONNX Runtime refuses it, and the log has its reason") from error
     return answers_of(signature, outputs, len(rows))
 
 
@@ -39,7 +39,7 @@ def answers_of(signature: Signature, outputs: dict[str, np.ndarray], count: int)
         labels = outputs["labels"].reshape(count, signature.targets) if is_classifier else np.zeros((count, 0))
         values = np.zeros((count, 0)) if scores is None else scores.reshape(count, width)
     except (KeyError, ValueError) as error:
-        raise EngineError(f"the graph's outputs have other shapes than its signature has: {error}") from error
+        raise EngineError("its outputs have other shapes than its signature has") from error
     return Answers(
         labels.astype(np.int64), values.astype(np.float64), np.full(count, np.inf), np.ones(count, dtype=bool)
     )

@@ -176,6 +176,9 @@ def test_an_encoder_of_computed_values_is_refused_with_a_way_out() -> None:
     model = make_pipeline(
         StandardScaler(), PolynomialFeatures(2), FunctionTransformer(np.round), ENCODED, LogisticRegression()
     ).fit(table, TARGET)
-    with pytest.raises(NotConvertible, match=r"`OneHotEncoder` refuses unknown values, .*set_params"):
+    with pytest.raises(
+        NotConvertible,
+        match=r"`OneHotEncoder` \(pipeline step 4, `onehotencoder`\) refuses unknown values, .*set_params",
+    ):
         convert(model)
     agrees(model.set_params(onehotencoder__handle_unknown="ignore"), table)

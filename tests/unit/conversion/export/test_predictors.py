@@ -68,5 +68,5 @@ def test_estimators_nested_too_deep_are_refused():
     model = Ridge().fit(np.eye(3), [0, 1, 2])
     for _ in range(50):
         model = FrozenEstimator(model)
-    with pytest.raises(NotConvertible, match="`FrozenEstimator` lies 40 estimators deep: flatten"):
+    with pytest.raises(NotConvertible, match="`FrozenEstimator` lies 40 estimators deep: take it out"):
         emitter().predict(model, Tensor.input(Graph(), "numbers", "float64", range(3)))

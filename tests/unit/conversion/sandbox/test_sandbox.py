@@ -66,7 +66,7 @@ def test_a_clean_exit_returns_the_answer() -> None:
 def test_each_kind_of_exit_has_its_message(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SandboxViolation) as caught:
         answer_of(process_end(**changes), LIMITS)
-    assert caught.value.message == message
+    assert caught.value.message.startswith(f"{message}: ")
 
 
 def test_a_refused_call_that_is_only_logged_does_not_spoil_the_answer() -> None:
@@ -79,8 +79,8 @@ def test_a_report_becomes_the_error_of_its_code() -> None:
 
 
 def test_an_unexpected_exception_in_a_task_is_a_422() -> None:
-    with pytest.raises(Unprocessable, match="The file cannot be processed: KeyError: 1"):
-        answer_of(process_end(answer=msgspec.msgpack.encode(Failed("unexpected", "KeyError: 1"))), LIMITS)
+    with pytest.raises(Unprocessable, match="Serval failed on this file while it was to convert it: save what"):
+        answer_of(process_end(answer=msgspec.msgpack.encode(Failed("unexpected", "convert"))), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -369,5 +369,5 @@ def test_the_sandbox_works_on_uvloop(tmp_path: Path) -> None:
     laboratory.runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with laboratory.runner:
         assert laboratory.run("echo", b" world", b"hello") == b"hello world"
-        assert laboratory.refusal("import os; os.fork()").message == "The file tried to start a process"
+        assert laboratory.refusal("import os; os.fork()").message.startswith("The file tried to start a process: ")
         laboratory.runner.run(laboratory.sandbox.close())

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 from sklearn import calibration, isotonic, model_selection
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features
 from serval.conversion.export.rules.linear import two
 from serval.conversion.export.rules.member_classes import spread
 from serval.conversion.export.rules.special import interpolate
 from serval.conversion.export.rules.wrappers import member
 from serval.conversion.export.tensor import Tensor, stack, total
+from serval.conversion.refusals import of_steps
 
 SCORES = ("decision_function", "predict_proba")
 
@@ -41,11 +42,7 @@ def one_calibrated(emit: Emitter, model: Any, part: Any, x: Features) -> Tensor:
 
 def scaled_by_temperature(model: Any, part: Any, scores: Tensor, method: str) -> Tensor:
     if method == "decision_function" and len(part.classes) > 2 and not is_logit(part.estimator):
-        raise refuse(
-            model,
-            "guesses from the rows whether scores are probabilities",
-            "calibrate with method='sigmoid' or 'isotonic'",
-        )
+        raise of_steps.TEMPERATURE.of(model)
     signed = stack([-scores, scores]) if len(part.classes) == 2 and method == "decision_function" else scores
     logits = (scores + 1e-12).log() if method == "predict_proba" else signed
     return at_most_one((logits * float(part.calibrators[0].beta_)).softmax())

@@ -1,7 +1,5 @@
 """Pipelines, feature unions and column transformers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from sklearn import compose, frozen, pipeline
@@ -12,27 +10,13 @@ from serval.conversion.export.features import Features, join, matrix, select
 from serval.conversion.export.tensor import Tensor
 
 
-def transformed(emit: Emitter, name: str, step: Any, x: Features) -> Features:
-    """The features after a step with this name."""
-    if step is None or isinstance(step, str):
-        return x
-    with named(emit, name):
-        return emit.transform(step, x)
-
-
-@contextmanager
-def named(emit: Emitter, name: str) -> Iterator[None]:
-    """While a step is written, refusals can name it."""
-    emit.steps.append(name)
-    try:
-        yield
-    finally:
-        emit.steps.pop()
+def transformed(emit: Emitter, step: Any, x: Features) -> Features:
+    return x if step is None or isinstance(step, str) else emit.transform(step, x)
 
 
 def before_last(emit: Emitter, model: Any, x: Features) -> Features:
-    for name, step in model.steps[:-1]:
-        x = transformed(emit, name, step, x)
+    for _, step in model.steps[:-1]:
+        x = transformed(emit, step, x)
     return x
 
 
@@ -40,17 +24,13 @@ def last_step(method: str) -> Any:
     """The rule of a pipeline: its transformers, then this method of its last step."""
 
     def emitted(emit: Emitter, model: Any, x: Features) -> Any:
-        name, step = model.steps[-1]
-        x = before_last(emit, model, x)
-        with named(emit, name):
-            return getattr(emit, method)(step, x)
+        return getattr(emit, method)(model.steps[-1][1], before_last(emit, model, x))
 
     return emitted
 
 
 def pipeline_transform(emit: Emitter, model: Any, x: Features) -> Features:
-    name, step = model.steps[-1]
-    return transformed(emit, name, step, before_last(emit, model, x))
+    return transformed(emit, model.steps[-1][1], before_last(emit, model, x))
 
 
 def pipeline_inverse(emit: Emitter, model: Any, x: Tensor) -> Tensor:
@@ -69,7 +49,7 @@ def column_transformer(emit: Emitter, model: Any, x: Features) -> Features:
         columns = list(model._transformer_to_input_indices[name])
         if not columns or (isinstance(step, str) and step == "drop"):
             continue
-        part = weighted(transformed(emit, name, step, select(x, columns)), model.transformer_weights, name)
+        part = weighted(transformed(emit, step, select(x, columns)), model.transformer_weights, name)
         where = model.output_indices_[name]
         parts.append((part, where.stop - where.start))
     return join(parts)
@@ -81,7 +61,7 @@ def feature_union(emit: Emitter, model: Any, x: Features) -> Features:
     inputs = of_inputs(width)
     for name, step in model.transformer_list:
         if not (isinstance(step, str) and step == "drop"):
-            part = weighted(transformed(emit, name, step, x), model.transformer_weights, name)
+            part = weighted(transformed(emit, step, x), model.transformer_weights, name)
             parts.append((part, len(after(step, inputs))))
     return join(parts)
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics._pairwise_distances_reduction._base import _sqeuclidean_row_norms64
 
 from serval.conversion.export.tensor import Array, Tensor, floats, total
-from serval.errors import NotConvertible
+from serval.conversion.refusals import of_steps
 
 FEATURES_ONE_BY_ONE = 48
 """Up to so many features, differences are taken feature by feature, in scikit-learn's order; above, by centred
@@ -77,9 +77,7 @@ def distances(x: Tensor, points: Array, metric: str, p: float = 2.0) -> Tensor:
         return total(difference ** float(p) for difference in absolute_differences(x, points)) ** (1.0 / float(p))
     if metric == "cosine":
         return 1.0 - unit_rows(x, points.shape[1]) @ unit(points).T
-    raise NotConvertible(
-        f"The metric {metric!r} cannot be written as ONNX; use euclidean, manhattan, chebyshev, minkowski or cosine."
-    )
+    raise of_steps.METRIC_NAME.of(None, metric=repr(metric))
 
 
 def unit(points: Array) -> Array:
@@ -110,6 +108,4 @@ def kernel(
         return (total(absolute_differences(x, points)) * -width).exp()
     if name == "cosine":
         return unit_rows(x, points.shape[1]) @ unit(points).T
-    raise NotConvertible(
-        f"The kernel {name!r} cannot be written as ONNX; use linear, poly, rbf, sigmoid, laplacian or cosine."
-    )
+    raise of_steps.KERNEL_NAME.of(None, kernel=repr(name))

@@ -5,18 +5,15 @@ from typing import Any
 import numpy as np
 from sklearn import dummy
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, matrix
 from serval.conversion.export.tensor import Tensor
+from serval.conversion.refusals import of_steps
 
 
 def prior(_: Emitter, model: Any, x: Features) -> Tensor:
     if model._strategy in {"stratified", "uniform"}:
-        raise refuse(
-            model,
-            f"with strategy={model._strategy!r} answers at random",
-            "use strategy='prior', 'most_frequent' or 'constant'",
-        )
+        raise of_steps.RANDOM_ANSWERS.of(model, strategy=repr(model._strategy))
     shares = np.asarray(model.class_prior_, dtype=np.float64)
     chosen = {"prior": shares, "most_frequent": np.eye(len(shares))[shares.argmax()]}
     if model._strategy == "constant":
@@ -26,7 +23,7 @@ def prior(_: Emitter, model: Any, x: Features) -> Tensor:
 
 def prior_labels(emit: Emitter, model: Any, x: Features) -> Tensor:
     if model.n_outputs_ > 1:
-        raise refuse(model, "has several targets", "use one DummyClassifier for each target")
+        raise of_steps.DUMMY_TARGETS.of(model)
     return emit.predict_proba(model, x).argmax()
 
 

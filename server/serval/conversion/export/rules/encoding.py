@@ -8,10 +8,11 @@ import numpy as np
 from sklearn import preprocessing
 
 from serval.conversion.export.blocks import indicator
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, TableColumn, as_table
 from serval.conversion.export.rules.meeting import met
 from serval.conversion.export.tensor import Array, Tensor, concat
+from serval.conversion.refusals import of_steps
 from serval.conversion.signature import MISSING_STRING
 
 UNKNOWN_CATEGORY = "\x1a never seen"
@@ -19,22 +20,25 @@ UNKNOWN_CATEGORY = "\x1a never seen"
 
 def encoded(_: Emitter, model: Any, x: Features) -> Tensor:
     columns = as_table(met(x, model.categories_), len(model.categories_)).columns
-    found = [codes(model, column, known) for column, known in zip(columns, model.categories_, strict=True)]
+    found = [
+        codes(model, index, column, known)
+        for index, (column, known) in enumerate(zip(columns, model.categories_, strict=True))
+    ]
     if isinstance(model, preprocessing.OneHotEncoder):
         every = transformed(sparse_one(model)).tocsr()
         return concat(indicated(model, index, code, every) for index, code in enumerate(found))
     return concat(code.look_up(table) for code, table in zip(found, tables(model), strict=True))
 
 
-def codes(model: Any, column: TableColumn, categories: Array) -> Tensor:
+def codes(model: Any, index: int, column: TableColumn, categories: Array) -> Tensor:
     """`[rows]`: the index of each value among the stored categories, and one past the last for any other."""
     known = categories.tolist()
     value = column.values()
     missing_code = code_of_null(known, next(iter(value.nulls()), None))
     if value.dtype == "string":
-        return text_codes(model, value, known, missing_code)
+        return text_codes(model, index, value, known, missing_code)
     if any(isinstance(value, str) for value in known):
-        raise refuse(model, "knows strings, but is given numbers", "fit and predict with the same kinds of columns")
+        raise of_steps.TEXT_OF_NUMBERS.of(model, column=index)
     return number_codes(value, known, missing_code)
 
 
@@ -78,9 +82,9 @@ def last_at_most(value: Tensor, keys: Array) -> Tensor:
     return last
 
 
-def text_codes(model: Any, value: Tensor, known: list[Any], missing_code: int) -> Tensor:
+def text_codes(model: Any, index: int, value: Tensor, known: list[Any], missing_code: int) -> Tensor:
     if not all(isinstance(key, str) or is_missing(key) for key in known):
-        raise refuse(model, "knows numbers and strings in one column", "make the column all strings and fit again")
+        raise of_steps.MIXED_CATEGORIES.of(model, column=index)
     codes = {key: code for code, key in enumerate(known) if not is_missing(key)} | {MISSING_STRING: missing_code}
     return value.op(
         "LabelEncoder",

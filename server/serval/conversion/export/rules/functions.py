@@ -10,13 +10,12 @@ from scipy import special as scipy_special
 from sklearn import preprocessing
 from sklearn.utils import check_array
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, Table
 from serval.conversion.export.rules import elementary
 from serval.conversion.export.rules.elementwise import BINARY, COPIES, ELEMENTWISE, ROUNDINGS, One
 from serval.conversion.export.tensor import Array, Tensor
-
-INSTEAD = "leave this step out, fit the others on columns to which it was applied already, and send those"
+from serval.conversion.refusals import of_steps
 
 
 def is_elementwise(function: Any) -> bool:
@@ -27,7 +26,7 @@ def is_elementwise(function: Any) -> bool:
     return False
 
 
-def applied(emit: Emitter, model: Any, function: Any, arguments: Mapping[str, Any] | None, x: Features) -> Features:
+def applied(model: Any, function: Any, arguments: Mapping[str, Any] | None, x: Features) -> Features:
     """The features after this function. Raises NotConvertible for one that has no exact counterpart."""
     if function is None:
         return x
@@ -41,17 +40,23 @@ def applied(emit: Emitter, model: Any, function: Any, arguments: Mapping[str, An
     rule = rule_of(function, first)
     if rule is None:
         what = "the Python function" if not isinstance(function, np.ufunc) else "the function"
-        raise refuse(model, f"{emit.place()}calls {what} `{name}`, which Serval cannot write as ONNX", INSTEAD)
+        raise of_steps.FUNCTION.of(model, what=what, function=name)
     if not isinstance(x, Tensor) or x.dtype == "string":
-        raise refuse(model, f"{emit.place()}applies `{name}` to a string column", INSTEAD)
+        raise of_steps.FUNCTION_OF_TEXT.of(model, function=name)
     try:
         return rule(x, arguments)
     except ArgumentError as error:
-        raise refuse(model, f"{emit.place()}calls `{name}` with {error}", INSTEAD) from error
+        raise of_steps.ARGUMENT.of(model, function=name, argument=error) from error
+    except RowsTogetherError as error:
+        raise of_steps.ROWS_TOGETHER.of(model, function=name) from error
 
 
 class ArgumentError(Exception):
     """An argument of a function that has no exact counterpart."""
+
+
+class RowsTogetherError(Exception):
+    """A function whose answer for a row depends on the other rows."""
 
 
 Rule = Callable[[Tensor, dict[str, Any]], Tensor]
@@ -169,13 +174,13 @@ def rounded(x: Tensor, arguments: dict[str, Any]) -> Tensor:
 
 def softmax(x: Tensor, arguments: dict[str, Any]) -> Tensor:
     if taken(arguments, "axis") not in {1, -1}:
-        raise ArgumentError("no `axis=1`, so each answer would depend on the other rows")
+        raise RowsTogetherError
     return x.softmax()
 
 
 def log_softmax(x: Tensor, arguments: dict[str, Any]) -> Tensor:
     if taken(arguments, "axis") not in {1, -1}:
-        raise ArgumentError("no `axis=1`, so each answer would depend on the other rows")
+        raise RowsTogetherError
     return x.op("LogSoftmax", axis=-1)
 
 
@@ -189,12 +194,12 @@ OTHERS: dict[Any, Rule] = {
 """Functions that take arguments."""
 
 
-def function(emit: Emitter, model: Any, x: Features) -> Features:
-    return applied(emit, model, model.func, model.kw_args, numeric(x))
+def function(_: Emitter, model: Any, x: Features) -> Features:
+    return applied(model, model.func, model.kw_args, numeric(x))
 
 
-def function_back(emit: Emitter, model: Any, x: Features) -> Features:
-    return applied(emit, model, model.inverse_func, model.inv_kw_args, numeric(x))
+def function_back(_: Emitter, model: Any, x: Features) -> Features:
+    return applied(model, model.inverse_func, model.inv_kw_args, numeric(x))
 
 
 def numeric(x: Features) -> Features:

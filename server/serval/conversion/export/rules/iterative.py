@@ -5,21 +5,18 @@ from typing import Any
 import numpy as np
 from sklearn.impute._iterative import IterativeImputer
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, matrix
 from serval.conversion.export.rules.imputing import indicated, is_missing
 from serval.conversion.export.tensor import Tensor, concat
+from serval.conversion.refusals import of_steps
 
 
 def iterated(emit: Emitter, model: Any, x: Tensor) -> Features:
     """Source: `IterativeImputer.transform`, for a row among others: a table of nothing but missing values is a special
     case there."""
     if model.sample_posterior:
-        raise refuse(
-            model,
-            f"{emit.place()}draws what it fills in at random (`sample_posterior=True`), so that no two answers agree",
-            "call `set_params(sample_posterior=False)` on it, which needs no fitting, and save again",
-        )
+        raise of_steps.RANDOM_FILLS.of(model)
     filled = matrix(emit.transform(model.initial_imputer_, x))
     is_empty = np.asarray(model._is_empty_feature, dtype=bool)
     kept = np.arange(len(is_empty)) if model.keep_empty_features else np.flatnonzero(~is_empty)

@@ -7,17 +7,18 @@ import numpy as np
 from sklearn import gaussian_process, kernel_ridge, svm
 from sklearn.gaussian_process import _gpc, kernels
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.rules.distances import distances, kernel, squared_distances
 from serval.conversion.export.rules.linear import two
 from serval.conversion.export.rules.special import erf
 from serval.conversion.export.tensor import Array, Tensor, floats, total
+from serval.conversion.refusals import of_steps
 
 
 def similarity(model: Any, x: Tensor) -> Tensor:
     """`[rows, support vectors]`"""
     if callable(model.kernel) or model.kernel == "precomputed":
-        raise refuse(model, "has a kernel of its own", "use linear, poly, rbf or sigmoid")
+        raise of_steps.OWN_SVM_KERNEL.of(model)
     return kernel(
         x, floats(model.support_vectors_), model.kernel, gamma=model._gamma, degree=model.degree, coef0=model.coef0
     )
@@ -101,7 +102,7 @@ def support_proba(__: Emitter, model: Any, x: Tensor) -> Tensor:
 
 def ridge(_: Emitter, model: Any, x: Tensor) -> Tensor:
     if callable(model.kernel) or model.kernel_params:
-        raise refuse(model, "has a kernel of its own", "use linear, poly, rbf, sigmoid, laplacian or cosine")
+        raise of_steps.OWN_KERNEL.of(model)
     similar = kernel(x, floats(model.X_fit_), model.kernel, gamma=model.gamma, degree=model.degree, coef0=model.coef0)
     return similar @ floats(model.dual_coef_)
 
@@ -110,11 +111,7 @@ def covariance(model: Any, fitted: Any, x: Tensor, points: Array) -> Tensor:
     """`[rows, points]` of a Gaussian process' kernel."""
     rule = COVARIANCES.get(type(fitted))
     if rule is None:
-        raise refuse(
-            model,
-            f"has the kernel {type(fitted).__name__}",
-            "use sums and products of scikit-learn's stationary kernels",
-        )
+        raise of_steps.PROCESS_KERNEL.of(model, kernel=type(fitted).__name__)
     result: Tensor = rule(model, fitted, x, floats(points))
     return result
 
@@ -135,7 +132,7 @@ def matern(model: Any, fitted: Any, x: Tensor, points: Array) -> Tensor:
         return (k + 1.0 + k.square() / 3.0) * (-k).exp()
     if fitted.nu == np.inf:
         return (distance.square() / -2.0).exp()
-    raise refuse(model, f"has a Matern kernel with nu={fitted.nu}", "use nu=0.5, 1.5, 2.5 or inf")
+    raise of_steps.MATERN.of(model, nu=fitted.nu)
 
 
 def periodic(_: Any, fitted: Any, x: Tensor, points: Array) -> Tensor:
@@ -183,8 +180,6 @@ def variance(model: Any, fitted: Any, x: Tensor) -> Tensor:
 
 
 def process(_: Emitter, model: Any, x: Tensor) -> Tensor:
-    if not hasattr(model, "X_train_"):
-        raise refuse(model, "was never fitted", "fit it first")
     weights = floats(model.alpha_)
     values = (covariance(model, model.kernel_, x, model.X_train_) @ weights) * floats(model._y_train_std) + floats(
         model._y_train_mean

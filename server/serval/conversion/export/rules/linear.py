@@ -4,8 +4,9 @@ from typing import Any
 
 from sklearn import cross_decomposition, discriminant_analysis, linear_model, svm
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.tensor import Tensor, floats, stack
+from serval.conversion.refusals import of_steps
 
 REGRESSORS = (
     linear_model.ARDRegression,
@@ -114,7 +115,7 @@ def pls_transform(_: Emitter, model: Any, x: Tensor) -> Tensor:
 
 def discriminant_transform(_: Emitter, model: Any, x: Tensor) -> Tensor:
     if model.solver == "lsqr":
-        raise refuse(model, "with solver='lsqr' transforms nothing", "use solver='svd'")
+        raise of_steps.NO_RULE.of(model, method="transform")
     shifted = x - floats(model.xbar_) if model.solver == "svd" else x
     return shifted @ floats(model.scalings_)[:, : model._max_components]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn import neighbors, semi_supervised
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.rules.distances import (
     distances,
     expanded_distances,
@@ -15,6 +15,7 @@ from serval.conversion.export.rules.distances import (
 )
 from serval.conversion.export.rules.neighbor_ties import heap_choice, metric_of, visits
 from serval.conversion.export.tensor import Array, Tensor, floats, stack
+from serval.conversion.refusals import of_steps
 
 REDUCED = {"euclidean", "manhattan", "chebyshev", "minkowski"}
 WIDEST = 250
@@ -30,9 +31,7 @@ def ranking(model: Any, x: Tensor) -> tuple[Tensor, bool]:
     metric = model.effective_metric_ if isinstance(model.effective_metric_, str) else model.metric
     options = {name: value for name, value in (model.effective_metric_params_ or {}).items() if value is not None}
     if callable(metric) or set(options) - {"p"}:
-        raise refuse(
-            model, "has a metric of its own or with weights", "use euclidean, manhattan, chebyshev, minkowski or cosine"
-        )
+        raise of_steps.OWN_METRIC.of(model)
     if metric == "euclidean" and model._fit_method == "brute":
         return expanded_distances(x, points_of(model)), True
     if metric == "euclidean":
@@ -78,14 +77,12 @@ def weights_of(model: Any, distance: Tensor) -> Tensor | None:
         return None
     if model.weights == "distance":
         return inverse(distance)
-    raise refuse(model, "has weights that are a function", "use weights='uniform' or 'distance'")
+    raise of_steps.OWN_WEIGHTS.of(model)
 
 
 def neighbour_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
     if model.outputs_2d_:
-        raise refuse(
-            model, "with several targets has no single table of probabilities", "ask for its predictions alone"
-        )
+        raise of_steps.TARGETS_APART.of(model)
     votes = target_votes(model, x, 0)
     return votes / votes.row_sums(len(model.classes_))
 
@@ -146,9 +143,7 @@ def radius_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
     """Without a neighbour: the outlier's class if it has one, zeros if it is no class, `NaN` where scikit-learn refuses
     to answer."""
     if model.outputs_2d_:
-        raise refuse(
-            model, "with several targets has no single table of probabilities", "use one model for each target"
-        )
+        raise of_steps.TARGETS_APART.of(model)
     votes: Tensor = within(model, x) @ np.eye(len(model.classes_))[model._y.astype(np.int64)]
     whole = votes.row_sums(len(model.classes_))
     if model.outlier_label_ is None:
@@ -160,7 +155,7 @@ def radius_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
 
 def radius_labels(emit: Emitter, model: Any, x: Tensor) -> Tensor:
     if model.outlier_label_ is not None and model.outlier_label_[0] not in model.classes_:
-        raise refuse(model, "has an outlier_label that is no class", "give an outlier_label that is one of the classes")
+        raise of_steps.OUTLIER_LABEL.of(model)
     return emit.predict_proba(model, x).argmax()
 
 
@@ -172,7 +167,7 @@ def propagated_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
     elif model.kernel == "rbf":
         sums = kernel(x, model.X_, "rbf", gamma=model.gamma) @ floats(model.label_distributions_)
     else:
-        raise refuse(model, "has a kernel that is a function", "use kernel='rbf' or 'knn'")
+        raise of_steps.PROPAGATION_KERNEL.of(model)
     return sums / sums.row_sums(len(model.classes_))
 
 

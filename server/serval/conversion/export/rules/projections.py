@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from sklearn import cluster, decomposition, kernel_approximation, neighbors, random_projection
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.rules.distances import kernel, squared_distances
 from serval.conversion.export.tensor import Array, Tensor, floats
+from serval.conversion.refusals import of_steps
 
 
 def projected(_: Emitter, model: Any, x: Tensor) -> Tensor:
@@ -44,7 +45,7 @@ def fourier(_: Emitter, model: Any, x: Tensor) -> Tensor:
 def landmarks(_: Emitter, model: Any, x: Tensor) -> Tensor:
     """Source: `Nystroem.transform`."""
     if callable(model.kernel) or model.kernel_params:
-        raise refuse(model, "has a kernel of its own", "use linear, poly, rbf, sigmoid, laplacian or cosine")
+        raise of_steps.OWN_KERNEL.of(model)
     parameters = {name: value for name in ("degree", "coef0") if (value := getattr(model, name)) is not None}
     return (
         kernel(x, floats(model.components_), model.kernel, gamma=model.gamma, **parameters)

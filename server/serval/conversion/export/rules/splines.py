@@ -6,24 +6,24 @@ from typing import Any
 import numpy as np
 from sklearn import preprocessing
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.tensor import Array, Tensor, concat
+from serval.conversion.refusals import of_steps
 
 
 def splines(_: Emitter, model: Any, x: Tensor) -> Tensor:
     """Source: `SplineTransformer.transform`."""
     if model.extrapolation not in {"constant", "continue", "error"}:
-        raise refuse(
-            model, f"with `extrapolation={model.extrapolation!r}` has no converter", "use `constant` or `continue`"
-        )
-    return concat(one_column(model, spline, x.column(index)) for index, spline in enumerate(model.bsplines_))
+        raise of_steps.SPLINE_ENDS.of(model, extrapolation=repr(model.extrapolation))
+    return concat(one_column(model, spline, x, index) for index, spline in enumerate(model.bsplines_))
 
 
-def one_column(model: Any, spline: Any, x: Tensor) -> Tensor:
+def one_column(model: Any, spline: Any, features: Tensor, index: int) -> Tensor:
     """Find the piece between knots, look its coefficients up, and sum the powers of the distance to its left knot."""
     knots = np.unique(spline.t[spline.k : len(spline.t) - spline.k])
     if len(knots) < 2:
-        raise refuse(model, "was fitted on a column with a single value", "drop that column and fit again")
+        raise of_steps.SPLINE_OF_ONE_VALUE.of(model, column=index)
+    x = features.column(index)
     x.as_column().note(knots)
     inside = x.clip(float(knots[0]), float(knots[-1])) if model.extrapolation == "constant" else x
     piece = (inside.as_column() >= np.append(knots[1:-1], np.inf)).count()

@@ -7,12 +7,13 @@ import numpy as np
 from sklearn import ensemble
 from sklearn import tree as single
 
-from serval.conversion.export.emitter import Emitter, Family, refuse
+from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import matrix
 from serval.conversion.export.rules.linear import labels_of_scores, two
 from serval.conversion.export.rules.memberships import goes_right, with_memberships
 from serval.conversion.export.rules.tree_sums import Nodes, sums
 from serval.conversion.export.tensor import Array, Tensor, stack, total
+from serval.conversion.refusals import of_steps
 
 
 def float32_features(emit: Emitter, x: Tensor) -> Tensor:
@@ -47,9 +48,7 @@ def tree_values(emit: Emitter, model: Any, x: Tensor) -> Tensor:
 
 def tree_proba(emit: Emitter, model: Any, x: Tensor) -> Tensor:
     if model.n_outputs_ > 1:
-        raise refuse(
-            model, "with several targets has no single table of probabilities", "ask for its predictions alone"
-        )
+        raise of_steps.TARGETS_APART.of(model)
     if len(model.classes_) == 2:
         return two(means(emit, model, x, lambda tree: tree.value[:, 0, 1:]).ravel())
     return means(emit, model, x, lambda tree: tree.value[:, 0, :])

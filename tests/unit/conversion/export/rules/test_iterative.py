@@ -68,7 +68,7 @@ def test_steps_after_an_iterative_imputer_find_their_columns(agrees):
 def test_an_imputer_that_draws_is_refused_with_a_way_out_that_works():
     drawing = IterativeImputer(sample_posterior=True, random_state=0)
     model = fit(make_pipeline(drawing, LogisticRegression(max_iter=2000)), GAPS, SPECIES)
-    with pytest.raises(NotConvertible, match=r"in the step `iterativeimputer` draws .*set_params"):
+    with pytest.raises(NotConvertible, match=r"\(pipeline step 1, `iterativeimputer`\) draws .*set_params"):
         convert(model)
     model[0].set_params(sample_posterior=False)
     convert(model)
