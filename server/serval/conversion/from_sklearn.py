@@ -19,8 +19,10 @@ from serval.conversion.export.original import answers_of
 from serval.conversion.export.predictors import ExportedModel, export, numbers_dtype
 from serval.conversion.export.sparse_targets import read_sparse_targets
 from serval.conversion.hints import Hints
+from serval.conversion.old_versions.unpickling import estimators_in
 from serval.conversion.plain_text import plain
 from serval.conversion.refusals import of_models
+from serval.conversion.refusals.kind import Refused
 from serval.conversion.refusals.places import guarded, placed
 from serval.conversion.report import FormTried
 from serval.conversion.rows import Answers, Rows, joined
@@ -91,7 +93,7 @@ def _convert(estimator: Any, signature: Signature, facts: list[ColumnFacts], sam
         tried[content] = FormTried(form, _mismatch(estimator, content, complete, rows, original))
         if tried[content].reason is None:
             return Converted(content, complete, hints, extra, precision(exported.model), list(tried.values()))
-    raise _no_form(estimator, list(tried.values()))
+    raise no_form(estimator, list(tried.values()))
 
 
 def _asked(estimator: Any, signature: Signature, hints: Hints, sample: Rows | None) -> tuple[Rows, Rows, Answers]:
@@ -111,11 +113,18 @@ def _finished(exported: ExportedModel, signature: Signature) -> tuple[bytes, Sig
     return exported.model.SerializeToString(deterministic=True), complete
 
 
-def _no_form(estimator: Any, tried: list[FormTried]) -> ServalError:
+def no_form(estimator: Any, tried: list[FormTried]) -> ServalError | Refused:
+    """The refusal of a model of which no form answers like it, with a way out for the known causes."""
     reasons = "; ".join(dict.fromkeys(str(form.reason) for form in tried))
     last = getattr(estimator, "steps", [(None, estimator)])[-1][1]
-    is_rounded = getattr(last, "_fit_method", None) == "brute" and last.effective_metric_ in {"euclidean", "cosine"}
-    kind = of_models.ROUNDED_NEIGHBOURS if is_rounded else of_models.ANSWERS_OTHERWISE
+    imputer = next((part for part in estimators_in(estimator) if type(part).__name__ == "KNNImputer"), None)
+    if imputer is not None:
+        return of_models.TIED_IMPUTER.of(imputer, reasons=reasons)
+    kind = of_models.ANSWERS_OTHERWISE
+    if getattr(last, "_fit_method", None) == "brute" and last.effective_metric_ in {"euclidean", "cosine"}:
+        kind = of_models.ROUNDED_NEIGHBOURS
+    elif type(last).__name__ == "GaussianProcessRegressor":
+        kind = of_models.ROUNDED_PROCESS
     return kind(type=plain(_last_step(estimator), 100), reasons=reasons)
 
 

@@ -18,7 +18,7 @@ from serval.conversion.export.labels import check_categories, labels_of
 from serval.conversion.export.original import dense, fitted_with, inputs
 from serval.conversion.export.plain_rows import base_rows
 from serval.conversion.export.predictor_kind import predictor_kind
-from serval.conversion.export.refusing import refusal_of_rows
+from serval.conversion.export.refusing import check_convertible, refusal_of_rows
 from serval.conversion.export.unused_columns import unused_columns
 from serval.conversion.messages import MAX_COLUMNS, MAX_TARGETS
 from serval.conversion.plain_text import plain, why_not_served
@@ -99,6 +99,8 @@ def _count(estimator: Any, own: Any, column_names: Sequence[str] | None, sample:
     first = estimator.steps[0][1] if hasattr(estimator, "steps") else estimator
     if type(first).__name__ in TEXT:
         raise of_steps.SPLITS_TEXT.of(first)
+    if callable(getattr(first, "kernel", None)):
+        raise of_steps.OWN_SVM_KERNEL.of(first)
     raise of_models.NUMBER_OF_COLUMNS_UNKNOWN(type=plain(type(estimator).__name__, 100))
 
 
@@ -164,4 +166,5 @@ def _first_answer(estimator: Any, signature: Signature, bases: list[Rows], *, is
             raise
         except Exception as error:  # noqa: BLE001  an estimator raises what it likes
             first = first or error
+    check_convertible(estimator, signature)
     raise refusal_of_rows(estimator, inputs(estimator, signature, bases[0]), is_sample=is_sample) from first

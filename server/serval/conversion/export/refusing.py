@@ -5,13 +5,31 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import msgspec
 from sklearn.utils import _safe_indexing
 
+from serval.conversion.export.predictors import export
 from serval.conversion.plain_text import plain
 from serval.conversion.refusals import of_models, of_steps
 from serval.conversion.refusals.kind import Refused
+from serval.conversion.signature import Signature
+from serval.errors import ServalError
 
 MAX_SAID = 160
+ABOUT_ROWS = (
+    *(of_steps.NOT_AS_FITTED, of_steps.STRING_COLUMN, of_steps.LEFT_OUT_COLUMN, of_steps.TEXT_OF_NUMBERS),
+    *(of_steps.MIXED_CATEGORIES, of_steps.FUNCTION_OF_TEXT),
+)
+"""Kinds that a sample may undo, because it shows the columns otherwise."""
+
+
+def check_convertible(estimator: Any, signature: Signature) -> None:
+    """Raises NotConvertible for a part that has no conversion, whatever rows the model takes."""
+    try:
+        export(estimator, msgspec.structs.replace(signature, kind="regressor"))
+    except ServalError as error:
+        if isinstance(refused := error.__cause__, Refused) and refused.kind not in ABOUT_ROWS:
+            raise
 
 
 def refusal_of_rows(estimator: Any, rows: Any, *, is_sample: bool) -> Refused:

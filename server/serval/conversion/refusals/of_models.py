@@ -70,7 +70,7 @@ NUMBER_OF_COLUMNS_UNKNOWN = Kind(
     NotConvertible,
     "`{type}` does not show how many columns it takes",
     SAMPLE,
-    "A model that checks nothing when it is fitted, such as a baseline.",
+    "A model that checks nothing when it is fitted, such as a baseline of an older version.",
 )
 EMPTY_NAME = Kind(NotConvertible, "Column {position} has an empty name", RENAME, "An index column of pandas.")
 NAME_NOT_SERVED = Kind(
@@ -139,19 +139,26 @@ ROUNDED_NEIGHBOURS = Kind(
     NotConvertible,
     "The converted `{type}` does not answer like the original: {reasons}",
     "its neighbours are found by products of large numbers, whose rounding is larger than the distances, so scale the"
-    " features before it (`StandardScaler`), or fit it with `algorithm='kd_tree'`",
+    " features before it (`StandardScaler`), and fit again",
     "Neighbours by brute force of features with large offsets.",
+)
+ROUNDED_PROCESS = Kind(
+    NotConvertible,
+    "The converted `{type}` does not answer like the original: {reasons}",
+    "its training rows are so near to each other that rounding decides, so raise `alpha`, to 0.1 for example, and fit"
+    " again",
+    "A Gaussian process whose table of covariances is nearly singular.",
+)
+TIED_IMPUTER = Kind(
+    NotConvertible,
+    "The converted model does not answer like the original: {reasons}",
+    "{estimator} chooses among equally distant rows in an order that differs between processors, so use"
+    " `SimpleImputer` or `IterativeImputer` in its place, and fit again",
+    "`KNNImputer` fitted on rows at equal distances, such as rounded numbers.",
 )
 OUT_OF_BOUNDS = Kind(
     NotConvertible,
     "The converted model's signature is out of bounds: {part}",
     "the code in the file wrote it, so save the fitted estimator alone",
     "A file that runs code of its own while it is converted.",
-)
-FAULT = Kind(
-    NotConvertible,
-    "Serval could not examine this model",
-    "if attributes or parameters were changed after `fit`, fit it again and save what `fit` returns; if not, this is a"
-    " fault in Serval, whose log has the cause",
-    "A model whose attributes are not those of a fit, or a fault in Serval.",
 )
