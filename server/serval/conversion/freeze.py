@@ -48,7 +48,8 @@ class FreezeRequest(msgspec.Struct, frozen=True):
 
 
 class Frozen(msgspec.Struct, frozen=True):
-    """A verified graph. `numbers`, `strings`: probe rows, as the data plane loads them."""
+    """A verified graph. `numbers`, `strings`: probe rows, as the data plane loads them; the first is one that the
+    original answers: of the sample, or a typical one."""
 
     onnx: bytes
     signature: Signature
@@ -84,7 +85,12 @@ async def freeze(
     original = await _run_original(sandbox, upload, conversion.signature, rows, request)
     beside = await _beside_jumps(sandbox, upload, conversion.signature, rows, original, converted, request)
     report = verified_report(conversion, rows, original, converted, request.expected, started, beside)
-    probe = messages.pack_rows(rows.take(slice(0, PROBE_ROWS)))
+    first = int(original.is_answered.argmax())
+    probe = messages.pack_rows(
+        rows.take([first, *(index for index in range(min(len(rows), PROBE_ROWS)) if index != first)]).take(
+            slice(0, PROBE_ROWS)
+        )
+    )
     return Frozen(conversion.onnx, conversion.signature, report, probe.numbers, probe.strings)
 
 

@@ -75,7 +75,8 @@ def answered_rows(estimator: Any, limit: int) -> tuple[Signature, Rows, Answers]
         warnings.simplefilter("ignore")
         with placed(estimator), guarded(estimator):
             signature, facts, _ = columns.infer(estimator, None, [], is_text=False)
-            rows = probing.choose(signature, probing.hints_of(signature, facts, {}), None).take(slice(0, limit))
+            hints = probing.hints_of(signature, facts, export(estimator, signature).interesting)
+            rows = probing.choose(signature, hints, None).take(slice(0, limit))
             return signature, rows, answers_of(estimator, signature, rows)
 
 

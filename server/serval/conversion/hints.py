@@ -8,6 +8,8 @@ class ColumnHints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     numbers: list[float] = []
     strings: list[str] = []
+    typical: float | str | None = None
+    """A number in the middle of those that the column holds, or one of its categories, where the model shows one."""
 
 
 Hints = list[ColumnHints]

@@ -57,19 +57,32 @@ async def refusal(case: Case, built: Any, folder: Path) -> ServalError | str | N
     return None
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("kind", "case"), CASES, ids=name_of)
-async def test_the_way_out_of_a_refusal_ends_with_a_model_that_goes_live(
-    kind: Kind, case: Case, tmp_path: Path
-) -> None:
-    built = case.build()
-    found = await refusal(case, built, tmp_path)
+async def message_of(kind: Kind, case: Case, built: Any, folder: Path) -> str:
+    """The sentence that refuses a case, after a look at its kind and its place."""
+    found = await refusal(case, built, folder)
     message = found.message if isinstance(found, ServalError) else found
     assert message is not None
     assert says(kind, message), message
     assert case.place in message
     assert not RAW.search(message)
     assert kind.error is None or type(found) is kind.error
+    return message
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "case"), CASES, ids=name_of)
+async def test_a_refusal_is_a_sentence_of_the_catalogue_with_its_place(kind: Kind, case: Case, tmp_path: Path) -> None:
+    await message_of(kind, case, case.build(), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "case"), CASES, ids=name_of)
+async def test_the_way_out_of_a_refusal_ends_with_a_model_that_goes_live(
+    kind: Kind, case: Case, tmp_path: Path
+) -> None:
+    built = case.build()
+    message = await message_of(kind, case, built, tmp_path)
     if case.follow is None:
         assert "alone" in kind.way_out
         return

@@ -18,6 +18,7 @@ from serval.conversion.export.descents import (
 )
 from serval.conversion.export.emitter import TEXT
 from serval.conversion.export.rules.encoding import is_missing
+from serval.conversion.export.stored_rows import centers_of
 from serval.conversion.refusals import of_steps
 from serval.conversion.refusals.kind import Refused
 from serval.conversion.refusals.places import guarded
@@ -36,6 +37,8 @@ class ColumnFacts:
     """Some of the values that an encoder behind other steps takes."""
     replaced: list[Any] = field(default_factory=list)
     """Values that an imputer takes for missing and replaces, before an encoder sees them."""
+    centers: list[float] = field(default_factory=list)
+    """Means, medians or middles of the column's values that a scaler or an imputer kept."""
     dtype: str | None = None
     is_text: bool = False
     marker: Literal["nan", "none"] | None = None
@@ -82,6 +85,9 @@ def _observe_itself(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> No
                 facts[column.column].is_text = True
     elif kind in IMPUTERS or kind == "MissingIndicator":
         _observe_imputer(step, inputs, facts)
+    for descent, center in zip(inputs, centers_of(step), strict=False):
+        if descent.is_input and descent.column is not None and np.isfinite(center):
+            facts[descent.column].centers.append(float(center))
 
 
 def inner_estimators(step: Any) -> list[Any]:
@@ -148,7 +154,11 @@ def _observe_categories(categories: list[Any], inputs: Descents, facts: list[Col
     for descent, values in zip(inputs, categories, strict=False):
         if descent.is_input and descent.column is not None:
             fact = facts[descent.column]
-            fact.known += [value for value in values.tolist() if not is_missing(value)]
+            fact.known += [
+                value.item() if isinstance(value, np.generic) else value
+                for value in values.tolist()
+                if not is_missing(value)
+            ]
             fact.dtype = str(values.dtype)
             _note_marker(fact, values.tolist())
 

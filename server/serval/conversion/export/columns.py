@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -46,6 +46,8 @@ def _infer(
     kind = predictor_kind(estimator)
     names, has_names = _names(estimator, column_names, sample)
     unused = unused_columns(estimator, len(names))
+    if len(unused) == len(names):
+        raise of_models.NO_COLUMNS(type=plain(type(estimator).__name__, 100))
     sample_rows = samples.by_position(sample, names, {names[index] for index in unused})
     sample_rows = samples.guess_types(sample_rows) if is_text else sample_rows
     facts = [ColumnFacts() for _ in names]
@@ -58,14 +60,19 @@ def _infer(
         else _column(name, fact, [row[index] for row in sample_rows])
         for index, (name, fact) in enumerate(zip(names, facts, strict=True))
     )
-    signature = Signature(
-        kind=kind, columns=columns, has_names=has_names, labels=(), targets=1, is_multi_target=False,
-        has_probabilities=False, numbers_dtype="float64", scores_dtype="float64",
-    )  # fmt: skip
+    signature = _signature(kind, columns, has_names=has_names)
     cells = samples.fitting(sample, columns, is_text=is_text)
     bases = base_rows(estimator, signature, facts, cells)
     base, signature = _with_outputs(estimator, signature, bases, is_sample=bool(cells))
     return with_limits(estimator, signature, facts, base), facts, samples.rows_of(signature, cells) if cells else None
+
+
+def _signature(kind: Literal["classifier", "regressor"], columns: tuple[Column, ...], *, has_names: bool) -> Signature:
+    """What is known before the model has answered."""
+    return Signature(
+        kind=kind, columns=columns, has_names=has_names, labels=(), targets=1, is_multi_target=False,
+        has_probabilities=False, numbers_dtype="float64", scores_dtype="float64",
+    )  # fmt: skip
 
 
 def _names(estimator: Any, column_names: Sequence[str] | None, sample: samples.Sample) -> tuple[list[str], bool]:
@@ -73,8 +80,6 @@ def _names(estimator: Any, column_names: Sequence[str] | None, sample: samples.S
     count = _count(estimator, own, column_names, sample)
     if count > MAX_COLUMNS:
         raise of_models.TOO_MANY_COLUMNS(count=count, limit=MAX_COLUMNS)
-    if not count:
-        raise of_models.NO_COLUMNS(type=plain(type(estimator).__name__, 100))
     if own is not None:
         return _checked([str(name) for name in own]), True
     if column_names is None:
@@ -101,6 +106,8 @@ def _count(estimator: Any, own: Any, column_names: Sequence[str] | None, sample:
         raise of_steps.SPLITS_TEXT.of(first)
     if callable(getattr(first, "kernel", None)):
         raise of_steps.OWN_SVM_KERNEL.of(first)
+    one = Column(name="x0", kind="number", dtype="float64")
+    check_convertible(estimator, _signature("regressor", (one,), has_names=False))
     raise of_models.NUMBER_OF_COLUMNS_UNKNOWN(type=plain(type(estimator).__name__, 100))
 
 

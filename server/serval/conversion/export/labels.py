@@ -33,6 +33,7 @@ def label_of(value: Any, what: str) -> Label:
 
     Raises NotConvertible.
     """
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool | int | float):
         if (isinstance(value, int) and not -(2**63) <= value < 2**63) or not math.isfinite(value):
             raise of_models.NUMBER_NOT_IN_JSON(what=what, value=plain(str(value), 60))

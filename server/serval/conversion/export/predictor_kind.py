@@ -33,10 +33,14 @@ def _check_fitted(estimator: Any) -> None:
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
+    steps = [step for _, step in getattr(estimator, "steps", []) if step is not None and not isinstance(step, str)]
+    unfitted = estimator
     try:
         check_is_fitted(estimator)
+        for unfitted in steps:
+            check_is_fitted(unfitted)
     except (NotFittedError, AttributeError) as error:
-        raise of_models.NOT_FITTED(estimator=described(estimator, estimator)) from error
+        raise of_models.NOT_FITTED(estimator=described(estimator, unfitted)) from error
 
 
 def _check_search(estimator: Any) -> None:

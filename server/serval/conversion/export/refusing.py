@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import msgspec
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import _safe_indexing
 
 from serval.conversion.export.predictors import export
@@ -35,6 +36,8 @@ def check_convertible(estimator: Any, signature: Signature) -> None:
 def refusal_of_rows(estimator: Any, rows: Any, *, is_sample: bool) -> Refused:
     """The refusal of a model that answers none of these rows. `is_sample`: they came with the upload."""
     part, error = refusing_part(estimator, rows)
+    if isinstance(error, NotFittedError):
+        return of_models.NOT_FITTED.of(part)
     if isinstance(error, AttributeError):
         return of_steps.NOT_AS_FITTED.of(part)
     first = (str(error).strip().splitlines() or [""])[0] if isinstance(error, ValueError) else ""

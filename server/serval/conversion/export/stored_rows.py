@@ -31,6 +31,18 @@ def points_of(estimator: Any, width: int) -> Array:
     return np.concatenate([values[np.isfinite(values).all(axis=1)] for values in matching]).astype(np.float64)
 
 
+def centers_of(transformer: Any) -> Array:
+    """For each column a number in the middle of those that a scaler or an imputer was fitted on; empty if it kept
+    none."""
+    for name in ("center_", "mean_", "statistics_"):
+        values = np.asarray(getattr(transformer, name, None))
+        if hasattr(transformer, "transform") and values.ndim == 1 and values.dtype.kind in "fiu":
+            return values.astype(np.float64)
+    low, high = (np.asarray(getattr(transformer, f"data_{end}_", None)) for end in ("min", "max"))
+    is_known = low.ndim == high.ndim == 1 and low.dtype.kind in "fiu"
+    return np.asarray((low + high) / 2.0, dtype=np.float64) if is_known else np.zeros(0)
+
+
 def _some(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     indices = np.linspace(0, len(values) - 1, min(len(values), MAX_POINTS)).astype(int)
     return np.asarray(values[indices])

@@ -36,9 +36,9 @@ TOO_MANY_COLUMNS = Kind(
 )
 NO_COLUMNS = Kind(
     NotConvertible,
-    "`{type}` takes no columns",
-    "fit it on a table with at least one column",
-    "A baseline that was fitted on an empty table.",
+    "`{type}` reads no column",
+    "fit it on a table with at least one column that a step reads",
+    "A baseline that was fitted on an empty table, or behind a transformer that drops all columns.",
 )
 TOO_MANY_TARGETS = Kind(
     NotConvertible,

@@ -36,8 +36,18 @@ def hints_of(signature: Signature, facts: list[ColumnFacts], interesting: Mappin
         strings = (
             [value for value in dict.fromkeys(fact.known) if isinstance(value, str)] if column.kind == "string" else []
         )
-        out.append(ColumnHints(spread, strings[:MAX_CATEGORIES]))
+        out.append(ColumnHints(spread, strings[:MAX_CATEGORIES], _typical(column, fact, spread)))
     return out
+
+
+def _typical(column: Column, fact: ColumnFacts, spread: list[float]) -> float | str | None:
+    """Of text a category; a number in the middle: what a scaler or an imputer kept, a category, else the median of what
+    the model decides by. None where the model shows none."""
+    if column.kind == "string":
+        return next((value for value in fact.known if isinstance(value, str)), None)
+    numbers = sorted(float(value) for value in fact.known if isinstance(value, bool | int | float))
+    values = fact.centers[:1] or numbers or spread
+    return values[len(values) // 2] if values and column.kind == "number" else None
 
 
 def widened(onnx: bytes, signature: Signature, hints: Hints) -> Hints:
@@ -86,7 +96,7 @@ def _wider(hint: ColumnHints, column: Column, thresholds: set[float], words: lis
         if column.kind == "string"
         else []
     )
-    return ColumnHints(numbers, strings)
+    return ColumnHints(numbers, strings, hint.typical)
 
 
 def _spread(values: Iterable[float], limit: int) -> list[float]:
@@ -106,7 +116,7 @@ def choose(signature: Signature, hints: Hints, sample: Rows | None, extra: Rows 
     if sample is not None:
         for index, values in enumerate(numeric):
             values.learn(sample.numbers[:, index])
-    blocks = [] if sample is None else [sample.take(slice(0, SAMPLE_ROWS))]
+    blocks = [typical_row(signature, hints)] if sample is None else [sample.take(slice(0, SAMPLE_ROWS))]
     blocks.append(_random(rng, numeric, texts, RANDOM_ROWS))
     base = _stacked(blocks)
     blocks.append(_steps(rng, numeric, base))
@@ -120,6 +130,31 @@ def choose(signature: Signature, hints: Hints, sample: Rows | None, extra: Rows 
         for index, values in enumerate(numeric):
             values.confine(part.numbers[:, index], rng)
     return _stacked(parts)
+
+
+def typical_row(signature: Signature, hints: Hints) -> Rows:
+    """One row in the middle of what the model shows: typical numbers, and of each column of text a category of its
+    own."""
+    columns = list(zip(signature.columns, hints, strict=True))
+    numbers = [_middle(column, hint) for column, hint in columns if column.is_number]
+    texts = [_usual(column, hint) for column, hint in columns if column.kind == "string"]
+    strings = np.empty((1, len(texts)), dtype=object)
+    strings[0] = texts
+    return Rows(np.array([numbers], dtype=np.float64).reshape(1, len(numbers)), strings)
+
+
+def _usual(column: Column, hint: ColumnHints) -> str:
+    known = column.categories or ()
+    is_known = isinstance(hint.typical, str) and (not known or hint.typical in known)
+    return str(hint.typical) if is_known else next((value for value in known if isinstance(value, str)), "")
+
+
+def _middle(column: Column, hint: ColumnHints) -> float:
+    value = hint.typical if column.kind == "number" and isinstance(hint.typical, float) else 0.0
+    if column.categories and value not in column.categories:
+        value = float(sorted(map(float, column.categories))[len(column.categories) // 2])
+    low = value if column.minimum is None else max(value, column.minimum)
+    return low if column.maximum is None else min(low, column.maximum)
 
 
 class _Numbers:
