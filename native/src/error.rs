@@ -65,6 +65,7 @@ pub enum Code {
     UnknownModel,
     UnknownVersion,
     AmbiguousSelector,
+    NoProbabilities,
     ModelLoading,
     TooManyRows,
     QueueFull,
@@ -76,12 +77,13 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::UnknownCaller,
         Self::Forbidden,
         Self::UnknownModel,
         Self::UnknownVersion,
         Self::AmbiguousSelector,
+        Self::NoProbabilities,
         Self::ModelLoading,
         Self::TooManyRows,
         Self::QueueFull,
@@ -99,6 +101,7 @@ impl Code {
             Self::UnknownModel => "unknown_model",
             Self::UnknownVersion => "unknown_version",
             Self::AmbiguousSelector => "ambiguous_selector",
+            Self::NoProbabilities => "no_probabilities",
             Self::ModelLoading => "model_loading",
             Self::TooManyRows => "too_many_rows",
             Self::QueueFull => "queue_full",

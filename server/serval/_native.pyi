@@ -150,11 +150,12 @@ class RateState:
 class Refusal:
     """Why there is no answer; Python renders it as a problem.
 
-    `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows. Of `out_of_time`, a
-    run that is not begun: `limit` in seconds, and the `seconds` that it would take after `waiting`; of `too_late`:
-    `limit`. Of `ran_away`: `version_id`, CPU seconds `expected` and `used`; the version answers `model_loading` from
-    then on. Of `rate_limited`: the `policy` (kind of subject), `limit`, `window_seconds` and `retry_after_seconds`. Of
-    `quota_exceeded`: `limit`, and `retry_after_seconds` until the month ends.
+    `arguments`: `model` and `version` as they were asked for (`live`: nothing is), `limit` of rows. Of
+    `no_probabilities`: the number of the `version`. Of `out_of_time`, a run that is not begun: `limit` in seconds, and
+    the `seconds` that it would take after `waiting`; of `too_late`: `limit`. Of `ran_away`: `version_id`, CPU seconds
+    `expected` and `used`; the version answers `model_loading` from then on. Of `rate_limited`: the `policy` (kind of
+    subject), `limit`, `window_seconds` and `retry_after_seconds`. Of `quota_exceeded`: `limit`, and
+    `retry_after_seconds` until the month ends.
     """
 
     code: Literal[
@@ -163,6 +164,7 @@ class Refusal:
         "unknown_model",
         "unknown_version",
         "ambiguous_selector",
+        "no_probabilities",
         "model_loading",
         "too_many_rows",
         "queue_full",

@@ -85,18 +85,19 @@ def outcome(client: Client, label: str, case: Case) -> Outcome:
     version = answer.json()
     if answer.status_code != 201 or not version["is_live"]:
         return Outcome(case.name, title, is_live=False, problem=version.get("detail", answer.text))
-    problem = answered_wrongly(client, model, case)
+    problem = answered_wrongly(client, model, case, has_probabilities=version["signature"]["has_probabilities"])
     return Outcome(case.name, title, is_live=True, precision=version["report"]["form"], problem=problem)
 
 
-def answered_wrongly(client: Client, model: str, case: Case) -> str:
+def answered_wrongly(client: Client, model: str, case: Case, *, has_probabilities: bool) -> str:
     """What is wrong with the answers for unseen rows; a few that lie outside the signature's range may be refused,
     which is no answer."""
     refused: set[int] = set()
     while len(refused) <= MOST_REFUSED * len(case.held_out):
         kept = np.setdiff1d(np.arange(len(case.held_out)), list(refused))
         rows = case.held_out.iloc[kept] if isinstance(case.held_out, pd.DataFrame) else case.held_out[kept]
-        told = client.predict(model, {"inputs": rows_of(rows)}, outputs="probabilities")
+        asked = {"outputs": "probabilities"} if has_probabilities else {}
+        told = client.predict(model, {"inputs": rows_of(rows)}, **asked)
         if told.status_code == 200:
             return disagreement(replace(case, held_out=rows), told.json())
         if told.json()["code"] != "invalid_features":
@@ -125,7 +126,8 @@ def disagreement(case: Case, told: dict[str, Any]) -> str:
         return f"{int(differs.sum())} of {len(expected)} labels differ"
     if chances is None:
         return ""
-    largest = float(np.abs(np.array(told["probabilities"], dtype=np.float64) - chances).max())
+    found = [np.concatenate(row) if isinstance(row[0], list) else row for row in told["probabilities"]]
+    largest = float(np.abs(np.array(found, dtype=np.float64) - chances).max())
     return "" if largest <= 1e-5 else f"probabilities are off by {largest:.2g}"
 
 

@@ -419,12 +419,15 @@ def steps_of(model: Any) -> str:
 
 
 def probabilities(model: Any, rows: Rows) -> np.ndarray | None:
-    """One table of them, where the model has it and does not refuse to answer."""
+    """`[rows, classes]`, of several targets their classes side by side, where the model has them and does not refuse to
+    answer; one table for several targets holds the probability of the second label of each."""
     try:
         found = model.predict_proba(rows)
     except (AttributeError, ValueError):
         return None
-    return None if isinstance(found, list) or np.ndim(model.predict(rows)) > 1 else found
+    if isinstance(found, list):
+        return np.concatenate(found, axis=1)
+    return np.stack([1 - found, found], axis=2).reshape(len(found), -1) if np.ndim(model.predict(rows)) > 1 else found
 
 
 def margins(model: Any, rows: Rows, chances: np.ndarray | None) -> Any:

@@ -52,6 +52,32 @@ def largest(classes: int, dtype: str = "float32", *, has_probabilities: bool = T
     return model(nodes, outputs, inputs=[numbers(classes, dtype)])
 
 
+def largest_of(classes: list[int], dtype: str = "float32") -> onnx.ModelProto:
+    """A classifier of several targets, which takes as many columns of a row for each as it has classes, and answers
+    with the place of the largest; its probabilities are the row."""
+    names = [f"target{place}" for place in range(len(classes))]
+    nodes = [
+        helper.make_node("Split", ["numbers", "sizes"], names, axis=1),
+        *(helper.make_node("ArgMax", [name], [f"{name}_label"], axis=1, keepdims=1) for name in names),
+        helper.make_node("Concat", [f"{name}_label" for name in names], ["labels"], axis=1),
+        helper.make_node("Identity", ["numbers"], ["probabilities"]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("labels", TensorProto.INT64, [None, len(classes)]),
+        helper.make_tensor_value_info("probabilities", DTYPES[dtype], [None, sum(classes)]),
+    ]
+    sizes = {"sizes": np.array(classes, dtype=np.int64)}
+    return model(nodes, outputs, inputs=[numbers(sum(classes), dtype)], initializers=sizes)
+
+
+def labels_alone(classes: list[int], dtype: str = "float32") -> onnx.ModelProto:
+    """The same without probabilities."""
+    graph = largest_of(classes, dtype)
+    graph.graph.node.pop()
+    graph.graph.output.pop()
+    return graph
+
+
 def tree_regressor(**changes: Any) -> onnx.ModelProto:
     """One split on the first feature: node 0 with the leaves 1 and 2."""
     attributes: dict[str, Any] = {

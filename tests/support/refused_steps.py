@@ -9,7 +9,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -19,7 +19,6 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.manifold import Isomap
 from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
-from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -117,10 +116,6 @@ def mixed() -> Any:
     model = make_pipeline(encoder, Ridge()).fit(FRAME[["plan"]], TARGET)
     model[0].categories_[0] = np.array([1, "b", "c"], dtype=object)
     return model
-
-
-def probabilities_asked(model: Any) -> None:
-    emitter().predict_proba(model, Tensor.input(Graph(), "numbers", "float64", range(4)))
 
 
 def imputed(**arguments: Any) -> Any:
@@ -237,14 +232,6 @@ CASES: list[tuple[Kind, Case]] = [
             "(pipeline step 2, `dummyclassifier`)",
         ),
     ),
-    (
-        of_steps.DUMMY_TARGETS,
-        Case(
-            lambda: make_pipeline(StandardScaler(), DummyClassifier()).fit(X, TWO),
-            again(lambda: make_pipeline(StandardScaler(), MultiOutputClassifier(DummyClassifier())).fit(X, TWO)),
-            "(pipeline step 2, `dummyclassifier`)",
-        ),
-    ),
     (of_steps.RANDOM_FILLS, Case(drawing, draws, "(pipeline step 1, `iterativeimputer`)")),
     (
         of_steps.OWN_SVM_KERNEL,
@@ -342,15 +329,6 @@ CASES: list[tuple[Kind, Case]] = [
             lambda: KNeighborsClassifier(weights=closer).fit(X, Y),
             again(lambda: KNeighborsClassifier(weights="distance").fit(X, Y)),
             "`KNeighborsClassifier`",
-        ),
-    ),
-    (
-        of_steps.TARGETS_APART,
-        Case(
-            lambda: RandomForestClassifier(3).fit(X, TWO),
-            again(lambda: MultiOutputClassifier(RandomForestClassifier(3)).fit(X, TWO)),
-            "`RandomForestClassifier`",
-            ask=probabilities_asked,
         ),
     ),
     (

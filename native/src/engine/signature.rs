@@ -117,10 +117,7 @@ impl Signature {
             (classifier && self.labels.len() != self.targets, "a classifier has labels for each target"),
             (classifier && self.labels.iter().any(Vec::is_empty), "each target has at least one label"),
             (!classifier && !self.labels.is_empty(), "a regressor has no labels"),
-            (
-                self.has_probabilities && (!classifier || self.targets != 1),
-                "probabilities are those of a classifier with one target",
-            ),
+            (self.has_probabilities && !classifier, "probabilities are those of a classifier"),
         ];
         match rules.into_iter().find(|(is_broken, _)| *is_broken) {
             Some((_, rule)) => Err(Fault::load(format!("the signature contradicts itself: {rule}"))),
@@ -143,11 +140,11 @@ impl Signature {
         if self.kind == Kind::Classifier { self.targets } else { 0 }
     }
 
-    /// Probabilities or values of a row.
+    /// Probabilities of a row, those of the first target's classes first; or its values.
     pub fn score_width(&self) -> usize {
         match self.kind {
             Kind::Regressor => self.targets,
-            Kind::Classifier if self.has_probabilities => self.labels[0].len(),
+            Kind::Classifier if self.has_probabilities => self.labels.iter().map(Vec::len).sum(),
             Kind::Classifier => 0,
         }
     }
@@ -178,11 +175,17 @@ pub mod tests {
     use super::*;
 
     pub fn signature(labels: &str) -> Signature {
+        several_targets(labels, 1)
+    }
+
+    /// `labels`: a list for each target.
+    pub fn several_targets(labels: &str, targets: usize) -> Signature {
+        let is_multi_target = targets > 1;
         let json = format!(
             r#"{{"kind":"classifier","columns":[{{"name":"a","kind":"number","dtype":"float64"}},
             {{"name":"b","kind":"number","dtype":"float64","missing":"nan","minimum":-10.0,"maximum":10}}],
-            "has_names":true,"labels":[{labels}],"targets":1,"is_multi_target":false,"has_probabilities":true,
-            "numbers_dtype":"float32","scores_dtype":"float32"}}"#
+            "has_names":true,"labels":[{labels}],"targets":{targets},"is_multi_target":{is_multi_target},
+            "has_probabilities":true,"numbers_dtype":"float32","scores_dtype":"float32"}}"#
         );
         Signature::parse(json.as_bytes()).expect("the signature is whole")
     }
@@ -199,6 +202,12 @@ pub mod tests {
     fn equal_texts_of_different_labels_collide() {
         assert!(signature(r#"[1, "1"]"#).labels_collide);
         assert!(!signature(r#"[1, "2"]"#).labels_collide);
+    }
+
+    #[test]
+    fn each_target_has_probabilities_of_its_own_classes() {
+        let signature = several_targets("[0, 1], [\"a\", \"b\", \"c\"]", 2);
+        assert_eq!((signature.label_width(), signature.score_width(), signature.width()), (2, 5, 7));
     }
 
     #[test]

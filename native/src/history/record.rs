@@ -16,7 +16,6 @@ use crate::predict::routes::{PublishedModel, Target};
 
 /// Of a request of many rows the first are kept, as many as fit.
 pub const MOST_ROWS: usize = 8;
-const MOST_WORDS: usize = 256;
 const MOST_INPUT_BYTES: usize = 8192;
 const MISSING_STRING: &str = "\u{1a}";
 
@@ -42,7 +41,7 @@ pub struct Entry {
     target: Arc<Target>,
     signature: Arc<Signature>,
     rows: RecordedRows,
-    /// Of the first rows: the prediction, and its probability where there is one.
+    /// Of the first rows: the predictions, and the probability of each where there is one.
     words: Box<[u64]>,
     cache: CacheStatus,
     latency_seconds: f64,
@@ -196,14 +195,13 @@ fn digest(batch: Batch<'_>) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// Of the first rows, as `encode::lists` reads them: the words of the prediction, and that of its probability.
+/// Of the first rows, as `encode::lists` reads them.
 fn first_outputs(signature: &Signature, outputs: &Outputs) -> Box<[u64]> {
     let width = encode::listed_width(signature);
-    let rows = MOST_ROWS.min(MOST_WORDS / width).min(outputs.rows());
+    let rows = MOST_ROWS.min(encode::MOST_LISTED_WORDS / width).min(outputs.rows());
     let mut kept = Vec::with_capacity(rows * width);
     for row in outputs.iter().take(rows) {
-        kept.extend_from_slice(&row[..signature.targets]);
-        kept.extend(encode::probability(signature, row));
+        kept.extend(encode::listed(signature, row));
     }
     kept.into_boxed_slice()
 }

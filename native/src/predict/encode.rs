@@ -5,11 +5,13 @@
 //! and infinities are `null`.
 
 use crate::engine::batch::Outputs;
-use crate::engine::signature::{Float, Kind, Signature};
+use crate::engine::signature::{Float, Kind, Label, Signature};
 use crate::predict::request::AnswerShape;
 
-/// An answer includes a map of probabilities by default up to this many classes.
+/// An answer includes maps of probabilities by default up to this many classes of all targets.
 pub const MAPPED_CLASSES: usize = 20;
+/// `lists` leaves the probabilities out where a row would have more words with them.
+pub const MOST_LISTED_WORDS: usize = 256;
 
 /// The members of an answer beside its predictions.
 pub struct Frame<'a> {
@@ -81,9 +83,11 @@ fn one(json: &mut Json, frame: &Frame<'_>, words: &[u64]) {
     let signature = frame.signature;
     json.raw("\"prediction\":");
     prediction(json, signature, words);
-    if let Some(probability) = probability(signature, words) {
+    if signature.has_probabilities {
         json.raw(",\"probability\":");
-        json.float(probability, signature.scores_dtype);
+        each_target(json, signature, chosen_probabilities(signature, words), |json, score| {
+            json.float(score, signature.scores_dtype);
+        });
     } else if frame.shape == AnswerShape::Short {
         json.raw(",\"probability\":null");
     }
@@ -93,15 +97,20 @@ fn one(json: &mut Json, frame: &Frame<'_>, words: &[u64]) {
     }
 }
 
-/// A map from label to probability; where two labels have the same text, the classes and a list.
+/// Of each target a map from label to probability; where two labels have the same text, the classes and lists.
 fn probabilities(json: &mut Json, signature: &Signature, words: &[u64]) {
     if signature.labels_collide {
         classes(json, signature);
         json.raw(",\"probabilities\":");
-        return json.list(scores(signature, words), |json, &score| json.float(score, signature.scores_dtype));
+        return scores(json, signature, words);
     }
-    json.raw(",\"probabilities\":{");
-    for (index, (label, &score)) in signature.labels[0].iter().zip(scores(signature, words)).enumerate() {
+    json.raw(",\"probabilities\":");
+    each_target(json, signature, tables(signature, words), |json, table| map(json, signature, &table));
+}
+
+fn map(json: &mut Json, signature: &Signature, table: &Table<'_>) {
+    json.raw("{");
+    for (index, (label, &score)) in table.labels.iter().zip(table.scores).enumerate() {
         json.raw(if index == 0 { "" } else { "," });
         json.raw(&label.key);
         json.raw(":");
@@ -117,15 +126,36 @@ fn many(json: &mut Json, frame: &Frame<'_>, outputs: &Outputs) {
     if signature.has_probabilities && frame.all_probabilities {
         classes(json, signature);
         json.raw(",\"probabilities\":");
-        json.list(outputs.iter(), |json, row| {
-            json.list(scores(signature, row), |json, &score| json.float(score, signature.scores_dtype));
-        });
+        json.list(outputs.iter(), |json, row| scores(json, signature, row));
     }
 }
 
 fn classes(json: &mut Json, signature: &Signature) {
     json.raw(",\"classes\":");
-    json.list(&signature.labels[0], |json, label| json.raw(&label.json));
+    each_target(json, signature, signature.labels.iter(), |json, labels| {
+        json.list(labels, |json, label| json.raw(&label.json));
+    });
+}
+
+/// The probabilities of a row, in the order of the classes.
+fn scores(json: &mut Json, signature: &Signature, row: &[u64]) {
+    each_target(json, signature, tables(signature, row), |json, table| {
+        json.list(table.scores, |json, &score| json.float(score, signature.scores_dtype));
+    });
+}
+
+/// What there is for each target: a list of it, or the only one itself.
+fn each_target<T>(
+    json: &mut Json,
+    signature: &Signature,
+    mut items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut Json, T),
+) {
+    if signature.is_multi_target {
+        json.list(items, write);
+    } else if let Some(only) = items.next() {
+        write(json, only);
+    }
 }
 
 fn prediction(json: &mut Json, signature: &Signature, row: &[u64]) {
@@ -137,16 +167,37 @@ fn prediction(json: &mut Json, signature: &Signature, row: &[u64]) {
             json.float(row[target], signature.scores_dtype);
         }
     };
-    if signature.is_multi_target { json.list(0..signature.targets, value) } else { value(json, 0) }
+    each_target(json, signature, 0..signature.targets, value);
 }
 
-/// The probability of the predicted class, where there is one.
-pub fn probability(signature: &Signature, row: &[u64]) -> Option<u64> {
-    signature.has_probabilities.then(|| scores(signature, row)[index(row[0])])
+/// The probabilities of a target's classes.
+struct Table<'a> {
+    labels: &'a [Label],
+    scores: &'a [u64],
 }
 
-/// Predictions and their probabilities as two JSON lists; each row is the words of its prediction, then that of its
-/// `probability`.
+/// Of a row of a model that has probabilities, target by target.
+fn tables<'a>(signature: &'a Signature, row: &'a [u64]) -> impl Iterator<Item = Table<'a>> {
+    let mut rest = &row[signature.label_width()..];
+    signature.labels.iter().map(move |labels| {
+        let (scores, others) = rest.split_at(labels.len());
+        rest = others;
+        Table { labels, scores }
+    })
+}
+
+/// The probability of the predicted class of each target, of a row of a model that has probabilities.
+fn chosen_probabilities<'a>(signature: &'a Signature, row: &'a [u64]) -> impl Iterator<Item = u64> {
+    tables(signature, row).zip(row).map(|(table, &label)| table.scores[index(label)])
+}
+
+/// The words of a row of `lists`: its predictions, then the probability of each, where there is one.
+pub fn listed<'a>(signature: &'a Signature, row: &'a [u64]) -> impl Iterator<Item = u64> {
+    let probabilities = lists_probabilities(signature).then(|| chosen_probabilities(signature, row));
+    row[..signature.targets].iter().copied().chain(probabilities.into_iter().flatten())
+}
+
+/// Predictions and the probabilities of what they predict as two JSON lists.
 pub fn lists(signature: &Signature, words: &[u64]) -> (String, Option<String>) {
     let rows = || words.chunks_exact(listed_width(signature));
     let listed = |write: &dyn Fn(&mut Json, &[u64])| {
@@ -155,19 +206,23 @@ pub fn lists(signature: &Signature, words: &[u64]) -> (String, Option<String>) {
         String::from_utf8_lossy(&json.0).into_owned()
     };
     let predictions = listed(&|json, row| prediction(json, signature, row));
-    let probabilities = signature
-        .has_probabilities
-        .then(|| listed(&|json, row| json.float(row[signature.targets], signature.scores_dtype)));
+    let probabilities = lists_probabilities(signature).then(|| {
+        listed(&|json, row| {
+            each_target(json, signature, row[signature.targets..].iter(), |json, &score| {
+                json.float(score, signature.scores_dtype);
+            });
+        })
+    });
     (predictions, probabilities)
 }
 
 /// Words of a row of `lists`.
 pub fn listed_width(signature: &Signature) -> usize {
-    signature.targets + usize::from(signature.has_probabilities)
+    if lists_probabilities(signature) { 2 * signature.targets } else { signature.targets }
 }
 
-fn scores<'a>(signature: &Signature, row: &'a [u64]) -> &'a [u64] {
-    &row[signature.label_width()..]
+fn lists_probabilities(signature: &Signature) -> bool {
+    signature.has_probabilities && 2 * signature.targets <= MOST_LISTED_WORDS
 }
 
 fn score_count(signature: &Signature) -> usize {
@@ -343,7 +398,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::signature::tests::signature;
+    use crate::engine::signature::tests::{several_targets, signature};
 
     fn outputs(signature: &Signature) -> Outputs {
         let mut outputs = Outputs::with_capacity(signature, 1);
@@ -430,5 +485,64 @@ mod tests {
                 .unwrap()
                 .starts_with(r#"{"prediction":"1","probability":0.75,"classes":[1,"1"],"probabilities":[0.25,0.75],"#)
         );
+    }
+
+    const TWO_TARGETS: [u64; 7] =
+        [1, 2, 0.25_f64.to_bits(), 0.75_f64.to_bits(), 0.5_f64.to_bits(), 0.125_f64.to_bits(), 0.375_f64.to_bits()];
+
+    fn of_two_targets(labels: &str, is_list: bool, shape: AnswerShape) -> String {
+        let signature = several_targets(labels, 2);
+        let mut outputs = Outputs::with_capacity(&signature, 1);
+        outputs.push_row(&TWO_TARGETS);
+        let frame = Frame {
+            signature: &signature,
+            shape,
+            is_list,
+            all_probabilities: is_list,
+            model_json: "\"m\"",
+            version: "v",
+            version_number: 1,
+            cache_hits: 0,
+            rows: 1,
+        };
+        String::from_utf8(encode(&frame, &outputs, 0, || 0.0)).unwrap()
+    }
+
+    #[test]
+    fn each_target_has_a_table_of_probabilities() {
+        let labels = r#"[0, 1], ["a", "b", "c"]"#;
+        let tables = r#"[{"0":0.25,"1":0.75},{"a":0.5,"b":0.125,"c":0.375}]"#;
+        let one = of_two_targets(labels, false, AnswerShape::Full);
+        let expected = format!(r#"{{"prediction":[1,"c"],"probability":[0.75,0.375],"probabilities":{tables},"model""#);
+        assert!(one.starts_with(&expected), "{one}");
+        let many = of_two_targets(labels, true, AnswerShape::Full);
+        let expected = r#"{"predictions":[[1,"c"]],"classes":[[0,1],["a","b","c"]],"probabilities":[[[0.25,0.75],[0.5,0.125,0.375]]],"model""#;
+        assert!(many.starts_with(expected), "{many}");
+        let short = of_two_targets(labels, false, AnswerShape::Short);
+        assert!(short.starts_with(r#"{"prediction":[1,"c"],"probability":[0.75,0.375],"latency_ms""#), "{short}");
+    }
+
+    #[test]
+    fn labels_that_collide_in_one_target_make_lists_of_all() {
+        let one = of_two_targets(r#"[0, 1], [1, "1", 2]"#, false, AnswerShape::Full);
+        let expected = r#""classes":[[0,1],[1,"1",2]],"probabilities":[[0.25,0.75],[0.5,0.125,0.375]],"model""#;
+        assert!(one.contains(expected), "{one}");
+    }
+
+    #[test]
+    fn listed_rows_have_the_probability_of_each_prediction() {
+        let signature = several_targets(r#"[0, 1], ["a", "b", "c"]"#, 2);
+        let words: Vec<u64> = listed(&signature, &TWO_TARGETS).collect();
+        assert_eq!(words.len(), listed_width(&signature));
+        let expected = (r#"[[1,"c"]]"#.to_owned(), Some("[[0.75,0.375]]".to_owned()));
+        assert_eq!(lists(&signature, &words), expected);
+    }
+
+    #[test]
+    fn so_many_targets_that_they_fill_a_list_are_listed_without_probabilities() {
+        let signature = several_targets(&vec!["[0, 1]"; 200].join(","), 200);
+        let words: Vec<u64> = listed(&signature, &vec![0; signature.width()]).collect();
+        assert_eq!((words.len(), listed_width(&signature)), (200, 200));
+        assert_eq!(lists(&signature, &words).1, None);
     }
 }

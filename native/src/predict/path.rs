@@ -51,6 +51,7 @@ impl Plane {
             let outline = rows::outline(body, request.options.shape);
             let model = model.or_else(|| outline.as_ref()?.model).ok_or_else(needs_python)?;
             let resolved = self.resolve(caller, model, selector)?;
+            resolved.has_outputs(request.options)?;
             let rows = self.decode(&resolved, outline.as_ref())?;
             let prediction = Prediction::parsed(request.options, resolved, rows.is_list, stopwatch);
             let batch = Batch::of(&prediction.resolved.version.signature, &rows.numbers, &[])?;
@@ -69,6 +70,7 @@ impl Plane {
         self.counting_refusals(|| {
             let caller = self.callers.permitted(request.caller, now_seconds())?;
             let resolved = self.resolve_by_id(caller, model, version)?;
+            resolved.has_outputs(request.options)?;
             let batch = self.check(rows, &resolved)?;
             self.answer_batch(Prediction::new(request.options, resolved, rows.is_list), batch)
         })

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::clock::Stopwatch;
+use crate::engine::signature::Kind;
 use crate::engine::version::Version;
+use crate::error::{Code, Refusal};
 use crate::limits::callers::Caller;
 use crate::limits::limiter::RateState;
 use crate::limits::usage::Reservation;
@@ -29,6 +31,18 @@ pub struct ResolvedVersion {
     pub published: Arc<PublishedModel>,
     pub target: Arc<Target>,
     pub version: Arc<Version>,
+}
+
+impl ResolvedVersion {
+    /// Refuses to let a classifier answer without the probabilities that were asked for; a regressor has no classes.
+    pub fn has_outputs(&self, options: PredictOptions) -> Result<(), Refusal> {
+        let signature = &self.version.signature;
+        let is_without = signature.kind == Kind::Classifier && !signature.has_probabilities;
+        if options.all_probabilities && is_without {
+            return Err(Code::NoProbabilities.because(vec![("version", self.target.number.to_string())]));
+        }
+        Ok(())
+    }
 }
 
 /// What a prediction has paid. Dropped, it gives back what it took of the quota.

@@ -9,7 +9,6 @@ import numpy as np
 from serval.errors import CannotStart, ServalError
 
 if TYPE_CHECKING:
-    from serval.conversion.rows import Rows
     from serval.conversion.signature import Signature
 
 MAX_ROWS = 300
@@ -63,25 +62,32 @@ def with_predictions(estimator: Any, table: Any) -> list[dict[str, Any]]:
     """The rows of a table, with the model's answers unless the table already has a `prediction` column."""
     if "prediction" not in table:
         given = table if hasattr(estimator, "feature_names_in_") else table.to_numpy()
-        answers = {"prediction": list(estimator.predict(given))}
-        if np.ndim(probabilities := _probabilities(estimator, given)) == 2:
-            answers["probabilities"] = probabilities.tolist()
+        predicted = estimator.predict(given)
+        predicted = predicted.toarray() if hasattr(predicted, "toarray") else np.asarray(predicted)
+        answers = {"prediction": predicted.tolist()}
+        if (probabilities := _probabilities(estimator, given, is_multi_target=predicted.ndim == 2)) is not None:
+            answers["probabilities"] = probabilities
         table = table.assign(**answers)
     return [{str(name): plain(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _probabilities(estimator: Any, given: Any) -> Any:
-    """`[rows, classes]`; None where the model has none for these rows."""
-    try:
-        return np.asarray(estimator.predict_proba(given), dtype=np.float64)
-    except (AttributeError, NotImplementedError, ValueError, TypeError):
+def _probabilities(estimator: Any, given: Any, *, is_multi_target: bool) -> list[Any] | None:
+    """For each row its probabilities, of several targets a list for each; None where the model has none."""
+    from serval.conversion.export.probability_tables import tables_if_any
+
+    tables = tables_if_any(estimator, given, is_multi_target=is_multi_target)
+    if tables is None:
         return None
+    if is_multi_target:
+        return [list(row) for row in zip(*(table.tolist() for table in tables), strict=True)]
+    return tables[0].tolist() if tables[0].ndim == 2 else None
 
 
 def generated(estimator: Any) -> list[dict[str, Any]]:
     """Rows chosen as the server chooses them, with the answers of this environment, without rows that the model
     refuses."""
     from serval.conversion.from_sklearn import answered_rows
+    from serval.conversion.reporting import row_by_name
 
     signature, chosen, answers = answered_rows(estimator, MAX_ROWS)
     return [
@@ -94,15 +100,10 @@ def generated(estimator: Any) -> list[dict[str, Any]]:
 def expected_answer(signature: "Signature", answers: Any, index: int) -> dict[str, Any]:
     """`prediction` of a row, and `probabilities` where the model has them."""
     answer = {"prediction": prediction(signature, answers, index)}
-    return answer | ({"probabilities": answers.scores[index].tolist()} if signature.has_probabilities else {})
-
-
-def row_by_name(signature: "Signature", rows: "Rows", index: int) -> dict[str, Any]:
-    """One row by column name, as JSON has it, without the columns that nothing reads."""
-    from serval.conversion.reporting import row_cells
-
-    cells = zip(signature.columns, row_cells(signature, rows, index), strict=True)
-    return {column.name: cell for column, cell in cells if column.kind != "unused"}
+    if not signature.has_probabilities:
+        return answer
+    tables = signature.tables(answers.scores[index].tolist())
+    return answer | {"probabilities": tables if signature.is_multi_target else tables[0]}
 
 
 def prediction(signature: "Signature", answers: Any, index: int) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import rich_click as click
 
-from serval.commands.output import say
+from serval.commands.output import as_text, say, tables_of
 from serval.commands.remote import Remote, remote
 from serval.errors import CannotStart
 
@@ -81,8 +81,11 @@ def read(name: str) -> bytes:
 def print_answer(server: Remote, answer: dict[str, Any]) -> None:
     if "prediction" in answer:
         say(as_text(answer["prediction"]))
-        for label, probability in (answer.get("probabilities") or {}).items():
-            say(f"  {label}: {probability:.6g}")
+        for number, table in enumerate(tables_of(answer), 1):
+            if isinstance(answer["prediction"], list):
+                say(f"  target {number}")
+            for label, probability in table:
+                say(f"  {label}: {'null' if probability is None else format(probability, '.6g')}")
         return
     classes, probabilities = answer.get("classes"), answer.get("probabilities")
     if classes is None or probabilities is None:
@@ -94,9 +97,3 @@ def print_answer(server: Remote, answer: dict[str, Any]) -> None:
         for prediction, row in zip(answer["predictions"], probabilities, strict=True)
     ]
     server.table(rows, {"prediction": "prediction"} | {f"p{i}": as_text(label) for i, label in enumerate(classes)})
-
-
-def as_text(value: object) -> str:
-    import msgspec
-
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -16,14 +16,16 @@ from serval.conversion.signature import Label, Signature
 from serval.conversion.verify.verify import TIE, TOLERANCE, smallest_sizes
 
 Answer = Label | list[Label]
-Probabilities = list[float] | dict[str, float]
+Probabilities = list[float | list[float] | dict[str, float]] | dict[str, float]
+"""Of a row: a table, in the order of the classes or by label; of several targets a list of these, or of numbers that
+are each the probability of the second of two labels."""
 
 
 class Expected(msgspec.Struct, frozen=True):
     """For each row of a sample the answer expected.
 
-    `answers`: a label or value, for several targets a list. `probabilities`: of each row in the order of the model's
-    classes, or by label. `scikit_learn`: the version that computed them, None if nobody says.
+    `answers`: a label or value, for several targets a list. `probabilities`: of each row. `scikit_learn`: the
+    version that computed them, None if nobody says.
     """
 
     answers: list[Answer]
@@ -99,8 +101,8 @@ def _problem(signature: Signature, index: int, original: Answers, converted: Ans
     if (problem := _probability_problem(signature, index, converted, expected)) is not None:
         return problem
     predicted = [labels[code] for labels, code in zip(signature.labels, converted.labels[index].tolist(), strict=True)]
-    is_equal = all(is_same(label, target) for label, target in zip(predicted, targets, strict=True))
-    if is_equal or original.margins[index] <= TIE:
+    is_tied = (original.margins[index] <= TIE).tolist()
+    if all(tied or is_same(label, target) for label, target, tied in zip(predicted, targets, is_tied, strict=True)):
         return None
     return f"expected {as_text(targets)}, got {as_text(predicted)}"
 
@@ -108,18 +110,30 @@ def _problem(signature: Signature, index: int, original: Answers, converted: Ans
 def _probability_problem(signature: Signature, index: int, converted: Answers, expected: Expected) -> str | None:
     if expected.probabilities is None or not signature.has_probabilities:
         return None
-    labels, given = signature.labels[0], expected.probabilities[index]
-    got = converted.scores[index].tolist()
+    given = expected.probabilities[index]
+    tables = signature.tables(converted.scores[index].tolist())
+    wanted = [given] if not signature.is_multi_target else given
+    if not isinstance(wanted, list) or len(wanted) != len(tables):
+        return f"expected probabilities for each of {len(tables)} targets, got {as_text(given)}"
+    problems = map(_table_problem, signature.labels, tables, wanted)
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _table_problem(labels: tuple[Label, ...], got: list[float], given: Any) -> str | None:
+    """How the probabilities of one target differ from those expected."""
+    wanted: list[Any]
     if isinstance(given, dict):
         wanted = [given.get(label if isinstance(label, str) else json.dumps(label)) for label in labels]
+    elif isinstance(given, list):
+        wanted = given
     else:
-        wanted = list(given) if len(given) == len(labels) else [None] * len(labels)
-    values = [value for value in wanted if value is not None]
-    if len(values) < len(labels) or len(given) != len(labels):
+        wanted = [1.0 - given, given]
+    is_complete = len(wanted) == len(labels) and all(isinstance(value, int | float) for value in wanted)
+    if not is_complete or (isinstance(given, dict) and len(given) != len(labels)):
         return f"expected a probability for each of {as_text(list(labels))}, got {as_text(given)}"
-    if np.allclose(got, values, rtol=0.0, atol=TOLERANCE, equal_nan=True):
+    if np.allclose(got, wanted, rtol=0.0, atol=TOLERANCE, equal_nan=True):
         return None
-    return f"expected the probabilities {as_text(values)}, got {as_text(got)}"
+    return f"expected the probabilities {as_text(wanted)}, got {as_text(got)}"
 
 
 def is_same(label: Label, expected: Label) -> bool:

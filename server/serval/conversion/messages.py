@@ -143,11 +143,9 @@ def pack_answers(answers: Answers) -> PackedAnswers:
 
 def unpack_answers(packed: PackedAnswers, signature: Signature, rows: int) -> Answers:
     """Answers with the widths of the signature. Raises ValueError if the sizes do not fit."""
-    is_classifier = signature.kind == "classifier"
-    width = (len(signature.labels[0]) if signature.has_probabilities else 0) if is_classifier else signature.targets
     return Answers(
-        np.frombuffer(packed.labels, dtype="<i8").reshape(rows, signature.targets if is_classifier else 0),
-        np.frombuffer(packed.scores, dtype="<f8").reshape(rows, width),
-        np.frombuffer(packed.margins, dtype="<f8").reshape(rows),
+        np.frombuffer(packed.labels, dtype="<i8").reshape(rows, signature.label_width),
+        np.frombuffer(packed.scores, dtype="<f8").reshape(rows, signature.score_width),
+        np.frombuffer(packed.margins, dtype="<f8").reshape(rows, signature.label_width),
         np.frombuffer(packed.answered, dtype=np.bool_).reshape(rows),
     )

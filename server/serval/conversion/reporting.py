@@ -176,6 +176,12 @@ def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
     return cells
 
 
+def row_by_name(signature: Signature, rows: Rows, index: int) -> dict[str, Any]:
+    """One row by column name, as JSON has it, without the columns that nothing reads."""
+    cells = zip(signature.columns, row_cells(signature, rows, index), strict=True)
+    return {column.name: cell for column, cell in cells if column.kind != "unused"}
+
+
 def plain_inspection(inspection: Inspection) -> Inspection:
     """An inspection whose texts, which a confined process wrote, are made plain, except names of columns and labels:
     these stay as they are, and the command line escapes them where it prints them."""

@@ -25,9 +25,9 @@ class Rows:
 class Answers:
     """The answers of an estimator or a graph for rows.
 
-    `labels`: int64 `[rows, targets]`, or `[rows, 0]` of a regressor; `scores`: float64, probabilities `[rows, classes]`
-    or values `[rows, targets]`, or `[rows, 0]`; `margins`: float64 `[rows]`, by how much the first label leads
-    (infinite where unknown); `is_answered`: bool `[rows]`.
+    `labels`: int64 `[rows, targets]`, or `[rows, 0]` of a regressor; `scores`: float64, probabilities
+    `[rows, classes]`, of several targets side by side, or values `[rows, targets]`, or `[rows, 0]`; `margins`: float64,
+    as many as labels, by how much each leads before the next (infinite where unknown); `is_answered`: bool `[rows]`.
     """
 
     labels: npt.NDArray[np.int64]

@@ -1,6 +1,7 @@
 """What goes into a converted model and what comes out: columns, labels, dtypes."""
 
 from functools import cached_property
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -51,8 +52,8 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Graph inputs: `numbers` (`numbers_dtype`, `[rows, n]`) if any column is a number or boolean, `strings` (`[rows, m]`)
     if any is a string. Graph outputs of a classifier: `labels` (int64 indices into `labels`, `[rows]`, or `[rows,
     targets]` where `is_multi_target`) and, where `has_probabilities`, `probabilities` (`scores_dtype`, `[rows,
-    classes]`, one target only). Graph output of a regressor: `values` (`scores_dtype`, `[rows]`, or `[rows, targets]`
-    where `is_multi_target`).
+    classes]`, of several targets the classes of the first, then those of the second, ...). Graph output of a regressor:
+    `values` (`scores_dtype`, `[rows]`, or `[rows, targets]` where `is_multi_target`).
     """
 
     kind: Literal["classifier", "regressor"]
@@ -67,6 +68,23 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     has_probabilities: bool
     numbers_dtype: Literal["float32", "float64"]
     scores_dtype: Literal["float32", "float64"]
+
+    @property
+    def label_width(self) -> int:
+        """Labels of a row."""
+        return self.targets if self.kind == "classifier" else 0
+
+    @property
+    def score_width(self) -> int:
+        """Probabilities of a row, of all targets; or its values."""
+        if self.kind == "regressor":
+            return self.targets
+        return sum(map(len, self.labels)) if self.has_probabilities else 0
+
+    def tables(self, scores: list[float]) -> list[list[float]]:
+        """The probabilities of a row, target by target."""
+        ends = accumulate(map(len, self.labels))
+        return [scores[end - len(labels) : end] for labels, end in zip(self.labels, ends, strict=True)]
 
 
 class Position(NamedTuple):

@@ -23,10 +23,7 @@ def check_signature(signature: Signature) -> None:
             "the number of targets",
         ),
         (_are_valid_labels(signature), "the labels"),
-        (
-            not signature.has_probabilities or (signature.kind == "classifier" and not signature.is_multi_target),
-            "the probabilities",
-        ),
+        (not signature.has_probabilities or signature.kind == "classifier", "the probabilities"),
     ):
         if not is_valid:
             raise of_models.OUT_OF_BOUNDS(part=part)

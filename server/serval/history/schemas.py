@@ -14,6 +14,9 @@ Prediction = Label | list[Label]
 
 Probability = float | None
 
+PredictionProbability = Probability | list[Probability]
+"""That of the label predicted, of several targets a list."""
+
 
 class StoredPrediction(msgspec.Struct):
     """A prediction that was answered. Of many rows the history keeps the first."""
@@ -32,7 +35,7 @@ class StoredPrediction(msgspec.Struct):
     inputs: list[list[Label]] | None
     """The first rows in the order of the columns, where the server keeps them."""
     predictions: list[Prediction]
-    probabilities: list[Probability] | None
+    probabilities: list[PredictionProbability] | None
     cache: str
     latency_ms: float
 

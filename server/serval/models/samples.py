@@ -16,11 +16,12 @@ ANSWER = "prediction"
 """The column of a sample that holds the answers expected."""
 
 Cell = bool | int | float | str | None
-JsonRow = dict[str, Cell | list[Cell] | dict[str, float]] | list[Cell]
+JsonRow = dict[str, Cell | list[Cell | list[float] | dict[str, float]] | dict[str, float]] | list[Cell]
 
 
 PROBABILITIES = "probabilities"
-"""Beside it, of a JSON row: the probabilities expected, by label or in the order of the model's classes."""
+"""Beside it, of a JSON row: the probabilities expected, by label or in the order of the model's classes; of several
+targets a list of these."""
 
 
 def freeze_request(

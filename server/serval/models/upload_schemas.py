@@ -26,7 +26,8 @@ _UPLOAD_FIELDS: dict[str, JsonSchema] = {
         "type": "string",
         "description": (
             "Rows to verify with: CSV with a header, or a JSON list; a column `prediction` holds the answers expected,"
-            " and `probabilities` (JSON only) their probabilities by label or in the order of the classes."
+            " and `probabilities` (JSON only) their probabilities by label or in the order of the classes,"
+            " of several targets a list of these."
         ),
     },
     "expected_with": {

@@ -64,6 +64,14 @@ def _ambiguous_selector(_: Arguments) -> ServalError:
     return BadRequest("Both `version` and `alias` are given: send one of them, or neither for the live version.")
 
 
+def _no_probabilities(arguments: Arguments) -> ServalError:
+    problem = (
+        f"version {arguments['version']} of the model has no probabilities. Leave `outputs` out, or upload a classifier"
+        " that has `predict_proba` for every class."
+    )
+    return BadRequest(f"`outputs`: {problem}", errors=[("outputs", problem)])
+
+
 def _model_loading(arguments: Arguments) -> ServalError:
     return Unavailable(f"The model{_quoted(arguments, 'model')} is being loaded; try again in a second.")
 
@@ -124,6 +132,7 @@ _ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
     "unknown_model": _unknown_model,
     "unknown_version": _unknown_version,
     "ambiguous_selector": _ambiguous_selector,
+    "no_probabilities": _no_probabilities,
     "model_loading": _model_loading,
     "too_many_rows": _too_many_rows,
     "rate_limited": rate_limited,

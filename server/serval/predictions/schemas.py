@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from serval.auth.rate_headers import LIMIT_HEADERS, rate_headers
 from serval.data_plane.plane import Answer
 from serval.errors import DeadlineExceeded, ServalError
-from serval.history.schemas import Label, Prediction, Probability
+from serval.history.schemas import Label, Prediction, PredictionProbability, Probability
 from serval.http.openapi import JsonSchema, body, keyed_responses
 
 
@@ -18,7 +18,7 @@ class ShortAnswer(msgspec.Struct):
     """What `POST /predict` says of one row."""
 
     prediction: Prediction
-    probability: Probability
+    probability: PredictionProbability
     latency_ms: float
     cache_hit: bool
 
@@ -33,9 +33,13 @@ class RowAnswer(msgspec.Struct):
     latency_ms: float
     cache_hit: bool
     timestamp: datetime
-    probability: Probability | UnsetType = UNSET
-    probabilities: dict[str, Probability] | list[Probability] | UnsetType = UNSET
-    classes: list[Label] | UnsetType = UNSET
+    probability: PredictionProbability | UnsetType = UNSET
+    probabilities: (
+        dict[str, Probability] | list[Probability | list[Probability] | dict[str, Probability]] | UnsetType
+    ) = UNSET
+    """By label, or where two labels have the same text in the order of the classes; of several targets a list of
+    these."""
+    classes: list[Label | list[Label]] | UnsetType = UNSET
 
 
 class RowsAnswer(msgspec.Struct):
@@ -48,8 +52,9 @@ class RowsAnswer(msgspec.Struct):
     latency_ms: float
     cache_hits: int
     timestamp: datetime
-    probabilities: list[list[Probability]] | UnsetType = UNSET
-    classes: list[Label] | UnsetType = UNSET
+    probabilities: list[list[Probability | list[Probability]]] | UnsetType = UNSET
+    """Of each row in the order of the classes; of several targets a list of these."""
+    classes: list[Label | list[Label]] | UnsetType = UNSET
 
 
 class TestedVersion(msgspec.Struct):

@@ -47,12 +47,20 @@ class Predictor:
         text = sum(kind == "string" for kind in kinds)
         self.strings = np.array(model.strings, dtype=object).reshape(-1, text)[:ROWS] if text else None
         self.has_numbers = width > 0
+        self.has_probabilities = model.signature.has_probabilities
         self.count = len(self.strings) if self.strings is not None else len(self.numbers)
 
     def predict_rows(self, indices: Any, *, no_cache: bool) -> list[str]:
         numbers = np.ascontiguousarray(self.numbers[indices]).tobytes() if self.has_numbers else b""
         strings = self.strings[indices].ravel().tolist() if self.strings is not None else []
-        answer = predict(self.plane, numbers, strings, is_list=True, all_probabilities=True, no_cache=no_cache)
+        answer = predict(
+            self.plane,
+            numbers,
+            strings,
+            is_list=True,
+            all_probabilities=self.has_probabilities,
+            no_cache=no_cache,
+        )
         assert isinstance(answer, Answer)
         return rows_in(answer.body.decode())
 

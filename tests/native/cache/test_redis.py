@@ -44,6 +44,7 @@ def replica(
     url: str | None = None,
     secret: bytes = SECRET,
     contract: dict[str, Any] = CONTRACT,
+    graph: onnx.ModelProto | None = None,
     **settings: Any,
 ) -> DataPlane:
     """A plane whose model asks the Redis for every call, and keeps nothing itself unless `settings` of its route say
@@ -51,7 +52,7 @@ def replica(
     plane = new_plane(cache_url=url or server.url, cache_secret=secret)
     put_caller(plane)
     put_caller(plane, hashlib.sha256(b"bob").digest(), "usr_2")
-    load(plane, graphs.largest(2), contract, np.ones((1, 2)))
+    load(plane, graph or graphs.largest(2), contract, np.ones((1, len(contract["columns"]))))
     plane.models.set_routes([route(**({"cache": "l2", "cache_ttl_seconds": 0.0} | settings))])
     wait_until(lambda: plane.shared_cache_state() == "up")
     return plane
@@ -79,6 +80,20 @@ def test_a_row_run_by_one_replica_is_a_hit_with_equal_bytes_on_another(server: R
     for member in ("prediction", "probability", "probabilities"):
         assert members[0][member] == members[1][member]
     assert members[1]["cache_hit"] is True
+
+
+def test_the_tables_of_several_targets_are_shared_whole(server: Redis) -> None:
+    contract = signature(5, labels=[["no", "yes"], [0, 1, 2]], targets=2, is_multi_target=True)
+    one, other = (replica(server, contract=contract, graph=graphs.largest_of([2, 3])) for _ in range(2))
+    body = '{"inputs":[[0.25,0.75,0.5,0.125,0.375],[1,0,0,0,1]]}'
+    first = ask(one, body, all_probabilities=True)
+    written(one, 2)
+    second = hit(other, body, all_probabilities=True)
+    told, shared = json.loads(first.body), json.loads(second.body)
+    assert told["probabilities"] == [[[0.25, 0.75], [0.5, 0.125, 0.375]], [[1.0, 0.0], [0.0, 0.0, 1.0]]]
+    assert {name: shared[name] for name in ("predictions", "classes", "probabilities")} == {
+        name: told[name] for name in ("predictions", "classes", "probabilities")
+    }
 
 
 def test_cached_rows_of_a_batch_are_reused_and_only_the_others_are_run(server: Redis) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serval._native import Answer, DataPlane
+from serval._native import Answer, DataPlane, Refusal
 from support import graphs
 from support.planes import ask, predict, regressor, signature
 
@@ -122,6 +122,71 @@ def test_probabilities_are_included_by_default_up_to_twenty_classes(
     body = json.dumps({"input": [0] * classes})
     assert ("probabilities" in json.loads(ask(plane, body).body)) is is_mapped
     assert "probabilities" in json.loads(ask(plane, body, all_probabilities=True).body)
+
+
+TWO_TARGETS: dict[str, Any] = {"labels": [["no", "yes"], [0, 1, 2]], "targets": 2, "is_multi_target": True}
+OF_TWO_TARGETS = [0.25, 0.75, 0.5, 0.125, 0.375]
+
+
+def test_several_targets_have_a_table_each(serve: Serve) -> None:
+    plane = serve(graphs.largest_of([2, 3]), signature(5, **TWO_TARGETS))
+    one = ask(plane, json.dumps({"input": OF_TWO_TARGETS}))
+    assert timeless(one) == (
+        '{"prediction":["yes",0],"probability":[0.75,0.5],'
+        '"probabilities":[{"no":0.25,"yes":0.75},{"0":0.5,"1":0.125,"2":0.375}],'
+        + TAIL
+        + '"cache_hit":false,"timestamp":"T"}'
+    )
+    short = ask(plane, json.dumps({"model_name": "iris", "features": OF_TWO_TARGETS}), "short")
+    assert timeless(short) == '{"prediction":["yes",0],"probability":[0.75,0.5],"latency_ms":0.000,"cache_hit":true}'
+
+
+def test_many_rows_of_several_targets_have_their_tables_when_asked_cached_or_not(serve: Serve) -> None:
+    plane = serve(graphs.largest_of([2, 3]), signature(5, **TWO_TARGETS))
+    body = json.dumps({"inputs": [OF_TWO_TARGETS, [1, 0, 0, 0, 1]]})
+    expected = (
+        '{"predictions":[["yes",0],["no",2]],"classes":[["no","yes"],[0,1,2]],'
+        '"probabilities":[[[0.25,0.75],[0.5,0.125,0.375]],[[1.0,0.0],[0.0,0.0,1.0]]],'
+    )
+    for hits in (0, 2):
+        answer = timeless(ask(plane, body, all_probabilities=True))
+        assert answer == expected + TAIL + f'"cache_hits":{hits},"timestamp":"T"}}'
+    alone = '{"predictions":[["yes",0],["no",2]],' + TAIL + '"cache_hits":2,"timestamp":"T"}'
+    assert timeless(ask(plane, body)) == alone
+
+
+@pytest.mark.parametrize(("targets", "is_mapped"), [(10, True), (11, False)])
+def test_tables_are_included_by_default_up_to_twenty_classes_of_all_targets(
+    serve: Serve, targets: int, is_mapped: bool
+) -> None:
+    contract = signature(2 * targets, labels=[[0, 1]] * targets, targets=targets, is_multi_target=True)
+    plane = serve(graphs.largest_of([2] * targets), contract)
+    body = json.dumps({"input": [0] * 2 * targets})
+    assert ("probabilities" in json.loads(ask(plane, body).body)) is is_mapped
+    assert len(json.loads(ask(plane, body, all_probabilities=True).body)["probabilities"]) == targets
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [{"labels": [[0, 1]]}, {"labels": [[0, 1], [0, 1]], "targets": 2, "is_multi_target": True}],
+    ids=["one target", "two targets"],
+)
+def test_probabilities_that_a_classifier_has_not_are_refused(serve: Serve, contract: dict[str, Any]) -> None:
+    targets = contract.get("targets", 1)
+    graph = graphs.largest(2, has_probabilities=False) if targets == 1 else graphs.labels_alone([1, 1])
+    plane = serve(graph, signature(2, has_probabilities=False, **contract))
+    for body in ('{"input":[0,1]}', '{"inputs":[[0,1]]}'):
+        reply = ask(plane, body, all_probabilities=True)
+        assert isinstance(reply, Refusal)
+        assert (reply.code, reply.arguments) == ("no_probabilities", {"version": "1"})
+    reply = predict(plane, np.zeros(2).tobytes(), all_probabilities=True)
+    assert isinstance(reply, Refusal)
+    assert reply.code == "no_probabilities"
+
+
+def test_a_regressor_answers_with_its_value_whatever_is_asked(serve: Serve) -> None:
+    plane = serve(graphs.echo(1), regressor(1, numbers_dtype="float64", scores_dtype="float64"))
+    assert json.loads(ask(plane, '{"input":[0.5]}', all_probabilities=True).body)["prediction"] == 0.5
 
 
 def test_a_probability_that_is_no_number_is_null(serve: Serve) -> None:

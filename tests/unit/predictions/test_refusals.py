@@ -40,6 +40,7 @@ def test_every_code_of_the_native_interface_has_an_error(code: str) -> None:
         ("unknown_version", {"model": "iris", "version": "9"}, 404, '"9"'),
         ("unknown_version", {"model": "iris", "version": "live"}, 404, "no live version"),
         ("ambiguous_selector", {}, 400, "one of them"),
+        ("no_probabilities", {"version": "3"}, 400, "version 3 of the model has no probabilities"),
         ("model_loading", {"model": "iris"}, 503, "being loaded"),
         ("too_many_rows", {"limit": "1000"}, 413, "1000"),
         ("queue_full", {}, 503, "are waiting"),

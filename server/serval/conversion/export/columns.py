@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
 from serval.conversion import samples
 from serval.conversion.export.column_facts import ColumnFacts, observe
@@ -18,6 +17,7 @@ from serval.conversion.export.labels import check_categories, labels_of
 from serval.conversion.export.original import dense, fitted_with, inputs
 from serval.conversion.export.plain_rows import base_rows
 from serval.conversion.export.predictor_kind import predictor_kind
+from serval.conversion.export.probability_tables import tables_if_any
 from serval.conversion.export.refusing import check_convertible, refusal_of_rows
 from serval.conversion.export.unused_columns import unused_columns
 from serval.conversion.messages import MAX_COLUMNS, MAX_TARGETS
@@ -144,22 +144,21 @@ def _with_outputs(
     if signature.kind == "regressor":
         return base, msgspec.structs.replace(signature, targets=targets, is_multi_target=is_multi)
     labels = labels_of(estimator, targets, is_multi)
-    has_probabilities = not is_multi and _has_probabilities(estimator, signature, base)
-    complete = msgspec.structs.replace(
-        signature, targets=targets, is_multi_target=is_multi, labels=labels, has_probabilities=has_probabilities
-    )
-    return base, complete
+    complete = msgspec.structs.replace(signature, targets=targets, is_multi_target=is_multi, labels=labels)
+    has_probabilities = _has_probabilities(estimator, complete, base)
+    return base, msgspec.structs.replace(complete, has_probabilities=has_probabilities)
 
 
 def _has_probabilities(estimator: Any, signature: Signature, base: Rows) -> bool:
-    """Whether the estimator has `predict_proba`, and it answers: with some arguments it refuses."""
-    try:
-        return (
-            hasattr(estimator, "predict_proba")
-            and np.ndim(estimator.predict_proba(inputs(estimator, signature, base))) == 2
-        )
-    except (NotImplementedError, ValueError, TypeError, AttributeError):
+    """Whether the estimator has `predict_proba`, and it answers with a probability for each label: with some arguments
+    it refuses, and a chain knows only the second of three labels."""
+    given = inputs(estimator, signature, base)
+    tables = tables_if_any(estimator, given, is_multi_target=signature.is_multi_target)
+    if tables is None:
         return False
+    if not signature.is_multi_target:
+        return tables[0].ndim == 2
+    return [table.shape[1:] for table in tables] == [(len(labels),) for labels in signature.labels]
 
 
 def _first_answer(estimator: Any, signature: Signature, bases: list[Rows], *, is_sample: bool) -> tuple[Rows, Any]:

@@ -22,7 +22,7 @@ class Family:
 
     A rule takes the emitter, the fitted estimator and the features `[rows, columns]`: in float64, or unchanged for the
     classes in `tables`. Classifiers predict int64 indices into their `classes_`; everything else has the shape that
-    scikit-learn returns.
+    scikit-learn returns, but for probabilities of several targets: these are the tables of all targets, side by side.
     """
 
     predict: Rules = field(default_factory=dict)
@@ -51,6 +51,7 @@ class Emitter:
         self.columns = columns
         self.has_narrow_trees = has_narrow_trees
         self._emitted: dict[Hashable, tuple[Any, Features]] = {}
+        self._shared: dict[Hashable, tuple[Any, Any]] = {}
         self._depth = 0
 
     def predict(self, model: Any, x: Features) -> Tensor:
@@ -72,6 +73,13 @@ class Emitter:
         """The result of the first of these methods that the estimator has, and its name."""
         method = next(name for name in methods if hasattr(model, name))
         return self._answer(method, model, x), method
+
+    def once(self, what: str, model: Any, x: Features, write: Callable[[], Any]) -> Any:
+        """What `write` returns, which several methods of an estimator need; written once for the same features."""
+        key = (what, id(model), _identity(x))
+        if key not in self._shared:
+            self._shared[key] = (model, write())
+        return self._shared[key][1]
 
     def _answer(self, method: str, model: Any, x: Features) -> Tensor:
         return matrix(self._emit(method, model, x))

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from serval.conversion.export.probability_tables import UNANSWERED, innermost, probability_tables, tables_if_any
 from serval.conversion.export.sparse_targets import read_sparse_targets
 from serval.conversion.rows import Answers, Rows
 from serval.conversion.signature import MISSING_STRING, Column, Signature
@@ -111,21 +112,17 @@ def _answer_range(
 
 
 def _joined(signature: Signature, answered: list[Any], count: int) -> Answers:
-    is_classifier = signature.kind == "classifier"
-    score_width = (
-        len(signature.labels[0]) if signature.has_probabilities else (0 if is_classifier else signature.targets)
-    )
-    labels = np.full((count, signature.targets if is_classifier else 0), -1, dtype=np.int64)
-    scores = np.full((count, score_width), np.nan)
-    margins = np.full(count, np.inf)
+    labels = np.full((count, signature.label_width), -1, dtype=np.int64)
+    scores = np.full((count, signature.score_width), np.nan)
+    margins = np.full((count, signature.label_width), np.inf)
     is_answered = np.zeros(count, dtype=bool)
     for indices, part_labels, part_scores, part_margins in answered:
         part = slice(indices.start, indices.stop)
         is_answered[part] = True
         margins[part] = part_margins
-        if is_classifier:
+        if signature.label_width:
             labels[part] = part_labels
-        if score_width:
+        if signature.score_width:
             scores[part] = part_scores
     return Answers(labels, scores, margins, is_answered)
 
@@ -135,15 +132,16 @@ def answer(estimator: Any, signature: Signature, rows: Rows) -> tuple[Any, Any, 
     table = inputs(estimator, signature, rows)
     predicted = dense(estimator.predict(table))
     if signature.kind == "regressor":
-        return None, predicted.reshape(len(rows), signature.targets).astype(np.float64), np.full(len(rows), np.inf)
+        return None, predicted.reshape(len(rows), signature.targets).astype(np.float64), np.empty((len(rows), 0))
     columns = predicted.reshape(len(rows), signature.targets)
     labels = np.stack(
         [label_indices(signature.labels[target], columns[:, target]) for target in range(signature.targets)], axis=1
     )
-    probabilities = (
-        np.asarray(estimator.predict_proba(table), dtype=np.float64) if signature.has_probabilities else None
-    )
-    return labels, probabilities, margins(estimator, table, probabilities, len(rows))
+    tables = None
+    if signature.has_probabilities:
+        tables = probability_tables(estimator, table, is_multi_target=signature.is_multi_target)
+    scores = None if tables is None else np.concatenate(tables, axis=1)
+    return labels, scores, margins(estimator, signature, table, tables, len(rows))
 
 
 def dense(predicted: Any) -> npt.NDArray[Any]:
@@ -159,29 +157,34 @@ def label_indices(labels: tuple[Any, ...], predicted: npt.NDArray[Any]) -> npt.N
     )
 
 
-def margins(estimator: Any, table: Any, probabilities: Any, count: int) -> Numbers:
-    """By how much the best class leads in the scores that `predict` uses: the decision function if there is one,
-    else the probabilities."""
-    decision = None
+def margins(estimator: Any, signature: Signature, given: Any, tables: list[Numbers] | None, count: int) -> Numbers:
+    """`[rows, targets]`: by how much the best class leads in the scores that `predict` uses: the decision function if
+    there is one, else the probabilities. Infinite where neither says.
+
+    `tables`: for each target its probabilities, None where the estimator has none.
+    """
     if hasattr(estimator, "decision_function"):
-        decision = np.asarray(estimator.decision_function(table), dtype=np.float64)
-    elif probabilities is not None:
-        decision = probabilities
-    elif hasattr(estimator, "predict_proba"):
-        return _smallest_margin(estimator.predict_proba(table), count)
-    if decision is None or decision.shape[0] != count:
-        return np.full(count, np.inf)
-    return lead(decision)
+        scores = _scores(estimator, given)
+        if scores is None or scores.shape[0] != count:
+            return np.full((count, signature.targets), np.inf)
+        if not signature.is_multi_target:
+            return lead(scores)[:, None]
+        if scores.shape != (count, signature.targets):
+            return np.full((count, signature.targets), np.inf)
+        # The sign of a score decides between the two labels of a target; that of the only label there is can be zero.
+        members = getattr(innermost(estimator), "estimators_", [])
+        is_constant = [type(member).__name__ == "_ConstantPredictor" for member in members] or [False]
+        return np.where(is_constant, np.inf, np.abs(scores))
+    tables = tables or tables_if_any(estimator, given, is_multi_target=signature.is_multi_target)
+    return np.stack(list(map(lead, tables)), axis=1) if tables else np.full((count, signature.targets), np.inf)
 
 
-def _smallest_margin(probabilities: Any, count: int) -> Numbers:
-    if not isinstance(probabilities, list):
-        return np.asarray(np.abs(np.asarray(probabilities, dtype=np.float64) - 0.5).min(axis=1))
-    return (
-        np.asarray(np.min([lead(np.asarray(part, dtype=np.float64)) for part in probabilities], axis=0))
-        if probabilities
-        else np.full(count, np.inf)
-    )
+def _scores(estimator: Any, given: Any) -> Numbers | None:
+    """None where an estimator has the method and cannot answer: a chain has no scores of three labels."""
+    try:
+        return np.asarray(estimator.decision_function(given), dtype=np.float64)
+    except UNANSWERED:
+        return None
 
 
 def lead(scores: Numbers) -> Numbers:

@@ -93,8 +93,7 @@ def predictions(emit: Emitter, estimator: Any, signature: Signature, x: Features
 def shapes(signature: Signature) -> dict[str, list[int | None]]:
     """Of each output; None is the number of rows."""
     answers: list[int | None] = [None, signature.targets] if signature.is_multi_target else [None]
-    classes = len(signature.labels[0]) if signature.labels else 0
-    return {"values": answers, "labels": answers, "probabilities": [None, classes]}
+    return {"values": answers, "labels": answers, "probabilities": [None, signature.score_width]}
 
 
 def _features(graph: Graph, signature: Signature) -> Features:

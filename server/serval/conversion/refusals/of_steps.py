@@ -93,12 +93,6 @@ RANDOM_ANSWERS = Kind(
     "use strategy='prior', 'most_frequent' or 'constant', and fit again",
     "`DummyClassifier` with `stratified` or `uniform`.",
 )
-DUMMY_TARGETS = Kind(
-    NotConvertible,
-    "{estimator} has several targets",
-    "use one DummyClassifier for each target (`MultiOutputClassifier`), and fit again",
-    "`DummyClassifier` fitted on a table of targets.",
-)
 RANDOM_FILLS = Kind(
     NotConvertible,
     "{estimator} draws what it fills in at random (`sample_posterior=True`), so that no two answers agree",
@@ -175,12 +169,6 @@ OWN_WEIGHTS = Kind(
     "{estimator} has weights that are a function",
     "use weights='uniform' or 'distance', and fit again",
     "Neighbours weighted by a function.",
-)
-TARGETS_APART = Kind(
-    NotConvertible,
-    "{estimator} with several targets has no single table of probabilities",
-    "fit one model for each target (`MultiOutputClassifier`)",
-    "An estimator around it needs one table of probabilities.",
 )
 OUTLIER_LABEL = Kind(
     NotConvertible,

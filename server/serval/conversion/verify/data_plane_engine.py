@@ -39,11 +39,11 @@ def strings_of(rows: Rows) -> list[str]:
 
 
 def answers_of(signature: Signature, outputs: _native.Outputs, count: int) -> Answers:
-    is_classifier = signature.kind == "classifier"
-    width = (len(signature.labels[0]) if signature.has_probabilities else 0) if is_classifier else signature.targets
     return Answers(
-        labels=np.frombuffer(outputs.labels, dtype=np.int64).reshape(count, signature.targets if is_classifier else 0),
-        scores=np.frombuffer(outputs.scores, dtype=signature.scores_dtype).astype(np.float64).reshape(count, width),
-        margins=np.full(count, np.inf),
+        labels=np.frombuffer(outputs.labels, dtype=np.int64).reshape(count, signature.label_width),
+        scores=np.frombuffer(outputs.scores, dtype=signature.scores_dtype)
+        .astype(np.float64)
+        .reshape(count, signature.score_width),
+        margins=np.full((count, signature.label_width), np.inf),
         is_answered=np.ones(count, dtype=bool),
     )

@@ -34,12 +34,11 @@ def answers_of(signature: Signature, outputs: dict[str, np.ndarray], count: int)
     """Outputs in the shapes of the signature. Raises EngineError if they do not fit."""
     is_classifier = signature.kind == "classifier"
     scores = outputs.get("probabilities" if is_classifier else "values")
-    width = len(signature.labels[0]) if is_classifier else signature.targets
     try:
         labels = outputs["labels"].reshape(count, signature.targets) if is_classifier else np.zeros((count, 0))
-        values = np.zeros((count, 0)) if scores is None else scores.reshape(count, width)
+        values = np.zeros((count, 0)) if scores is None else scores.reshape(count, signature.score_width)
     except (KeyError, ValueError) as error:
         raise EngineError("its outputs have other shapes than its signature has") from error
     return Answers(
-        labels.astype(np.int64), values.astype(np.float64), np.full(count, np.inf), np.ones(count, dtype=bool)
+        labels.astype(np.int64), values.astype(np.float64), np.full(labels.shape, np.inf), np.ones(count, dtype=bool)
     )

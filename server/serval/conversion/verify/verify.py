@@ -53,11 +53,11 @@ def compare(
             int(answered.sum()), refused, 0, 0, 0.0, 0.0, None, "the converted model does not answer every row"
         )
     differences = _differences(signature, original.scores, converted.scores)
-    is_tie = (original.margins <= TIE) & answered
-    is_label_equal = (original.labels == converted.labels).all(axis=1)
+    is_tie = (original.margins <= TIE).any(axis=1) & answered
+    is_label_right = _are_labels_right(original, converted)
     is_equal = are_equal(signature, original, converted, strictness)
     counted = answered & ~is_tie
-    severity = np.where(answered, np.where(is_label_equal | is_tie, differences, np.inf), -1.0)
+    severity = np.where(answered, np.where(is_label_right, differences, np.inf), -1.0)
     worst = int(severity.argmax())
     compared = differences[answered]
     return Parity(
@@ -68,7 +68,7 @@ def compare(
         largest_difference=float(compared.max()),
         mean_difference=float(compared.mean()),
         worst=worst,
-        reason=_reason(signature, answered, is_label_equal | is_tie, is_equal, differences, TOLERANCE * strictness),
+        reason=_reason(signature, answered, is_label_right, is_equal, differences, TOLERANCE * strictness),
         jumps=jumps,
     )
 
@@ -77,9 +77,14 @@ def are_equal(
     signature: Signature, original: Answers, converted: Answers, strictness: float = 1.0
 ) -> npt.NDArray[np.bool_]:
     """For each row whether the answers are equal within the tolerance; labels of a tie may differ."""
-    is_label_right = (original.labels == converted.labels).all(axis=1) | (original.margins <= TIE)
+    is_label_right = _are_labels_right(original, converted)
     differences = _differences(signature, original.scores, converted.scores)
     return np.asarray(is_label_right & (differences <= TOLERANCE * strictness) & converted.is_answered)
+
+
+def _are_labels_right(original: Answers, converted: Answers) -> npt.NDArray[np.bool_]:
+    """For each row whether the label of every target is the original's, but for those that are tied."""
+    return np.asarray(((original.labels == converted.labels) | (original.margins <= TIE)).all(axis=1))
 
 
 def _differences(signature: Signature, original: Numbers, converted: Numbers) -> Numbers:

@@ -31,7 +31,10 @@ REGRESSOR = msgspec.structs.replace(CLASSIFIER, kind="regressor", labels=(), has
 def chances(*second: float) -> Answers:
     scores = np.array([[1 - chance, chance] for chance in second])
     return Answers(
-        scores.argmax(axis=1)[:, None], scores, np.abs(scores[:, 0] - scores[:, 1]), np.ones(len(second), dtype=bool)
+        scores.argmax(axis=1)[:, None],
+        scores,
+        np.abs(scores[:, 0] - scores[:, 1])[:, None],
+        np.ones(len(second), dtype=bool),
     )
 
 
@@ -39,7 +42,7 @@ def values(*numbers: float) -> Answers:
     return Answers(
         np.zeros((len(numbers), 0), dtype=np.int64),
         np.array(numbers)[:, None],
-        np.full(len(numbers), np.inf),
+        np.empty((len(numbers), 0)),
         np.ones(len(numbers), dtype=bool),
     )
 

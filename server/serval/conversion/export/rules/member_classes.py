@@ -7,7 +7,7 @@ from sklearn.base import is_classifier, is_regressor
 
 from serval.conversion.export.emitter import Emitter
 from serval.conversion.export.features import Features
-from serval.conversion.export.tensor import Array, Tensor
+from serval.conversion.export.tensor import Array, Tensor, concat
 
 
 def positions(among: Any, of: Any) -> Array:
@@ -21,6 +21,11 @@ def spread(proba: Tensor, among: Any, of: Any) -> Tensor:
     if len(where) == len(among):
         return proba
     return proba @ np.eye(len(among))[where]
+
+
+def side_by_side(positive: Tensor) -> Tensor:
+    """`[rows, 2 * targets]`: both probabilities of each target, of `[rows, targets]`, those of its second label."""
+    return concat([part.reshape(0, -1, 1) for part in (1.0 - positive, positive)], axis=2).reshape(0, -1)
 
 
 def positive_class(emit: Emitter, member: Any, x: Features) -> Tensor:

@@ -10,7 +10,7 @@ from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, matrix
 from serval.conversion.export.rules.kernels import votes_of_pairs
 from serval.conversion.export.rules.linear import two
-from serval.conversion.export.rules.member_classes import positive_class, positive_threshold
+from serval.conversion.export.rules.member_classes import positive_class, positive_threshold, side_by_side
 from serval.conversion.export.tensor import Array, Tensor, concat, floats, stack
 
 
@@ -25,7 +25,7 @@ def one_vs_rest_proba(emit: Emitter, model: Any, x: Features) -> Tensor:
     if len(model.estimators_) == 1:
         return two(positive.ravel())
     if model.multilabel_:
-        return positive
+        return side_by_side(positive)
     sums = positive.row_sums(len(model.estimators_))
     return positive / sums.equals(0.0).choose(1.0, sums)
 
@@ -85,20 +85,36 @@ def every_target(emit: Emitter, model: Any, x: Features) -> Tensor:
     return stack(emit.predict(member, x) for member in model.estimators_)
 
 
+def every_proba(emit: Emitter, model: Any, x: Features) -> Tensor:
+    return concat(emit.predict_proba(member, x) for member in model.estimators_)
+
+
 def chained(emit: Emitter, model: Any, x: Tensor) -> Tensor:
-    """Source: `_BaseChain._get_predictions`: what earlier members answer are features of the later ones."""
+    features = emit.once("links", model, x, lambda: links(emit, model, x))
+    answers = [emit.predict(member, given) for member, given in zip(model.estimators_, features, strict=True)]
+    return stack(answers[position] for position in np.argsort(model.order_))
+
+
+def chained_proba(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    features = emit.once("links", model, x, lambda: links(emit, model, x))
+    tables = [emit.predict_proba(member, given) for member, given in zip(model.estimators_, features, strict=True)]
+    return side_by_side(stack(tables[position].column(1) for position in np.argsort(model.order_)))
+
+
+def links(emit: Emitter, model: Any, x: Tensor) -> list[Tensor]:
+    """The features of each member: what earlier ones answer are features of the later ones. Source:
+    `_BaseChain._get_predictions`."""
     method = getattr(model, "chain_method_", "predict")
     methods = (method,) if isinstance(method, str) else tuple(method)
-    features, answers = x, []
-    for member in model.estimators_:
-        answers.append(emit.predict(member, features))
-        response, method_used = emit.respond(member, features, methods)
+    features = [x]
+    for member in model.estimators_[:-1]:
+        response, method_used = emit.respond(member, features[-1], methods)
         if method_used == "predict_proba":
             response = response.column(1)
         elif method_used == "predict" and is_classifier(member):
             response = response.look_up(np.asarray(member.classes_, dtype=np.float64))
-        features = concat([features, response.as_column()])
-    return stack(answers[position] for position in np.argsort(model.order_))
+        features.append(concat([features[-1], response.as_column()]))
+    return features
 
 
 TABLES = (
@@ -123,6 +139,8 @@ FAMILY = Family(
     predict_proba={
         multiclass.OneVsRestClassifier: one_vs_rest_proba,
         multiclass._ConstantPredictor: constant_proba,
+        multioutput.MultiOutputClassifier: every_proba,
+        multioutput.ClassifierChain: chained_proba,
     },
     decision_function={
         multiclass.OneVsRestClassifier: one_vs_rest_scores,

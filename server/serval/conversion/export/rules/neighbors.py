@@ -14,7 +14,7 @@ from serval.conversion.export.rules.distances import (
     squared_distances,
 )
 from serval.conversion.export.rules.neighbor_ties import heap_choice, metric_of, visits
-from serval.conversion.export.tensor import Array, Tensor, floats, stack
+from serval.conversion.export.tensor import Array, Tensor, concat, floats, stack
 from serval.conversion.refusals import of_steps
 
 REDUCED = {"euclidean", "manhattan", "chebyshev", "minkowski"}
@@ -80,21 +80,32 @@ def weights_of(model: Any, distance: Tensor) -> Tensor | None:
     raise of_steps.OWN_WEIGHTS.of(model)
 
 
-def neighbour_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
-    if model.outputs_2d_:
-        raise of_steps.TARGETS_APART.of(model)
-    votes = target_votes(model, x, 0)
-    return votes / votes.row_sums(len(model.classes_))
+def neighbour_proba(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    votes = neighbour_votes(emit, model, x)
+    return concat(part / part.row_sums(count) for part, (_, count) in zip(votes, class_codes(model), strict=True))
 
 
-def target_votes(model: Any, x: Tensor, target: int) -> Tensor:
-    """`[rows, classes]`: the weights of the neighbours of each class."""
-    distance, order = nearest(model, x, model.n_neighbors)
-    codes = model._y[:, target] if model.outputs_2d_ else model._y
-    count = len(model.classes_[target] if model.outputs_2d_ else model.classes_)
-    members = order.look_up(np.eye(count)[codes.astype(np.int64).ravel()])
-    weights = weights_of(model, distance)
-    return pooled(members, weights, model.n_neighbors)
+def class_codes(model: Any) -> list[tuple[Array, int]]:
+    """For each target the class of every point, by its index, and the number of classes."""
+    codes = np.asarray(model._y, dtype=np.int64)
+    if not model.outputs_2d_:
+        return [(codes.ravel(), len(model.classes_))]
+    return [(codes[:, target], len(classes)) for target, classes in enumerate(model.classes_)]
+
+
+def neighbour_votes(emit: Emitter, model: Any, x: Tensor) -> list[Tensor]:
+    """For each target `[rows, classes]`: the weights of the neighbours of each class."""
+
+    def write() -> list[Tensor]:
+        distance, order = nearest(model, x, model.n_neighbors)
+        weights = weights_of(model, distance)
+        return [
+            pooled(order.look_up(np.eye(count)[codes]), weights, model.n_neighbors)
+            for codes, count in class_codes(model)
+        ]
+
+    votes: list[Tensor] = emit.once("votes", model, x, write)
+    return votes
 
 
 def pooled(values: Tensor, weights: Tensor | None, count: int) -> Tensor:
@@ -103,10 +114,13 @@ def pooled(values: Tensor, weights: Tensor | None, count: int) -> Tensor:
     return (turned if weights is None else turned * weights.reshape(0, 1, -1)).row_sums(count).reshape(0, -1)
 
 
-def neighbour_labels(_: Emitter, model: Any, x: Tensor) -> Tensor:
-    if model.outputs_2d_:
-        return stack(target_votes(model, x, target).argmax() for target in range(len(model.classes_)))
-    return target_votes(model, x, 0).argmax()
+def neighbour_labels(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    return labels_of_votes(model, neighbour_votes(emit, model, x))
+
+
+def labels_of_votes(model: Any, votes: list[Tensor]) -> Tensor:
+    chosen = [part.argmax() for part in votes]
+    return stack(chosen) if model.outputs_2d_ else chosen[0]
 
 
 def neighbour_values(_: Emitter, model: Any, x: Tensor) -> Tensor:
@@ -139,24 +153,47 @@ def radius_values(_: Emitter, model: Any, x: Tensor) -> Tensor:
     return result if held.ndim > 1 else result.ravel()
 
 
-def radius_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:
-    """Without a neighbour: the outlier's class if it has one, zeros if it is no class, `NaN` where scikit-learn refuses
-    to answer."""
-    if model.outputs_2d_:
-        raise of_steps.TARGETS_APART.of(model)
-    votes: Tensor = within(model, x) @ np.eye(len(model.classes_))[model._y.astype(np.int64)]
-    whole = votes.row_sums(len(model.classes_))
-    if model.outlier_label_ is None:
+def radius_proba(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    return concat(radius_tables(emit, model, x))
+
+
+def radius_tables(emit: Emitter, model: Any, x: Tensor) -> list[Tensor]:
+    """For each target `[rows, classes]`. Without a neighbour: the outlier's class if it has one, zeros if it is no
+    class, `NaN` where scikit-learn refuses to answer."""
+
+    def write() -> list[Tensor]:
+        weights = within(model, x)
+        outliers: list[Any] = outlier_tables(model) or [None] * len(class_codes(model))
+        return [
+            radius_table(weights @ np.eye(count)[codes], count, outlier)
+            for (codes, count), outlier in zip(class_codes(model), outliers, strict=True)
+        ]
+
+    tables: list[Tensor] = emit.once("tables", model, x, write)
+    return tables
+
+
+def radius_table(votes: Tensor, count: int, outlier: Array | None) -> Tensor:
+    whole = votes.row_sums(count)
+    if outlier is None:
         return votes / whole
-    outlier = (model.classes_ == model.outlier_label_[0]).astype(np.float64)[None]
     is_alone = whole.equals(0.0)
-    return is_alone.choose(outlier, votes / is_alone.choose(1.0, whole))
+    return is_alone.choose(outlier[None], votes / is_alone.choose(1.0, whole))
+
+
+def outlier_tables(model: Any) -> list[Array] | None:
+    """For each target the probabilities `[classes]` of a row without a neighbour; None where scikit-learn refuses."""
+    if model.outlier_label_ is None:
+        return None
+    classes = model.classes_ if model.outputs_2d_ else [model.classes_]
+    labels = zip(classes, model.outlier_label_, strict=True)
+    return [np.asarray(known == label, dtype=np.float64) for known, label in labels]
 
 
 def radius_labels(emit: Emitter, model: Any, x: Tensor) -> Tensor:
-    if model.outlier_label_ is not None and model.outlier_label_[0] not in model.classes_:
+    if not all(table.any() for table in outlier_tables(model) or []):
         raise of_steps.OUTLIER_LABEL.of(model)
-    return emit.predict_proba(model, x).argmax()
+    return labels_of_votes(model, radius_tables(emit, model, x))
 
 
 def propagated_proba(_: Emitter, model: Any, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from sklearn import neural_network
 
 from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.rules.linear import two
+from serval.conversion.export.rules.member_classes import side_by_side
 from serval.conversion.export.tensor import Tensor
 
 ACTIVATIONS = {
@@ -18,8 +19,13 @@ ACTIVATIONS = {
 }
 
 
-def network(_: Emitter, model: Any, x: Tensor) -> Tensor:
+def network(emit: Emitter, model: Any, x: Tensor) -> Tensor:
     """`[rows, outputs]`"""
+    outputs: Tensor = emit.once("outputs", model, x, lambda: forward(model, x))
+    return outputs
+
+
+def forward(model: Any, x: Tensor) -> Tensor:
     values = x
     for depth, (weights, biases) in enumerate(zip(model.coefs_, model.intercepts_, strict=True), start=1):
         name = model.activation if depth < len(model.coefs_) else model.out_activation_
@@ -36,12 +42,18 @@ def network_values(emit: Emitter, model: Any, x: Tensor) -> Tensor:
 
 def network_proba(emit: Emitter, model: Any, x: Tensor) -> Tensor:
     values = network(emit, model, x)
-    return two(values.ravel()) if model.n_outputs_ == 1 else values
+    if model.n_outputs_ == 1:
+        return two(values.ravel())
+    return side_by_side(values) if is_multilabel(model) else values
+
+
+def is_multilabel(model: Any) -> bool:
+    return str(model._label_binarizer.y_type_).startswith("multilabel")
 
 
 def network_labels(emit: Emitter, model: Any, x: Tensor) -> Tensor:
     values = network(emit, model, x)
-    if model.n_outputs_ == 1 or model._label_binarizer.y_type_.startswith("multilabel"):
+    if model.n_outputs_ == 1 or is_multilabel(model):
         chosen = (values > 0.5).cast("int64")
         return chosen.ravel() if model.n_outputs_ == 1 else chosen
     return values.argmax()

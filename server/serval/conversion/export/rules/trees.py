@@ -13,7 +13,6 @@ from serval.conversion.export.rules.linear import labels_of_scores, two
 from serval.conversion.export.rules.memberships import goes_right, with_memberships
 from serval.conversion.export.rules.tree_sums import Nodes, sums
 from serval.conversion.export.tensor import Array, Tensor, stack, total
-from serval.conversion.refusals import of_steps
 
 
 def float32_features(emit: Emitter, x: Tensor) -> Tensor:
@@ -48,7 +47,7 @@ def tree_values(emit: Emitter, model: Any, x: Tensor) -> Tensor:
 
 def tree_proba(emit: Emitter, model: Any, x: Tensor) -> Tensor:
     if model.n_outputs_ > 1:
-        raise of_steps.TARGETS_APART.of(model)
+        return shares(emit, model, x).columns(np.concatenate(places(model)))
     if len(model.classes_) == 2:
         return two(means(emit, model, x, lambda tree: tree.value[:, 0, 1:]).ravel())
     return means(emit, model, x, lambda tree: tree.value[:, 0, :])
@@ -57,9 +56,21 @@ def tree_proba(emit: Emitter, model: Any, x: Tensor) -> Tensor:
 def tree_labels(emit: Emitter, model: Any, x: Tensor) -> Tensor:
     if model.n_outputs_ == 1:
         return emit.predict_proba(model, x).argmax()
+    return shares(emit, model, x).reshape(-1, model.n_outputs_, max(model.n_classes_)).argmax(axis=2)
+
+
+def shares(emit: Emitter, model: Any, x: Tensor) -> Tensor:
+    """`[rows, targets * most classes]`: zero for a class that a target does not have."""
+    tables: Tensor = emit.once(
+        "shares", model, x, lambda: means(emit, model, x, lambda tree: tree.value.reshape(tree.node_count, -1))
+    )
+    return tables
+
+
+def places(model: Any) -> list[Array]:
+    """The columns of each target's classes among the shares."""
     most = max(model.n_classes_)
-    shares = means(emit, model, x, lambda tree: tree.value.reshape(tree.node_count, -1))
-    return shares.reshape(-1, model.n_outputs_, most).argmax(axis=2)
+    return [target * most + np.arange(count) for target, count in enumerate(model.n_classes_)]
 
 
 def boosted(emit: Emitter, model: Any, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from sklearn.base import is_classifier
 
 from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, matrix
+from serval.conversion.export.probability_tables import innermost
 from serval.conversion.export.rules.member_classes import spread
 from serval.conversion.export.tensor import Array, Tensor, concat, total
 
@@ -77,10 +78,23 @@ def stacked_features(emit: Emitter, model: Any, x: Features) -> Tensor:
         answer = emit.respond(member, x, (method,))[0]
         if method == "predict" and is_classifier(member):
             answer = answer.look_up(np.asarray(member.classes_, dtype=np.float64))
-        if method == "predict_proba" and len(model.classes_) == 2:
+        if method == "predict_proba" and isinstance(model.classes_, list):
+            answer = answer.columns(kept_probabilities(model, member))
+        elif method == "predict_proba" and len(model.classes_) == 2:
             answer = answer.columns([1])
         parts.append(answer.as_column() if is_flat(member, method) else answer)
     return concat([*parts, matrix(x)] if model.passthrough else parts)
+
+
+def kept_probabilities(model: Any, member: Any) -> list[int]:
+    """Which columns of its tables, side by side, scikit-learn takes of a member of a stack of several targets: without
+    the first class of each; and of a member with one table for all, of two targets the second alone."""
+    classes = getattr(member, "classes_", None)
+    counts = [len(known) for known in classes] if isinstance(classes, list) else [2] * len(model.classes_)
+    starts = np.cumsum([0, *counts[:-1]]).tolist()
+    kept = [start + place for start, count in zip(starts, counts, strict=True) for place in range(1, count)]
+    is_one_table = not isinstance(classes, list) or type(innermost(member)).__name__ == "ClassifierChain"
+    return kept[1:] if is_one_table and len(model.classes_) == 2 else kept
 
 
 def is_flat(member: Any, method: str) -> bool:
