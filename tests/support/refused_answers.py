@@ -128,6 +128,6 @@ CASES: list[tuple[Kind, Case]] = [
     sampled(of_outcomes.SAMPLE_LACKS_COLUMN, "Row 1 of the sample lacks the column `plan`", {}),
     sampled(of_outcomes.SAMPLE_UNKNOWN_COLUMN, "`target`", {"plan": "a", "target": 1}),
     sampled(of_outcomes.SAMPLE_WIDTH, "has 3 values", [1.0] * 3, logistic, ROWS[0]),
-    sampled(of_outcomes.SAMPLE_VALUE, "`plan` must be a string", {"plan": 5}),
+    sampled(of_outcomes.SAMPLE_VALUE, "`plan`: expected a string", {"plan": 5}),
     (of_outcomes.HELD_VERSION, Case(of_version_2, again(logistic), "2.0.0")),
 ]

@@ -104,7 +104,10 @@ def neighbours_by_products(*steps: Any) -> Any:
 SPREAD = np.random.default_rng(0).normal(size=(200, 4))
 BIG = [2**53 + 1 + index for index in range(9)]
 PRICES = [decimal.Decimal(index % 4) / 2 for index in range(20)]
-DAYS = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=12)})
+DURATIONS = pd.DataFrame({"since": pd.to_timedelta(range(12), unit="s")})
+SECONDS = pd.DataFrame({"since": DURATIONS["since"].dt.total_seconds()})
+NANOSECONDS = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=12, freq="1s1ns").as_unit("ns")})
+WHOLE_SECONDS = pd.DataFrame({"day": NANOSECONDS["day"].dt.floor("s")})
 
 CASES: list[tuple[Kind, Case]] = [
     (of_models.NO_SKLEARN_PREDICTOR, Case(lambda: scipy.stats.norm, again(logistic), "`norm_gen`")),
@@ -195,10 +198,18 @@ CASES: list[tuple[Kind, Case]] = [
         Case(lambda: encoded(["a", "x" * 10_001, "b"]), again(lambda: encoded(["a", "x", "b"])), "column `price`"),
     ),
     (
-        of_models.CATEGORIES_OF_TIME,
+        of_models.CATEGORIES_OF_DURATIONS,
         Case(
-            lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(DAYS, range(12)),
-            again(lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(DAYS.astype(str), range(12))),
+            lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(DURATIONS, range(12)),
+            again(lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(SECONDS, range(12))),
+            "column `since`",
+        ),
+    ),
+    (
+        of_models.TIMESTAMPS_OUT_OF_REACH,
+        Case(
+            lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(NANOSECONDS, range(12)),
+            again(lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(WHOLE_SECONDS, range(12))),
             "column `day`",
         ),
     ),

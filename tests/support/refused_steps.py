@@ -58,6 +58,9 @@ def similar(rows: Any, others: Any) -> float:
     return float(np.exp(-np.square(rows - others).sum()))
 
 
+DAYS = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=12)})
+
+
 def near_with_gaps(rows: Any, others: Any, missing_values: float = np.nan) -> float:
     return float(np.nansum(np.abs(rows - others)))
 
@@ -109,6 +112,10 @@ def column_left_out(model: Any) -> None:
 
 def text_encoder_given_numbers(model: Any) -> None:
     emitter().transform(model[0], Tensor.input(Graph(), "numbers", "float64", [0]))
+
+
+def timestamp_encoder_given_text(model: Any) -> None:
+    emitter().transform(model[0], Tensor.input(Graph(), "strings", "string", [0]))
 
 
 def mixed() -> Any:
@@ -181,6 +188,15 @@ CASES: list[tuple[Kind, Case]] = [
             lambda built, _: built,
             "column `plan`",
             ask=text_encoder_given_numbers,
+        ),
+    ),
+    (
+        of_steps.TEXT_OF_TIMESTAMPS,
+        Case(
+            lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(DAYS, range(12)),
+            lambda built, _: built,
+            "column `day`",
+            ask=timestamp_encoder_given_text,
         ),
     ),
     (

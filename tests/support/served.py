@@ -1,5 +1,6 @@
 """Converts a fitted model and answers rows of JSON with its graph."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,9 +9,12 @@ import pandas as pd
 
 from serval.conversion import samples
 from serval.conversion.from_sklearn import convert
+from serval.conversion.rows import Rows
 from serval.conversion.signature import Signature
 from serval.conversion.verify import onnxruntime_engine
 from serval.conversion.verify.data_plane_engine import DataPlaneEngine
+from serval.predictions.decoding import decode_json
+from serval.predictions.values import Decoded
 
 Record = dict[str, Any] | list[Any]
 
@@ -25,9 +29,22 @@ class Served:
 
     def predict(self, rows: Sequence[Record]) -> np.ndarray:
         """Labels or values. Raises ValueError for a null or a category that the signature refuses."""
-        cells = [self._cells(row) for row in rows]
+        return self._answers(samples.rows_of(self.signature, [self._cells(row) for row in rows]))
+
+    def answer(self, rows: Sequence[Record]) -> np.ndarray:
+        """Labels or values for rows as the JSON reader takes them. Raises InvalidFeatures."""
+        body = json.dumps({"inputs": list(rows)}).encode()
+        return self.predict_decoded(decode_json(body, self.signature, max_rows=len(rows), shape="full"))
+
+    def predict_decoded(self, decoded: Decoded) -> np.ndarray:
+        """Labels or values for rows that a reader has read."""
+        numbers = np.frombuffer(decoded.numbers, dtype=np.float64).reshape(decoded.rows, -1)
+        strings = np.array(decoded.strings, dtype=object).reshape(decoded.rows, -1)
+        return self._answers(Rows(numbers, strings))
+
+    def _answers(self, rows: Rows) -> np.ndarray:
         run = DataPlaneEngine().run if self.in_data_plane else onnxruntime_engine.run
-        answers = run(self.converted.onnx, self.signature, samples.rows_of(self.signature, cells))
+        answers = run(self.converted.onnx, self.signature, rows)
         if self.signature.kind == "regressor":
             return answers.scores if self.signature.is_multi_target else answers.scores[:, 0]
         labels = np.stack(

@@ -18,6 +18,8 @@ pub enum ColumnKind {
     Number,
     Boolean,
     String,
+    /// A moment as text in a request, in the graph a number: microseconds since 1970 in UTC.
+    Timestamp,
     /// No part of the model reads it: it is in no input of the graph, and a row may leave it out.
     Unused,
 }
@@ -127,7 +129,9 @@ impl Signature {
 
     /// Columns of the graph's input `numbers`.
     pub fn numbers(&self) -> usize {
-        self.columns.iter().filter(|column| matches!(column.kind, ColumnKind::Number | ColumnKind::Boolean)).count()
+        let is_number =
+            |kind: ColumnKind| matches!(kind, ColumnKind::Number | ColumnKind::Boolean | ColumnKind::Timestamp);
+        self.columns.iter().filter(|column| is_number(column.kind)).count()
     }
 
     /// Columns of the graph's input `strings`.

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use serde_json::Value;
 
 use crate::cache::memory as cache;
+use crate::clock;
 use crate::engine::batch::{Batch, Outputs};
 use crate::engine::signature::{ColumnKind, Signature};
 use crate::ids;
@@ -168,6 +169,10 @@ impl Inputs {
                 .next()
                 .filter(|string| &***string != MISSING_STRING)
                 .map_or(Value::Null, |string| (&**string).into()),
+            ColumnKind::Timestamp => numbers
+                .next()
+                .filter(|number| number.is_finite())
+                .map_or(Value::Null, |&number| clock::rfc_3339(number).into()),
             ColumnKind::Unused => Value::Null,
         };
         let rows: Vec<Value> =

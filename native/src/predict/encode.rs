@@ -4,6 +4,7 @@
 //! Python's `repr` does (`0.1`, `1e-05`, `1e+16`, `1.0`), so `json.dumps` of the same number gives the same bytes; NaN
 //! and infinities are `null`.
 
+use crate::clock;
 use crate::engine::batch::Outputs;
 use crate::engine::signature::{Float, Kind, Label, Signature};
 use crate::predict::request::AnswerShape;
@@ -364,7 +365,7 @@ impl Json {
     fn timestamp(&mut self, unix_nanoseconds: u64) {
         let milliseconds = unix_nanoseconds / 1_000_000;
         let seconds = milliseconds / 1000;
-        let (year, month, day) = civil(seconds / 86_400);
+        let (year, month, day) = clock::civil(seconds / 86_400 + clock::DAYS_TO_1970);
         let parts = [
             (year, 4, "-"),
             (month, 2, "-"),
@@ -379,20 +380,6 @@ impl Json {
             self.raw(separator);
         }
     }
-}
-
-/// Year, month and day of a day since 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms",
-/// `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub struct Outline<'a> {
 }
 
 impl Columns {
-    /// None where a column needs Python: a string, or a closed list of categories.
+    /// None where a column needs Python: a string, a timestamp, or a closed list of categories.
     pub fn of(signature: &Signature) -> Option<Self> {
         let width = signature.numbers();
         let (mut numbers, mut unused) = (0.., width..);
@@ -80,7 +80,7 @@ impl Columns {
                 ColumnKind::Number => RuleKind::Number,
                 ColumnKind::Boolean => RuleKind::Boolean,
                 ColumnKind::Unused => RuleKind::Unused,
-                ColumnKind::String => return None,
+                ColumnKind::String | ColumnKind::Timestamp => return None,
             };
             let slots = if kind == RuleKind::Unused { &mut unused } else { &mut numbers };
             column.categories.is_none().then_some(Rule {

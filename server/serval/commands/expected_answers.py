@@ -53,7 +53,9 @@ def read_rows(path: Path) -> Any:
     import pandas as pd
 
     try:
-        return pd.read_json(path, orient="records") if path.suffix.lower() == ".json" else pd.read_csv(path)
+        if path.suffix.lower() == ".json":
+            return pd.read_json(path, orient="records", convert_dates=False)
+        return pd.read_csv(path)
     except ValueError as error:
         raise CannotStart(f"`{path}` cannot be read as rows: {error}") from error
 
@@ -61,7 +63,10 @@ def read_rows(path: Path) -> Any:
 def with_predictions(estimator: Any, table: Any) -> list[dict[str, Any]]:
     """The rows of a table, with the model's answers unless the table already has a `prediction` column."""
     if "prediction" not in table:
-        given = table if hasattr(estimator, "feature_names_in_") else table.to_numpy()
+        from serval.conversion.from_sklearn import as_fitted
+
+        given = as_fitted(estimator, table)
+        given = given if hasattr(estimator, "feature_names_in_") else given.to_numpy()
         predicted = estimator.predict(given)
         predicted = predicted.toarray() if hasattr(predicted, "toarray") else np.asarray(predicted)
         answers = {"prediction": predicted.tolist()}

@@ -14,10 +14,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serval.conversion import samples
 from serval.conversion.export import columns
-from serval.conversion.export.column_facts import ColumnFacts
-from serval.conversion.export.original import answers_of
+from serval.conversion.export.column_facts import ColumnFacts, observe
+from serval.conversion.export.descents import of_inputs
+from serval.conversion.export.original import answers_of, fitted_with
 from serval.conversion.export.predictors import ExportedModel, export, numbers_dtype
 from serval.conversion.export.sparse_targets import read_sparse_targets
+from serval.conversion.export.timestamp_columns import cells
 from serval.conversion.hints import Hints
 from serval.conversion.old_versions.unpickling import estimators_in
 from serval.conversion.plain_text import plain
@@ -26,7 +28,7 @@ from serval.conversion.refusals.kind import Refused
 from serval.conversion.refusals.places import guarded, placed
 from serval.conversion.report import FormTried
 from serval.conversion.rows import Answers, Rows, joined
-from serval.conversion.signature import Signature
+from serval.conversion.signature import Column, Signature
 from serval.conversion.verify import jumps, onnxruntime_engine, probing
 from serval.conversion.verify.reaching import reaching_rows
 from serval.conversion.verify.verify import compare
@@ -78,6 +80,25 @@ def answered_rows(estimator: Any, limit: int) -> tuple[Signature, Rows, Answers]
             hints = probing.hints_of(signature, facts, export(estimator, signature).interesting)
             rows = probing.choose(signature, hints, None).take(slice(0, limit))
             return signature, rows, answers_of(estimator, signature, rows)
+
+
+def as_fitted(estimator: Any, table: Any) -> Any:
+    """A pandas frame whose timestamps are text, with these as the estimator was fitted on them.
+
+    Raises InvalidFeatures for text that is no timestamp.
+    """
+    names = fitted_with(estimator, "feature_names_in_")
+    names = list(table.columns) if names is None else list(names)
+    facts = [ColumnFacts() for _ in names]
+    observe(estimator, of_inputs(len(names)), facts)
+    columns = {
+        name: Column(str(name), "timestamp", fact.dtype, missing=fact.marker)
+        for name, fact in zip(names, facts, strict=True)
+        if fact.is_timestamp and fact.dtype is not None and name in table
+    }
+    return table.assign(
+        **{name: cells(column, samples.timestamps_of(column, table[name].tolist())) for name, column in columns.items()}
+    )
 
 
 def _convert(estimator: Any, signature: Signature, facts: list[ColumnFacts], sample: Rows | None) -> Converted:

@@ -15,7 +15,7 @@ from serval.conversion.plain_text import plain
 from serval.conversion.refusals import of_outcomes
 from serval.conversion.report import FormTried, Parity, Report, WorstRow
 from serval.conversion.rows import Answers, Rows
-from serval.conversion.signature import MISSING_STRING, Signature
+from serval.conversion.signature import MISSING_STRING, Column, Signature
 from serval.conversion.verify.verify import compare
 from serval.errors import ServalError
 
@@ -171,8 +171,7 @@ def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
         elif column.kind == "unused":
             cells.append(None)
         else:
-            value = next(numbers)
-            cells.append(None if not np.isfinite(value) else bool(value) if column.kind == "boolean" else value)
+            cells.append(_number(column, next(numbers)))
     return cells
 
 
@@ -180,6 +179,14 @@ def row_by_name(signature: Signature, rows: Rows, index: int) -> dict[str, Any]:
     """One row by column name, as JSON has it, without the columns that nothing reads."""
     cells = zip(signature.columns, row_cells(signature, rows, index), strict=True)
     return {column.name: cell for column, cell in cells if column.kind != "unused"}
+
+
+def _number(column: Column, value: float) -> bool | float | str | None:
+    if not np.isfinite(value):
+        return None
+    if column.kind == "timestamp":
+        return column.moment_text(value)
+    return bool(value) if column.kind == "boolean" else value
 
 
 def plain_inspection(inspection: Inspection) -> Inspection:

@@ -4,7 +4,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from serval.conversion import timestamps
 from serval.conversion.plain_text import plain
 from serval.conversion.refusals import of_outcomes
 from serval.conversion.refusals.kind import Kind
@@ -92,32 +94,61 @@ def _fitting_cell(cell: Cell, column: Column, index: int, is_text: bool) -> Cell
     if column.kind == "string":
         if isinstance(cell, str):
             return cell
-        raise _unfit(column, index, "a string")
+        raise _unfit(column, index, "expected a string")
+    if column.kind == "timestamp":
+        return _fitting_timestamp(cell, column, index)
     if is_text and isinstance(cell, str):
         if cell in BOOLEANS:
             return BOOLEANS[cell]
         if _is_number(cell):
             return float(cell)
     if isinstance(cell, str):
-        raise _unfit(column, index, "a number" if column.kind == "number" else "true or false")
+        raise _unfit(column, index, "expected a number" if column.kind == "number" else "expected true or false")
     return cell
 
 
-def _unfit(column: Column, index: int, expected: str) -> ServalError:
-    error = of_outcomes.SAMPLE_VALUE(row=index + 1, column=plain(column.name, 100), expected=expected)
-    error.errors = [(f"sample[{index}].{column.name}", f"expected {expected}")]
+def _fitting_timestamp(cell: Cell, column: Column, index: int) -> float:
+    if not isinstance(cell, str):
+        raise _unfit(column, index, timestamps.expected(column.dtype))
+    try:
+        return column.moment(cell)
+    except timestamps.NotATimestampError as error:
+        raise _unfit(column, index, str(error)) from None
+
+
+def timestamps_of(column: Column, cells: Sequence[Any]) -> NDArray[np.float64]:
+    """Cells of text as microseconds, `[rows]`; what pandas takes for missing is NaN. Raises InvalidFeatures."""
+    is_missing = [cell is None or cell != cell for cell in cells]  # noqa: PLR0124 NaN and NaT differ from themselves
+    return np.array(
+        [
+            np.nan if missing else _fitting_timestamp(cell, column, index)
+            for index, (cell, missing) in enumerate(zip(cells, is_missing, strict=True))
+        ],
+        dtype=np.float64,
+    )
+
+
+def _unfit(column: Column, index: int, problem: str) -> ServalError:
+    error = of_outcomes.SAMPLE_VALUE(row=index + 1, column=plain(column.name, 100), problem=problem)
+    error.errors = [(f"sample[{index}].{column.name}", problem)]
     return error
 
 
 def rows_of(signature: Signature, cells: Sequence[Sequence[Any]]) -> Rows:
-    """Rows of plain values as a graph takes them; None is missing."""
+    """Rows of plain values as a graph takes them; None is missing, a timestamp RFC 3339 or microseconds."""
     text_columns = [index for index, column in enumerate(signature.columns) if column.kind == "string"]
-    number_columns = [index for index, column in enumerate(signature.columns) if column.is_number]
+    number_columns = [(index, column) for index, column in enumerate(signature.columns) if column.is_number]
     numbers = np.array(
-        [[np.nan if row[index] is None else float(row[index]) for index in number_columns] for row in cells],
-        dtype=np.float64,
+        [[_number(column, row[index]) for index, column in number_columns] for row in cells], dtype=np.float64
     )
     strings = np.empty((len(cells), len(text_columns)), dtype=object)
     for position, row in enumerate(cells):
         strings[position] = [MISSING_STRING if row[index] is None else str(row[index]) for index in text_columns]
     return Rows(numbers.reshape(len(cells), len(number_columns)), strings)
+
+
+def _number(column: Column, cell: Any) -> float:
+    if cell is None:
+        return float(np.nan)
+    is_text = column.kind == "timestamp" and isinstance(cell, str)
+    return column.moment(cell) if is_text else float(cell)

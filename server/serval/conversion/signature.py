@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from serval.conversion import timestamps
+
 Label = bool | int | float | str
 
 MAX_TEXT = 10_000
@@ -17,28 +19,43 @@ MISSING_STRING = "\x1a"
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One input column.
 
-    `number` and `boolean` columns go, in column order, into the graph's input `numbers` (`[rows, n]`, a missing value
-    is NaN); `string` columns go, in column order, into its input `strings` (`[rows, m]`, a missing value is
-    `MISSING_STRING`). An `unused` column was in the training data but no part of the model reads it: it goes nowhere,
-    a row may leave it out, and any value is taken for it.
+    `number`, `boolean` and `timestamp` columns go, in column order, into the graph's input `numbers` (`[rows, n]`, a
+    missing value is NaN, a timestamp the microseconds since 1970 in UTC); `string` columns go, in column order, into
+    its input `strings` (`[rows, m]`, a missing value is `MISSING_STRING`). An `unused` column was in the training data
+    but no part of the model reads it: it goes nowhere, a row may leave it out, and any value is taken for it.
     """
 
     name: str
-    kind: Literal["number", "boolean", "string", "unused"]
+    kind: Literal["number", "boolean", "string", "timestamp", "unused"]
     dtype: str
-    """The pandas or numpy dtype of this column for the original: `float64`, `int64`, `bool`, `object`, `str`, ..."""
-    missing: Literal["nan", "none"] | None = None
-    """The marker of a missing value that the model was fitted with; None if missing values are refused."""
+    """The pandas or numpy dtype of this column for the original: `float64`, `int64`, `bool`, `object`, `str`, ...; of a
+    timestamp one of `timestamps.DTYPES`."""
+    missing: Literal["nan", "none", "nat"] | None = None
+    """The marker of a missing value that the model was fitted with (`nat`: pandas' `NaT`); None if missing values are
+    refused."""
     minimum: float | None = None
     maximum: float | None = None
     """Values outside are refused: scikit-learn's own cast would overflow."""
     categories: tuple[Label, ...] | None = None
-    """Set only where the model refuses any other value (`handle_unknown="error"`)."""
+    """Set only where the model refuses any other value (`handle_unknown="error"`); of a timestamp RFC 3339 in UTC."""
 
     @property
     def is_number(self) -> bool:
         """Whether it goes into the graph's input `numbers`."""
-        return self.kind in {"number", "boolean"}
+        return self.kind in {"number", "boolean", "timestamp"}
+
+    @cached_property
+    def category_numbers(self) -> tuple[float, ...]:
+        """The categories of a column of the input `numbers`, as they are there."""
+        return tuple(self.moment(value) if isinstance(value, str) else float(value) for value in self.categories or ())
+
+    def moment(self, text: str) -> float:
+        """RFC 3339 text of a timestamp as it is in `numbers`. Raises NotATimestampError."""
+        return timestamps.read(text, self.dtype)
+
+    def moment_text(self, microseconds: float) -> str:
+        """The reverse, in UTC."""
+        return timestamps.written(microseconds, self.dtype)
 
     @cached_property
     def category_set(self) -> frozenset[Label]:
@@ -49,9 +66,9 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contract between a frozen graph, the engine that runs it and the decoders that feed it.
 
-    Graph inputs: `numbers` (`numbers_dtype`, `[rows, n]`) if any column is a number or boolean, `strings` (`[rows, m]`)
-    if any is a string. Graph outputs of a classifier: `labels` (int64 indices into `labels`, `[rows]`, or `[rows,
-    targets]` where `is_multi_target`) and, where `has_probabilities`, `probabilities` (`scores_dtype`, `[rows,
+    Graph inputs: `numbers` (`numbers_dtype`, `[rows, n]`) if any column is a number, boolean or timestamp, `strings`
+    (`[rows, m]`) if any is a string. Graph outputs of a classifier: `labels` (int64 indices into `labels`, `[rows]`, or
+    `[rows, targets]` where `is_multi_target`) and, where `has_probabilities`, `probabilities` (`scores_dtype`, `[rows,
     classes]`, of several targets the classes of the first, then those of the second, ...). Graph output of a regressor:
     `values` (`scores_dtype`, `[rows]`, or `[rows, targets]` where `is_multi_target`).
     """

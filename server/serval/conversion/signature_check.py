@@ -2,6 +2,7 @@
 
 import math
 
+from serval.conversion import timestamps
 from serval.conversion.messages import MAX_CATEGORIES, MAX_COLUMNS, MAX_LABELS, MAX_TARGETS
 from serval.conversion.plain_text import is_plain, why_not_served
 from serval.conversion.refusals import of_models
@@ -35,7 +36,16 @@ def _is_valid_column(column: Column) -> bool:
     )
     bounds = [value for value in (column.minimum, column.maximum) if value is not None]
     categories = column.categories or ()
+    if column.kind == "timestamp" and not _are_timestamps(column):
+        return False
     return is_text_valid and all(map(math.isfinite, bounds)) and all(map(_is_valid_label, categories))
+
+
+def _are_timestamps(column: Column) -> bool:
+    try:
+        return column.dtype in timestamps.DTYPES and len(column.category_numbers) == len(column.categories or ())
+    except (timestamps.NotATimestampError, ValueError):
+        return False
 
 
 def _are_valid_labels(signature: Signature) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from serval.conversion.freeze import FreezeRequest
-from serval.conversion.signature import MISSING_STRING, Signature
+from serval.conversion.signature import MISSING_STRING, Column, Signature
 from serval.errors import BadRequest
 
 ANSWER = "prediction"
@@ -107,7 +107,7 @@ def example_body(signature: Signature, numbers: bytes, strings: list[str]) -> di
     cells = {
         column.name: None
         if column.kind == "unused"
-        else _cell(next(string_cells if column.kind == "string" else number_cells), column.kind)
+        else _cell(next(string_cells if column.kind == "string" else number_cells), column)
         for column in signature.columns
     }
     if not signature.has_names:
@@ -116,11 +116,13 @@ def example_body(signature: Signature, numbers: bytes, strings: list[str]) -> di
     return {"input": {name: cell for name, cell in cells.items() if name not in unused}}
 
 
-def _cell(value: Any, kind: str) -> Cell:
-    if kind == "string":
+def _cell(value: Any, column: Column) -> Cell:
+    if column.kind == "string":
         return None if value == MISSING_STRING else str(value)
     if not math.isfinite(value):  # NaN stands for a missing number, and JSON has no infinity
         return None
-    if kind == "boolean":
+    if column.kind == "boolean":
         return bool(value)
+    if column.kind == "timestamp":
+        return column.moment_text(value)
     return int(value) if value.is_integer() and abs(value) < 2**53 else float(value)

@@ -18,7 +18,7 @@ NA_WORDS = frozenset({
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 })  # fmt: skip
-"""What `pandas.read_csv` takes for a missing value by default; here in number columns only."""
+"""What `pandas.read_csv` takes for a missing value by default; here in columns of numbers and timestamps only."""
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?0*([0-9]+)")
@@ -174,6 +174,8 @@ def _value(field: str, column: Column) -> object:
             return _BOOLEANS.get(field.strip(), field)
         case "string":
             return field
+        case "timestamp":
+            return None if field.strip() in NA_WORDS | {"NaT", ""} else field.strip()
         case "unused":
             return None
 

@@ -64,7 +64,10 @@ class TestedVersion(msgspec.Struct):
     answer: RowAnswer
 
 
-_CELL: JsonSchema = {"type": ["number", "string", "boolean", "null"]}
+_CELL: JsonSchema = {
+    "type": ["number", "string", "boolean", "null"],
+    "description": "By the kind of the column; a timestamp is RFC 3339 text, such as `2024-05-05T10:00:00Z`.",
+}
 _NAMED: JsonSchema = {"type": "object", "additionalProperties": _CELL}
 _PLACED: JsonSchema = {"type": "array", "items": _CELL}
 _ROW: JsonSchema = {"anyOf": [_NAMED, _PLACED]}

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, NamedTuple, TypeVar
 
@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from serval.conversion import timestamps
 from serval.conversion.signature import MISSING_STRING, Column, Signature
 from serval.errors import InvalidFeatures
 from serval.predictions.exact_json import LARGEST_EXACT_INTEGER, InexactInteger, shown
@@ -41,7 +42,7 @@ class Decoded(msgspec.Struct, frozen=True):
     """The body said `inputs` or was CSV, so the answer is a list."""
     rows: int
     numbers: bytes
-    """float64 `[rows, n]`, row-major; NaN = missing, booleans as 0 and 1."""
+    """float64 `[rows, n]`, row-major; NaN = missing, booleans as 0 and 1, timestamps in microseconds since 1970."""
     strings: list[str]
     """`rows * m`, row-major; MISSING_STRING = missing."""
     model_name: str | None = None
@@ -98,8 +99,7 @@ def _numbers(column: Column, cells: Sequence[object], unfit: list[tuple[int, str
     plain = _plain_numbers(column, cells)
     if plain is not None:
         return plain
-    read = _number if column.kind == "number" else _boolean
-    return np.array(_each(column, cells, read, math.nan, unfit), dtype=np.float64)
+    return np.array(_each(column, cells, _READERS[column.kind], math.nan, unfit), dtype=np.float64)
 
 
 def _plain_numbers(column: Column, cells: Sequence[object]) -> NDArray[np.float64] | None:
@@ -162,6 +162,23 @@ def _boolean(column: Column, cell: object) -> float:
     if type(cell) is float and cell in {0.0, 1.0}:
         return _known(column, bool(cell), abs(cell))
     raise _UnfitError(f"expected true, false, 0 or 1, got {shown(cell)}")
+
+
+def _timestamp(column: Column, cell: object) -> float:
+    if type(cell) is not str:
+        raise _UnfitError(f"{timestamps.expected(column.dtype)}, got {shown(cell)}")
+    try:
+        value = column.moment(cell)
+    except timestamps.NotATimestampError as error:
+        raise _UnfitError(f"{error}, got {shown(cell)}") from None
+    return _known(column, column.moment_text(value), value)
+
+
+_READERS: Mapping[str, Callable[[Column, object], float]] = {
+    "number": _number,
+    "boolean": _boolean,
+    "timestamp": _timestamp,
+}
 
 
 def _string(column: Column, cell: object) -> str:

@@ -100,6 +100,50 @@ def test_columns_that_no_step_reads_take_anything_or_nothing(partly_used: Client
     assert told(answer) == told(partly_used.predict("some-columns", {"input": {"income": 90_000, "member": True}}))
 
 
+@pytest.fixture(scope="module")
+def dated(server: Client) -> Client:
+    """Server with `dated`, which knows five days."""
+    data = pd.DataFrame({"when": pd.date_range("2024-05-05", periods=5).tolist() * 20, "n": np.arange(100) / 50})
+    encode = make_column_transformer((OneHotEncoder(), ["when"]), remainder="passthrough")
+    model = make_pipeline(encode, LogisticRegression()).fit(data, np.where(data.when.dt.day > 6, "late", "early"))
+    answer = server.upload("dated", pickle.dumps(model), sample=data.head(9).to_csv(index=False))
+    assert answer.status_code == 201, answer.text
+    column = answer.json()["signature"]["columns"][0]
+    assert (column["kind"], column["categories"][0]) == ("timestamp", "2024-05-05T00:00:00Z")
+    return server
+
+
+@pytest.mark.parametrize("text", ["2024-05-09", "2024-05-09T00:00:00Z", "2024-05-08T20:00:00-04:00"])
+def test_timestamps_are_rfc_3339(dated: Client, text: str) -> None:
+    for body, headers in (
+        (json.dumps({"inputs": [{"when": text, "n": 1.5}]}).encode(), {}),
+        (f"n,when\n1.5,{text}\n".encode(), {"Content-Type": "text/csv"}),
+    ):
+        answer = dated.predict("dated", body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["predictions"] == ["late"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("9 May 2024", 'expected a timestamp (RFC 3339) such as "2024-05-05T10:00:00Z", got "9 May 2024"'),
+        (1_715_212_800_000_000, 'such as "2024-05-05T10:00:00Z", got 1715212800000000'),
+        ("2024-06-01", 'the model was never shown "2024-06-01T00:00:00Z"'),
+    ],
+)
+def test_other_values_of_timestamps_are_refused(dated: Client, cell: object, reason: str) -> None:
+    answer = dated.predict("dated", {"input": {"when": cell, "n": 1.5}})
+    assert (answer.status_code, answer.json()["errors"][0]["path"]) == (400, "input.when")
+    assert reason in answer.json()["detail"]
+
+
+def test_the_example_of_a_model_with_timestamps_is_answered(dated: Client) -> None:
+    example = dated.http.get("/api/v1/models/dated/versions/1").json()["example"]
+    assert example["input"]["when"].startswith("2024-05-0")
+    assert dated.predict("dated", example).status_code == 200
+
+
 @pytest.mark.parametrize(
     "text", ["income,member\n90000,True\n", "signup,member,income,customer\n2024-01-01T00:00:00,true,90000,\n"]
 )

@@ -66,18 +66,18 @@ def test_recorded_inputs_are_in_the_order_of_the_columns() -> None:
     plane = new_plane(keeps_inputs=True)
     put_caller(plane)
     plane.models.set_routes([route()])
-    kinds = {"name": "string", "is_new": "boolean", "age": "number"}
+    kinds = {"name": "string", "is_new": "boolean", "age": "number", "since": "timestamp"}
     columns = [{"name": name, "kind": kind, "dtype": "object"} for name, kind in kinds.items()]
-    contract = regressor(3, columns=columns, numbers_dtype="float64", scores_dtype="float64")
+    contract = regressor(4, columns=columns, numbers_dtype="float64", scores_dtype="float64")
     strings = ["x", "\x1a"]
-    numbers = np.array([[1.0, 7.5], [np.nan, np.nan]])
+    numbers = np.array([[1.0, 7.5, 1_714_903_200_000_000.0], [np.nan, np.nan, np.nan]])
     plane.models.load("ver_1", of_strings(), json.dumps(contract).encode(), numbers.tobytes(), strings)
     reply = predict(plane, numbers.tobytes(), strings, is_list=True)
     if isinstance(reply, Deferred):
         reply.wait()
     [seen] = drained(plane)
     assert seen.inputs is not None
-    assert json.loads(seen.inputs) == [["x", True, 7.5], [None, None, None]]
+    assert json.loads(seen.inputs) == [["x", True, 7.5, "2024-05-05T10:00:00Z"], [None, None, None, None]]
     assert seen.probabilities is None
 
 
@@ -88,7 +88,7 @@ def of_strings() -> bytes:
         helper.make_node("Identity", ["strings"], ["unused"]),
     ]
     inputs = [
-        helper.make_tensor_value_info("numbers", TensorProto.DOUBLE, [None, 2]),
+        helper.make_tensor_value_info("numbers", TensorProto.DOUBLE, [None, 3]),
         helper.make_tensor_value_info("strings", TensorProto.STRING, [None, 1]),
     ]
     outputs = [helper.make_tensor_value_info("values", TensorProto.DOUBLE, [None, 1])]

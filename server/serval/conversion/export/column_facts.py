@@ -19,6 +19,7 @@ from serval.conversion.export.descents import (
 from serval.conversion.export.emitter import TEXT
 from serval.conversion.export.rules.encoding import is_missing
 from serval.conversion.export.stored_rows import centers_of
+from serval.conversion.export.timestamp_columns import moments
 from serval.conversion.refusals import of_steps
 from serval.conversion.refusals.kind import Refused
 from serval.conversion.refusals.places import guarded
@@ -32,7 +33,7 @@ class ColumnFacts:
     """What the parts of an estimator know of one input column."""
 
     known: list[Any] = field(default_factory=list)
-    """Categories that an encoder was fitted with, as the input column has them."""
+    """Categories that an encoder was fitted with, as the input column has them; timestamps in microseconds."""
     examples: list[float] = field(default_factory=list)
     """Some of the values that an encoder behind other steps takes."""
     replaced: list[Any] = field(default_factory=list)
@@ -41,7 +42,8 @@ class ColumnFacts:
     """Means, medians or middles of the column's values that a scaler or an imputer kept."""
     dtype: str | None = None
     is_text: bool = False
-    marker: Literal["nan", "none"] | None = None
+    is_timestamp: bool = False
+    marker: Literal["nan", "none", "nat"] | None = None
     """`none` where a part knows None and not NaN; None where nothing shows which of the two the frame held."""
 
 
@@ -154,6 +156,10 @@ def _observe_categories(categories: list[Any], inputs: Descents, facts: list[Col
     for descent, values in zip(inputs, categories, strict=False):
         if descent.is_input and descent.column is not None:
             fact = facts[descent.column]
+            if found := moments(values):
+                fact.known += found.present
+                fact.dtype, fact.is_timestamp, fact.marker = found.dtype, True, found.marker
+                continue
             fact.known += [
                 value.item() if isinstance(value, np.generic) else value
                 for value in values.tolist()

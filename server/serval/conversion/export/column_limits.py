@@ -10,7 +10,7 @@ import numpy as np
 from serval.conversion.export.column_facts import ColumnFacts
 from serval.conversion.export.labels import categories_of, check_count
 from serval.conversion.export.original import answer, answers_of
-from serval.conversion.export.rules.encoding import UNKNOWN_CATEGORY
+from serval.conversion.export.rules.encoding import unknown_category
 from serval.conversion.export.training_rows import training_rows
 from serval.conversion.rows import Rows
 from serval.conversion.signature import MISSING_STRING, Column, Signature, input_positions
@@ -65,7 +65,9 @@ def _with_missing(estimator: Any, signature: Signature, facts: list[ColumnFacts]
     rows = _each_missing(signature, base)
     for is_shown in (True, False):
         tried = [
-            msgspec.structs.replace(column, missing=(fact.marker if is_shown else None) or "nan")
+            msgspec.structs.replace(
+                column, missing=(fact.marker if is_shown else None) or ("nat" if fact.is_timestamp else "nan")
+            )
             for column, fact in zip(columns, facts, strict=True)
         ]
         accepted = answers_of(estimator, msgspec.structs.replace(signature, columns=tuple(tried)), rows).is_answered
@@ -94,9 +96,12 @@ def _with_categories(estimator: Any, signature: Signature, index: int, fact: Col
     column = signature.columns[index]
     if not fact.known or column.kind in {"boolean", "unused"}:
         return column
-    unknown = UNKNOWN_CATEGORY if column.kind == "string" else float(max(fact.known)) + 1.5
-    if _takes_value(estimator, signature, index, unknown, base):
+    if _takes_value(estimator, signature, index, unknown_category(column, fact.known), base):
         return column
+    if column.kind == "timestamp":
+        return msgspec.structs.replace(
+            column, categories=tuple(dict.fromkeys(column.moment_text(value) for value in sorted(fact.known)))
+        )
     replaced = [value for value in fact.replaced if _takes_value(estimator, signature, index, value, base)]
     known = [*fact.known, *replaced]
     return msgspec.structs.replace(column, categories=categories_of(column.name, known))

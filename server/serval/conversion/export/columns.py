@@ -53,7 +53,8 @@ def _infer(
     facts = [ColumnFacts() for _ in names]
     observe(estimator, of_inputs(len(names)), facts)
     for name, fact in zip(names, facts, strict=True):
-        check_categories(name, fact.known, fact.dtype)
+        if not fact.is_timestamp:
+            check_categories(name, fact.known, fact.dtype)
     columns = tuple(
         Column(name=name, kind="unused", dtype="object")
         if index in unused
@@ -124,6 +125,8 @@ def _checked(names: list[str]) -> list[str]:
 
 
 def _column(name: str, fact: ColumnFacts, cells: list[Any]) -> Column:
+    if fact.is_timestamp and fact.dtype is not None:
+        return Column(name=name, kind="timestamp", dtype=fact.dtype)
     present = [cell for cell in cells if cell is not None]
     if fact.is_text or any(isinstance(value, str) for value in [*fact.known, *present]):
         return Column(name=name, kind="string", dtype="object")

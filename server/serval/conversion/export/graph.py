@@ -36,7 +36,7 @@ class Graph:
     interesting: dict[int, set[float]] = field(default_factory=dict)
     prefix: str = ""
     """Of all names, for the body of a loop."""
-    nulls: dict[int, Literal["nan", "none"]] = field(default_factory=dict)
+    nulls: dict[int, Literal["nan", "none", "nat"]] = field(default_factory=dict)
     _constants: dict[tuple[str, tuple[int, ...], bytes], TensorProto] = field(default_factory=dict)
     _outputs_by_content: dict[bytes, list[str]] = field(default_factory=dict)
 

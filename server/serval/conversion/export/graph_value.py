@@ -72,7 +72,7 @@ class GraphValue:
         if origin is not None and origin.scale and np.isfinite(value):
             self.graph.interesting.setdefault(origin.column, set()).add((value - origin.shift) / origin.scale)
 
-    def nulls(self) -> list[Literal["nan", "none"] | None]:
+    def nulls(self) -> list[Literal["nan", "none", "nat"] | None]:
         """For each column what null stands for, as far as known; empty where no origin is."""
         return [None if origin is None else self.graph.nulls.get(origin.column) for origin in self.origins]
 

@@ -58,8 +58,10 @@ def shown(value: Any) -> str:
 
 def check_categories(name: str, categories: list[Any], dtype: str | None) -> None:
     """Raises NotConvertible, with the column's name, for categories that no request can express."""
-    if dtype is not None and dtype.startswith(("datetime64", "timedelta64")):
-        raise of_models.CATEGORIES_OF_TIME(column=plain(name, 100), dtype=dtype)
+    if dtype is not None and dtype.startswith("datetime64"):
+        raise of_models.TIMESTAMPS_OUT_OF_REACH(column=plain(name, 100))
+    if dtype is not None and dtype.startswith("timedelta64"):
+        raise of_models.CATEGORIES_OF_DURATIONS(column=plain(name, 100), dtype=dtype)
     what = _category_of(name)
     for value in categories:
         label_of(value, what)

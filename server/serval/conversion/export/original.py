@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from serval.conversion.export import timestamp_columns
 from serval.conversion.export.probability_tables import UNANSWERED, innermost, probability_tables, tables_if_any
 from serval.conversion.export.sparse_targets import read_sparse_targets
 from serval.conversion.rows import Answers, Rows
@@ -21,6 +22,8 @@ def inputs(estimator: Any, signature: Signature, rows: Rows) -> Any:
     """Rows in the shape in which the estimator was fitted: a DataFrame, or an array."""
     columns = _cells(signature.columns, rows)
     names = fitted_with(estimator, "feature_names_in_")
+    if names is None and any(map(timestamp_columns.is_in_frame, signature.columns)):
+        names = range(len(columns))
     if names is not None:
         import pandas as pd
 
@@ -29,7 +32,8 @@ def inputs(estimator: Any, signature: Signature, rows: Rows) -> Any:
         series = [pd.Series(cells, dtype=dtype) for cells, dtype in zip(columns, dtypes, strict=True)]
         return pd.DataFrame(dict(zip(names, series, strict=True)))
     if rows.strings.shape[1] or any(
-        column.dtype == "object" and column.kind != "unused" for column in signature.columns
+        column.kind == "timestamp" or (column.dtype == "object" and column.kind != "unused")
+        for column in signature.columns
     ):
         out = np.empty((len(rows), len(columns)), dtype=object)
         for index, cells in enumerate(columns):
@@ -57,6 +61,8 @@ def _cells(columns: tuple[Column, ...], rows: Rows) -> list[npt.NDArray[Any]]:
         if column.kind == "unused"
         else _text(column, next(strings))
         if column.kind == "string"
+        else timestamp_columns.cells(column, next(numbers))
+        if column.kind == "timestamp"
         else _number(column, next(numbers))
         for column in columns
     ]

@@ -31,6 +31,7 @@ from serval.conversion.export.rules import (
     wrappers,
 )
 from serval.conversion.export.tensor import Tensor, model_of
+from serval.conversion.export.timestamp_columns import entered
 from serval.conversion.signature import Signature, input_positions
 
 MODULES = (
@@ -105,6 +106,8 @@ def _features(graph: Graph, signature: Signature) -> Features:
     }
     numbers = Tensor.input(graph, "numbers", "float64", columns[False]) if columns[False] else None
     strings = Tensor.input(graph, "strings", "string", columns[True]) if columns[True] else None
+    if numbers is not None:
+        numbers = entered(numbers, [(index, signature.columns[index]) for index in columns[False]])
     if numbers is not None and len(columns[False]) == len(places):
         return numbers
     sources = {False: numbers, True: strings}

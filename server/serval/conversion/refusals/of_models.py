@@ -92,11 +92,18 @@ NUMBER_NOT_IN_JSON = Kind(
 TEXT_NOT_SERVED = Kind(
     NotConvertible, "{what} ({value}) {problem}", OTHER_TEXT, "Very long or undecodable labels or categories."
 )
-CATEGORIES_OF_TIME = Kind(
+CATEGORIES_OF_DURATIONS = Kind(
     NotConvertible,
-    "The categories of column `{column}` are of the dtype `{dtype}`, which Serval does not read from requests",
-    "make them strings in the training data (`.astype(str)`), and fit again",
-    "Dates or durations in an encoder.",
+    "The categories of column `{column}` are of the dtype `{dtype}`, which JSON cannot express",
+    "make them numbers in the training data, for example with `.dt.total_seconds()`, and fit again",
+    "Durations in an encoder.",
+)
+TIMESTAMPS_OUT_OF_REACH = Kind(
+    NotConvertible,
+    "The categories of column `{column}` are timestamps that no request can express, which holds microseconds of the"
+    " years 1 to 9999 (single microseconds up to 2255)",
+    "round them in the training data, for example with `.dt.floor('s')`, and fit again",
+    "Nanoseconds in an encoder.",
 )
 REFUSES_PLAIN_ROWS = Kind(
     NotConvertible,

@@ -94,7 +94,7 @@ SAMPLE_WIDTH = Kind(
 )
 SAMPLE_VALUE = Kind(
     InvalidFeatures,
-    "Row {row} of the sample: `{column}` must be {expected}",
+    "Row {row} of the sample, `{column}`: {problem}",
     "send values of the kind that the model was fitted on, null where one is missing",
     "Text in a column of numbers, or a number in a column of text.",
 )

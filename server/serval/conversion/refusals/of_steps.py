@@ -57,6 +57,12 @@ TEXT_OF_NUMBERS = Kind(
     "make the column text in the training data (`.astype(str)`), and fit again",
     "The steps before an encoder return numbers where it was fitted on text.",
 )
+TEXT_OF_TIMESTAMPS = Kind(
+    NotConvertible,
+    "{estimator} knows timestamps in its column {column}, but is given strings",
+    "let it read the column as it was fitted on, without a step between that makes text of it, and fit again",
+    "The steps before an encoder return text where it was fitted on timestamps.",
+)
 MIXED_CATEGORIES = Kind(
     NotConvertible,
     "{estimator} knows numbers and strings in its column {column}",

@@ -24,7 +24,9 @@ def rows_at_changes(estimator: Any, signature: Signature, rows: Rows, answers: A
     """The rows on both sides of changes on the way between pairs of rows: half of the pairs differ in all columns,
     half in one. Between the categories of a column there is nothing to ask."""
     columns = [column for column in signature.columns if column.is_number]
-    numbers = np.flatnonzero([column.kind == "number" and column.categories is None for column in columns])
+    numbers = np.flatnonzero(
+        [column.kind in {"number", "timestamp"} and column.categories is None for column in columns]
+    )
     known = np.flatnonzero(answers.is_answered & np.isfinite(rows.numbers).all(axis=1))
     if not numbers.size or known.size < 2 or answers.is_answered.mean() < MOSTLY:
         return rows.take(slice(0, 0))

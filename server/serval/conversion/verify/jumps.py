@@ -41,7 +41,10 @@ def questions(
     owners = np.repeat(wrong, len(moves))
     if not wrong.size:
         return Questions(rows.take(owners), owners)
-    return Questions(Rows(_moved(rows.numbers[wrong], moves), rows.strings[owners]), owners)
+    # A timestamp is a whole number that no step rounds: nothing excuses another answer beside it.
+    is_moved = [column.kind != "timestamp" for column in signature.columns if column.is_number]
+    numbers = np.where(is_moved, _moved(rows.numbers[wrong], moves), rows.numbers[owners])
+    return Questions(Rows(numbers, rows.strings[owners]), owners)
 
 
 def excused(

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from serval.conversion.hints import ColumnHints, Hints
 from serval.conversion.rows import Rows
 from serval.conversion.signature import MISSING_STRING, Column, Signature
+from serval.conversion.timestamps import DTYPES, limits
 
 if TYPE_CHECKING:
     from serval.conversion.export.column_facts import ColumnFacts
@@ -90,7 +91,7 @@ def thresholds_in(node: proto.NodeProto) -> list[tuple[int, float]]:
 
 
 def _wider(hint: ColumnHints, column: Column, thresholds: set[float], words: list[str]) -> ColumnHints:
-    numbers = _spread([*hint.numbers, *thresholds], 2 * MAX_NUMBERS) if column.kind == "number" else []
+    numbers = _spread([*hint.numbers, *thresholds], 2 * MAX_NUMBERS) if column.kind in {"number", "timestamp"} else []
     strings = (
         list(dict.fromkeys([*hint.strings[:MAX_CATEGORIES], *words]))[: 2 * MAX_CATEGORIES]
         if column.kind == "string"
@@ -158,11 +159,11 @@ def _middle(column: Column, hint: ColumnHints) -> float:
 
 
 class _Numbers:
-    """What a number or boolean column may hold."""
+    """What a number, boolean or timestamp column may hold."""
 
     def __init__(self, column: Column, hint: ColumnHints) -> None:
         self.column = column
-        fixed = [0.0, 1.0] if column.kind == "boolean" else [float(value) for value in column.categories or ()]
+        fixed = [0.0, 1.0] if column.kind == "boolean" else list(column.category_numbers)
         self.fixed = np.array(fixed)
         self.edges = np.unique(np.array(fixed or hint.numbers, dtype=np.float64))
 
@@ -190,6 +191,10 @@ class _Numbers:
             cells[is_unknown] = rng.choice(self.fixed, int(is_unknown.sum()))
         if self.column.maximum is not None or self.column.minimum is not None:
             np.clip(cells, self.column.minimum, self.column.maximum, out=cells)
+        if self.column.kind == "timestamp":
+            resolution = DTYPES[self.column.dtype]
+            low, high = limits(self.column.dtype)
+            np.clip(np.rint(cells / resolution) * resolution, low, high - high % resolution, out=cells)
 
 
 def step(values: Cells, steps: Cells) -> Cells:
@@ -254,7 +259,7 @@ def _missing(rng: np.random.Generator, signature: Signature, base: Rows) -> Rows
     """Rows with one value missing, then some, then all that may be."""
     takes = [
         np.array([column.missing is not None for column in signature.columns if column.kind in kinds], dtype=bool)
-        for kinds in (("number", "boolean"), ("string",))
+        for kinds in (("number", "boolean", "timestamp"), ("string",))
     ]
     cells = [(is_string, index) for is_string, flags in enumerate(takes) for index in np.flatnonzero(flags).tolist()]
     if not cells:

@@ -12,8 +12,16 @@ from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, TableColumn, as_table
 from serval.conversion.export.rules.meeting import met
 from serval.conversion.export.tensor import Array, Tensor, concat
+from serval.conversion.export.timestamp_columns import (
+    NOT_A_TIME,
+    Moments,
+    graph_numbers,
+    moments,
+    probe_cells,
+    unknown_moment,
+)
 from serval.conversion.refusals import of_steps
-from serval.conversion.signature import MISSING_STRING
+from serval.conversion.signature import MISSING_STRING, Column
 
 UNKNOWN_CATEGORY = "\x1a never seen"
 
@@ -32,8 +40,10 @@ def encoded(_: Emitter, model: Any, x: Features) -> Tensor:
 
 def codes(model: Any, index: int, column: TableColumn, categories: Array) -> Tensor:
     """`[rows]`: the index of each value among the stored categories, and one past the last for any other."""
-    known = categories.tolist()
     value = column.values()
+    if found := moments(categories):
+        return timestamp_codes(model, index, value, found)
+    known = categories.tolist()
     missing_code = code_of_null(known, next(iter(value.nulls()), None))
     if value.dtype == "string":
         return text_codes(model, index, value, known, missing_code)
@@ -65,6 +75,16 @@ def number_codes(value: Tensor, known: list[Any], missing_code: int) -> Tensor:
     place = last_at_most(value, keys[order])
     code = place.look_up(keys[order]).equals(value).choose(place.look_up(order), unknown)
     return value.is_nan().choose(missing_code, code)
+
+
+def timestamp_codes(model: Any, index: int, value: Tensor, found: Moments) -> Tensor:
+    if value.dtype == "string":
+        raise of_steps.TEXT_OF_TIMESTAMPS.of(model, column=index)
+    keys = [None if key is None else float(graph_numbers(key, found.dtype)) for key in found.keys]
+    code = number_codes(value, keys, len(keys))
+    missing = [code for code, key in enumerate(keys) if key is None] if found.finds_missing else []
+    # Not compared by `equals`: no row has to be asked around the number that stands for a missing value.
+    return value.op("Equal", NOT_A_TIME, dtype="bool").choose(missing[-1], code) if missing else code
 
 
 def last_at_most(value: Tensor, keys: Array) -> Tensor:
@@ -113,9 +133,9 @@ def indicated(model: Any, column: int, code: Tensor, every: Any) -> Tensor:
 
 
 def sparse_one(model: Any) -> Any:
-    """The encoder, with sparse output."""
+    """The encoder, with sparse output of numbers; a discretizer of timestamps asks its own for timestamps."""
     one = copy.copy(model)
-    one.sparse_output = True
+    one.sparse_output, one.dtype = True, np.float64
     vars(one).pop("_sklearn_output_config", None)
     return one
 
@@ -135,16 +155,41 @@ def transformed(model: Any) -> Any:
     """What the fitted encoder makes of a table with each category of each column in a row of its own, shorter columns
     filled up with their first; last, of a row of unknown values, left out if the encoder refuses them."""
     most = max(map(len, model.categories_))
-    probe = np.empty((most + 1, len(model.categories_)), dtype=object)
+    probe: Any = np.empty((most + 1, len(model.categories_)), dtype=object)
+    found = [moments(categories) for categories in model.categories_]
     for column, categories in enumerate(model.categories_):
         known = categories.tolist()
-        probe[:, column] = [*known, *[known[0]] * (most - len(known)), unknown_value(known)]
+        if found[column] is None:
+            probe[:, column] = [*known, *[known[0]] * (most - len(known)), unknown_value(known)]
+    if any(found):
+        probe = framed(model, probe, found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return model.transform(probe)
         except ValueError:
             return model.transform(probe[:most])
+
+
+def framed(model: Any, probe: Array, found: list[Moments | None]) -> Any:
+    """The table as a frame, with the columns of timestamps that an array cannot hold beside others."""
+    import pandas as pd
+
+    names = getattr(model, "feature_names_in_", range(probe.shape[1]))
+    columns = [
+        pd.Series(probe[:, index], dtype=object) if each is None else probe_cells(each, len(probe))
+        for index, each in enumerate(found)
+    ]
+    return pd.DataFrame(dict(zip(names, columns, strict=True)))
+
+
+def unknown_category(column: Column, known: list[Any]) -> Any:
+    """A value of an input column that is none of its categories."""
+    if column.kind == "string":
+        return UNKNOWN_CATEGORY
+    if column.kind == "timestamp":
+        return unknown_moment(column.dtype, known)
+    return float(max(known)) + 1.5
 
 
 def unknown_value(known: list[Any]) -> Any:
