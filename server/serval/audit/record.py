@@ -17,7 +17,7 @@ Action = Literal[
     "login", "logout", "session.reuse", "signing_key.rotate",
     "key.create", "key.revoke", "key.rotate",
     "model.upload", "model.change", "model.delete", "model.restore", "model.share", "model.unshare",
-    "version.promote", "version.rollback", "version.deprecate", "version.archive",
+    "version.change", "version.promote", "version.rollback", "version.deprecate", "version.archive",
 ]  # fmt: skip
 
 ACTIONS: tuple[Action, ...] = get_args(Action)

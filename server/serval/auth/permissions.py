@@ -65,6 +65,7 @@ ROUTE_RULES: Mapping[str, RouteRule] = MappingProxyType(
         "PUT /api/v1/models/{model}/shares": WRITE,
         "DELETE /api/v1/models/{model}/shares/{share_id}": WRITE,
         "POST /api/v1/models/{model}/versions/{number}/promote": WRITE,
+        "PATCH /api/v1/models/{model}/versions/{number}": WRITE,
         "POST /api/v1/models/{model}/versions/{number}/deprecate": WRITE,
         "POST /api/v1/models/{model}/versions/{number}/archive": WRITE,
         "GET /api/v1/api-keys": ACCOUNT,

@@ -14,6 +14,7 @@ from serval.deployments.routing import (
     answering_version,
     find_audiences,
     find_live,
+    find_named,
     find_routed,
     live_version,
     route_of,
@@ -108,6 +109,13 @@ class RoutePublisher:
         except (NotFound, Unavailable) as error:
             self._report(version_id, error)
 
+    async def _reload_or_report(self, version_id: str) -> None:
+        """Load a version again whose columns were named since."""
+        try:
+            await self._loader.reload(version_id)
+        except (NotFound, Unavailable) as error:
+            self._report(version_id, error)
+
     def _report(self, version_id: str, error: NotFound | Unavailable) -> None:
         self._log.warning("version_load_failed", version=version_id, reason=error.message)
 
@@ -133,8 +141,12 @@ class RoutePublisher:
 
     async def _publish(self) -> None:
         async with self._publishing:
+            without_names = self._loader.without_names()
             async with self._database.read() as session:
                 models, audiences = await find_routed(session), await find_audiences(session)
+                named = await find_named(session, without_names) if without_names else []
+            for version_id in named:
+                await self._reload_or_report(version_id)
             routed = [version for versions in models.values() for version in versions.values()]
             for version in routed:
                 if version.status == "failed":

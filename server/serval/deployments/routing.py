@@ -1,7 +1,7 @@
 """Which versions answer, and for whom: read from the database, given to the data plane as routes."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -95,6 +95,13 @@ async def find_live(session: AsyncSession) -> list[str]:
         .join(Model)
         .where(Model.live == Version.number, Model.deleted_at.is_(None), Version.status == "ready")
     )
+    return list(await session.scalars(query.order_by(Version.id)))
+
+
+async def find_named(session: AsyncSession, version_ids: Sequence[str]) -> list[str]:
+    """Return those of the versions whose columns have names."""
+    has_names = Version.signature["has_names"].as_boolean()
+    query = select(Version.id).where(Version.id.in_(version_ids), Version.status == "ready", has_names.is_(True))
     return list(await session.scalars(query.order_by(Version.id)))
 
 

@@ -92,6 +92,16 @@ class ModelLoader:
                 await self._load_stored(version_id)
             return self._loaded[version_id]
 
+    def without_names(self) -> list[str]:
+        """The ids of loaded versions whose columns have no names; they may be given some in the registry."""
+        return [version_id for version_id, version in self._loaded.items() if not version.signature.has_names]
+
+    async def reload(self, version_id: str) -> None:
+        """Load a loaded version again as it is stored now; it answers meanwhile. Raises NotFound, Unavailable."""
+        async with self._locks[version_id]:
+            if version_id in self._loaded:
+                await self._load_stored(version_id)
+
     @asynccontextmanager
     async def trial(
         self, version_id: str, signature: Signature, onnx: bytes, probe: Probe

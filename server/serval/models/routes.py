@@ -16,6 +16,7 @@ from serval.models.schemas import (
     ShortModel,
     ShortModelList,
     StoredReport,
+    VersionChange,
     VersionList,
     VersionView,
 )
@@ -110,6 +111,25 @@ class VersionController(Controller):
         links: LinksDependency,
     ) -> VersionView:
         return VersionView.of(await models.get_version(caller, model, number), links)
+
+    @patch(
+        "/{number:int}",
+        operation_id="update_version",
+        summary="Name the columns of a version whose model was fitted without names",
+        responses=keyed_responses(NotFound, Conflict, *JSON_ERRORS),
+        operation_class=KEYED,
+    )
+    async def change_version(
+        self,
+        model: Name,
+        number: VersionNumber,
+        data: JSONBody[VersionChange],
+        caller: CallerDependency,
+        models: ModelsDependency,
+        links: LinksDependency,
+    ) -> VersionView:
+        columns = None if data.columns is msgspec.UNSET else data.columns
+        return VersionView.of(await models.change_version(caller, model, number, columns), links)
 
     @get(
         "/{number:int}/report",

@@ -33,6 +33,13 @@ class ModelChange(msgspec.Struct, forbid_unknown_fields=True):
     """How long Redis keeps an answer; null: as the setting says; 0: not at all."""
 
 
+class VersionChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What those who manage a model may change of a version."""
+
+    columns: list[str] | UnsetType = UNSET
+    """Names for its columns, in their order, where the model was fitted without any."""
+
+
 class VersionView(msgspec.Struct):
     """A version and what became of its upload."""
 

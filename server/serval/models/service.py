@@ -1,6 +1,6 @@
 """The registry: lists, shows, changes, deletes and restores models and their versions."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from serval.changes import Changes
 from serval.db.engine import Database, now
 from serval.errors import Conflict, NameTaken
 from serval.models.access import CHANGE, DELETE, RESTORE, SEE, Act
+from serval.models.column_names import name_columns
 from serval.models.files import VersionFiles
 from serval.models.queries import (
     VisibleModel,
@@ -99,6 +100,20 @@ class ModelService:
         async with self._database.read() as session:
             row, access = await find_model(session, caller, model, act)
             return VisibleVersion(await find_version(session, row, number), access)
+
+    async def change_version(
+        self, caller: Caller, model: str, number: int, columns: Sequence[str] | None
+    ) -> VisibleVersion:
+        """Name the columns of a version that has no names. Raises NotFound, NotPermitted, BadRequest, Conflict."""
+        async with self._database.write() as session:
+            row, access = await find_model(session, caller, model, CHANGE, to_change=True)
+            version = await find_version(session, row, number)
+            if columns is not None:
+                name_columns(version, columns)
+                record(session, caller, "version.change", subject_of(row), version=number, fields=["columns"])
+                self._changes.record(session, "model", row.id)
+        await self._publish()
+        return VisibleVersion(version, access)
 
     async def get_live_version(self, caller: Caller, model: str) -> Version:
         """Return the version that answers. Raises NotFound, NotPermitted, Conflict where none is live."""

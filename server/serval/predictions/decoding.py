@@ -26,7 +26,7 @@ _NUMBERED = re.compile(r"(.*?)([0-9]{1,9})", re.DOTALL)
 
 _NO_NAMES = (
     "the model was fitted without column names, so it takes rows by position, or under `data` by names that end in "
-    "consecutive numbers (`x0`, `x1`, ...); give `columns` when you upload it to send rows by other names"
+    "consecutive numbers (`x0`, `x1`, ...); give it `columns`, with the upload or to its version, to send other names"
 )
 
 

@@ -54,6 +54,7 @@ OPERATION_IDS = {
     "DELETE /api/v1/models/{model}/shares/{share_id}": "unshare_model",
     "GET /api/v1/models/{model}/versions": "list_versions",
     "GET /api/v1/models/{model}/versions/{number}": "get_version",
+    "PATCH /api/v1/models/{model}/versions/{number}": "update_version",
     "GET /api/v1/models/{model}/versions/{number}/report": "get_report",
     "GET /api/v1/models/{model}/versions/{number}/download": "download_onnx",
     "POST /api/v1/models/{model}/versions/{number}/promote": "promote_version",

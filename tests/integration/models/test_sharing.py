@@ -90,6 +90,7 @@ ACTS = [
     ("GET /shares", "manage", None),
     ("PATCH ", "manage", {"description": "changed"}),
     ("PATCH ", "manage", {"cache": "l1"}),
+    ("PATCH /versions/1", "manage", {}),
     ("POST /versions/2/promote", "manage", None),
     ("POST /rollback", "manage", None),
     ("POST /versions/1/deprecate", "manage", None),
@@ -106,7 +107,7 @@ MAY = {"stranger": -1, "predictor": 0, "manager": 1, "owner": 2, "admin": 2}
 
 
 @pytest.mark.parametrize(
-    ("act", "needs", "body"), ACTS, ids=[f"{act}{'' if body is None else next(iter(body))}" for act, _, body in ACTS]
+    ("act", "needs", "body"), ACTS, ids=[f"{act}{next(iter(body or {}), '')}" for act, _, body in ACTS]
 )
 def test_a_share_permits_what_it_gives_and_no_more(
     server: Client, people: People, served: str, act: str, needs: str, body: dict[str, Any] | None
@@ -495,6 +496,13 @@ class RecordedAct(NamedTuple):
 RECORDED_ACTS = [
     RecordedAct(
         "PATCH ", "manager", "model.change", {"fields": ["cache", "description"]}, {"description": "new", "cache": "l1"}
+    ),
+    RecordedAct(
+        "PATCH /versions/4",
+        "manager",
+        "version.change",
+        {"version": 4, "fields": ["columns"]},
+        {"columns": ["a"]},
     ),
     RecordedAct("POST /rollback", "manager", "version.rollback", {"version": 2, "before": 3}),
     RecordedAct("POST /versions/3/promote", "manager", "version.promote", {"version": 3, "before": 2}, live=2),

@@ -53,6 +53,17 @@ def test_a_model_uploaded_on_one_server_answers_on_the_other(both: Replicas, req
     wait_until_in_force(lambda: answer_of(both.second, name) == 1)
 
 
+def test_columns_named_on_one_server_are_known_on_the_other(both: Replicas, request: pytest.FixtureRequest) -> None:
+    name = f"named-{request.node.callspec.id}"
+    assert both.first.upload(name, constant(1)).status_code == 201
+    wait_until(lambda: answer_of(both.second, name) == 1)
+    row = {"input": {f"column {index}": cell for index, cell in enumerate(ROW["input"])}}
+    assert both.second.predict(name, row).status_code == 400
+    named = both.first.http.patch(f"/api/v1/models/{name}/versions/1", json={"columns": list(row["input"])})
+    assert named.status_code == 200, named.text
+    wait_until_in_force(lambda: both.second.predict(name, row).status_code == 200)
+
+
 def test_a_version_promoted_on_one_server_is_live_on_the_other_without_a_gap(both: Replicas) -> None:
     for number in (1, 2):
         assert both.first.http.post(f"/api/v1/models/served/versions/{number}/promote").status_code == 200

@@ -232,7 +232,7 @@ def test_no_message_echoes_more_than_forty_characters(penguins: Signature, text:
 
 def test_a_named_row_is_refused_where_the_model_has_no_names(unnamed: Signature) -> None:
     for body in ({"input": {"x0": 1, "x1": 2, "x2": 3}}, {"inputs": [{"x0": 1, "x1": 2, "x2": 3}]}):
-        assert "give `columns` when you upload it" in next(iter(errors(unnamed, body).values()))
+        assert "give it `columns`, with the upload or to its version" in next(iter(errors(unnamed, body).values()))
 
 
 @pytest.mark.parametrize(

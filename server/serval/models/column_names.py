@@ -1,0 +1,55 @@
+"""Names of the columns of a model that was fitted without any, given to a version after its upload."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from serval.conversion.plain_text import plain, why_not_served
+from serval.conversion.signature import Signature
+from serval.errors import BadRequest, Conflict
+from serval.models.tables import Version
+
+
+def name_columns(version: Version, names: Sequence[str]) -> None:
+    """Give names to the columns of a ready version, in their order, and to its example. Raises BadRequest, Conflict
+    where it has names of its own or is not ready."""
+    if version.status != "ready" or version.signature is None:
+        raise Conflict(
+            f"Version {version.number} is `{version.status}`: only the columns of a `ready` one can be named."
+        )
+    signature = msgspec.convert(version.signature, Signature)
+    if signature.has_names:
+        raise Conflict(
+            f"The columns of version {version.number} have names already, which requests use: upload the model again to"
+            " give it others."
+        )
+    _check(names, len(signature.columns))
+    columns = tuple(
+        msgspec.structs.replace(column, name=name) for column, name in zip(signature.columns, names, strict=True)
+    )
+    named = msgspec.structs.replace(signature, columns=columns, has_names=True)
+    version.signature = msgspec.to_builtins(named)
+    version.example = _by_name(version.example, named)
+
+
+def _check(names: Sequence[str], count: int) -> None:
+    if len(names) != count:
+        raise BadRequest(f"`columns`: {len(names)} names for a version that takes {count} columns.")
+    for index, name in enumerate(names):
+        if not name:
+            raise BadRequest(f"`columns[{index}]`: is empty.")
+        if problem := why_not_served(name):
+            raise BadRequest(f"`columns[{index}]`: the name `{plain(name, 40)}` {problem}.")
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
+    if twice is not None:
+        raise BadRequest(f"`columns`: `{plain(twice, 40)}` is there twice.")
+
+
+def _by_name(example: dict[str, Any] | None, signature: Signature) -> dict[str, Any] | None:
+    """An example row by position, by name and without the columns that nothing reads."""
+    if example is None:
+        return None
+    cells = zip(signature.columns, example["input"], strict=True)
+    return {"input": {column.name: cell for column, cell in cells if column.kind != "unused"}}
