@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.stats
 from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -18,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
 
 from serval.conversion.export.labels import check_count
 from serval.conversion.from_sklearn import no_form
@@ -30,7 +31,7 @@ from serval.conversion.signature import Column, Signature
 from serval.conversion.signature_check import check_signature
 from serval.conversion.verify.data_plane_engine import DataPlaneEngine
 from serval.errors import ServalError
-from support.refusal_cases import Case, Version, X, Y, again, called, logistic
+from support.refusal_cases import Case, Version, X, Y, again, called, evaluated, logistic
 
 SIGNATURE = Signature(
     kind="regressor", columns=(Column(name="x0", kind="number", dtype="float64"),), has_names=False, labels=(),
@@ -108,6 +109,14 @@ DURATIONS = pd.DataFrame({"since": pd.to_timedelta(range(12), unit="s")})
 SECONDS = pd.DataFrame({"since": DURATIONS["since"].dt.total_seconds()})
 NANOSECONDS = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=12, freq="1s1ns").as_unit("ns")})
 WHOLE_SECONDS = pd.DataFrame({"day": NANOSECONDS["day"].dt.floor("s")})
+
+MOMENTS = pd.DataFrame({"when": pd.date_range("2024-05-05", periods=30, freq="7h"), "n": np.arange(30.0) % 7})
+
+
+def powered(frame: pd.DataFrame) -> Any:
+    columns = ColumnTransformer([("power", PowerTransformer(), ["when"])], remainder="passthrough")
+    return make_pipeline(columns, Ridge()).fit(frame, np.arange(30.0) % 11)
+
 
 CASES: list[tuple[Kind, Case]] = [
     (of_models.NO_SKLEARN_PREDICTOR, Case(lambda: scipy.stats.norm, again(logistic), "`norm_gen`")),
@@ -211,6 +220,17 @@ CASES: list[tuple[Kind, Case]] = [
             lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(NANOSECONDS, range(12)),
             again(lambda: make_pipeline(OneHotEncoder(), Ridge()).fit(WHOLE_SECONDS, range(12))),
             "column `day`",
+        ),
+    ),
+    (
+        of_models.UNCOUNTED_TIMESTAMPS,
+        Case(
+            lambda: powered(MOMENTS),
+            lambda _, message: powered(
+                MOMENTS.assign(when=evaluated(message, "(column -", column=MOMENTS["when"], pandas=pd))
+            ),
+            "column `when`",
+            request={"sample": [{"when": "2024-05-05T10:00:00Z", "n": 1.0}]},
         ),
     ),
     (

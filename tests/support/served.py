@@ -22,9 +22,9 @@ Record = dict[str, Any] | list[Any]
 class Served:
     """A converted model, run by ONNX Runtime alone or, slower, by a data plane, which checks the graph first."""
 
-    def __init__(self, model: Any, *, in_data_plane: bool = False) -> None:
+    def __init__(self, model: Any, *, in_data_plane: bool = False, sample: Sequence[Record] = ()) -> None:
         self.in_data_plane = in_data_plane
-        self.converted = convert(model)
+        self.converted = convert(model, sample=sample)
         self.signature: Signature = self.converted.signature
 
     def predict(self, rows: Sequence[Record]) -> np.ndarray:

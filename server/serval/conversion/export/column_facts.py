@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from serval.conversion.export import timestamp_units
 from serval.conversion.export.descents import (
     Descent,
     Descents,
@@ -43,6 +44,10 @@ class ColumnFacts:
     dtype: str | None = None
     is_text: bool = False
     is_timestamp: bool = False
+    is_datetime: bool = False
+    """A step shows that the column held datetimes, which others read as numbers."""
+    held: list[float] = field(default_factory=list)
+    """Some of the values that numeric steps keep of the column."""
     marker: Literal["nan", "none", "nat"] | None = None
     """`none` where a part knows None and not NaN; None where nothing shows which of the two the frame held."""
 
@@ -77,6 +82,7 @@ def _parts(step: Any, inputs: Descents) -> list[tuple[Any, Descents]]:
 
 def _observe_itself(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
     kind = type(step).__name__
+    _observe_numbers(step, inputs, facts)
     if hasattr(step, "categories_"):
         _observe_encoder(step, inputs, facts)
     elif hasattr(step, "n_categories_") and hasattr(step, "category_count_"):
@@ -111,6 +117,20 @@ def _flattened(members: Any) -> list[Any]:
     if not isinstance(members, list | tuple | np.ndarray):
         return [members]
     return [estimator for member in members for estimator in _flattened(member)]
+
+
+def _observe_numbers(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:
+    for position, values in timestamp_units.held(step):
+        descent = at(inputs, position)
+        if descent.is_input and descent.column is not None:
+            facts[descent.column].held += values[:MAX_EXAMPLES].tolist()
+    datetimes = timestamp_units.selected_as_datetimes(step) if hasattr(step, "transformers_") else []
+    if getattr(getattr(step, "_encoder", None), "dtype", None) is not None:
+        datetimes = list(range(len(inputs))) if np.dtype(step._encoder.dtype).kind == "M" else []
+    for position in datetimes:
+        descent = at(inputs, position)
+        if descent.is_input and descent.column is not None:
+            facts[descent.column].is_datetime = True
 
 
 def _observe_encoder(step: Any, inputs: Descents, facts: list[ColumnFacts]) -> None:

@@ -19,6 +19,8 @@ from serval.conversion.export.plain_rows import base_rows
 from serval.conversion.export.predictor_kind import predictor_kind
 from serval.conversion.export.probability_tables import tables_if_any
 from serval.conversion.export.refusing import check_convertible, refusal_of_rows
+from serval.conversion.export.timestamp_columns import whole_moments
+from serval.conversion.export.timestamp_units import are_texts_of_moments, unit_of
 from serval.conversion.export.unused_columns import unused_columns
 from serval.conversion.messages import MAX_COLUMNS, MAX_TARGETS
 from serval.conversion.plain_text import plain, why_not_served
@@ -125,15 +127,29 @@ def _checked(names: list[str]) -> list[str]:
 
 
 def _column(name: str, fact: ColumnFacts, cells: list[Any]) -> Column:
+    present = [cell for cell in cells if cell is not None]
     if fact.is_timestamp and fact.dtype is not None:
         return Column(name=name, kind="timestamp", dtype=fact.dtype)
-    present = [cell for cell in cells if cell is not None]
+    are_texts = are_texts_of_moments(present)
+    if not fact.known and not fact.is_text and (fact.is_datetime or are_texts):
+        unit = unit_of(fact.held)
+        if unit is not None:
+            return _counted_moments(name, unit, fact)
+        if are_texts:
+            raise of_models.UNCOUNTED_TIMESTAMPS(column=plain(name, 100))
     if fact.is_text or any(isinstance(value, str) for value in [*fact.known, *present]):
         return Column(name=name, kind="string", dtype="object")
     values = fact.known or present
     if values and all(isinstance(value, bool) for value in values):
         return Column(name=name, kind="boolean", dtype="bool")
     return Column(name=name, kind="number", dtype=fact.dtype or "float64")
+
+
+def _counted_moments(name: str, unit: str, fact: ColumnFacts) -> Column:
+    """A column of datetimes that numeric steps read as counts of a unit."""
+    dtype = f"datetime64[{unit}]"
+    fact.is_timestamp, fact.examples = True, whole_moments(fact.held, dtype)
+    return Column(name=name, kind="timestamp", dtype=dtype)
 
 
 def _with_outputs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -126,6 +127,12 @@ def graph_numbers(microseconds: Any, dtype: str) -> Numbers:
     numbers = np.asarray(microseconds, dtype=np.float64)
     factor = scale(dtype)
     return np.asarray(numbers * factor if factor >= 1 else numbers / round(1 / factor))
+
+
+def whole_moments(counts: Iterable[float], dtype: str) -> list[float]:
+    """Counts of the unit of a dtype as microseconds, rounded to what the dtype holds."""
+    resolution = DTYPES[dtype]
+    return [round(count / scale(dtype) / resolution) * float(resolution) for count in counts if np.isfinite(count)]
 
 
 def entered(numbers: Tensor, columns: list[tuple[int, Column]]) -> Tensor:

@@ -105,6 +105,14 @@ TIMESTAMPS_OUT_OF_REACH = Kind(
     "round them in the training data, for example with `.dt.floor('s')`, and fit again",
     "Nanoseconds in an encoder.",
 )
+UNCOUNTED_TIMESTAMPS = Kind(
+    NotConvertible,
+    "The sample has timestamps in column `{column}`, which numeric steps read as counts of a unit, and no value that"
+    " they keep shows which unit",
+    "make the column a number in the training data, for example with"
+    " `(column - pandas.Timestamp('2024-01-01')).dt.total_seconds()`, and fit again",
+    "Timestamps in a `PowerTransformer`, or in a `StandardScaler` fitted on NaT.",
+)
 REFUSES_PLAIN_ROWS = Kind(
     NotConvertible,
     "{estimator} refuses the rows of zeros, ones and known categories that Serval tried{said}",

@@ -41,8 +41,12 @@ def questions(
     owners = np.repeat(wrong, len(moves))
     if not wrong.size:
         return Questions(rows.take(owners), owners)
-    # A timestamp is a whole number that no step rounds: nothing excuses another answer beside it.
-    is_moved = [column.kind != "timestamp" for column in signature.columns if column.is_number]
+    # float64 holds a timestamp exactly, and its count of a unit but for nanoseconds: nothing excuses another answer.
+    is_moved = [
+        column.kind != "timestamp" or column.dtype.startswith("datetime64[ns")
+        for column in signature.columns
+        if column.is_number
+    ]
     numbers = np.where(is_moved, _moved(rows.numbers[wrong], moves), rows.numbers[owners])
     return Questions(Rows(numbers, rows.strings[owners]), owners)
 

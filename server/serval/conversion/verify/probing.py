@@ -33,7 +33,8 @@ def hints_of(signature: Signature, facts: list[ColumnFacts], interesting: Mappin
     limit = max(8, min(MAX_NUMBERS, MAX_HINTS // max(1, len(facts))))
     out = []
     for index, (column, fact) in enumerate(zip(signature.columns, facts, strict=True)):
-        spread = _spread(interesting.get(index, ()), limit)
+        own = fact.examples if column.kind == "timestamp" else ()
+        spread = _spread([*interesting.get(index, ()), *own], limit)
         strings = (
             [value for value in dict.fromkeys(fact.known) if isinstance(value, str)] if column.kind == "string" else []
         )

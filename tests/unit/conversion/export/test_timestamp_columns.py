@@ -11,15 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     KBinsDiscretizer,
+    MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
+    PowerTransformer,
     QuantileTransformer,
+    RobustScaler,
     StandardScaler,
     TargetEncoder,
 )
@@ -363,6 +367,64 @@ async def test_a_csv_sample_holds_text(tmp_path: Path) -> None:
     sample = [{"when": "2024-05-05T10:00:00Z", "n": "1.5"}, {"when": "", "n": "2"}]
     made = await frozen(fitted(lenient("when"), framed(DAYS)), tmp_path / "model.joblib", sample=sample, is_text=True)
     assert made.signature.columns[0].kind == "timestamp"
+
+
+SPREAD = framed(pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(ROWS) ** 2 * 977, unit="s")))
+COUNTED: dict[str, tuple[Any, pd.DataFrame]] = {
+    "scaled": (make_column_transformer((StandardScaler(), ["when"]), remainder="passthrough"), SPREAD),
+    "filled, in seconds": (
+        make_column_transformer((SimpleImputer(strategy="median"), ["when"]), remainder=StandardScaler()),
+        SPREAD.astype({"when": "datetime64[s]"}),
+    ),
+    "in quantiles, nanoseconds": (
+        make_column_transformer((QuantileTransformer(n_quantiles=20), ["when"]), remainder="passthrough"),
+        SPREAD.astype({"when": "datetime64[ns]"}),
+    ),
+    "in bins": (make_column_transformer((KBinsDiscretizer(4), ["when"]), remainder="passthrough"), SPREAD),
+    "of a zone": (
+        make_column_transformer((MinMaxScaler(), ["when"]), remainder="passthrough"),
+        SPREAD.assign(when=SPREAD["when"].dt.tz_localize("UTC")),
+    ),
+    "by dtype": (
+        make_column_transformer((RobustScaler(), make_column_selector(dtype_include=[np.datetime64]))),
+        SPREAD.astype({"when": "datetime64[ms]"}),
+    ),
+    "of a forest": (RandomForestRegressor(3, max_depth=3, random_state=0), SPREAD[["when"]]),
+    "of boosting": (HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5), SPREAD[["when"]]),
+}
+SHOWN_BY_THE_MODEL = {"in bins", "by dtype"}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_numeric_steps_count_what_the_sample_shows_to_be_timestamps(name: str) -> None:
+    transformer, frame = COUNTED[name]
+    model = fitted(make_pipeline(transformer, Ridge()) if hasattr(transformer, "transform") else transformer, frame)
+    sample = [] if name in SHOWN_BY_THE_MODEL else records(frame.head(9))
+    served = Served(model, sample=sample)
+    unit = np.datetime_data(frame["when"].dt.tz_localize(None).dtype)[0]
+    column = served.signature.columns[0]
+    assert (column.kind, column.dtype) == ("timestamp", f"datetime64[{unit}]")
+    np.testing.assert_allclose(served.answer(records(frame)), model.predict(frame), rtol=1e-6)
+
+
+def test_timestamps_of_an_unknown_unit_are_refused_with_the_column_and_a_way_out() -> None:
+    model = make_pipeline(make_column_transformer((PowerTransformer(), ["when"]), remainder="passthrough"), Ridge())
+    with pytest.raises(NotConvertible, match=r"timestamps in column `when`.*\.dt\.total_seconds\(\)"):
+        Served(fitted(model, SPREAD), sample=records(SPREAD.head(3)))
+    advised = SPREAD.assign(when=(SPREAD["when"] - pd.Timestamp("2024-01-01")).dt.total_seconds())
+    np.testing.assert_allclose(
+        Served(fitted(model, advised)).answer(records(advised)), model.predict(advised), rtol=1e-6
+    )
+
+
+def test_numbers_stay_numbers_without_a_sign_of_timestamps() -> None:
+    frame = SPREAD.assign(when=SPREAD["when"].astype("int64"))
+    assert (
+        Served(fitted(make_pipeline(COUNTED["scaled"][0], Ridge()), frame), sample=records(frame.head(3)))
+        .signature.columns[0]
+        .kind
+        == "number"
+    )
 
 
 def test_a_table_of_text_is_as_the_model_was_fitted() -> None:
