@@ -12,7 +12,8 @@ ServalError
 ├── RequestTimeout 408            request_timeout
 ├── Conflict 409                  conflict
 │   ├── NameTaken                 name_taken
-│   └── SchemaChanged             schema_changed
+│   ├── SchemaChanged             schema_changed
+│   └── VersionHeld               version_held
 ├── TooLarge 413                  too_large
 ├── UnsupportedContent 415        unsupported_content
 ├── Unprocessable 422             unprocessable
@@ -110,6 +111,10 @@ class NameTaken(Conflict):
 
 class SchemaChanged(Conflict):
     code, title = "schema_changed", "The input schema differs"
+
+
+class VersionHeld(Conflict):
+    code, title = "version_held", "The version is held"
 
 
 class TooLarge(ServalError):

@@ -47,6 +47,8 @@ class RoutePublisher:
         """One for each version that is being recorded as live, set when its route is published."""
         self._answering: dict[str, str] = {}
         """By model: the version that its route leads to."""
+        self._held: list[RoutedVersion] = []
+        """Those that no route leads to."""
         self._stale = asyncio.Event()
         """Set when the routes are not those of the database any more."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -100,6 +102,13 @@ class RoutePublisher:
             async with asyncio.timeout(ANNOUNCE_SECONDS):
                 for event in list(self._announcements):
                     await event.wait()
+
+    def check_released(self, user_id: str | None, model: str, number: int) -> None:
+        """Raises VersionHeld where the version that a user asks for is held. `model`: id, name or `owner/name` of one
+        that the user may ask."""
+        for version in self._held:
+            if version.number == number and version.is_called(model, user_id):
+                version.check_released()
 
     async def _load_or_report(self, version_id: str) -> None:
         try:
@@ -156,6 +165,7 @@ class RoutePublisher:
                 [route_of(versions, answering[model_id], audiences[model_id]) for model_id, versions in models.items()]
             )
             self.has_routes = True
+            self._held = [version for version in routed if version.is_held]
             self._answering = {model_id: version.id for model_id, version in answering.items() if version is not None}
             self._loader.unload_others(version.id for version in routed)
 

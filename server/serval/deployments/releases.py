@@ -96,7 +96,8 @@ class ReleaseService:
 
 
 def _make_live(model: Model, version: Version) -> None:
-    """Let a version answer from the next publication on."""
+    """Let a version answer from the next publication on; nothing holds it any more."""
+    version.held = None
     if model.live != version.number:
         model.previous, model.live = model.live, version.number
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.data_plane.route import Route
+from serval.errors import VersionHeld
 from serval.models.lifecycle import Status
 from serval.models.tables import Cache, Model, Share, Version
 from serval.users.tables import User
@@ -31,6 +32,28 @@ class RoutedVersion(NamedTuple):
     cache: Cache
     cache_ttl_seconds: float | None
     cache_l2_ttl_seconds: float | None
+    held: dict[str, str] | None = None
+    """Why it waits for its promotion: `code` and `message`."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it answers nobody; the live version does whatever was recorded of it."""
+        return self.held is not None and self.number != self.live
+
+    def is_called(self, reference: str, user_id: str | None) -> bool:
+        """Whether a user means its model by an id, a name of their own or `owner/name`."""
+        names = {self.model, f"{self.owner_username}/{self.name}"}
+        return reference in names or (reference == self.name and user_id == self.owner)
+
+    def check_released(self) -> None:
+        """Raises VersionHeld, which says why it is held."""
+        if self.held is not None and self.is_held:
+            path = f"/api/v1/models/{self.model}/versions/{self.number}/promote"
+            raise VersionHeld(
+                f"Version {self.number} is held, so it answers no predictions until it is promoted (`POST {path}`). "
+                f"Why it is held: {self.held['message']}",
+                extra={"held": self.held},
+            )
 
     @property
     def reason(self) -> str:
@@ -55,7 +78,7 @@ class Audience:
 
 
 Versions = dict[int, RoutedVersion]
-"""The versions of a model that can be asked for, by number; at least one."""
+"""The versions of a model that were ready once, by number; at least one."""
 
 
 async def find_routed(session: AsyncSession) -> dict[str, Versions]:
@@ -65,7 +88,7 @@ async def find_routed(session: AsyncSession) -> dict[str, Versions]:
         select(
             Version.id, Version.number, Version.status, Version.failure,
             Model.id, Model.name, Model.owner_id, User.username, Model.live,
-            Model.cache, Model.cache_ttl_seconds, Model.cache_l2_ttl_seconds,
+            Model.cache, Model.cache_ttl_seconds, Model.cache_l2_ttl_seconds, Version.held,
         )
         .join_from(Version, Model)
         .join(User, User.id == Model.owner_id)
@@ -121,7 +144,8 @@ def answering_version(
 
 
 def route_of(versions: Versions, answering: RoutedVersion | None, audience: Audience) -> Route:
-    """Return the route of a model, which leads to the answering version unless another one is asked for."""
+    """Return the route of a model, which leads to the answering version unless another one is asked for. No route leads
+    to a version that is held."""
     model = next(iter(versions.values()))
     return Route(
         model=model.model,
@@ -129,7 +153,7 @@ def route_of(versions: Versions, answering: RoutedVersion | None, audience: Audi
         owner=model.owner,
         owner_username=model.owner_username,
         live=None if answering is None else answering.number,
-        versions={number: version.id for number, version in versions.items()},
+        versions={number: version.id for number, version in versions.items() if not version.is_held},
         aliases={},
         cache=model.cache,
         cache_ttl_seconds=model.cache_ttl_seconds,

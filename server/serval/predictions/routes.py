@@ -13,6 +13,7 @@ from serval.errors import (
     NotPermitted,
     TooLarge,
     UnsupportedContent,
+    VersionHeld,
 )
 from serval.http.openapi import operation
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
@@ -80,7 +81,7 @@ def _predict_operation_id(_handler: object, _method: object, path: list[Any]) ->
     status_code=200,
     tags=["Predictions"],
     opt={"own_authentication": True},
-    responses=prediction_responses(RowAnswer | RowsAnswer, *_ERRORS),
+    responses=prediction_responses(RowAnswer | RowsAnswer, *_ERRORS, VersionHeld),
     operation_class=operation(takes=ROWS_BODY, headers=ANSWER_HEADERS, examples=ROW_EXAMPLES),
 )
 async def predict(

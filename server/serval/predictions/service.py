@@ -127,9 +127,15 @@ class PredictionService:
             if reply.code == "ran_away":
                 await self._loader.quarantine_runaways()
             if reply.code in recovered or reply.code not in self._recoveries:
+                self._check_released(request, reply)
                 raise refusal_error(reply)
             recovered.add(reply.code)
             await self._recoveries[reply.code](request, reply)
+
+    def _check_released(self, request: PredictionRequest, refusal: Refusal) -> None:
+        """Raises VersionHeld where a version is unknown because no route leads to it."""
+        if refusal.code == "unknown_version" and request.model is not None and request.version is not None:
+            self._routes.check_released(self.user_of(request), request.model, request.version)
 
     async def _recover_caller(self, request: PredictionRequest, _: Refusal) -> None:
         await self._install_caller(request)
