@@ -53,7 +53,14 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
         # In the order of their start, and back at the end: the history takes the last predictions, conversions need
         # published routes, and changes of other servers are applied when every listener is there.
         features = (
-            *predictions.build(core, accounts.limiter.identify, loader, releases.publisher),
+            predictions.build(
+                core,
+                accounts.limiter.identify,
+                loader,
+                releases.publisher,
+                registry.confined_runs,
+                accounts.usage.count,
+            ),
             history.build(core, registry.service),
             accounts.feature,
             audit.build(core),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -137,6 +138,13 @@ def iris_pipeline(columns: int = 4, seed: int = 0) -> bytes:
     rows = np.random.default_rng(seed).permutation(len(target))[:120]
     model = make_pipeline(StandardScaler(), LogisticRegression())
     return pickle.dumps(model.fit(features[rows, :columns], target[rows]))
+
+
+def saved_by_another_version(content: bytes) -> bytes:
+    """The pickle, as if a scikit-learn had saved it of which nothing is known: its version is held."""
+    version = sklearn.__version__.encode()
+    assert version in content
+    return content.replace(version, b"2.0.0"[: len(version)])
 
 
 def forest(count: int = 10) -> RandomForestClassifier:

@@ -94,6 +94,16 @@ async def freeze(
     return Frozen(conversion.onnx, conversion.signature, report, probe.numbers, probe.strings)
 
 
+async def ask(sandbox: Sandbox, onnx: bytes, signature: Signature, rows: messages.PackedRows) -> Answers:
+    """The data plane's answers of a frozen graph. Raises NotConvertible, SandboxViolation."""
+    request = messages.encode(messages.AnswerRequest(onnx, signature, rows))
+    answers = _decoded(await sandbox.run("answer", None, request), messages.PackedAnswers)
+    try:
+        return messages.unpack_answers(answers, signature, rows.rows)
+    except ValueError as error:
+        raise SandboxViolation("The graph answered in another shape than its signature has.") from error
+
+
 async def _convert(sandbox: Sandbox, upload: Path, request: FreezeRequest) -> messages.Conversion:
     message = messages.ConvertRequest(request.limit_bytes, request.columns, request.sample, request.is_text)
     answer = await sandbox.run("convert", upload, messages.encode(message))

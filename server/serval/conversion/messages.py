@@ -108,6 +108,12 @@ class EngineResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answers: PackedAnswers
 
 
+class AnswerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    onnx: bytes
+    signature: Signature
+    rows: PackedRows
+
+
 class ReferenceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit_bytes: int
     signature: Signature

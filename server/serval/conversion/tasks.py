@@ -164,6 +164,15 @@ def run_engine(request: bytes, runner: messages.Engine) -> bytes:
     return messages.encode(messages.EngineResult(messages.pack_rows(rows), messages.pack_answers(answers)))
 
 
+def answer(_: bytes, request: bytes) -> bytes:
+    """The data plane's answers of a graph for rows. Raises NotConvertible."""
+    from serval.conversion.verify.data_plane_engine import DataPlaneEngine
+
+    message = msgspec.msgpack.decode(request, type=messages.AnswerRequest)
+    rows = messages.unpack_rows(message.rows, message.signature)
+    return messages.encode(messages.pack_answers(DataPlaneEngine().run(message.onnx, message.signature, rows)))
+
+
 def reference(upload: bytes, request: bytes) -> bytes:
     """The original's answers for rows of the engine task. Raises NotAModel."""
     from serval.conversion.contents import predictor
@@ -196,6 +205,7 @@ TASKS: dict[str, Task] = {
     "inspect": inspect,
     "convert": convert,
     "engine": engine,
+    "answer": answer,
     "reference": reference,
     "join": join,
 }

@@ -48,10 +48,11 @@ class RoutedVersion(NamedTuple):
     def check_released(self) -> None:
         """Raises VersionHeld, which says why it is held."""
         if self.held is not None and self.is_held:
-            path = f"/api/v1/models/{self.model}/versions/{self.number}/promote"
+            path = f"/api/v1/models/{self.model}"
             raise VersionHeld(
-                f"Version {self.number} is held, so it answers no predictions until it is promoted (`POST {path}`). "
-                f"Why it is held: {self.held['message']}",
+                f"Version {self.number} is held: {self.held['message']} Those who manage the model can test it "
+                f"(`POST {path}/test?version={self.number}`) and promote it "
+                f"(`POST {path}/versions/{self.number}/promote`); until then it answers no predictions.",
                 extra={"held": self.held},
             )
 

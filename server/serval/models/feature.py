@@ -5,6 +5,7 @@ from typing import NamedTuple
 from serval.auth.caller import Caller
 from serval.core import Core
 from serval.feature import Background, Feature
+from serval.models.confined_runs import ConfinedRuns
 from serval.models.conversions import Conversions
 from serval.models.files import VersionFiles
 from serval.models.load_attempts import LoadAttempts
@@ -26,6 +27,7 @@ class Models(NamedTuple):
 
     feature: Feature
     service: ModelService
+    confined_runs: ConfinedRuns
 
     async def find_model(self, caller: Caller, reference: str) -> str:
         """Return the id of a model that a caller may see. Raises NotFound."""
@@ -57,4 +59,5 @@ def build(core: Core, loader: ModelLoader, publication: Publication) -> Models:
         "conversions": conversions,
     }
     background: list[Background] = [RunningSandbox(sandbox, preload=settings.convert_preload), loader, conversions]
-    return Models(Feature(routes=ROUTES, dependencies=dependencies, background=background), service)
+    feature = Feature(routes=ROUTES, dependencies=dependencies, background=background)
+    return Models(feature, service, ConfinedRuns(files, sandbox))

@@ -16,6 +16,10 @@ class Links(NamedTuple):
         """Return where a version is shown."""
         return f"{self.base_url}/api/v1/models/{version.model_id}/versions/{version.number}"
 
+    def test(self, version: Version) -> str:
+        """Return where those who manage a version can ask it, also while it is held."""
+        return f"{self.base_url}/api/v1/models/{version.model_id}/test?version={version.number}"
+
     def predict(self, version: Version) -> str:
         """Return where a version predicts."""
         model = version.model

@@ -67,6 +67,7 @@ class VersionView(msgspec.Struct):
     example: dict[str, Any] | None
     """A real row, as the body of a prediction."""
     curl: str | None
+    """A command that asks it; a test, while it is held."""
 
     @classmethod
     def of(cls, visible: VisibleVersion, links: Links) -> "VersionView":
@@ -79,7 +80,7 @@ class VersionView(msgspec.Struct):
             version=version.number,
             status=version.status,
             lifecycle=version.lifecycle,
-            is_live=model.live == version.number,
+            is_live=version.is_live,
             filename=version.filename,
             source_bytes=version.source_bytes,
             source_sha256=version.source_sha256,
@@ -93,7 +94,9 @@ class VersionView(msgspec.Struct):
             signature=msgspec.convert(version.signature, Signature | None),
             report=msgspec.convert(version.report, Report | None),
             example=version.example,
-            curl=_curl(predict_url, version.example) if version.example else None,
+            curl=_curl(links.test(version) if version.is_held else predict_url, version.example)
+            if version.example
+            else None,
         )
 
 

@@ -11,7 +11,7 @@ from serval.auth.caller import Caller
 from serval.changes import Changes
 from serval.db.engine import Database, now
 from serval.errors import Conflict, NameTaken
-from serval.models.access import CHANGE, DELETE, RESTORE, SEE, Act
+from serval.models.access import CHANGE, DELETE, RESTORE, SEE, TEST, Act
 from serval.models.column_names import name_columns
 from serval.models.files import VersionFiles
 from serval.models.queries import (
@@ -122,6 +122,18 @@ class ModelService:
             if row.live is None:
                 raise Conflict(f"`{row.name}` has no live version: promote one.")
             return await find_version(session, row, row.live)
+
+    async def get_version_to_test(self, caller: Caller, model: str, number: int | None) -> Version:
+        """Return a version that may be asked: the live one, or any that was not archived for those who manage the
+        model. Raises NotFound, NotPermitted, Conflict."""
+        if number is None:
+            return await self.get_live_version(caller, model)
+        version = (await self.get_version(caller, model, number, TEST)).version
+        if version.status != "ready":
+            raise Conflict(f"Version {number} is `{version.status}`: only a `ready` version can be tested.")
+        if version.lifecycle == "archived":
+            raise Conflict(f"Version {number} is archived: upload it again.")
+        return version
 
     def read_onnx(self, version: Version) -> bytes:
         """Return the frozen graph of a ready version. Raises Conflict."""

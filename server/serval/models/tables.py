@@ -2,9 +2,11 @@
 
 from typing import Any, Literal
 
+import msgspec
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from serval.conversion.signature import Signature
 from serval.db.base import CreatedAt, Json, Moment, Table
 from serval.models.access import Permission
 from serval.models.lifecycle import Lifecycle, Status
@@ -97,3 +99,17 @@ class Version(WorkTable):
     created_at: Mapped[CreatedAt]
     ready_at: Mapped[Moment | None]
     model: Mapped[Model] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def parsed_signature(self) -> Signature:
+        """The signature of a version that is ready."""
+        return msgspec.convert(self.signature, Signature)
+
+    @property
+    def is_live(self) -> bool:
+        return self.model.live == self.number
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it answers nobody; the live version does whatever was recorded of it."""
+        return self.held is not None and not self.is_live

@@ -1,28 +1,36 @@
 """Predictions as a part of the service."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from serval.auth.caller import FindCaller
 from serval.core import Core
 from serval.deployments.publishing import RoutePublisher
 from serval.feature import Feature
+from serval.models.confined_runs import ConfinedRuns
 from serval.models.loading import ModelLoader
-from serval.predictions.example_routes import test_model
+from serval.predictions.charges import Charges
 from serval.predictions.routes import predict, predict_short
 from serval.predictions.service import PredictionService
+from serval.predictions.tester import VersionTester
+from serval.predictions.testing_routes import ask_version
 
-ROW_ROUTES = (predict_short, predict)
+ROUTES = (predict_short, predict, ask_version)
 """Their bodies are rows, as many as `max_body_bytes` hold."""
-EXAMPLE_ROUTES = (test_model,)
-ROUTES = (*ROW_ROUTES, *EXAMPLE_ROUTES)
 
 
-def build(core: Core, find_caller: FindCaller, loader: ModelLoader, routes: RoutePublisher) -> Sequence[Feature]:
-    settings = core.settings
-    service = PredictionService(
-        core.plane.predictor, core.plane.callers, find_caller, loader, routes, settings.max_rows
-    )
-    return (
-        Feature(routes=ROW_ROUTES, dependencies={"predictions": service}, max_body_bytes=settings.max_body_bytes),
-        Feature(routes=EXAMPLE_ROUTES),
-    )
+def build(
+    core: Core,
+    find_caller: FindCaller,
+    loader: ModelLoader,
+    routes: RoutePublisher,
+    runs: ConfinedRuns,
+    count: Callable[[str], None],
+) -> Feature:
+    """`runs`: of versions that are held. `count`: counts a prediction of a key, by its id."""
+    settings, plane = core.settings, core.plane
+    predictions = PredictionService(plane.predictor, plane.callers, find_caller, loader, routes, settings.max_rows)
+    dependencies = {
+        "predictions": predictions,
+        "tester": VersionTester(predictions, runs, Charges(plane.rates, count)),
+    }
+    return Feature(routes=ROUTES, dependencies=dependencies, max_body_bytes=settings.max_body_bytes)

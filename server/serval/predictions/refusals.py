@@ -106,7 +106,8 @@ def _too_many_rows(arguments: Arguments) -> ServalError:
     )
 
 
-def _quota_exceeded(arguments: Arguments) -> ServalError:
+def quota_exceeded(arguments: Arguments) -> RateLimited:
+    """Return the error of a used-up quota, by its `limit` and `retry_after_seconds`."""
     limit, wait = arguments["limit"], arguments["retry_after_seconds"]
     return RateLimited(
         f"The quota of {limit} predictions a month of this key is used up; it resets in {wait} s.",
@@ -136,5 +137,5 @@ _ERRORS: Mapping[str, Callable[[Arguments], ServalError]] = {
     "model_loading": _model_loading,
     "too_many_rows": _too_many_rows,
     "rate_limited": rate_limited,
-    "quota_exceeded": _quota_exceeded,
+    "quota_exceeded": quota_exceeded,
 }

@@ -75,14 +75,17 @@ def read_request(
 
 
 def uncached_request(request: HttpRequest, caller: Caller, model_id: str, version: int) -> PredictionRequest:
-    """Return a request for one version that bypasses the cache. Raises NotAuthenticated."""
+    """Return a request for one version that bypasses the cache and asks for all probabilities. Raises NotAuthenticated,
+    UnsupportedContent."""
     return PredictionRequest(
         credential=read_credential(request.scope["headers"]),
         client=caller.origin,
         shape="full",
         model=model_id,
         version=version,
+        all_probabilities=True,
         no_cache=True,
+        csv=_csv_parameters(request.headers.get("content-type", JSON)),
         started_ns=time.monotonic_ns(),
     )
 

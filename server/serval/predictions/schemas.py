@@ -8,6 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from msgspec import UNSET, UnsetType
 
 from serval.auth.rate_headers import LIMIT_HEADERS, rate_headers
+from serval.conversion.report import Reason
 from serval.data_plane.plane import Answer
 from serval.errors import DeadlineExceeded, ServalError
 from serval.history.schemas import Label, Prediction, PredictionProbability, Probability
@@ -57,11 +58,27 @@ class RowsAnswer(msgspec.Struct):
     classes: list[Label | list[Label]] | UnsetType = UNSET
 
 
-class TestedVersion(msgspec.Struct):
-    """The stored example of the live version, and its answer."""
+class TestedVersion(msgspec.Struct, kw_only=True):
+    """A version, and what is known or feared to be wrong with it."""
 
-    request: dict[str, Any]
+    version: int
+    is_live: bool
+    held: Reason | None
+    """Why it answers nobody else; null: it is not held."""
+    request: dict[str, Any] | UnsetType = UNSET
+    """The stored example, where it was asked instead of rows of the request."""
+
+
+class TestedRow(TestedVersion, kw_only=True):
+    """A version and its answer for one row."""
+
     answer: RowAnswer
+
+
+class TestedRows(TestedVersion, kw_only=True):
+    """A version and its answers for many rows."""
+
+    answer: RowsAnswer
 
 
 _CELL: JsonSchema = {
@@ -96,27 +113,30 @@ def _rows(**more: JsonSchema) -> JsonSchema:
 _NAMED_ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 _PLACED_ROW = [5.1, 3.5, 1.4, 0.2]
 
+_ROWS_CONTENT: dict[str, JsonSchema] = {
+    "application/json": _rows(),
+    "text/csv": {
+        "type": "string",
+        "description": "RFC 4180 in UTF-8; a header line unless `text/csv; header=absent`.",
+    },
+}
+_ROWS_EXAMPLES: dict[str, dict[str, Any]] = {
+    "application/json": {
+        "one row by column name": {"input": _NAMED_ROW},
+        "one row by position": {"features": _PLACED_ROW},
+        "many rows": {"inputs": [_PLACED_ROW, [6.7, 3.0, 5.2, 2.3]]},
+    },
+    "text/csv": {"two rows": "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"},
+}
+
 ROWS_BODY = body(
     "Rows as JSON or CSV. The key, not the shape, gives their number: `input`, `data` and `features` hold one row, "
     "`inputs` holds many.",
-    {
-        "application/json": _rows(),
-        "text/csv": {
-            "type": "string",
-            "description": "RFC 4180 in UTF-8; a header line unless `text/csv; header=absent`.",
-        },
-    },
-    {
-        "application/json": {
-            "one row by column name": {"input": _NAMED_ROW},
-            "one row by position": {"features": _PLACED_ROW},
-            "many rows": {"inputs": [_PLACED_ROW, [6.7, 3.0, 5.2, 2.3]]},
-        },
-        "text/csv": {
-            "two rows": "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"
-        },
-    },
+    _ROWS_CONTENT,
+    _ROWS_EXAMPLES,
 )
+
+TEST_BODY = body("Rows, as for a prediction; without any, the stored example is asked.", _ROWS_CONTENT, _ROWS_EXAMPLES)
 
 SHORT_BODY = body(
     "The model's name, id or `owner/name`, and its rows.",
@@ -156,8 +176,13 @@ def answer_headers(answer: Answer) -> dict[str, str]:
         **({} if answer.rate is None else rate_headers(answer.rate)),
         "X-Model-Version": str(answer.version_number),
         "X-Cache": answer.cache,
-        "Server-Timing": (
-            f"parse;dur={answer.parse_seconds * 1e3:.3f}, cache;dur={answer.cache_seconds * 1e3:.3f}, "
-            f"queue;dur={answer.queue_seconds * 1e3:.3f}, infer;dur={answer.infer_seconds * 1e3:.3f}"
-        ),
+        "Server-Timing": timing(answer.parse_seconds, answer.cache_seconds, answer.queue_seconds, answer.infer_seconds),
     }
+
+
+def timing(parse: float = 0.0, cache: float = 0.0, queue: float = 0.0, infer: float = 0.0) -> str:
+    """Return `Server-Timing` for seconds."""
+    return (
+        f"parse;dur={parse * 1e3:.3f}, cache;dur={cache * 1e3:.3f}, queue;dur={queue * 1e3:.3f}, "
+        f"infer;dur={infer * 1e3:.3f}"
+    )

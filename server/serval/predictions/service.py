@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
 from serval.auth.caller import FindCaller
+from serval.conversion.signature import Signature
 from serval.data_plane.plane import Answer, Callers, Deferred, NeedsPython, Predictor, Refusal
 from serval.deployments.publishing import RoutePublisher
 from serval.errors import Unavailable, UnsupportedContent
@@ -58,6 +59,16 @@ class PredictionService:
         }
         """What Python can do about a refusal, by its code; each is tried once a request."""
 
+    async def decode(self, request: PredictionRequest, body: bytes, signature: Signature) -> Decoded:
+        """Return the rows of a body as the graph takes them. Raises MalformedBody, InvalidFeatures, TooLarge."""
+
+        def decode() -> Decoded:
+            if request.csv is not None:
+                return decode_csv(body, signature, parameters=request.csv, max_rows=self._max_rows)
+            return decode_json(body, signature, max_rows=self._max_rows, shape=request.shape)
+
+        return await asyncio.to_thread(decode) if len(body) > SMALL_BODY_BYTES else decode()
+
     async def admit(self, request: PredictionRequest) -> None:
         """Look up a caller unknown to the data plane, before the body is read. Raises NotAuthenticated."""
         if self.user_of(request) is None:
@@ -98,14 +109,7 @@ class PredictionService:
         return await self._ask(request, find)
 
     async def _decode_and_predict(self, request: PredictionRequest, body: bytes, resolved: ResolvedVersion) -> Answer:
-        signature = (await self._loader.ensure_loaded(resolved.version)).signature
-
-        def decode() -> Decoded:
-            if request.csv is not None:
-                return decode_csv(body, signature, parameters=request.csv, max_rows=self._max_rows)
-            return decode_json(body, signature, max_rows=self._max_rows, shape=request.shape)
-
-        decoded = await asyncio.to_thread(decode) if len(body) > SMALL_BODY_BYTES else decode()
+        decoded = await self.decode(request, body, (await self._loader.ensure_loaded(resolved.version)).signature)
         plane_request = request.for_data_plane()
 
         def predict() -> Answer | Refusal | Deferred:

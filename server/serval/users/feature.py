@@ -32,6 +32,7 @@ class Users(NamedTuple):
     feature: Feature
     limiter: RequestLimiter
     csrf: Csrf
+    usage: UsageRecorder
 
 
 async def build(core: Core, find_model: FindModel) -> Users:
@@ -59,7 +60,7 @@ async def build(core: Core, find_model: FindModel) -> Users:
         "keys": keys,
         "csrf": csrf,
     }
-    return Users(Feature(routes=ROUTES, dependencies=dependencies, background=background), limiter, csrf)
+    return Users(Feature(routes=ROUTES, dependencies=dependencies, background=background), limiter, csrf, usage)
 
 
 def _find_caller(keys: KeyService, sessions: SessionService) -> FindCaller:

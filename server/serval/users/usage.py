@@ -89,6 +89,11 @@ class UsageRecorder:
         if has_quota:
             self._metered[key_id] = time.monotonic()
 
+    def count(self, key_id: str) -> None:
+        """Count a prediction of a key that the data plane has not answered."""
+        at = now()
+        self._keep({key_id: KeyUse(at, Counter({month_of(at): 1}))})
+
     async def _write_and_publish(self) -> None:
         """Raises DatabaseUnavailable."""
         await self._write()

@@ -3,10 +3,9 @@
 import uuid
 
 import pytest
-import sklearn
 
 from support.http_client import Client
-from support.sample_models import iris_pipeline
+from support.sample_models import iris_pipeline, saved_by_another_version
 from support.users import key_of, person
 
 
@@ -19,13 +18,6 @@ def promote(server: Client, name: str, number: int) -> int:
     """The status of a promotion, whatever the columns."""
     path = f"/api/v1/models/{name}/versions/{number}/promote"
     return server.http.post(path, json={"allow_schema_change": True}).status_code
-
-
-def saved_by_another_version() -> bytes:
-    """A model that a scikit-learn has saved of which nothing is known."""
-    content, version = iris_pipeline(), sklearn.__version__.encode()
-    assert version in content
-    return content.replace(version, b"2.0.0"[: len(version)])
 
 
 def test_a_second_upload_goes_live_and_can_be_rolled_back(server: Client, name: str) -> None:
@@ -75,7 +67,7 @@ def test_a_held_version_answers_nobody_until_it_is_promoted(server: Client, name
 
 
 def test_a_model_whose_only_version_is_held_answers_nothing_before_its_promotion(server: Client, name: str) -> None:
-    held = server.upload(name, saved_by_another_version()).json()
+    held = server.upload(name, saved_by_another_version(iris_pipeline())).json()
     assert (held["is_live"], held["held"]["code"]) == (False, "unproven")
     row = {"input": [5.1, 3.5, 1.4, 0.2]}
     assert server.predict(name, row).status_code == 404

@@ -86,6 +86,7 @@ ACTS = [
     ("GET /versions/1", "predict", None),
     ("GET /versions/1/report", "predict", None),
     ("POST /test", "predict", None),
+    ("POST /test?version=1", "manage", None),
     ("GET /versions/1/download", "manage", None),
     ("GET /shares", "manage", None),
     ("PATCH ", "manage", {"description": "changed"}),

@@ -1,0 +1,91 @@
+"""Answers of a graph, encoded as the data plane encodes them; for versions that it does not answer for."""
+
+import json
+import math
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from serval.conversion.rows import Answers
+from serval.conversion.signature import Label, Signature
+from serval.data_plane.plane import Answer
+from serval.db.engine import now
+from serval.models.tables import Version
+from serval.predictions.schemas import RowAnswer, RowsAnswer, answer_headers, timing
+
+
+class EncodedAnswer(NamedTuple):
+    """`body`: a RowAnswer or RowsAnswer as JSON. `headers`: of its response."""
+
+    body: bytes
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, answer: Answer) -> "EncodedAnswer":
+        """What the data plane has encoded."""
+        return cls(answer.body, answer_headers(answer))
+
+
+def encoded(
+    version: Version, signature: Signature, answers: Answers, started_ns: int, *, is_list: bool
+) -> EncodedAnswer:
+    """Encode the answers of a graph, with all probabilities. `started_ns`: CLOCK_MONOTONIC when the request began.
+
+    `is_list`: the request has asked for a list, also of one row.
+    """
+    seconds = (time.monotonic_ns() - started_ns) / 1e9
+    frame = {
+        "model": version.model.name,
+        "version": version.id,
+        "model_version": version.number,
+        "latency_ms": round(seconds * 1e3, 3),
+        "timestamp": now(),
+    }
+    answer = _rows_answer(signature, answers, frame) if is_list else _row_answer(signature, answers, frame)
+    headers = {"X-Model-Version": str(version.number), "X-Cache": "bypass", "Server-Timing": timing(infer=seconds)}
+    return EncodedAnswer(msgspec.json.encode(answer), headers)
+
+
+def _row_answer(signature: Signature, answers: Answers, frame: dict[str, Any]) -> RowAnswer:
+    answer = RowAnswer(prediction=prediction(signature, answers, 0), cache_hit=False, **frame)
+    if signature.has_probabilities:
+        labels, values = signature.labels[0], scores(signature, answers, 0)
+        answer.probability = values[int(answers.labels[0, 0])]
+        by_label = dict(zip(map(_key, labels), values, strict=True))
+        if len(by_label) < len(labels):
+            answer.classes, answer.probabilities = list(labels), values
+        else:
+            answer.probabilities = by_label
+    return answer
+
+
+def _rows_answer(signature: Signature, answers: Answers, frame: dict[str, Any]) -> RowsAnswer:
+    rows = range(len(answers.is_answered))
+    answer = RowsAnswer(predictions=[prediction(signature, answers, row) for row in rows], cache_hits=0, **frame)
+    if signature.has_probabilities:
+        answer.classes = list(signature.labels[0])
+        answer.probabilities = [scores(signature, answers, row) for row in rows]
+    return answer
+
+
+def prediction(signature: Signature, answers: Answers, row: int) -> Any:
+    """The label or value of a row; a list where the model has several targets."""
+    if signature.kind == "classifier":
+        codes = answers.labels[row].tolist()
+        found: list[Any] = [labels[code] for labels, code in zip(signature.labels, codes, strict=True)]
+    else:
+        found = scores(signature, answers, row)
+    return found if signature.is_multi_target else found[0]
+
+
+def scores(signature: Signature, answers: Answers, row: int) -> list[float | None]:
+    """Probabilities in the order of the classes, or values by target, as the model's own precision prints them; None
+    for NaN and infinities, which JSON has not."""
+    numbers = answers.scores[row].astype(np.dtype(signature.scores_dtype))
+    return [float(str(number)) if math.isfinite(number) else None for number in numbers]
+
+
+def _key(label: Label) -> str:
+    return label if isinstance(label, str) else json.dumps(label)
