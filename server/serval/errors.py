@@ -13,6 +13,7 @@ ServalError
 ├── Conflict 409                  conflict
 │   ├── NameTaken                 name_taken
 │   ├── SchemaChanged             schema_changed
+│   ├── GoldenMismatch            golden_mismatch
 │   └── VersionHeld               version_held
 ├── TooLarge 413                  too_large
 ├── UnsupportedContent 415        unsupported_content
@@ -111,6 +112,10 @@ class NameTaken(Conflict):
 
 class SchemaChanged(Conflict):
     code, title = "schema_changed", "The input schema differs"
+
+
+class GoldenMismatch(Conflict):
+    code, title = "golden_mismatch", "Golden requests get other answers"
 
 
 class VersionHeld(Conflict):

@@ -46,8 +46,9 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, log))
         loader = models.new_loader(core)
-        releases = deployments.build(core, loader)
-        registry = models.build(core, loader, releases.publication)
+        golden = models.new_golden_requests(core, loader)
+        releases = deployments.build(core, loader, golden)
+        registry = models.build(core, loader, golden, releases.publication)
         accounts = await users.build(core, registry.find_model)
         probes = http.build(core, is_ready=lambda: releases.publisher.has_routes, loaded_models=lambda: loader.count)
         # In the order of their start, and back at the end: the history takes the last predictions, conversions need
@@ -59,6 +60,7 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
                 loader,
                 releases.publisher,
                 registry.confined_runs,
+                golden,
                 accounts.usage.count,
             ),
             history.build(core, registry.service),

@@ -53,6 +53,7 @@ ROUTE_RULES: Mapping[str, RouteRule] = MappingProxyType(
         "GET /api/v1/models/{model}/versions": READ,
         "GET /api/v1/models/{model}/versions/{number}": READ,
         "GET /api/v1/models/{model}/versions/{number}/report": READ,
+        "GET /api/v1/models/{model}/versions/{number}/golden": READ,
         "GET /api/v1/models/{model}/versions/{number}/download": READ,
         "GET /api/v1/models/{model}/shares": READ,
         "GET /metrics": READ,

@@ -66,21 +66,38 @@ def compared(
     Labels must be equal but in ties, probabilities within 1e-5, values within that relative to their size, all that but
     beside jumps (`is_beside_jump`, `[rows]`).
     """
-    count = min(len(expected.answers), len(converted.is_answered), SAMPLE_ROWS)
+    found = problems(signature, original, converted, expected, is_beside_jump)
+    count = compared_rows(expected, converted)
+    first = next(iter(found), None)
+    return Comparison(
+        rows=count,
+        agreeing=count - len(found),
+        first=first,
+        problem=None if first is None else found[first],
+        is_complete=not signature.has_probabilities or expected.probabilities is not None,
+    )
+
+
+def compared_rows(expected: Expected, converted: Answers) -> int:
+    """How many of the first rows are compared."""
+    return min(len(expected.answers), len(converted.is_answered), SAMPLE_ROWS)
+
+
+def problems(
+    signature: Signature,
+    original: Answers,
+    converted: Answers,
+    expected: Expected,
+    is_beside_jump: npt.NDArray[np.bool_] | None = None,
+) -> dict[int, str]:
+    """For each row that does not agree how its answer differs; see `compared`."""
+    count = compared_rows(expected, converted)
     is_excused = np.zeros(count, dtype=bool) if is_beside_jump is None else is_beside_jump
-    problems = {
+    return {
         index: problem
         for index in range(count)
         if not is_excused[index] and (problem := _problem(signature, index, original, converted, expected)) is not None
     }
-    first = next(iter(problems), None)
-    return Comparison(
-        rows=count,
-        agreeing=count - len(problems),
-        first=first,
-        problem=None if first is None else problems[first],
-        is_complete=not signature.has_probabilities or expected.probabilities is not None,
-    )
 
 
 def _problem(signature: Signature, index: int, original: Answers, converted: Answers, expected: Expected) -> str | None:
@@ -90,10 +107,10 @@ def _problem(signature: Signature, index: int, original: Answers, converted: Ans
     if len(targets) != signature.targets:
         return f"expected {as_text(answer)}, but the model has {signature.targets} targets"
     if signature.kind == "regressor":
-        values = converted.scores[index]
-        is_near = all(isinstance(target, int | float) for target in targets) and np.allclose(
+        values, wanted = converted.scores[index], [as_number(target) for target in targets]
+        is_near = None not in wanted and np.allclose(
             values,
-            np.asarray(targets, dtype=np.float64),
+            np.asarray(wanted, dtype=np.float64),
             rtol=TOLERANCE,
             atol=TOLERANCE * smallest_sizes(original.scores),
         )
@@ -140,14 +157,15 @@ def is_same(label: Label, expected: Label) -> bool:
     """Equal labels; from CSV every label may be text."""
     if isinstance(expected, str) and not isinstance(label, str):
         return str(label).lower() == expected.lower() or (
-            isinstance(label, int | float) and _as_number(expected) == float(label)
+            isinstance(label, int | float) and as_number(expected) == float(label)
         )
     return isinstance(label, str) == isinstance(expected, str) and label == expected
 
 
-def _as_number(text: str) -> float | None:
+def as_number(value: Label) -> float | None:
+    """A number, from CSV as text; None for other text."""
     try:
-        return float(text)
+        return float(value)
     except ValueError:
         return None
 

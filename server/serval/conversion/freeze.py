@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from serval.conversion import messages
 from serval.conversion.expected import Expected
+from serval.conversion.golden import Golden, golden_of
 from serval.conversion.refusals import of_outcomes
 from serval.conversion.report import Report
 from serval.conversion.reporting import plain_inspection, verified_report
@@ -56,6 +57,8 @@ class Frozen(msgspec.Struct, frozen=True):
     report: Report
     numbers: bytes
     strings: list[str]
+    golden: Golden | None = None
+    """Expected answers of the sample, to be asked again."""
 
 
 async def inspect(sandbox: Sandbox, upload: Path, limit_bytes: int = LIMIT_BYTES) -> messages.Inspection:
@@ -86,12 +89,13 @@ async def freeze(
     beside = await _beside_jumps(sandbox, upload, conversion.signature, rows, original, converted, request)
     report = verified_report(conversion, rows, original, converted, request.expected, started, beside)
     first = int(original.is_answered.argmax())
-    probe = messages.pack_rows(
-        rows.take([first, *(index for index in range(min(len(rows), PROBE_ROWS)) if index != first)]).take(
-            slice(0, PROBE_ROWS)
-        )
-    )
-    return Frozen(conversion.onnx, conversion.signature, report, probe.numbers, probe.strings)
+    order = [first, *(index for index in range(min(len(rows), PROBE_ROWS)) if index != first)]
+    probe = messages.pack_rows(rows.take(order[:PROBE_ROWS]))
+    golden = None
+    if request.expected is not None and report.expected_agreement == 1.0:
+        golden = golden_of(conversion.signature, rows, converted, request.expected)
+        report = msgspec.structs.replace(report, golden_requests=len(golden.requests) if golden else 0)
+    return Frozen(conversion.onnx, conversion.signature, report, probe.numbers, probe.strings, golden)
 
 
 async def ask(sandbox: Sandbox, onnx: bytes, signature: Signature, rows: messages.PackedRows) -> Answers:

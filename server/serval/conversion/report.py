@@ -80,6 +80,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why the version must not go live by itself; None if it may."""
     notes: list[str]
     seconds: float
+    golden_requests: int = 0
+    """Rows of the sample that are kept with the answers expected, and asked again at each promotion."""
     rows_beside_jumps: int = 0
     """Rows beside a jump, such as a threshold, where the original gives the service's answer within four float64
     steps."""

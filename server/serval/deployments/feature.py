@@ -7,6 +7,7 @@ from serval.deployments.publishing import RoutePublisher
 from serval.deployments.releases import ReleaseService
 from serval.deployments.routes import ReleaseController
 from serval.feature import Feature
+from serval.models.golden_requests import GoldenRequests
 from serval.models.loading import ModelLoader
 from serval.models.publication import Publication
 
@@ -21,9 +22,9 @@ class Deployments(NamedTuple):
     publication: Publication
 
 
-def build(core: Core, loader: ModelLoader) -> Deployments:
+def build(core: Core, loader: ModelLoader, golden: GoldenRequests) -> Deployments:
     publisher = RoutePublisher(core.database, loader, core.plane.models, core.changes, core.log)
-    releases = ReleaseService(core.database, loader, publisher, core.changes)
+    releases = ReleaseService(core.database, loader, golden, publisher, core.changes)
     publication = Publication(publisher.refresh, publisher.announcing, releases.release_converted)
     feature = Feature(routes=ROUTES, dependencies={"releases": releases}, background=[publisher])
     return Deployments(feature, publisher, publication)

@@ -12,6 +12,7 @@ from serval.deployments.promotion import Candidate, check_promotable, hold_reaso
 from serval.deployments.publishing import RoutePublisher
 from serval.errors import Conflict
 from serval.models.access import PROMOTE, RETIRE
+from serval.models.golden_requests import GoldenRequests
 from serval.models.lifecycle import retire
 from serval.models.loading import ModelLoader
 from serval.models.queries import VisibleVersion, find_model, find_version, subject_of
@@ -21,18 +22,27 @@ from serval.models.tables import Model, Version
 class ReleaseService:
     """Promotes versions, rolls them back and takes them out of service."""
 
-    def __init__(self, database: Database, loader: ModelLoader, routes: RoutePublisher, changes: Changes) -> None:
+    def __init__(
+        self,
+        database: Database,
+        loader: ModelLoader,
+        golden: GoldenRequests,
+        routes: RoutePublisher,
+        changes: Changes,
+    ) -> None:
         self._database = database
         self._loader = loader
+        self._golden = golden
         self._routes = routes
         self._changes = changes
 
     async def promote(self, caller: Caller, model: str, number: int, *, allow_schema_change: bool) -> VisibleVersion:
-        """Make a version the live one. Raises NotFound, NotPermitted, Conflict, SchemaChanged."""
+        """Make a version the live one. Raises NotFound, NotPermitted, Conflict, SchemaChanged, GoldenMismatch."""
         return await self._release(caller, model, number, "version.promote", allow_schema_change=allow_schema_change)
 
     async def roll_back(self, caller: Caller, model: str) -> VisibleVersion:
-        """Make the version live that was live before. Raises NotFound, NotPermitted, Conflict when there is none."""
+        """Make the version live that was live before. Raises NotFound, NotPermitted, GoldenMismatch, Conflict when
+        there is none."""
         async with self._database.read() as session:
             row, _ = await find_model(session, caller, model, PROMOTE)
         if row.previous is None:
@@ -82,6 +92,7 @@ class ReleaseService:
             version = await find_version(session, row, number)
         check_promotable(version.number, version.status, version.lifecycle)
         await self._loader.ensure_loaded(version.id)
+        await self._golden.check(version)
         async with self._database.write() as session:
             row, access = await find_model(session, caller, model, PROMOTE, to_change=True)
             version = await find_version(session, row, number)

@@ -8,7 +8,7 @@ from litestar.params import JSONBody
 
 from serval.deployments.releases import ReleaseService
 from serval.deployments.schemas import Promotion
-from serval.errors import Conflict, NotFound, SchemaChanged
+from serval.errors import Conflict, GoldenMismatch, NotFound, SchemaChanged
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.request import Name, VersionNumber
 from serval.models.dependencies import LINKS, CallerDependency, LinksDependency
@@ -29,7 +29,7 @@ class ReleaseController(Controller):
         operation_id="rollback_model",
         summary="Roll back to the previous live version",
         status_code=200,
-        responses=keyed_responses(NotFound, Conflict),
+        responses=keyed_responses(NotFound, Conflict, GoldenMismatch),
         operation_class=KEYED,
     )
     async def roll_back(
@@ -42,7 +42,7 @@ class ReleaseController(Controller):
         operation_id="promote_version",
         summary="Promote a version to be the live one",
         status_code=200,
-        responses=keyed_responses(NotFound, Conflict, SchemaChanged, *JSON_ERRORS),
+        responses=keyed_responses(NotFound, Conflict, SchemaChanged, GoldenMismatch, *JSON_ERRORS),
         operation_class=operation(is_body_required=False),
     )
     async def promote(

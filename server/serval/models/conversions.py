@@ -101,7 +101,7 @@ class Conversions:
     async def _store_and_release(self, version_id: str, frozen: Frozen) -> None:
         """Store the result, load it into the engine that will serve it, and release it."""
         probe = Probe(frozen.numbers, frozen.strings)
-        sha256 = await asyncio.to_thread(self._files.store, version_id, frozen.onnx, probe)
+        sha256 = await asyncio.to_thread(self._files.store, version_id, frozen.onnx, probe, frozen.golden)
         try:
             async with (
                 self._loader.trial(version_id, frozen.signature, frozen.onnx, probe),

@@ -8,6 +8,7 @@ from serval.feature import Background, Feature
 from serval.models.confined_runs import ConfinedRuns
 from serval.models.conversions import Conversions
 from serval.models.files import VersionFiles
+from serval.models.golden_requests import GoldenRequests
 from serval.models.load_attempts import LoadAttempts
 from serval.models.loading import ModelLoader
 from serval.models.publication import Publication
@@ -40,7 +41,12 @@ def new_loader(core: Core) -> ModelLoader:
     return ModelLoader(core.database, VersionFiles(core.storage), attempts, core.plane.models, core.changes, core.log)
 
 
-def build(core: Core, loader: ModelLoader, publication: Publication) -> Models:
+def new_golden_requests(core: Core, loader: ModelLoader) -> GoldenRequests:
+    """Return what the registry shares with deployments and predictions, too."""
+    return GoldenRequests(VersionFiles(core.storage), loader, core.plane.models)
+
+
+def build(core: Core, loader: ModelLoader, golden: GoldenRequests, publication: Publication) -> Models:
     settings, database, files = core.settings, core.database, VersionFiles(core.storage)
     sandbox = new_sandbox(settings)
     service = ModelService(database, files, core.changes, publication.refresh)
@@ -57,6 +63,7 @@ def build(core: Core, loader: ModelLoader, publication: Publication) -> Models:
             max_bytes=settings.max_upload_bytes,
         ),
         "conversions": conversions,
+        "golden": golden,
     }
     background: list[Background] = [RunningSandbox(sandbox, preload=settings.convert_preload), loader, conversions]
     feature = Feature(routes=ROUTES, dependencies=dependencies, background=background)

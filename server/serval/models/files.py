@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from serval.conversion.golden import Golden
 from serval.data_plane.plane import LoadError
 from serval.storage.disk import DiskStorage, Incoming
 
@@ -36,8 +37,10 @@ class VersionFiles:
         """Yield a local file with the content of the upload, to be read inside the block."""
         return self._storage.open(_source(version_id))
 
-    def store(self, version_id: str, onnx: bytes, probe: Probe) -> str:
-        """Write what a load needs, durably. Returns the SHA-256 of the graph."""
+    def store(self, version_id: str, onnx: bytes, probe: Probe, golden: Golden | None = None) -> str:
+        """Write what a load needs, and the golden requests, durably. Returns the SHA-256 of the graph."""
+        if golden is not None:
+            self._storage.write(_golden(version_id), msgspec.json.encode(golden))
         self._storage.write(_onnx(version_id), onnx)
         self._storage.write(_probe(version_id), msgspec.msgpack.encode(probe))
         return hashlib.sha256(onnx).hexdigest()
@@ -45,6 +48,10 @@ class VersionFiles:
     def read_onnx(self, version_id: str) -> bytes:
         """Return the frozen graph. Raises OSError."""
         return self._storage.read(_onnx(version_id))
+
+    def read_golden(self, version_id: str) -> Golden:
+        """Return the golden requests of a version. Raises OSError, MsgspecError."""
+        return msgspec.json.decode(self._storage.read(_golden(version_id)), type=Golden)
 
     def read(self, version_id: str, onnx_sha256: str | None) -> tuple[bytes, Probe]:
         """Return what was stored when the version was verified. Raises OSError, LoadError where the graph is not the
@@ -70,6 +77,10 @@ def _source(version_id: str) -> str:
 
 def _onnx(version_id: str) -> str:
     return f"{version_id}/model.onnx"
+
+
+def _golden(version_id: str) -> str:
+    return f"{version_id}/golden.json"
 
 
 def _probe(version_id: str) -> str:

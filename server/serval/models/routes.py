@@ -2,19 +2,22 @@
 
 import msgspec
 from litestar import Controller, Response, delete, get, patch, post
+from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from serval.errors import Conflict, NameTaken, NotFound
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.request import Name, VersionNumber
-from serval.models.access import DOWNLOAD
+from serval.models.access import DOWNLOAD, SEE_GOLDEN
 from serval.models.dependencies import LINKS, CallerDependency, LinksDependency, ModelsDependency
+from serval.models.golden_requests import GoldenRequests
 from serval.models.schemas import (
     ModelChange,
     ModelList,
     ModelView,
     ShortModel,
     ShortModelList,
+    StoredGolden,
     StoredReport,
     VersionChange,
     VersionList,
@@ -142,6 +145,24 @@ class VersionController(Controller):
         self, model: Name, number: VersionNumber, caller: CallerDependency, models: ModelsDependency
     ) -> StoredReport:
         return StoredReport.of(await models.get_version(caller, model, number))
+
+    @get(
+        "/{number:int}/golden",
+        operation_id="get_golden_requests",
+        summary="Show the golden requests of a version: rows that are kept with the answers expected",
+        responses=keyed_responses(NotFound),
+        operation_class=KEYED,
+    )
+    async def get_golden(
+        self,
+        model: Name,
+        number: VersionNumber,
+        caller: CallerDependency,
+        models: ModelsDependency,
+        golden: NamedDependency[GoldenRequests],
+    ) -> StoredGolden:
+        version = (await models.get_version(caller, model, number, SEE_GOLDEN)).version
+        return StoredGolden.of(version, await golden.read(version))
 
     @get(
         "/{number:int}/download",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from serval.conversion.golden import Golden, GoldenRequest
 from serval.conversion.report import Reason, Report
 from serval.conversion.signature import Signature
 from serval.http.request import PLAIN_TEXT
@@ -13,7 +14,7 @@ from serval.models.access import DOWNLOAD, Access, allows
 from serval.models.lifecycle import Lifecycle, Status
 from serval.models.links import Links
 from serval.models.queries import VisibleModel, VisibleVersion
-from serval.models.tables import Cache
+from serval.models.tables import Cache, Version
 from serval.models.upload_form import MAX_DESCRIPTION_LENGTH
 
 Ttl = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
@@ -156,6 +157,21 @@ class StoredReport(msgspec.Struct):
         version = visible.version
         report = msgspec.convert(version.report, Report | None)
         return cls(version.status, _failure(visible), _reason(version.held), report)
+
+
+class StoredGolden(msgspec.Struct):
+    """The golden requests of a version: none where its upload had no sample with the answers that it gives."""
+
+    version: int
+    expected_with: str | None
+    """The scikit-learn that computed the answers, where the upload said it."""
+    items: list[GoldenRequest]
+
+    @classmethod
+    def of(cls, version: Version, golden: Golden | None) -> "StoredGolden":
+        if golden is None:
+            return cls(version.number, None, [])
+        return cls(version.number, golden.scikit_learn, golden.requests)
 
 
 class ShortModel(msgspec.Struct):

@@ -115,25 +115,26 @@ class ModelService:
         await self._publish()
         return VisibleVersion(version, access)
 
-    async def get_live_version(self, caller: Caller, model: str) -> Version:
+    async def _get_live_version(self, caller: Caller, model: str) -> VisibleVersion:
         """Return the version that answers. Raises NotFound, NotPermitted, Conflict where none is live."""
         async with self._database.read() as session:
-            row, _ = await find_model(session, caller, model)
+            row, access = await find_model(session, caller, model)
             if row.live is None:
                 raise Conflict(f"`{row.name}` has no live version: promote one.")
-            return await find_version(session, row, row.live)
+            return VisibleVersion(await find_version(session, row, row.live), access)
 
-    async def get_version_to_test(self, caller: Caller, model: str, number: int | None) -> Version:
+    async def get_version_to_test(self, caller: Caller, model: str, number: int | None) -> VisibleVersion:
         """Return a version that may be asked: the live one, or any that was not archived for those who manage the
         model. Raises NotFound, NotPermitted, Conflict."""
         if number is None:
-            return await self.get_live_version(caller, model)
-        version = (await self.get_version(caller, model, number, TEST)).version
+            return await self._get_live_version(caller, model)
+        visible = await self.get_version(caller, model, number, TEST)
+        version = visible.version
         if version.status != "ready":
             raise Conflict(f"Version {number} is `{version.status}`: only a `ready` version can be tested.")
         if version.lifecycle == "archived":
             raise Conflict(f"Version {number} is archived: upload it again.")
-        return version
+        return visible
 
     def read_onnx(self, version: Version) -> bytes:
         """Return the frozen graph of a ready version. Raises Conflict."""

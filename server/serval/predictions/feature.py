@@ -7,8 +7,10 @@ from serval.core import Core
 from serval.deployments.publishing import RoutePublisher
 from serval.feature import Feature
 from serval.models.confined_runs import ConfinedRuns
+from serval.models.golden_requests import GoldenRequests
 from serval.models.loading import ModelLoader
 from serval.predictions.charges import Charges
+from serval.predictions.golden_tester import GoldenTester
 from serval.predictions.routes import predict, predict_short
 from serval.predictions.service import PredictionService
 from serval.predictions.tester import VersionTester
@@ -24,13 +26,16 @@ def build(
     loader: ModelLoader,
     routes: RoutePublisher,
     runs: ConfinedRuns,
+    golden: GoldenRequests,
     count: Callable[[str], None],
 ) -> Feature:
     """`runs`: of versions that are held. `count`: counts a prediction of a key, by its id."""
     settings, plane = core.settings, core.plane
     predictions = PredictionService(plane.predictor, plane.callers, find_caller, loader, routes, settings.max_rows)
+    charges = Charges(plane.rates, count)
     dependencies = {
         "predictions": predictions,
-        "tester": VersionTester(predictions, runs, Charges(plane.rates, count)),
+        "tester": VersionTester(predictions, runs, charges),
+        "golden_tester": GoldenTester(golden, charges),
     }
     return Feature(routes=ROUTES, dependencies=dependencies, max_body_bytes=settings.max_body_bytes)

@@ -35,17 +35,25 @@ def encoded(
 
     `is_list`: the request has asked for a list, also of one row.
     """
-    seconds = (time.monotonic_ns() - started_ns) / 1e9
     frame = {
         "model": version.model.name,
         "version": version.id,
         "model_version": version.number,
-        "latency_ms": round(seconds * 1e3, 3),
+        "latency_ms": round(_seconds_since(started_ns) * 1e3, 3),
         "timestamp": now(),
     }
     answer = _rows_answer(signature, answers, frame) if is_list else _row_answer(signature, answers, frame)
-    headers = {"X-Model-Version": str(version.number), "X-Cache": "bypass", "Server-Timing": timing(infer=seconds)}
-    return EncodedAnswer(msgspec.json.encode(answer), headers)
+    return EncodedAnswer(msgspec.json.encode(answer), uncached_headers(version, started_ns))
+
+
+def uncached_headers(version: Version, started_ns: int) -> dict[str, str]:
+    """The headers of an answer that no cache has seen. `started_ns`: CLOCK_MONOTONIC when the request began."""
+    seconds = _seconds_since(started_ns)
+    return {"X-Model-Version": str(version.number), "X-Cache": "bypass", "Server-Timing": timing(infer=seconds)}
+
+
+def _seconds_since(then_ns: int) -> float:
+    return (time.monotonic_ns() - then_ns) / 1e9
 
 
 def _row_answer(signature: Signature, answers: Answers, frame: dict[str, Any]) -> RowAnswer:

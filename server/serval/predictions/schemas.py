@@ -8,6 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from msgspec import UNSET, UnsetType
 
 from serval.auth.rate_headers import LIMIT_HEADERS, rate_headers
+from serval.conversion.golden import GoldenResult
 from serval.conversion.report import Reason
 from serval.data_plane.plane import Answer
 from serval.errors import DeadlineExceeded, ServalError
@@ -81,6 +82,12 @@ class TestedRows(TestedVersion, kw_only=True):
     answer: RowsAnswer
 
 
+class TestedGolden(TestedVersion, kw_only=True):
+    """A version and whether its golden requests get the answers that they were kept with."""
+
+    golden: GoldenResult
+
+
 _CELL: JsonSchema = {
     "type": ["number", "string", "boolean", "null"],
     "description": "By the kind of the column; a timestamp is RFC 3339 text, such as `2024-05-05T10:00:00Z`.",
@@ -136,7 +143,11 @@ ROWS_BODY = body(
     _ROWS_EXAMPLES,
 )
 
-TEST_BODY = body("Rows, as for a prediction; without any, the stored example is asked.", _ROWS_CONTENT, _ROWS_EXAMPLES)
+TEST_BODY = body(
+    "Rows, as for a prediction; without any, the golden requests or the stored example are asked.",
+    _ROWS_CONTENT,
+    _ROWS_EXAMPLES,
+)
 
 SHORT_BODY = body(
     "The model's name, id or `owner/name`, and its rows.",

@@ -1,6 +1,6 @@
 """HTTP for trying a version before it answers anybody else."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, post
@@ -13,9 +13,19 @@ from serval.errors import Conflict, InvalidFeatures, MalformedBody, NotFound, To
 from serval.http.openapi import operation
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
 from serval.http.request_logging import note
+from serval.models.access import TEST, allows
 from serval.models.service import ModelService
+from serval.models.tables import Version
+from serval.predictions.golden_tester import GoldenTester
 from serval.predictions.request import uncached_request
-from serval.predictions.schemas import ANSWER_HEADERS, TEST_BODY, TestedRow, TestedRows, prediction_responses
+from serval.predictions.schemas import (
+    ANSWER_HEADERS,
+    TEST_BODY,
+    TestedGolden,
+    TestedRow,
+    TestedRows,
+    prediction_responses,
+)
 from serval.predictions.tester import VersionTester
 
 TestedNumber = Annotated[
@@ -33,11 +43,17 @@ TestedNumber = Annotated[
 @post(
     "/api/v1/models/{model:str}/test",
     operation_id="test_model",
-    summary="Test a version, also a held one, with rows or with its stored example",
+    summary="Test a version, also a held one, with rows, its golden requests or its stored example",
     status_code=200,
     tags=["Models"],
     responses=prediction_responses(
-        TestedRow | TestedRows, InvalidFeatures, MalformedBody, NotFound, Conflict, TooLarge, UnsupportedContent
+        TestedRow | TestedRows | TestedGolden,
+        InvalidFeatures,
+        MalformedBody,
+        NotFound,
+        Conflict,
+        TooLarge,
+        UnsupportedContent,
     ),
     operation_class=operation(takes=TEST_BODY, is_body_required=False, headers=ANSWER_HEADERS),
 )
@@ -47,20 +63,23 @@ async def ask_version(
     caller: NamedDependency[Caller],
     models: NamedDependency[ModelService],
     tester: NamedDependency[VersionTester],
+    golden_tester: NamedDependency[GoldenTester],
     version: TestedNumber = None,
 ) -> Response[bytes]:
     request.check_query("version")
-    found = await models.get_version_to_test(caller, model, version)
+    found, access = await models.get_version_to_test(caller, model, version)
     asked = uncached_request(request, caller, found.model_id, found.number)
     rows = await request.body()
-    example = None if rows else found.example or {}
-    answer = await tester.ask(asked, caller, found, rows or msgspec.json.encode(example))
     note(request.scope, model=found.model_id, version=found.number)
-    tested = {
-        "version": found.number,
-        "is_live": found.is_live,
-        "held": msgspec.convert(found.held, Reason) if found.held is not None and found.is_held else None,
-        **({} if example is None else {"request": example}),
-        "answer": msgspec.Raw(answer.body),
-    }
-    return Response(msgspec.json.encode(tested), media_type="application/json", headers=answer.headers)
+    if not rows and allows(access, TEST) and (result := await golden_tester.ask(asked, caller, found)) is not None:
+        return _response(found, result.headers, {"golden": msgspec.Raw(result.body)})
+    example = {} if rows else {"request": found.example}
+    answer = await tester.ask(asked, caller, found, rows or msgspec.json.encode(found.example))
+    return _response(found, answer.headers, {**example, "answer": msgspec.Raw(answer.body)})
+
+
+def _response(version: Version, headers: dict[str, str], members: dict[str, Any]) -> Response[bytes]:
+    """What is known of a version, then the members."""
+    held = msgspec.convert(version.held, Reason) if version.held is not None and version.is_held else None
+    known = {"version": version.number, "is_live": version.is_live, "held": held}
+    return Response(msgspec.json.encode(known | members), media_type="application/json", headers=headers)

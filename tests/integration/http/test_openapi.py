@@ -56,6 +56,7 @@ OPERATION_IDS = {
     "GET /api/v1/models/{model}/versions/{number}": "get_version",
     "PATCH /api/v1/models/{model}/versions/{number}": "update_version",
     "GET /api/v1/models/{model}/versions/{number}/report": "get_report",
+    "GET /api/v1/models/{model}/versions/{number}/golden": "get_golden_requests",
     "GET /api/v1/models/{model}/versions/{number}/download": "download_onnx",
     "POST /api/v1/models/{model}/versions/{number}/promote": "promote_version",
     "POST /api/v1/models/{model}/versions/{number}/deprecate": "deprecate_version",

@@ -87,6 +87,7 @@ ACTS = [
     ("GET /versions/1/report", "predict", None),
     ("POST /test", "predict", None),
     ("POST /test?version=1", "manage", None),
+    ("GET /versions/3/golden", "manage", None),
     ("GET /versions/1/download", "manage", None),
     ("GET /shares", "manage", None),
     ("PATCH ", "manage", {"description": "changed"}),

@@ -1,0 +1,64 @@
+"""The golden requests of versions: read, and asked again of the engine that serves."""
+
+import asyncio
+
+import msgspec
+
+from serval.conversion.golden import Golden, GoldenResult, compare_golden
+from serval.conversion.verify.data_plane_engine import answers_of, numbers_of, strings_of
+from serval.data_plane.plane import LoadError, Models
+from serval.errors import GoldenMismatch, Unavailable
+from serval.models.files import VersionFiles
+from serval.models.loading import ModelLoader
+from serval.models.tables import Version
+
+
+class GoldenRequests:
+    """Reads golden requests, and asks them of loaded versions: one version at a time, in one batch."""
+
+    def __init__(self, files: VersionFiles, loader: ModelLoader, plane: Models) -> None:
+        self._files = files
+        self._loader = loader
+        self._plane = plane
+        self._running = asyncio.Lock()
+
+    async def read(self, version: Version) -> Golden | None:
+        """Return the golden requests of a version, None where it has none. Raises Unavailable where they are lost."""
+        if not (version.report or {}).get("golden_requests"):
+            return None
+        try:
+            return await asyncio.to_thread(self._files.read_golden, version.id)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Unavailable(f"The golden requests of version {version.number} cannot be read: {error}") from error
+
+    async def ask(self, version: Version) -> GoldenResult | None:
+        """Ask the golden requests of a ready version, where it has any. Raises Quarantined, Unavailable."""
+        golden = await self.read(version)
+        if golden is None:
+            return None
+        signature = (await self._loader.ensure_loaded(version.id)).signature
+
+        def run() -> GoldenResult:
+            rows = golden.rows(signature)
+            outputs = self._plane.run(version.id, numbers_of(rows), strings_of(rows))
+            return compare_golden(signature, golden, answers_of(signature, outputs, len(rows)))
+
+        async with self._running:
+            try:
+                return await asyncio.to_thread(run)
+            except (KeyError, LoadError) as error:
+                raise Unavailable(f"Version {version.number} does not run: {error}") from error
+
+    async def check(self, version: Version) -> None:
+        """Raises GoldenMismatch where a golden request gets another answer than the one expected, and what `ask`
+        raises."""
+        result = await self.ask(version)
+        if result is None or result.worst is None:
+            return
+        shown = msgspec.json.encode(result.worst.input).decode()
+        raise GoldenMismatch(
+            f"Version {version.number} does not go live: {result.rows - result.agreeing} of its {result.rows} golden "
+            f"requests get another answer than the one they were kept with, worst `{shown[:300]}`: {result.problem}. "
+            "Upload its file again, which converts and verifies it with this server.",
+            extra={"golden": msgspec.to_builtins(result)},
+        )
