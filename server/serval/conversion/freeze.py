@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -93,7 +94,7 @@ async def freeze(
     probe = messages.pack_rows(rows.take(order[:PROBE_ROWS]))
     golden = None
     if request.expected is not None and report.expected_agreement == 1.0:
-        golden = golden_of(conversion.signature, rows, converted, request.expected)
+        golden = await asyncio.to_thread(golden_of, conversion.signature, rows, converted, request.expected)
         report = msgspec.structs.replace(report, golden_requests=len(golden.requests) if golden else 0)
     return Frozen(conversion.onnx, conversion.signature, report, probe.numbers, probe.strings, golden)
 

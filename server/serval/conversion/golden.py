@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -62,13 +63,12 @@ def golden_of(signature: Signature, rows: Rows, converted: Answers, expected: Ex
 
     Rows that agree only by an excuse (a tie, a jump, an infinite number) are left out: nothing shows the excuse later.
     """
-    found = {
-        index: request
+    found = _within_bytes(
+        (index, request)
         for index in range(compared_rows(expected, converted))
         if (request := _request(signature, rows, expected, index)) is not None
-    }
-    requests = _within_bytes(list(found.values()))
-    kept = list(found)[: len(requests)]
+    )
+    kept, requests = list(found), list(found.values())
     for _ in range(MAX_PASSES):
         if not requests:
             return None
@@ -129,9 +129,16 @@ def _as_numbers(answer: Answer) -> Answer | None:
     return finite if isinstance(answer, list) else finite[0]
 
 
-def _within_bytes(requests: list[GoldenRequest]) -> list[GoldenRequest]:
-    sizes = np.cumsum([len(msgspec.json.encode(request)) for request in requests])
-    return requests[: int(np.searchsorted(sizes, MAX_BYTES, side="right"))]
+def _within_bytes(requests: Iterable[tuple[int, GoldenRequest]]) -> dict[int, GoldenRequest]:
+    """The first requests, by index, as many as are kept."""
+    kept: dict[int, GoldenRequest] = {}
+    left = MAX_BYTES
+    for index, request in requests:
+        left -= len(msgspec.json.encode(request))
+        if left < 0:
+            break
+        kept[index] = request
+    return kept
 
 
 def _taken(answers: Answers, indices: list[int]) -> Answers:

@@ -1,6 +1,7 @@
 """Runs versions that answer nobody yet: apart from the serving process, which would have to trust what they cost."""
 
 import asyncio
+from collections import Counter
 
 from serval.conversion.freeze import Sandbox, ask
 from serval.conversion.messages import MAX_ROWS, PackedRows
@@ -10,8 +11,8 @@ from serval.errors import TooLarge, Unavailable
 from serval.models.files import VersionFiles
 from serval.models.tables import Version
 
-MAX_WAITING = 8
-"""Runs that wait for a confined process or have one; more are refused."""
+MAX_WAITING = 4
+"""Runs for models of one owner that wait for a confined process or have one; more are refused."""
 
 
 class ConfinedRuns:
@@ -20,7 +21,8 @@ class ConfinedRuns:
     def __init__(self, files: VersionFiles, sandbox: Sandbox) -> None:
         self._files = files
         self._sandbox = sandbox
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
+        """By owner: runs that have not ended."""
 
     async def answers(self, version: Version, rows: int, numbers: bytes, strings: list[str]) -> Answers:
         """Return the answers of a ready version for rows: `numbers` float64 `[rows, n]`, `strings` `rows * m`.
@@ -30,14 +32,16 @@ class ConfinedRuns:
         """
         if rows > MAX_ROWS:
             raise TooLarge(f"A version that is held takes at most {MAX_ROWS} rows in one test: send them in parts.")
-        if self._waiting >= MAX_WAITING:
-            raise Unavailable("Too many tests of held versions are waiting: try again in a second.")
+        owner = version.model.owner_id
+        if self._waiting[owner] >= MAX_WAITING:
+            raise Unavailable(f"{MAX_WAITING} tests of held versions of this owner are waiting: try again in a second.")
         packed = PackedRows(rows, numbers, strings)
-        self._waiting += 1
+        self._waiting[owner] += 1
         try:
             onnx, _ = await asyncio.to_thread(self._files.read, version.id, version.onnx_sha256)
             return await ask(self._sandbox, onnx, version.parsed_signature, packed)
         except (OSError, LoadError) as error:
-            raise Unavailable(f"Version {version.number} cannot be loaded: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise Unavailable(f"Version {version.number} cannot be loaded: {reason}") from error
         finally:
-            self._waiting -= 1
+            self._waiting -= Counter({owner: 1})

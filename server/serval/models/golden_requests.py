@@ -29,7 +29,11 @@ class GoldenRequests:
         try:
             return await asyncio.to_thread(self._files.read_golden, version.id)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Unavailable(f"The golden requests of version {version.number} cannot be read: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise Unavailable(
+                f"The golden requests of version {version.number} cannot be read: {reason}. Restore its `golden.json` "
+                "from a backup, or upload its file again."
+            ) from error
 
     async def ask(self, version: Version) -> GoldenResult | None:
         """Ask the golden requests of a ready version, where it has any. Raises Quarantined, Unavailable."""

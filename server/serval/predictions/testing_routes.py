@@ -9,7 +9,16 @@ from litestar.params import FromPath, QueryParameter
 
 from serval.auth.caller import Caller
 from serval.conversion.report import Reason
-from serval.errors import Conflict, InvalidFeatures, MalformedBody, NotFound, TooLarge, UnsupportedContent
+from serval.errors import (
+    Conflict,
+    InvalidFeatures,
+    MalformedBody,
+    NotConvertible,
+    NotFound,
+    SandboxViolation,
+    TooLarge,
+    UnsupportedContent,
+)
 from serval.http.openapi import operation
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
 from serval.http.request_logging import note
@@ -54,6 +63,8 @@ TestedNumber = Annotated[
         Conflict,
         TooLarge,
         UnsupportedContent,
+        NotConvertible,
+        SandboxViolation,
     ),
     operation_class=operation(takes=TEST_BODY, is_body_required=False, headers=ANSWER_HEADERS),
 )
