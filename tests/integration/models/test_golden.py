@@ -140,18 +140,18 @@ def test_a_huge_sample_is_kept_in_part_and_an_empty_one_not_at_all(server: Clien
     assert server.upload(name, iris_pipeline(), sample=" " * (5 << 20)).status_code == 400
 
 
-def test_a_promotion_beside_a_deletion_ends_in_one_of_the_two(embedded_server: Client, name: str) -> None:
-    version = uploaded(embedded_server, name)
+def test_a_promotion_beside_a_deletion_ends_in_one_of_the_two(server: Client, name: str) -> None:
+    version = uploaded(server, name)
     model = version["model_id"]
-    embedded_server.upload(name, iris_pipeline(seed=2))
+    server.upload(name, iris_pipeline(seed=2))
     with ThreadPoolExecutor(4) as pool:
         for _ in range(5):
             promotions = [
-                pool.submit(status, embedded_server, "POST", f"{model}/versions/{number}/promote") for number in (1, 2)
+                pool.submit(status, server, "POST", f"{model}/versions/{number}/promote") for number in (1, 2)
             ]
-            deleted = pool.submit(status, embedded_server, "DELETE", model)
+            deleted = pool.submit(status, server, "DELETE", model)
             assert deleted.result() == 204
             assert {promotion.result() for promotion in promotions} <= {200, 404}
-            assert embedded_server.predict(model, ROW).status_code == 404
-            assert status(embedded_server, "POST", f"{model}/restore") == 200
-            assert embedded_server.predict(model, ROW).status_code == 200
+            assert server.predict(model, ROW).status_code == 404
+            assert status(server, "POST", f"{model}/restore") == 200
+            assert server.predict(model, ROW).status_code == 200
