@@ -77,17 +77,17 @@ def test_expected_answers_are_kept_read_and_asked_again(server: Client, name: st
     assert status(server, "GET", f"{version['model_id']}/versions/1/golden") == 404
 
 
-def test_only_those_who_manage_a_model_read_and_ask_its_golden_requests(server: Client, name: str) -> None:
-    model = uploaded(server, name)["model_id"]
+def test_only_those_who_manage_a_model_read_and_ask_its_golden_requests(embedded_server: Client, name: str) -> None:
+    model = uploaded(embedded_server, name)["model_id"]
     for permission, expected, member in (("predict", 403, "answer"), ("manage", 200, "golden")):
-        friend = person(server)
+        friend = person(embedded_server)
         share = {"user": friend.username, "permission": permission}
-        assert status(server, "PUT", f"{model}/shares", json=share) == 201
-        own = {"X-API-Key": key_of(server, friend)}
-        assert status(server, "GET", f"{model}/versions/1/golden", headers=own) == expected
-        assert member in server.http.post(f"/api/v1/models/{model}/test", headers=own).json()
-    stranger = {"X-API-Key": key_of(server, person(server))}
-    assert status(server, "GET", f"{model}/versions/1/golden", headers=stranger) == 404
+        assert status(embedded_server, "PUT", f"{model}/shares", json=share) == 201
+        own = {"X-API-Key": key_of(embedded_server, friend)}
+        assert status(embedded_server, "GET", f"{model}/versions/1/golden", headers=own) == expected
+        assert member in embedded_server.http.post(f"/api/v1/models/{model}/test", headers=own).json()
+    stranger = {"X-API-Key": key_of(embedded_server, person(embedded_server))}
+    assert status(embedded_server, "GET", f"{model}/versions/1/golden", headers=stranger) == 404
 
 
 def changed(answer: int) -> Callable[[bytes], bytes]:
@@ -130,14 +130,14 @@ def test_a_golden_test_is_charged_like_one_prediction(server: Client, name: str)
     assert [status(server, "POST", f"{name}/test", headers=own) for _ in range(2)] == [200, 429]
 
 
-def test_a_huge_sample_is_kept_in_part_and_an_empty_one_not_at_all(server: Client, name: str) -> None:
-    many = uploaded(server, name, np.tile(iris()[0], (20, 1)))
+def test_a_huge_sample_is_kept_in_part_and_an_empty_one_not_at_all(embedded_server: Client, name: str) -> None:
+    many = uploaded(embedded_server, name, np.tile(iris()[0], (20, 1)))
     assert many["report"]["golden_requests"] == 300
-    assert golden_file(server, many).stat().st_size < 4 << 20
-    empty = server.upload(name, iris_pipeline(seed=1), sample="[]").json()
-    assert (empty["report"]["golden_requests"], golden_file(server, empty).exists()) == (0, False)
-    assert server.upload(name, iris_pipeline(), sample='[{"x0": 1, "prediction": NaN}]').status_code == 400
-    assert server.upload(name, iris_pipeline(), sample=" " * (5 << 20)).status_code == 400
+    assert golden_file(embedded_server, many).stat().st_size < 4 << 20
+    empty = embedded_server.upload(name, iris_pipeline(seed=1), sample="[]").json()
+    assert (empty["report"]["golden_requests"], golden_file(embedded_server, empty).exists()) == (0, False)
+    assert embedded_server.upload(name, iris_pipeline(), sample='[{"x0": 1, "prediction": NaN}]').status_code == 400
+    assert embedded_server.upload(name, iris_pipeline(), sample=" " * (5 << 20)).status_code == 400
 
 
 def test_a_promotion_beside_a_deletion_ends_in_one_of_the_two(server: Client, name: str) -> None:
