@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from serval.commands.failure import DONE, HELD, REFUSED
+
 if TYPE_CHECKING:
     from serval.conversion.examine import Examination
     from serval.conversion.freeze import FreezeRequest, Sandbox
@@ -33,7 +35,8 @@ def check(
 ) -> None:
     """Show what is in FILE, whether Serval can convert it and how accurately, and what to do if it cannot.
 
-    Serval loads the file in a confined process, as the server does. The exit code is 1 if the server would refuse it.
+    Serval loads the file in a confined process, as the server does. The exit code is that of a push: 0 if it would
+    be live, 3 if it would be held, 4 if it would be refused.
     With `--join`, the joined file is what is checked.
     """
     import asyncio
@@ -56,7 +59,7 @@ def check(
         click.echo(msgspec.json.encode(findings))
     else:
         print_findings(findings)
-    sys.exit(0 if findings["converts"] else 1)
+    sys.exit(exit_code(findings))
 
 
 async def examined(file: Path, request: "FreezeRequest", settings: "Settings") -> "Examination":
@@ -118,6 +121,18 @@ def findings_of(file: Path, examination: "Examination") -> dict[str, Any]:
     }
 
 
+def exit_code(findings: dict[str, Any]) -> int:
+    """The exit code of a push of the same file as a new model."""
+    if not findings["converts"]:
+        return REFUSED
+    return HELD if held_because(findings) else DONE
+
+
+def held_because(findings: dict[str, Any]) -> str | None:
+    """Why the server would hold the version back; None: it would not."""
+    return findings["report"]["hold_reason"] if findings["converts"] else None
+
+
 def print_findings(findings: dict[str, Any]) -> None:
     from serval.commands.output import escaped_lines, say
     from serval.commands.reports import lines_of
@@ -126,7 +141,9 @@ def print_findings(findings: dict[str, Any]) -> None:
         say(line)
     for line in lines_of(findings["report"]) if findings["report"] else []:
         say(line)
-    if findings["converts"]:
+    if held := held_because(findings):
+        click.secho(f"It converts, but `serval model push` would not make it live. {escaped_lines(held)}", fg="yellow")
+    elif findings["converts"]:
         click.secho("It converts: `serval model push` would make it live.", fg="green")
     else:
         click.secho(f"It does not convert. {escaped_lines(findings['reason'])}", fg="red")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
@@ -39,6 +40,15 @@ class Commands(click.RichGroup):
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise click.UsageError(f"No such command: `{args[0]}`.{hint}", ctx=ctx)
+        return super().resolve_command(ctx, args)
+
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="serval", message="%(prog)s %(version)s")
@@ -46,18 +56,39 @@ def cli() -> None:
     """Serval turns a trained model file into a fast, safe HTTP prediction service."""
 
 
-def main() -> None:
-    """Run a command; an expected error is one line on stderr and exit code 1."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit. An expected error is one line on stderr, and an exit code of `serval.commands.failure`.
+
+    `arguments`: by default those of this process.
+    """
     try:
-        cli()
+        code = cli(arguments, prog_name="serval", standalone_mode=False)
+    except click.ClickException as error:
+        sys.exit(_report(error.format_message() + _where_to_look(error), error.exit_code))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(_report("interrupted", 130))
     except Exception as error:
-        from serval.commands.output import escaped_lines
+        from serval.commands.failure import FAILED, CommandFailed
         from serval.errors import ServalError
 
-        if not isinstance(error, ServalError):
+        if not isinstance(error, ServalError | CommandFailed):
             raise
-        sys.stderr.write(f"serval: {escaped_lines(error.message)}\n")
-        sys.exit(1)
+        sys.exit(_report(error.message, getattr(error, "exit_code", FAILED)))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(message: str, exit_code: int) -> int:
+    from serval.commands.output import escaped_lines
+
+    sys.stderr.write(f"serval: {escaped_lines(message)}\n")
+    return exit_code
+
+
+def _where_to_look(error: click.ClickException) -> str:
+    """Name the help text of the command that was used wrongly."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    stop = "" if error.message.endswith((".", "?")) else "."
+    return stop if context is None else f"{stop} See `{context.command_path} --help`."
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`serval model`: uploads models and shows them."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def model() -> None:
     is_flag=True,
     help="Promote the version even if its columns differ from those of the live version.",
 )
+@click.option("--served-with-key", "key_file", hidden=True, type=click.Path(path_type=Path))
 @click.option("--watch", is_flag=True, help="Keep running, and upload again whenever the file changes.")
 @remote
 def push(server: Remote, /, **options: Any) -> None:
@@ -40,11 +42,14 @@ def push(server: Remote, /, **options: Any) -> None:
     from serval.commands.push import Upload, changed_at, push_once, watch
 
     wants_watch = options.pop("watch")
+    if options["name"] == "":
+        raise click.UsageError("`--name` is empty.")
     upload = Upload(**options)
     uploaded_at = changed_at(upload.file)
-    push_once(server, upload)
+    exit_code = push_once(server, upload)
     if wants_watch:
         watch(server, upload, uploaded_at)
+    sys.exit(exit_code)
 
 
 @model.command("list")

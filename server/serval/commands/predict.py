@@ -1,5 +1,6 @@
 """`serval predict`: predicts rows from the command line."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,28 @@ import rich_click as click
 
 from serval.commands.output import as_text, say, tables_of
 from serval.commands.remote import Remote, remote
-from serval.errors import CannotStart
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+class PredictCommand(click.RichCommand):
+    """Takes negative numbers as values, and refuses all else that looks like an option and is none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        after = len(args) - args.index("--") - 1 if "--" in args else 0
+        left = super().parse_args(ctx, args)
+        given = [ctx.params["model"], *ctx.params["values"]]
+        for text in given[: len(given) - after]:
+            if text.startswith("-") and text != "-" and not is_number(text):
+                raise self.no_such_option(ctx, text.partition("=")[0])
+        return left
+
+    def no_such_option(self, ctx: click.Context, name: str) -> click.NoSuchOption:
+        known = [option for parameter in self.get_params(ctx) for option in parameter.opts]
+        near = get_close_matches(name, known, n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else " Values that begin with - and are no numbers go after `--`."
+        return click.NoSuchOption(name, f"No such option: `{name}`.{hint}", ctx=ctx)
+
+
+@click.command(cls=PredictCommand, context_settings={"ignore_unknown_options": True})
 @click.argument("model")
 @click.argument("values", nargs=-1, type=click.UNPROCESSED)
 @click.option("--input", "body", metavar="JSON", help="A row or a list of rows as JSON, by name or by position.")
@@ -39,8 +58,16 @@ def predict(
         case (False, None, str()):
             answer = server.api.post_text(path, read(csv_file), "text/csv")
         case _:
-            raise CannotStart("give exactly one of values, `--input` and `--csv`")
+            raise click.UsageError("Give exactly one of values, `--input` and `--csv`.")
     server.show(answer, lambda: print_answer(server, answer))
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def value_of(text: str) -> object:
@@ -60,7 +87,7 @@ def parsed(text: str) -> object:
     try:
         rows: object = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise CannotStart(f"`--input` is not JSON: {error}") from error
+        raise click.UsageError(f"`--input` is not JSON: {error}") from error
     return rows
 
 

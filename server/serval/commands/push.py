@@ -1,6 +1,8 @@
 """Uploads a model file: with its expected answers, a progress bar, and again when it changes."""
 
+import hashlib
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -9,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from serval.commands.failure import DONE, HELD, RequestFailed
 from serval.commands.output import say
-from serval.commands.remote import Remote, RequestFailed
+from serval.commands.remote import Remote
 from serval.commands.reports import print_report
 
 if TYPE_CHECKING:
@@ -31,12 +34,29 @@ class Upload:
     sample: Path | None = None
     no_expected_answers: bool = False
     allow_schema_change: bool = False
+    key_file: Path | None = None
+    """The key of the server that serves this file alone, which shows what to do with it."""
 
 
-def push_once(server: Remote, upload: Upload) -> None:
-    """Upload, wait, print. Raises RequestFailed if the version fails."""
-    version = send(server, upload)
-    server.show(version, lambda: print_version(version))
+def push_once(server: Remote, upload: Upload) -> int:
+    """Upload, wait, print. Returns the exit code. Raises RequestFailed if the version fails."""
+    version = live_version_of(server, upload) if upload.key_file else None
+    version = version or send(server, upload)
+    server.show(version, lambda: print_version(version, server.api.url, upload.key_file))
+    return DONE if version["is_live"] else HELD
+
+
+def live_version_of(server: Remote, upload: Upload) -> dict[str, Any] | None:
+    """The live version, if it was made of this very file: a server that starts again has no need to convert it."""
+    name = upload.name or name_from(upload.file)
+    listed = server.api.get("/api/v1/models")["items"]
+    live = next((model["live_version"] for model in listed if model["name"] == name), None)
+    if live is None:
+        return None
+    version: dict[str, Any] = server.api.get(f"/api/v1/models/{name}/versions/{live}")
+    with upload.file.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return version if version["source_sha256"] == digest else None
 
 
 def send(server: Remote, upload: Upload) -> dict[str, Any]:
@@ -86,11 +106,20 @@ def name_from(file: Path) -> str:
     return name if len(name) >= 3 else f"model-{name}".strip("-")
 
 
-def print_version(version: dict[str, Any]) -> None:
+def print_version(version: dict[str, Any], url: str, key_file: Path | None) -> None:
+    """`key_file`: its key is in the request that is shown, and the server runs until Ctrl-C."""
     say(f"{version['model']} version {version['version']} is {'live' if version['is_live'] else version['status']}")
     print_report(version)
+    if key_file is None:
+        if version["curl"]:
+            say(version["curl"])
+        return
+    say("")
+    say(f"address  {url} (documentation at {url}/docs)")
+    say(f"key      {key_file}")
     if version["curl"]:
-        say(version["curl"])
+        say(f"example  {version['curl'].replace('$SERVAL_KEY', f'$(cat {shlex.quote(str(key_file))})')}")
+    say("Ctrl-C stops the server.")
 
 
 def watch(server: Remote, upload: Upload, uploaded_at: int | None) -> None:

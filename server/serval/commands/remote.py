@@ -2,22 +2,33 @@
 
 import functools
 import os
+import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import rich_click as click
 
+from serval.commands.failure import CommandFailed, RequestFailed, Unreachable, problem_of
 from serval.conversion.plain_text import escaped
-from serval.errors import CannotStart
+from serval.errors import CannotStart, ServalError
+from serval.process.locks import running_server
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+ADMIN_KEY = "admin.key"
 TIMEOUT_SECONDS = 330.0
 """A little more than the longest wait that an upload may request."""
+RATE_LIMITED, NOT_FOUND, UNAVAILABLE = 429, 404, frozenset({502, 503, 504})
+MAX_PAUSE_SECONDS = 60.0
+POINTER = re.compile(r" \(and \d+ more, see `errors`\)")
+"""What a detail says of the further parts that are wrong."""
 
 
 class Api:
@@ -29,6 +40,9 @@ class Api:
         self.url = url.rstrip("/")
         self.key = key
         self._client = httpx2.Client(base_url=self.url, headers={"X-API-Key": key}, timeout=TIMEOUT_SECONDS)
+
+    def close(self) -> None:
+        self._client.close()
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         return self._request("GET", path, params=query)
@@ -53,26 +67,48 @@ class Api:
     def _request(self, method: str, path: str, **options: Any) -> Any:
         import httpx2
 
-        try:
-            response = self._client.request(method, path, **options)
-        except httpx2.TransportError as error:
-            raise CannotStart(f"{self.url} does not answer: {error}; is `serval serve` running there?") from error
+        while True:
+            try:
+                response = self._client.request(method, path, **options)
+            except httpx2.TransportError as error:
+                reason = str(error).rstrip(".") or type(error).__name__
+                raise Unreachable(f"{self.url} does not answer: {reason}; is `serval serve` running there?") from error
+            if response.status_code != RATE_LIMITED or method != "GET":
+                break
+            time.sleep(pause_of(response))
         if response.is_success:
             return response.json() if response.content else None
-        raise RequestFailed(message_of(response))
+        raise failure_of(response, self.url)
 
 
-class RequestFailed(CannotStart):
-    """The server refused a request, or failed to convert an upload."""
+def pause_of(response: Any) -> float:
+    """The seconds that a server asks to wait; a minute at most."""
+    asked = response.headers.get("retry-after", "1")
+    return min(float(asked), MAX_PAUSE_SECONDS) if asked.isdecimal() else 1.0
 
 
-def message_of(response: Any) -> str:
-    """The detail of a problem document and the parts that are wrong, or the status if it is not a problem document."""
+def failure_of(response: Any, url: str) -> CommandFailed:
+    """The error of a response: the detail of its problem document and the parts that are wrong, or its status."""
     if not response.headers.get("content-type", "").startswith("application/problem+json"):
-        return f"{response.request.url} answered {response.status_code}"
+        return RequestFailed(f"{response.request.url} answered {response.status_code}{hint_of(response, url)}")
     problem = response.json()
-    parts = [f"{part['path']}: {part['message']}" for part in problem.get("errors") or []]
-    return "; ".join([problem["detail"], *(part for part in parts if part not in problem["detail"])])
+    failure = Unreachable if response.status_code in UNAVAILABLE else RequestFailed
+    return failure(sentence_of(problem) + hint_of(response, url), problem=problem)
+
+
+def sentence_of(problem: Mapping[str, Any]) -> str:
+    """The detail of a problem document, which tells of its first wrong part, and the other parts."""
+    detail: str = problem["detail"]
+    parts = [f"{part['path']}: {part['message']}" for part in (problem.get("errors") or [])[1:]]
+    return "; ".join([POINTER.sub("", detail).rstrip("."), *parts]) if parts else detail
+
+
+def hint_of(response: Any, url: str) -> str:
+    path = urlsplit(url).path
+    is_lost = response.status_code == NOT_FOUND and b"There is nothing at this path" in response.content
+    return (
+        f" `--url` has the path `{path}`: leave it out unless a proxy serves Serval there." if is_lost and path else ""
+    )
 
 
 class Remote:
@@ -105,15 +141,16 @@ class Remote:
 
 
 def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
-    """Adds `--url`, `--key`, `--data-dir` and `--json`; the command gets a `Remote` as its first argument."""
+    """Adds `--url`, `--key`, `--data-dir` and `--json`; the command gets a `Remote` as its first argument.
+
+    With `--json`, an error is a problem document on standard output as well.
+    """
 
     @click.option(
         "--url",
         envvar="SERVAL_URL",
-        default=DEFAULT_URL,
-        show_default=True,
         show_envvar=True,
-        help="Address of the server.",
+        help=f"Address of the server; by default that of the server of the data folder, or {DEFAULT_URL}.",
     )
     @click.option(
         "--key",
@@ -122,22 +159,62 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
         show_envvar=True,
         help="API key; by default the administrator's, from the data folder.",
     )
-    @click.option("--data-dir", help="Data folder with admin.key.")
+    @click.option("--data-dir", help="Data folder of the server, with its address and admin.key.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @functools.wraps(function)
     def with_remote(
-        url: str, api_key: str | None, data_dir: str | None, as_json: bool, *args: P.args, **kwargs: P.kwargs
+        url: str | None, api_key: str | None, data_dir: str | None, as_json: bool, *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        return function(Remote(Api(url, api_key or key_in(data_dir)), as_json=as_json), *args, **kwargs)
+        refuse_empty("--url", "SERVAL_URL", url)
+        refuse_empty("--key", "SERVAL_KEY", api_key)
+        try:
+            with closing(Api(address(url, data_dir), api_key or key_in(data_dir))) as api:
+                return function(Remote(api, as_json=as_json), *args, **kwargs)
+        except (ServalError, CommandFailed) as error:
+            if as_json:
+                import msgspec
+
+                click.echo(msgspec.json.encode(problem_of(error), enc_hook=str))
+            raise
 
     return with_remote
 
 
-def key_in(data_dir: str | None) -> str:
-    """The administrator's key. Raises CannotStart if it cannot be read."""
+def refuse_empty(option: str, variable: str, value: str | None) -> None:
+    """Raises UsageError for an option or a variable that is set to nothing: what was meant is not the default."""
+    if value == "":
+        raise click.UsageError(f"`{option}` is empty.")
+    if value is None and os.environ.get(variable) == "":
+        raise click.UsageError(f"`{variable}` is set and empty: unset it or give it a value.")
+
+
+def address(url: str | None, data_dir: str | None) -> str:
+    """The base URL of the server: as given, or that of the server that runs in the data folder, or the default.
+
+    Raises UsageError for what is no address.
+    """
+    if url is None:
+        return running_server(data_folder(data_dir)) or DEFAULT_URL
+    complete = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(complete)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_address = False
+    if not is_address or parts.query or parts.fragment:
+        raise click.UsageError(f"`{url}` is no address of a server: expected one such as {DEFAULT_URL}.")
+    return complete.rstrip("/")
+
+
+def data_folder(data_dir: str | None) -> Path:
     from serval.settings.reading import surroundings, typed
 
-    path: Path = typed(surroundings({"data_dir": data_dir})).admin_key_file
+    return typed(surroundings({"data_dir": data_dir})).data_dir
+
+
+def key_in(data_dir: str | None) -> str:
+    """The administrator's key. Raises CannotStart if it cannot be read."""
+    path = data_folder(data_dir) / ADMIN_KEY
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError as error:

@@ -32,7 +32,7 @@ def setting_option(name: str, description: str) -> click.Option:
 def serve(model_file: Path | None, config: Path | None, reload: bool, **options: str | None) -> None:
     """Serve models over HTTP.
 
-    With MODEL_FILE, serve that one model on this machine only, and upload it again whenever the file changes.
+    With MODEL_FILE, upload it, on this machine only, and again whenever the file changes.
     """
     import asyncio
 
@@ -41,61 +41,61 @@ def serve(model_file: Path | None, config: Path | None, reload: bool, **options:
 
     if model_file is not None:
         sys.exit(serve_file(model_file, options, config))
-    settings = typed(surroundings(options, config))
+    sources = surroundings(options, config)
+    settings = typed(sources)
     log = open_log(level=settings.log_level, form=settings.log_format)
     try:
-        sys.exit(asyncio.run(run(settings, log, reload=reload)))
+        sys.exit(asyncio.run(run(settings, log, reload=reload, is_metrics_port_chosen="metrics_port" in sources)))
     finally:
         log.close()
 
 
-async def run(settings: "Settings", log: "Log", *, reload: bool = False, model_file: Path | None = None) -> int:
+async def run(
+    settings: "Settings",
+    log: "Log",
+    *,
+    reload: bool = False,
+    model_file: Path | None = None,
+    is_metrics_port_chosen: bool = True,
+) -> int:
     """Serve until a signal; the exit code. Raises CannotStart."""
     from serval.process.supervisor import Supervisor
 
-    sidecar = None if model_file is None else push_command(model_file)
-    return await Supervisor(settings, log, sidecar=sidecar).run(Path(__file__).parents[1] if reload else None)
+    sidecar = None if model_file is None else push_command(model_file, settings.admin_key_file)
+    supervisor = Supervisor(settings, log, sidecar=sidecar, is_metrics_port_chosen=is_metrics_port_chosen)
+    return await supervisor.run(Path(__file__).parents[1] if reload else None)
 
 
 def serve_file(model_file: Path, options: dict[str, str | None], config: Path | None) -> int:
-    """Serve one file from a folder that is removed at the end, unless `data_dir` is given."""
+    """Serve one file on the loopback address.
+
+    On a terminal only warnings are logged, unless a level is chosen: lines of requests would tear the progress bar.
+    """
     import asyncio
-    import tempfile
 
     from serval.errors import CannotStart
     from serval.log import open_log
     from serval.settings.reading import surroundings, typed
 
-    with tempfile.TemporaryDirectory(prefix="serval-") as folder:
-        defaults: dict[str, Any] = {
-            "host": "127.0.0.1",
-            "metrics_port": 0,
-            "drain_pause_seconds": 0,
-            "data_dir": folder,
-        }
-        chosen = {name: value for name, value in options.items() if value is not None}
-        settings = typed(surroundings(defaults | chosen, config))
-        if settings.tls_cert_file is not None:
-            raise CannotStart(
-                "`serval serve FILE` serves on this machine only, without TLS: remove `tls_cert_file`, or run `serval"
-                " serve` without a file"
-            )
-        log = open_log(level=settings.log_level, form=settings.log_format)
-        try:
-            return asyncio.run(run(settings, log, model_file=model_file))
-        finally:
-            log.close()
+    sources = surroundings(options, config)
+    defaults: dict[str, Any] = {"host": "127.0.0.1", "drain_pause_seconds": 0}
+    if sys.stdout.isatty():
+        defaults["log_level"] = "warning"
+    settings = typed({name: (value, "default") for name, value in defaults.items()} | sources)
+    if settings.tls_cert_file is not None:
+        raise CannotStart(
+            "`serval serve FILE` serves on this machine only, without TLS: remove `tls_cert_file`, or run `serval"
+            " serve` without a file"
+        )
+    log = open_log(level=settings.log_level, form=settings.log_format)
+    try:
+        is_chosen = "metrics_port" in sources
+        return asyncio.run(run(settings, log, model_file=model_file, is_metrics_port_chosen=is_chosen))
+    finally:
+        log.close()
 
 
-def push_command(model_file: Path) -> list[str]:
+def push_command(model_file: Path, key_file: Path) -> list[str]:
     """The command that uploads the file, now and after each change; the environment has the server's URL and key."""
-    return [
-        sys.executable,
-        "-m",
-        "serval.commands.cli",
-        "model",
-        "push",
-        str(model_file),
-        "--watch",
-        "--no-expected-answers",
-    ]
+    command = [sys.executable, "-m", "serval.commands.cli", "model", "push", str(model_file), "--watch"]
+    return [*command, "--no-expected-answers", "--served-with-key", str(key_file)]

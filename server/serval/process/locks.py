@@ -1,15 +1,17 @@
-"""What a server locks before it starts anything: its data folder and its ports."""
+"""What a server locks before it starts anything, its data folder and its ports, and how others find it there."""
 
 import errno
 import fcntl
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from serval.errors import CannotStart
 
 LOCK_NAME = "serval.lock"
+ADDRESS_NAME = "address"
 BACKLOG = 1024
 
 
@@ -74,6 +76,16 @@ def listen(host: str, port: int, *, flag: str) -> socket.socket:
     return listener
 
 
+def listen_anyway(host: str, port: int, *, flag: str) -> socket.socket:
+    """A listening socket; where the port is in use, on a free one. Raises CannotStart."""
+    try:
+        return listen(host, port, flag=flag)
+    except CannotStart as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
+            raise
+    return listen(host, 0, flag=flag)
+
+
 def refusal(error: OSError, host: str, port: int, flag: str) -> str:
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return f"`{host}` is not an address of this machine: {reason(error)}"
@@ -84,3 +96,25 @@ def refusal(error: OSError, host: str, port: int, flag: str) -> str:
 
 def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
+
+
+def write_address(folder: Path, url: str) -> None:
+    (folder / ADDRESS_NAME).write_text(f"{url}\n", encoding="ascii")
+
+
+def remove_address(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        (folder / ADDRESS_NAME).unlink()
+
+
+def running_server(folder: Path) -> str | None:
+    """The base URL of the server that runs in a data folder; None: none runs there, or it is not ready."""
+    try:
+        url = (folder / ADDRESS_NAME).read_text(encoding="ascii").strip()
+        with (folder / LOCK_NAME).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:  # a server holds the lock
+        return url
+    except (OSError, UnicodeDecodeError):
+        return None
+    return None

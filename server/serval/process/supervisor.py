@@ -14,7 +14,7 @@ import msgspec
 
 from serval.log import Log
 from serval.process.handover import ServeConfig
-from serval.process.locks import listen, lock_data_folder
+from serval.process.locks import listen, listen_anyway, lock_data_folder, remove_address, write_address
 from serval.process.serving_process import ServingProcess, exit_fields, startup_failure
 from serval.process.sidecar import Sidecar
 from serval.process.valkey import Valkey
@@ -38,12 +38,15 @@ class Supervisor:
         *,
         command: Sequence[str] = SERVING_COMMAND,
         sidecar: Sequence[str] | None = None,
+        is_metrics_port_chosen: bool = True,
     ) -> None:
-        """`command` starts the serving process. `sidecar` is a command started when the server first answers, with its
+        """`command` starts the serving process. If nobody chose the metrics port, a free one replaces it where it is
+        in use. `sidecar` is a command started when the server first answers, with its
         address and key in the environment; when it fails, the server stops."""
         self._settings = settings
         self._log = log
         self._command = command
+        self._is_metrics_port_chosen = is_metrics_port_chosen
         self._sidecar = None if sidecar is None else Sidecar(sidecar, self._on_sidecar_failure)
         self._exit_code = 0
         self._stopping = asyncio.Event()
@@ -60,9 +63,7 @@ class Supervisor:
             self._lock = lock_data_folder(self._settings.data_dir)
             stack.callback(os.close, self._lock)
             public = stack.enter_context(listen(self._settings.host, self._settings.port, flag="--port"))
-            metrics = stack.enter_context(
-                listen(self._settings.metrics_host, self._settings.metrics_port, flag="--metrics-port")
-            )
+            metrics = stack.enter_context(self._listen_for_metrics())
             self._listeners = [public, metrics]
             self._take_signals()
             settings = msgspec.structs.replace(
@@ -72,6 +73,7 @@ class Supervisor:
                 metrics_port=metrics.getsockname()[1],
                 redis_url=self._settings.redis_url or await self._start_valkey(stack),
             )
+            stack.callback(remove_address, settings.data_dir)
             if watch is not None:
                 watcher = asyncio.create_task(self._watch(watch))
                 stack.callback(watcher.cancel)
@@ -80,6 +82,15 @@ class Supervisor:
             await self._keep_alive(settings, public, metrics)
         self._log.info("stopped", code=self._exit_code)
         return self._exit_code
+
+    def _listen_for_metrics(self) -> socket.socket:
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        if self._is_metrics_port_chosen:
+            return listen(host, port, flag="--metrics-port")
+        listener = listen_anyway(host, port, flag="--metrics-port")
+        if (instead := listener.getsockname()[1]) != port:
+            self._log.warning("metrics_port_in_use", port=port, instead=instead)
+        return listener
 
     async def _start_valkey(self, stack: AsyncExitStack) -> str:
         valkey = Valkey(self._settings.data_dir / "valkey", self._lock, self._log)
@@ -159,6 +170,7 @@ class Supervisor:
     async def _log_ready(self, child: ServingProcess, settings: Settings) -> None:
         await child.ready.wait()
         url = url_of(settings)
+        write_address(settings.data_dir, url)
         self._log.info(
             "ready",
             url=url,

@@ -36,8 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Port that the API listens on; 0 picks a free one."""
     metrics_host: Text = "127.0.0.1"
     """Address that the metrics for operators listen on."""
-    metrics_port: Port = 9090
-    """Port of the metrics for operators, `/metrics` without a key; 0 picks a free one."""
+    metrics_port: Port = 9464
+    """Port of the metrics for operators, `/metrics` without a key; 0 picks a free one, and so does the default where it
+    is in use."""
 
     tls_cert_file: Path | None = None
     """PEM file of the certificate and its chain. With `tls_key_file` the API serves HTTPS, including HTTP/2. Read again

@@ -1,8 +1,10 @@
 """The command line, as a user runs it."""
 
+import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,29 +19,32 @@ import sklearn
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from support import plain_http
-from support.http_client import SERVAL, Client, serving
+from serval.commands.failure import HELD, REFUSED, UNREACHABLE, USAGE
+from serval.settings.settings import Settings
+from support import command_line, plain_http
+from support.http_client import SERVAL, Client
 from support.processes import processes_using, running
 
 Serval = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with serving(tmp_path_factory.mktemp("cli") / "data", {}) as client:
-        yield client
+def server(embedded_server: Client) -> Client:
+    return embedded_server
 
 
 @pytest.fixture
 def serval(tmp_path: Path) -> Serval:
-    """Runs a command in an empty folder; `at=` names the server that it talks to."""
+    """Runs a command in an empty folder; `at=` names the server that it talks to. What starts servers, or is measured,
+    runs as a process; all else in that of the tests."""
 
     def run(
         *arguments: object, at: Client | None = None, text: str | None = None, **settings: str
     ) -> subprocess.CompletedProcess[str]:
+        if arguments[0] not in {"serve", "migrate", "demo", "--help"}:
+            ran = command_line.run(*arguments, at=at, folder=tmp_path, text=text, **settings)
+            return subprocess.CompletedProcess([*map(str, arguments)], ran.code, ran.out, ran.err)
         environ = {name: value for name, value in os.environ.items() if not name.startswith("SERVAL_")} | settings
-        if at is not None:
-            environ |= {"SERVAL_URL": at.url, "SERVAL_KEY": at.key}
         return subprocess.run(
             [SERVAL, *map(str, arguments)],
             cwd=tmp_path,
@@ -59,9 +64,9 @@ def output(ran: subprocess.CompletedProcess[str]) -> str:
     return ran.stdout
 
 
-def refusal(ran: subprocess.CompletedProcess[str]) -> str:
-    """The one line on stderr of a command that failed."""
-    assert ran.returncode == 1, ran.stdout
+def refusal(ran: subprocess.CompletedProcess[str], code: int = 1) -> str:
+    """The one line on stderr of a command that failed with an exit code."""
+    assert ran.returncode == code, ran.stdout
     (line,) = ran.stderr.splitlines()
     return line
 
@@ -82,8 +87,8 @@ def file(tmp_path: Path) -> Path:
 def pushed(server: Client, tmp_path_factory: pytest.TempPathFactory) -> Client:
     path = tmp_path_factory.mktemp("pushed") / "points.joblib"
     joblib.dump(three_points(), path)
-    environ = os.environ | {"SERVAL_URL": server.url, "SERVAL_KEY": server.key}
-    subprocess.run([SERVAL, "model", "push", path], env=environ, check=True, capture_output=True, timeout=120)
+    ran = command_line.run("model", "push", path, at=server, folder=path.parent)
+    assert ran.code == 0, ran.err
     return server
 
 
@@ -162,7 +167,7 @@ def test_diagnose_prints_text(serval: Serval) -> None:
 
 
 def test_an_unreachable_server_is_one_line_with_a_way_out(serval: Serval) -> None:
-    line = refusal(serval("model", "list", "--url", "http://127.0.0.1:1", "--key", "k"))
+    line = refusal(serval("model", "list", "--url", "http://127.0.0.1:1", "--key", "k"), UNREACHABLE)
     assert line.startswith("serval: http://127.0.0.1:1 does not answer")
     assert "`serval serve`" in line
 
@@ -180,7 +185,7 @@ def test_a_key_is_created_listed_and_revoked(serval: Serval, server: Client) -> 
     assert output(serval("model", "list", "--url", server.url, "--key", made["key"])) is not None
     assert made["id"] in output(serval("key", "list", at=server))
     assert output(serval("key", "revoke", made["id"], at=server)) == f"{made['id']} is revoked\n"
-    refusal(serval("model", "list", "--url", server.url, "--key", made["key"]))
+    refusal(serval("model", "list", "--url", server.url, "--key", made["key"]), REFUSED)
 
 
 def test_a_restricted_key_is_created_and_rotated(serval: Serval, pushed: Client) -> None:
@@ -198,8 +203,8 @@ def test_a_restricted_key_is_created_and_rotated(serval: Serval, pushed: Client)
     assert new != made["key"]
     listed = json.loads(output(serval("key", "list", "--user", "admin", "--json", at=pushed)))["items"]
     assert next(item for item in listed if item["id"] == made["id"])["replaced_by"] in {item["id"] for item in listed}
-    assert "already rotated" in refusal(serval("key", "rotate", made["id"], at=pushed))
-    assert "no scope" in refusal(serval("key", "create", "odd", "--scope", "everything", at=pushed))
+    assert "already rotated" in refusal(serval("key", "rotate", made["id"], at=pushed), REFUSED)
+    assert "no scope" in refusal(serval("key", "create", "odd", "--scope", "everything", at=pushed), REFUSED)
 
 
 def test_push_sends_expected_answers_and_shows_the_report(serval: Serval, server: Client, file: Path) -> None:
@@ -215,7 +220,11 @@ def test_push_does_not_release_a_model_of_a_version_that_did_not_compute_its_ans
     other, own = b"2.0.0", sklearn.__version__.encode()
     old = tmp_path / "old.pkl"
     old.write_bytes(file.read_bytes().replace(own, other[: len(own)]))
-    text = output(serval("model", "push", old, "--name", "from-elsewhere", at=server))
+    checked = serval("check", old)
+    assert (checked.returncode, "would not make it live" in checked.stdout) == (HELD, True), "one verdict"
+    ran = serval("model", "push", old, "--name", "from-elsewhere", at=server)
+    assert ran.returncode == HELD, ran.stderr
+    text = ran.stdout
     assert "not live: Saved with scikit-learn 2.0.0" in text
     assert f"scikit-learn {sklearn.__version__} computed them" in text
 
@@ -243,7 +252,7 @@ def test_push_of_a_file_that_is_not_a_model_is_one_line_that_names_its_kind(
     path = tmp_path / "table.pkl"
     path.write_text("a,b\n1,2\n")
     ran = serval("model", "push", path, "--no-expected-answers", at=server)
-    assert "CSV table" in refusal(ran)
+    assert "CSV table" in refusal(ran, REFUSED)
 
 
 def test_models_are_listed_and_shown(serval: Serval, pushed: Client) -> None:
@@ -275,11 +284,11 @@ def test_predict_takes_csv_from_standard_input(serval: Serval, pushed: Client) -
 
 
 def test_a_refused_request_prints_the_message_of_the_server(serval: Serval, pushed: Client) -> None:
-    assert "nobody" in refusal(serval("predict", "nobody", "1", at=pushed))
+    assert "nobody" in refusal(serval("predict", "nobody", "1", at=pushed), REFUSED)
 
 
 def test_predict_refuses_values_together_with_input(serval: Serval, pushed: Client) -> None:
-    assert "`--input`" in refusal(serval("predict", "points", "1", "--input", "[1]", at=pushed))
+    assert "`--input`" in refusal(serval("predict", "points", "1", "--input", "[1]", at=pushed), USAGE)
 
 
 def test_check_shows_what_is_in_a_file_and_that_it_converts(serval: Serval, file: Path) -> None:
@@ -293,7 +302,7 @@ def test_check_of_a_dict_that_holds_a_model_shows_what_to_save(serval: Serval, t
     path = tmp_path / "dict.joblib"
     joblib.dump({"model": three_points(), "score": 1.0}, path)
     ran = serval("check", path)
-    assert ran.returncode == 1
+    assert ran.returncode == REFUSED
     assert "saved['model']" in ran.stdout
 
 
@@ -319,29 +328,52 @@ def test_check_prints_json_for_programs(serval: Serval, tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     pd.DataFrame({"a": [1, 2], "b": [3, 4]}).to_csv(path, index=False)
     ran = serval("check", path, "--json")
-    assert ran.returncode == 1
+    assert ran.returncode == REFUSED
     found = json.loads(ran.stdout)
     assert not found["converts"]
     assert "CSV table" in found["reason"]
 
 
-def test_a_served_file_answers_and_is_read_again_when_it_changes(tmp_path: Path) -> None:
+def test_a_served_file_answers_as_shown_and_is_read_again_when_it_changes(tmp_path: Path, serval: Serval) -> None:
     path = tmp_path / "points.joblib"
     joblib.dump(three_points(), path)
-    settings = {"SERVAL_PORT": "0", "SERVAL_LOG_FORMAT": "json", "TMPDIR": str(tmp_path)}
-    with running([SERVAL, "serve", str(path)], settings, cwd=tmp_path) as process:
+    settings = {"SERVAL_PORT": "0", "SERVAL_LOG_FORMAT": "json"}
+    with closed_default_metrics_port(), running([SERVAL, "serve", str(path)], settings, cwd=tmp_path) as process:
         process.ready()
-        key = Path(process.told("ready")["key_file"]).read_text().strip()
+        assert process.told("metrics_port_in_use")["instead"] == process.told("ready")["metrics_port"]
         process.told("conversion_ended")
-        first = ask(process.port, key)
+        first = ask(process.port, (tmp_path / "serval-data" / "admin.key").read_text().strip())
+        assert output(serval("predict", "points", "0", "2")).startswith("high\n"), "it finds the server and its key"
         joblib.dump(three_points(scale=100.0), path)
         process.until("conversion_ended")
-        second = ask(process.port, key)
+        assert output(serval("predict", "points", "0", "2")).startswith("low\n")
         process.send(15)
         assert process.ended() == 0
+    shown = process.errors.decode()
     assert (first["prediction"], first["model_version"]) == ("high", 1)
-    assert (second["prediction"], second["model_version"]) == ("low", 2)
-    assert [entry for entry in tmp_path.iterdir() if entry.is_dir()] == []
+    assert "key      serval-data/admin.key\n" in shown
+    assert shown.count("Ctrl-C stops the server.\n") == 2
+    with running([SERVAL, "serve", str(path)], settings | {"SERVAL_PORT": str(process.port)}, cwd=tmp_path) as again:
+        again.ready()
+        again.until_line("request", endpoint="/api/v1/models/{model}/versions/{number}")
+        (line,) = [line for line in shown.splitlines() if line.startswith("example  curl ")][:1]
+        answer = subprocess.run(
+            ["/bin/sh", "-c", line.removeprefix("example  ")], cwd=tmp_path, capture_output=True, check=True, timeout=60
+        )
+        versions = json.loads(output(serval("model", "show", "points", "--json")))["versions"]
+    assert "Ctrl-C stops the server." in again.errors.decode()
+    assert json.loads(answer.stdout)["model"] == "points", "the line that was printed can be pasted"
+    assert [version["version"] for version in versions] == [2, 1], "the same file makes no further version"
+
+
+@contextlib.contextmanager
+def closed_default_metrics_port() -> Iterator[None]:
+    """The default port for metrics is in use, by this test or by another program."""
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", Settings().metrics_port))
+            taken.listen()
+        yield
 
 
 def test_a_served_file_that_is_no_model_ends_the_server_with_the_reason(tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""What commands take and refuse, and how they fail: exit codes, and problem documents for programs."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from support.command_line import Ran, run
+from support.http_client import Client
+
+
+@pytest.fixture(scope="module")
+def asked(embedded_server: Client) -> Client:
+    """A server with the model `options`, of two numbers."""
+    model = LogisticRegression().fit([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], ["low", "low", "high", "high"])
+    assert embedded_server.upload("options", pickle.dumps(model)).status_code == 201
+    return embedded_server
+
+
+def usage_error(ran: Ran) -> str:
+    """The one line of a command that was used wrongly."""
+    assert (ran.code, ran.out) == (2, "")
+    (line,) = ran.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--jsn", "1", "2"], "No such option: `--jsn`. Did you mean `--json`?"),
+        (["1", "2", "--verison", "1"], "No such option: `--verison`. Did you mean `--version`?"),
+        (["1", "2", "--verison=1"], "No such option: `--verison`. Did you mean `--version`?"),
+        (["-x", "1"], "No such option: `-x`. Values that begin with - and are no numbers go after `--`."),
+        ([], "Give exactly one of values, `--input` and `--csv`."),
+        (["1", "2", "--key", ""], "`--key` is empty."),
+        (["1", "2", "--url", ""], "`--url` is empty."),
+        (["1", "2", "--url", "ftp://host"], "`ftp://host` is no address of a server"),
+    ],
+)
+def test_what_predict_does_not_take_is_a_usage_error(
+    asked: Client, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    assert told in usage_error(run("predict", "options", *arguments, at=asked, folder=tmp_path))
+
+
+def test_negative_numbers_are_values_and_anything_is_one_after_two_dashes(asked: Client, tmp_path: Path) -> None:
+    assert run("predict", "options", "-1e1", "-.5", at=asked, folder=tmp_path).code == 4, "-.5 is no JSON number"
+    assert run("predict", "options", "-0.5", "2", at=asked, folder=tmp_path).out.startswith("high\n")
+    refused = run("predict", "options", "--", "--plan", "a", at=asked, folder=tmp_path)
+    assert (refused.code, '"--plan"' in refused.err) == (4, True)
+
+
+def test_a_variable_that_is_set_to_nothing_is_not_the_administrator(asked: Client, tmp_path: Path) -> None:
+    told = usage_error(run("model", "list", "--data-dir", asked.folder, folder=tmp_path, SERVAL_KEY=""))
+    assert told.startswith("serval: `SERVAL_KEY` is set and empty")
+    assert "`SERVAL_URL`" in usage_error(run("model", "list", "--key", "k", folder=tmp_path, SERVAL_URL=""))
+    (tmp_path / "m.pkl").write_bytes(b"")
+    assert "`--name` is empty" in usage_error(run("model", "push", "m.pkl", "--name", "", at=asked, folder=tmp_path))
+
+
+def test_an_address_needs_no_scheme_and_a_wrong_path_is_named(asked: Client, tmp_path: Path) -> None:
+    host = asked.url.removeprefix("http://")
+    assert run("model", "list", folder=tmp_path, SERVAL_URL=host, SERVAL_KEY=asked.key).code == 0
+    lost = run("model", "list", "--url", f"{asked.url}/api", at=asked, folder=tmp_path)
+    assert lost.code == 4
+    assert "`--url` has the path `/api`" in lost.err
+
+
+def test_a_command_finds_the_server_of_a_data_folder_and_its_key(asked: Client, tmp_path: Path) -> None:
+    assert run("predict", "options", "0", "2", "--data-dir", asked.folder, folder=tmp_path).out.startswith("high\n")
+    (tmp_path / "serval-data").symlink_to(asked.folder)
+    assert run("predict", "options", "0", "2", folder=tmp_path).out.startswith("high\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "document"),
+    [
+        (["model", "show", "nosuch"], 4, {"code": "not_found", "status": 404}),
+        (["model", "list", "--url", "127.0.0.1:1"], 5, {"code": "unreachable"}),
+    ],
+)
+def test_an_error_is_a_problem_document_for_programs(
+    asked: Client, tmp_path: Path, arguments: list[str], code: int, document: dict[str, Any]
+) -> None:
+    ran = run(*arguments, "--json", at=asked, folder=tmp_path)
+    assert ran.code == code
+    found = json.loads(ran.out)
+    assert document.items() <= found.items()
+    assert found["detail"] in ran.err
+
+
+def test_parts_of_a_request_that_are_wrong_are_named_once_each(asked: Client, tmp_path: Path) -> None:
+    told = run("predict", "options", "a", "b", at=asked, folder=tmp_path).err
+    assert told == 'serval: input[0]: expected a number, got "a"; input[1]: expected a number, got "b"\n'
+
+
+def test_a_misspelt_command_is_told_which_is_near(tmp_path: Path) -> None:
+    assert "No such command: `srve`. Did you mean `serve`?" in usage_error(run("srve", folder=tmp_path))
