@@ -5,13 +5,13 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from serval.commands.failure import DONE, HELD, RequestFailed
+from serval.commands.failure import DONE, HELD, Interrupted, RequestFailed
 from serval.commands.output import say
 from serval.commands.remote import Remote
 from serval.commands.reports import print_report
@@ -19,7 +19,9 @@ from serval.commands.reports import print_report
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-POLL_SECONDS = 0.2
+HELD_SECONDS = 10
+"""How long the server may hold a request for the state of a conversion; then its stage is shown."""
+MIN_PAUSE_SECONDS = 0.5
 WATCH_SECONDS = 0.5
 
 
@@ -60,19 +62,42 @@ def live_version_of(server: Remote, upload: Upload) -> dict[str, Any] | None:
 
 
 def send(server: Remote, upload: Upload) -> dict[str, Any]:
-    """Upload and wait until the version is ready. Raises RequestFailed with the reason if it fails."""
-    with progress(upload.file) as bar, upload.file.open("rb") as file:
+    """Upload and wait until the version is ready. Raises RequestFailed with the reason if it fails, Interrupted."""
+    with progress() as bar, upload.file.open("rb") as file:
+        bar.show("reading the file" if upload.no_expected_answers else "asking the model")
+        fields = fields_of(upload)
+        content = bar.reading(file, upload.file.stat().st_size)
         version = server.api.upload(
-            "/api/v1/models/upload", fields_of(upload), {"file": (upload.file.name, bar.reading(file))}, prefer="wait=0"
+            "/api/v1/models/upload", fields, {"file": (upload.file.name, content)}, prefer="wait=0"
         )
-        while version["status"] not in {"ready", "failed"}:
-            bar.show(version["status"])
-            time.sleep(POLL_SECONDS)
-            version = server.api.get(f"/api/v1/models/{version['model_id']}/versions/{version['version']}")
+        version = waited(server, version, bar.show)
     if version["failure"]:
         raise RequestFailed(version["failure"]["message"])
-    ready: dict[str, Any] = version
-    return ready
+    return version
+
+
+def waited(server: Remote, version: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
+    """Wait for the end of a conversion by requests that the server holds; `show`: is told each stage.
+
+    Raises Interrupted for Ctrl-C.
+    """
+    pause = MIN_PAUSE_SECONDS
+    try:
+        while version["status"] not in {"ready", "failed"}:
+            show(version["status"])
+            began = time.monotonic()
+            path = f"/api/v1/models/{version['model_id']}/versions/{version['version']}"
+            version = server.api.get(path, prefer=f"wait={HELD_SECONDS}")
+            if time.monotonic() - began < HELD_SECONDS / 2 and version["status"] not in {"ready", "failed"}:
+                time.sleep(pause)  # another server of the same database converts it
+                pause = min(2 * pause, HELD_SECONDS)
+    except KeyboardInterrupt:
+        name = version["model"]
+        raise Interrupted(
+            f"the server goes on with {name} version {version['version']}; `serval model show {name}` shows what became"
+            " of it"
+        ) from None
+    return version
 
 
 def fields_of(upload: Upload) -> dict[str, str]:
@@ -153,25 +178,38 @@ def settled(file: Path) -> int | None:
 
 
 class Bar:
-    """Progress on a terminal: bytes sent, then the stage of the conversion."""
+    """Progress on a terminal: what is going on, for how long, and of an upload the bytes that were sent."""
 
-    def __init__(self, rich_progress: "Progress", task: "TaskID") -> None:
+    def __init__(self, rich_progress: "Progress") -> None:
         self._progress = rich_progress
-        self._task = task
+        self._stage: str | None = None
+        self._task: TaskID | None = None
 
-    def reading(self, file: BinaryIO) -> BinaryIO:
+    def reading(self, file: BinaryIO, size: int) -> BinaryIO:
         """The file, counted as it is read."""
-        return self._progress.wrap_file(file, task_id=self._task)
+        return self._progress.wrap_file(file, task_id=self._enter("uploading", size))
 
     def show(self, stage: str) -> None:
-        self._progress.update(self._task, description=stage)
+        if stage != self._stage:
+            self._enter(stage, None)
+
+    def _enter(self, stage: str, total: int | None) -> "TaskID":
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._stage, self._task = stage, self._progress.add_task(stage, total=total)
+        return self._task
 
 
 @contextmanager
-def progress(file: Path) -> Iterator[Bar]:
+def progress() -> Iterator[Bar]:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, Task, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    class SentColumn(DownloadColumn):
+        def render(self, task: Task) -> Text:
+            return Text("") if task.total is None else super().render(task)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), SentColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        yield Bar(bar, bar.add_task("uploading", total=file.stat().st_size))
+        yield Bar(bar)

@@ -44,8 +44,8 @@ class Api:
     def close(self) -> None:
         self._client.close()
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        return self._request("GET", path, params=query)
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, prefer: str | None = None) -> Any:
+        return self._request("GET", path, params=query, headers=None if prefer is None else {"Prefer": prefer})
 
     def post(self, path: str, body: object) -> Any:
         return self._request("POST", path, json=body)

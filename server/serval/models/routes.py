@@ -1,15 +1,17 @@
 """HTTP for the registry: models and their versions."""
 
+from typing import Annotated
+
 import msgspec
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import HeaderParameter, JSONBody
 
 from serval.errors import Conflict, NameTaken, NotFound
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.request import Name, VersionNumber
 from serval.models.access import DOWNLOAD, SEE_GOLDEN
-from serval.models.dependencies import LINKS, CallerDependency, LinksDependency, ModelsDependency
+from serval.models.dependencies import LINKS, CallerDependency, ConversionsDependency, LinksDependency, ModelsDependency
 from serval.models.golden_requests import GoldenRequests
 from serval.models.schemas import (
     ModelChange,
@@ -23,6 +25,7 @@ from serval.models.schemas import (
     VersionList,
     VersionView,
 )
+from serval.models.waiting import preferred_wait
 
 
 class ModelController(Controller):
@@ -101,7 +104,7 @@ class VersionController(Controller):
     @get(
         "/{number:int}",
         operation_id="get_version",
-        summary="Show a version",
+        summary="Show a version, and with `Prefer: wait` hold the response until its conversion has ended",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )
@@ -111,9 +114,16 @@ class VersionController(Controller):
         number: VersionNumber,
         caller: CallerDependency,
         models: ModelsDependency,
+        conversions: ConversionsDependency,
         links: LinksDependency,
+        prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False)] = None,
     ) -> VersionView:
-        return VersionView.of(await models.get_version(caller, model, number), links)
+        wait_seconds = preferred_wait(prefer, default=0.0)
+        visible = await models.get_version(caller, model, number)
+        if wait_seconds:
+            await conversions.wait(visible.version.id, wait_seconds)
+            visible = await models.get_version(caller, model, number)
+        return VersionView.of(visible, links)
 
     @patch(
         "/{number:int}",

@@ -1,6 +1,5 @@
 """HTTP for uploads: files to be served, and files to be examined only."""
 
-import re
 from typing import Annotated
 
 import msgspec
@@ -10,7 +9,6 @@ from litestar.params import HeaderParameter
 
 from serval.conversion.examine import Examination
 from serval.errors import (
-    BadRequest,
     NotAModel,
     NotAPredictor,
     NotConvertible,
@@ -39,10 +37,9 @@ from serval.models.queries import VisibleVersion
 from serval.models.schemas import VersionView
 from serval.models.upload_form import EXAMINED_FIELDS, read_upload
 from serval.models.upload_schemas import EXAMINED_BODY, UPLOAD_BODY
+from serval.models.waiting import preferred_wait
 
 DEFAULT_WAIT_SECONDS = 30.0
-MAX_WAIT_SECONDS = 300.0
-_SECONDS = re.compile(r"[0-9]{1,9}")
 
 _UPLOAD_ERRORS = (TooLarge, RateLimited, UnsupportedContent)
 _FILE_ERRORS = (NotAModel, NotAPredictor, NotConvertible, NotVerified, SandboxViolation)
@@ -73,7 +70,7 @@ async def upload(
     links: LinksDependency,
     prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False)] = None,
 ) -> Response[VersionView]:
-    wait_seconds = _wait_seconds(prefer)
+    wait_seconds = preferred_wait(prefer, DEFAULT_WAIT_SECONDS)
     async with uploads.receive(caller, request.content_length) as incoming:
         note(request.scope, body_limit_bytes=uploads.max_bytes)
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming)
@@ -104,18 +101,6 @@ async def validate(
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)
         async with incoming.open() as file:
             return await conversions.examine(file, form.columns, form.sample, form.expected_with)
-
-
-def _wait_seconds(prefer: str | None) -> float:
-    """Read RFC 7240's `wait` and `respond-async`, in seconds; preferences of other names are ignored, as it asks.
-    Raises BadRequest."""
-    items = [part.partition(";")[0].partition("=") for part in (prefer or "").split(",")]
-    preferences = {name.strip().lower(): value.strip() for name, _, value in reversed(items)}
-    if "wait" not in preferences:
-        return 0.0 if "respond-async" in preferences else DEFAULT_WAIT_SECONDS
-    if not _SECONDS.fullmatch(preferences["wait"]):
-        raise BadRequest(f"`Prefer`: `wait={preferences['wait'][:40]}` is no whole number of seconds.")
-    return min(float(preferences["wait"]), MAX_WAIT_SECONDS)
 
 
 def _uploaded(visible: VisibleVersion, links: Links) -> Response[VersionView]:
