@@ -6,6 +6,8 @@ from typing import Any
 
 import rich_click as click
 
+from serval.commands.model_releases import COMMANDS, path_of
+from serval.commands.output import say
 from serval.commands.remote import Remote, remote
 
 
@@ -72,8 +74,8 @@ def list_models(server: Remote) -> None:
 @remote
 def show(server: Remote, name: str) -> None:
     """Show the model NAME and its versions."""
-    details = server.api.get(f"/api/v1/models/{name}")
-    versions = server.api.get(f"/api/v1/models/{name}/versions")["items"]
+    path = path_of(server, name)
+    details, versions = server.api.get(path), server.api.get(f"{path}/versions")["items"]
 
     def as_text() -> None:
         click.echo(
@@ -88,6 +90,9 @@ def show(server: Remote, name: str) -> None:
             "filename": "file",
         }
         server.table(versions, columns)
+        for version in versions:
+            if reason := version["failure"] or (None if version["is_live"] else version["held"]):
+                say(f"version {version['version']}: {reason['message']}")
 
     server.show(details | {"versions": versions}, as_text)
 
@@ -112,3 +117,7 @@ def report(server: Remote, name: str, version: int | None) -> None:
 def newest_or_live(server: Remote, name: str) -> int:
     live = server.api.get(f"/api/v1/models/{name}")["live_version"]
     return int(live or server.api.get(f"/api/v1/models/{name}/versions")["items"][0]["version"])
+
+
+for command in COMMANDS:
+    model.add_command(command)

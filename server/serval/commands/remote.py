@@ -3,7 +3,6 @@
 import functools
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -27,6 +26,7 @@ TIMEOUT_SECONDS = 330.0
 """A little more than the longest wait that an upload may request."""
 RATE_LIMITED, NOT_FOUND, UNAVAILABLE = 429, 404, frozenset({502, 503, 504})
 MAX_PAUSE_SECONDS = 60.0
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 POINTER = re.compile(r" \(and \d+ more, see `errors`\)")
 """What a detail says of the further parts that are wrong."""
 
@@ -47,6 +47,10 @@ class Api:
     def get(self, path: str, query: Mapping[str, str] | None = None, *, prefer: str | None = None) -> Any:
         return self._request("GET", path, params=query, headers=None if prefer is None else {"Prefer": prefer})
 
+    def get_bytes(self, path: str) -> bytes:
+        content: bytes = self._response("GET", path).content
+        return content
+
     def post(self, path: str, body: object) -> Any:
         return self._request("POST", path, json=body)
 
@@ -65,6 +69,10 @@ class Api:
         return self._request("POST", path, data=fields, files=files, headers={"Prefer": prefer})
 
     def _request(self, method: str, path: str, **options: Any) -> Any:
+        response = self._response(method, path, **options)
+        return response.json() if response.content else None
+
+    def _response(self, method: str, path: str, **options: Any) -> Any:
         import httpx2
 
         while True:
@@ -77,7 +85,7 @@ class Api:
                 break
             time.sleep(pause_of(response))
         if response.is_success:
-            return response.json() if response.content else None
+            return response
         raise failure_of(response, self.url)
 
 
@@ -128,16 +136,26 @@ class Remote:
             as_text()
 
     def table(self, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-        """Print rows as a table; `columns`: field → heading."""
-        from rich.console import Console
-        from rich.table import Table
+        """Print rows as a table without the columns that are empty; `columns`: field → heading. Nothing is cut."""
+        from rich.cells import cell_len
 
-        table = Table(
-            *(escaped(heading) for heading in columns.values()), box=None, pad_edge=False, header_style="bold"
-        )
-        for row in rows:
-            table.add_row(*("" if row[field] is None else escaped(str(row[field])) for field in columns))
-        Console(width=None if sys.stdout.isatty() else 200).print(table)
+        cells = [[as_cell(row[field]) for field in columns] for row in rows]
+        lines = [list(columns.values()), *cells]
+        shown = [index for index in range(len(columns)) if not cells or any(line[index] for line in cells)]
+        widths = {index: max(cell_len(line[index]) for line in lines) for index in shown}
+        for line in lines:
+            padded = (line[index] + " " * (widths[index] - cell_len(line[index])) for index in shown)
+            click.echo("  ".join(padded).rstrip())
+
+
+def as_cell(value: object) -> str:
+    """A value as people read it: a mark or nothing, a time to the second in UTC."""
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "yes"
+    text = escaped(str(value))
+    return f"{text[:10]} {text[11:19]}" if TIME.fullmatch(text) else text
 
 
 def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:

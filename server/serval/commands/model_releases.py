@@ -1,0 +1,109 @@
+"""`serval model promote` and its like: changes what is live, who may use it, and what is kept."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import rich_click as click
+
+from serval.commands.failure import CommandFailed
+from serval.commands.output import say
+from serval.commands.remote import Remote, remote
+
+NUMBER = click.IntRange(min=1)
+
+
+def path_of(server: Remote, model: str) -> str:
+    """The path of a model by its name, id or `owner/name`."""
+    if "/" in model:
+        owner, _, name = model.partition("/")
+        listed = server.api.get("/api/v1/models")["items"]
+        found = [each["id"] for each in listed if (each["owner"], each["name"]) == (owner, name)]
+        if not found:
+            raise CommandFailed(
+                f"there is no model `{model}` that you may see; `serval model list` shows all"
+            )
+        (model,) = found
+    return f"/api/v1/models/{quote(model, safe='')}"
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version", type=NUMBER)
+@click.option("--allow-schema-change", is_flag=True, help="Even if its columns differ from those of the live version.")
+@remote
+def promote(server: Remote, model: str, version: int, allow_schema_change: bool) -> None:
+    """Make VERSION of MODEL the live one."""
+    body = {"allow_schema_change": allow_schema_change}
+    _show(server, server.api.post(f"{path_of(server, model)}/versions/{version}/promote", body))
+
+
+@click.command()
+@click.argument("model")
+@remote
+def rollback(server: Remote, model: str) -> None:
+    """Make the version live again that was live before."""
+    _show(server, server.api.post(f"{path_of(server, model)}/rollback", {}))
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version", type=NUMBER)
+@remote
+def deprecate(server: Remote, model: str, version: int) -> None:
+    """Mark VERSION of MODEL as deprecated."""
+    _show(server, server.api.post(f"{path_of(server, model)}/versions/{version}/deprecate", {}))
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version", type=NUMBER)
+@remote
+def archive(server: Remote, model: str, version: int) -> None:
+    """End the service of VERSION of MODEL permanently."""
+    _show(server, server.api.post(f"{path_of(server, model)}/versions/{version}/archive", {}))
+
+
+@click.command()
+@click.argument("model")
+@remote
+def delete(server: Remote, model: str) -> None:
+    """Delete MODEL; its id, which is shown, restores it."""
+    path = path_of(server, model)
+    found = server.api.get(path)
+    server.api.delete(path)
+    told = f"{found['name']} is deleted; `serval model restore {found['id']}` restores it"
+    server.show({"id": found["id"], "deleted": True}, lambda: say(told))
+
+
+@click.command()
+@click.argument("model_id")
+@remote
+def restore(server: Remote, model_id: str) -> None:
+    """Restore the deleted model MODEL_ID."""
+    restored = server.api.post(f"{path_of(server, model_id)}/restore", {})
+    server.show(restored, lambda: say(f"{restored['name']} is restored"))
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version", type=NUMBER)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@remote
+def download(server: Remote, model: str, version: int, file: Path) -> None:
+    """Write the ONNX file of VERSION of MODEL to the new FILE."""
+    content = server.api.get_bytes(f"{path_of(server, model)}/versions/{version}/download")
+    try:
+        with file.open("xb") as opened:
+            opened.write(content)
+    except OSError as error:
+        raise CommandFailed(f"`{file}` cannot be written: {error.strerror}") from error
+    server.show({"file": str(file), "bytes": len(content)}, lambda: say(f"{file}: {len(content)} bytes"))
+
+
+COMMANDS = (promote, rollback, deprecate, archive, delete, restore, download)
+
+
+def _show(server: Remote, version: dict[str, Any]) -> None:
+    state = "live" if version["is_live"] else version["lifecycle"]
+    server.show(version, lambda: say(f"{version['model']} version {version['version']} is {state}"))
