@@ -20,9 +20,7 @@ def path_of(server: Remote, model: str) -> str:
         listed = server.api.get("/api/v1/models")["items"]
         found = [each["id"] for each in listed if (each["owner"], each["name"]) == (owner, name)]
         if not found:
-            raise CommandFailed(
-                f"there is no model `{model}` that you may see; `serval model list` shows all"
-            )
+            raise CommandFailed(f"there is no model `{model}` that you may see; `serval model list` shows all")
         (model,) = found
     return f"/api/v1/models/{quote(model, safe='')}"
 
