@@ -106,7 +106,7 @@ async def ask(sandbox: Sandbox, onnx: bytes, signature: Signature, rows: message
     try:
         return messages.unpack_answers(answers, signature, rows.rows)
     except ValueError as error:
-        raise SandboxViolation("The graph answered in another shape than its signature has.") from error
+        raise of_outcomes.FORGED(what="answered in another shape than its signature has") from error
 
 
 async def _convert(sandbox: Sandbox, upload: Path, request: FreezeRequest) -> messages.Conversion:

@@ -101,7 +101,7 @@ def differing(signature: Signature, golden: Golden, converted: Answers) -> dict[
     sizes = Answers(
         labels=converted.labels,
         scores=np.asarray(scores, dtype=np.float64),
-        margins=np.full(count, np.inf),
+        margins=np.full((count, signature.label_width), np.inf),
         is_answered=np.ones(count, dtype=bool),
     )
     return problems(signature, sizes, converted, expected)
@@ -154,8 +154,12 @@ def _severity(signature: Signature, request: GoldenRequest, converted: Answers, 
     if signature.kind == "regressor":
         wanted = np.ravel(request.prediction).astype(np.float64)
         gap = np.abs(got - wanted) / np.maximum(np.abs(wanted), np.finfo(np.float64).tiny)
-    elif isinstance(request.probabilities, list) and len(request.probabilities) == len(got):
-        gap = np.abs(got - np.asarray(request.probabilities))
     else:
-        return np.inf
+        tables: Any = request.probabilities if signature.is_multi_target else [request.probabilities]
+        if not isinstance(tables, list) or not all(isinstance(table, list) for table in tables):
+            return np.inf
+        wanted = np.concatenate(tables)
+        if wanted.shape != got.shape:
+            return np.inf
+        gap = np.abs(got - wanted)
     return float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0))

@@ -2,11 +2,13 @@
 
 from functools import cached_property
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from serval.conversion import timestamps
+
+T = TypeVar("T")
 
 Label = bool | int | float | str
 
@@ -98,7 +100,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.targets
         return sum(map(len, self.labels)) if self.has_probabilities else 0
 
-    def tables(self, scores: list[float]) -> list[list[float]]:
+    def tables(self, scores: list[T]) -> list[list[T]]:
         """The probabilities of a row, target by target."""
         ends = accumulate(map(len, self.labels))
         return [scores[end - len(labels) : end] for labels, end in zip(self.labels, ends, strict=True)]

@@ -59,13 +59,17 @@ def _seconds_since(then_ns: int) -> float:
 def _row_answer(signature: Signature, answers: Answers, frame: dict[str, Any]) -> RowAnswer:
     answer = RowAnswer(prediction=prediction(signature, answers, 0), cache_hit=False, **frame)
     if signature.has_probabilities:
-        labels, values = signature.labels[0], scores(signature, answers, 0)
-        answer.probability = values[int(answers.labels[0, 0])]
-        by_label = dict(zip(map(_key, labels), values, strict=True))
-        if len(by_label) < len(labels):
-            answer.classes, answer.probabilities = list(labels), values
+        tables = signature.tables(scores(signature, answers, 0))
+        codes = answers.labels[0].tolist()
+        answer.probability = _by_target(signature, [table[code] for table, code in zip(tables, codes, strict=True)])
+        maps = [
+            dict(zip(map(_key, labels), table, strict=True))
+            for labels, table in zip(signature.labels, tables, strict=True)
+        ]
+        if list(map(len, maps)) == list(map(len, tables)):
+            answer.probabilities = _by_target(signature, maps)
         else:
-            answer.probabilities = by_label
+            answer.classes, answer.probabilities = _classes(signature), _by_target(signature, tables)
     return answer
 
 
@@ -73,19 +77,28 @@ def _rows_answer(signature: Signature, answers: Answers, frame: dict[str, Any]) 
     rows = range(len(answers.is_answered))
     answer = RowsAnswer(predictions=[prediction(signature, answers, row) for row in rows], cache_hits=0, **frame)
     if signature.has_probabilities:
-        answer.classes = list(signature.labels[0])
-        answer.probabilities = [scores(signature, answers, row) for row in rows]
+        answer.classes = _classes(signature)
+        answer.probabilities = [
+            _by_target(signature, signature.tables(scores(signature, answers, row))) for row in rows
+        ]
     return answer
+
+
+def _classes(signature: Signature) -> Any:
+    return _by_target(signature, [list(labels) for labels in signature.labels])
+
+
+def _by_target(signature: Signature, items: list[Any]) -> Any:
+    """What there is for each target: a list of it, or the only one itself."""
+    return items if signature.is_multi_target else items[0]
 
 
 def prediction(signature: Signature, answers: Answers, row: int) -> Any:
     """The label or value of a row; a list where the model has several targets."""
     if signature.kind == "classifier":
         codes = answers.labels[row].tolist()
-        found: list[Any] = [labels[code] for labels, code in zip(signature.labels, codes, strict=True)]
-    else:
-        found = scores(signature, answers, row)
-    return found if signature.is_multi_target else found[0]
+        return _by_target(signature, [labels[code] for labels, code in zip(signature.labels, codes, strict=True)])
+    return _by_target(signature, scores(signature, answers, row))
 
 
 def scores(signature: Signature, answers: Answers, row: int) -> list[float | None]:

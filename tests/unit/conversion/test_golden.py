@@ -74,6 +74,25 @@ async def test_the_worst_of_those_that_differ_is_shown(tmp_path: Path) -> None:
     assert "expected [2], got [0]" in str(compare_golden(version.signature, labels, asked(version, labels)).problem)
 
 
+async def test_the_worst_of_several_targets_is_found_by_their_tables(tmp_path: Path) -> None:
+    chosen = specimen("multi-output forest")
+    rows = np.asarray(chosen.held_out[:5])
+    tables = [table.tolist() for table in chosen.model.predict_proba(rows)]
+    version = await frozen(tmp_path, chosen.model, rows, probabilities=[list(row) for row in zip(*tables, strict=True)])
+    golden = version.golden
+    assert golden is not None
+    assert compare_golden(version.signature, golden, asked(version, golden)).agreeing == 5
+    changed = [
+        msgspec.structs.replace(request, probabilities=[request.probabilities[0], [step, 1 - step]])
+        if (step := {1: 0.3, 4: 5.0}.get(index))
+        else request
+        for index, request in enumerate(golden.requests)
+    ]
+    wrong = msgspec.structs.replace(golden, requests=changed)
+    result = compare_golden(version.signature, wrong, asked(version, wrong))
+    assert (result.agreeing, result.worst) == (3, changed[4])
+
+
 async def test_answers_that_the_version_does_not_give_are_not_kept(tmp_path: Path) -> None:
     wrong = [2 - label for label in IRIS.predict(ROWS).tolist()]
     version = await frozen(tmp_path, answers=wrong, scikit_learn="2.0.0")  # which did not save it: they prove nothing
