@@ -101,6 +101,22 @@ PATTERN_DESCRIPTIONS = {
 
 MAX_VERSION_NUMBER = 2**31 - 1
 """The largest version number that an integer column of PostgreSQL holds."""
+MAX_WAIT_SECONDS = 300.0
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 Name = Annotated[str, PathParameter(pattern=PLAIN_TEXT, max_length=200, description="Id or name")]
 VersionNumber = Annotated[int, PathParameter(ge=1, le=MAX_VERSION_NUMBER, description="Number of a version")]
+
+
+def preferred_wait(prefer: str | None, default: float) -> float:
+    """Return how many seconds a request may be held until what it waits for has ended.
+
+    Reads `wait` and `respond-async` of RFC 7240; preferences of other names are ignored, as it asks. Raises BadRequest.
+    """
+    items = [part.partition(";")[0].partition("=") for part in (prefer or "").split(",")]
+    preferences = {name.strip().lower(): value.strip() for name, _, value in reversed(items)}
+    if "wait" not in preferences:
+        return 0.0 if "respond-async" in preferences else default
+    if not _SECONDS.fullmatch(preferences["wait"]):
+        raise BadRequest(f"`Prefer`: `wait={preferences['wait'][:40]}` is no whole number of seconds.")
+    return min(float(preferences["wait"]), MAX_WAIT_SECONDS)

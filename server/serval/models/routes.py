@@ -9,7 +9,7 @@ from litestar.params import HeaderParameter, JSONBody
 
 from serval.errors import Conflict, NameTaken, NotFound
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
-from serval.http.request import Name, VersionNumber
+from serval.http.request import Name, VersionNumber, preferred_wait
 from serval.models.access import DOWNLOAD, SEE_GOLDEN
 from serval.models.dependencies import LINKS, CallerDependency, ConversionsDependency, LinksDependency, ModelsDependency
 from serval.models.golden_requests import GoldenRequests
@@ -25,7 +25,6 @@ from serval.models.schemas import (
     VersionList,
     VersionView,
 )
-from serval.models.waiting import preferred_wait
 
 
 class ModelController(Controller):

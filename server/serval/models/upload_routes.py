@@ -22,7 +22,7 @@ from serval.errors import (
     error_class,
 )
 from serval.http.openapi import keyed_responses, operation
-from serval.http.request import HttpRequest
+from serval.http.request import HttpRequest, preferred_wait
 from serval.http.request_logging import note
 from serval.models.dependencies import (
     LINKS,
@@ -37,7 +37,6 @@ from serval.models.queries import VisibleVersion
 from serval.models.schemas import VersionView
 from serval.models.upload_form import EXAMINED_FIELDS, read_upload
 from serval.models.upload_schemas import EXAMINED_BODY, UPLOAD_BODY
-from serval.models.waiting import preferred_wait
 
 DEFAULT_WAIT_SECONDS = 30.0
 

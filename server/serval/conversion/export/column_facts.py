@@ -18,7 +18,7 @@ from serval.conversion.export.descents import (
     parts_of_union,
 )
 from serval.conversion.export.emitter import TEXT
-from serval.conversion.export.rules.encoding import is_missing
+from serval.conversion.export.rules.category_codes import is_missing
 from serval.conversion.export.stored_rows import centers_of
 from serval.conversion.export.timestamp_columns import moments
 from serval.conversion.refusals import of_steps

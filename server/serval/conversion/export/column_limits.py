@@ -10,7 +10,7 @@ import numpy as np
 from serval.conversion.export.column_facts import ColumnFacts
 from serval.conversion.export.labels import categories_of, check_count
 from serval.conversion.export.original import answer, answers_of
-from serval.conversion.export.rules.encoding import unknown_category
+from serval.conversion.export.rules.category_codes import unknown_category
 from serval.conversion.export.training_rows import training_rows
 from serval.conversion.rows import Rows
 from serval.conversion.signature import MISSING_STRING, Column, Signature, input_positions
