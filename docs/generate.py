@@ -1,15 +1,21 @@
 """Writes the generated blocks of this folder: settings, metrics, routes, permissions. `make docs` runs it."""
 # ruff: noqa: INP001
 
+import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+import click
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BOUND_TEXT = re.compile(r'let (\w+) = ("[^"]+");\n([^\n]*)\b\1\b')
 """A text with a name of its own, which the next line of Rust uses."""
+SHARED_OPTIONS = {"url", "api_key", "data_dir", "as_json"}
+"""Of every command that calls a server; a section of their page describes them."""
 METRIC = re.compile(r'(Counter\(\s*)?"(serval_[a-z_]+)",\s*(?:"(?:counter|gauge|histogram)",\s*)?"([^"]+)"')
 
 
@@ -80,6 +86,54 @@ def permissions() -> Iterator[str]:
     return table(("method", "path", "who"), rows)
 
 
+def commands() -> Iterator[str]:
+    """Every command with its help and the options that are its own."""
+    for usage, command in known_commands():
+        yield from ("", f"### {usage}", "", *wrapped(command.help or ""))
+        rows = [
+            (option_of(each), (each.help or "").replace("\n", " "))
+            for each in command.params
+            if isinstance(each, click.Option) and each.name not in SHARED_OPTIONS and not each.hidden
+        ]
+        if rows:
+            yield from ("", *table(("option", "what it does"), rows))
+        if len(command.get_params(click.Context(command))) > len(command.params) + 1:
+            yield from ("", "Each of [the settings](settings.md) is an option too: `--port` for `SERVAL_PORT`.")
+
+
+def known_commands() -> Iterator[tuple[str, click.Command]]:
+    """(how it is called, command) of every command, in the order of `serval --help`."""
+    from serval.commands.cli import cli
+
+    def below(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        context = click.Context(command)
+        if isinstance(command, click.Group):
+            for each in command.list_commands(context):
+                found = command.get_command(context, each)
+                assert found is not None, each  # noqa: S101
+                yield from below(f"{name} {each}", found)
+        else:
+            arguments = [each.make_metavar(context) for each in command.params if isinstance(each, click.Argument)]
+            yield " ".join([name, *arguments]), command
+
+    return below("serval", cli)
+
+
+def option_of(option: click.Option) -> str:
+    value = (
+        ""
+        if option.is_flag
+        else f" {option.make_metavar(click.Context(click.Command('serval')))}".removesuffix(" RANGE")
+    )
+    return ", ".join(f"`{name}{value}`" for name in (*option.opts, *option.secondary_opts))
+
+
+def wrapped(text: str) -> list[str]:
+    """The paragraphs of a help text as lines of the width of this folder."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(textwrap.fill(" ".join(each.split()), 120) for each in paragraphs).splitlines()
+
+
 def old_versions() -> Iterator[str]:
     from serval.conversion.old_versions.changes import CHANGES
 
@@ -128,6 +182,7 @@ BLOCKS: dict[str, Callable[[], Iterator[str]]] = {
     "metrics": metrics,
     "routes": routes,
     "permissions": permissions,
+    "commands": commands,
     "old_versions": old_versions,
     "refusals": refusals,
 }

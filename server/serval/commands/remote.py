@@ -16,6 +16,7 @@ from serval.commands.failure import CommandFailed, RequestFailed, Unreachable, p
 from serval.conversion.plain_text import escaped
 from serval.errors import CannotStart, ServalError
 from serval.process.locks import running_server
+from serval.settings.addresses import is_loopback
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -186,7 +187,7 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
         refuse_empty("--url", "SERVAL_URL", url)
         refuse_empty("--key", "SERVAL_KEY", api_key)
         try:
-            with closing(Api(address(url, data_dir), api_key or key_in(data_dir))) as api:
+            with closing(Api(address(url, data_dir), api_key or key_in(data_dir, url))) as api:
                 return function(Remote(api, as_json=as_json), *args, **kwargs)
         except (ServalError, CommandFailed) as error:
             if as_json:
@@ -230,9 +231,19 @@ def data_folder(data_dir: str | None) -> Path:
     return typed(surroundings({"data_dir": data_dir})).data_dir
 
 
-def key_in(data_dir: str | None) -> str:
-    """The administrator's key. Raises CannotStart if it cannot be read."""
+def key_in(data_dir: str | None, url: str | None) -> str:
+    """The administrator's key of the data folder, for the server of this folder.
+
+    Raises UsageError where the address is another machine's and nobody has said that it is this server's; CannotStart
+    if the file cannot be read.
+    """
     path = data_folder(data_dir) / ADMIN_KEY
+    host = "" if url is None else urlsplit(address(url, data_dir)).hostname or ""
+    if host and data_dir is None and not is_loopback(host):
+        raise click.UsageError(
+            f"no API key for `{host}`: give one with `--key` or `SERVAL_KEY`, or name the data folder of that server"
+            " with `--data-dir`."
+        )
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError as error:

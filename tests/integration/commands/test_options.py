@@ -53,6 +53,16 @@ def test_negative_numbers_are_values_and_anything_is_one_after_two_dashes(asked:
     assert (refused.code, '"--plan"' in refused.err) == (4, True)
 
 
+def test_the_administrators_key_goes_to_no_other_machine_by_itself(asked: Client, tmp_path: Path) -> None:
+    elsewhere = {"SERVAL_URL": "http://serval.invalid:8080", "SERVAL_DATA_DIR": str(asked.folder)}
+    told = usage_error(run("model", "list", folder=tmp_path, **elsewhere))
+    assert told.startswith("serval: no API key for `serval.invalid`: give one with `--key`")
+    assert run("model", "list", "--key", "k", folder=tmp_path, **elsewhere).code == 5
+    assert run("model", "list", "--data-dir", asked.folder, folder=tmp_path, **elsewhere).code == 5
+    nearby = {"SERVAL_URL": asked.url, "SERVAL_DATA_DIR": str(asked.folder)}
+    assert run("model", "list", folder=tmp_path, **nearby).code == 0
+
+
 def test_a_variable_that_is_set_to_nothing_is_not_the_administrator(asked: Client, tmp_path: Path) -> None:
     told = usage_error(run("model", "list", "--data-dir", asked.folder, folder=tmp_path, SERVAL_KEY=""))
     assert told.startswith("serval: `SERVAL_KEY` is set and empty")
