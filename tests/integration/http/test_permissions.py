@@ -51,6 +51,7 @@ BODIES: Mapping[str, dict[str, Any]] = {
     "POST /api/v1/models/upload": {"data": {"name": "other"}, "files": {"file": ("a.pkl", b"no model")}},
     "POST /api/v1/storage/validate": {"files": {"file": ("a.pkl", b"no model")}},
     "PATCH /api/v1/models/{model}": {"json": {"description": "changed"}},
+    "PATCH /api/v1/models/{model}/versions/{number}": {"json": {"columns": ["a", "b", "c", "d"]}},
     "PUT /api/v1/models/{model}/shares": {"json": {"user": "nobody-at-all", "permission": "predict"}},
     "POST /api/v1/api-keys": {"json": {"name": "another"}},
     "POST /api/v1/auth/register": {"json": {}},

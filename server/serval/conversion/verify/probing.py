@@ -153,8 +153,9 @@ def _usual(column: Column, hint: ColumnHints) -> str:
 
 def _middle(column: Column, hint: ColumnHints) -> float:
     value = hint.typical if column.kind == "number" and isinstance(hint.typical, float) else 0.0
-    if column.categories and value not in column.categories:
-        value = float(sorted(map(float, column.categories))[len(column.categories) // 2])
+    known = column.category_numbers or (hint.numbers if column.kind == "timestamp" else ())
+    if known and value not in known:
+        value = sorted(known)[len(known) // 2]
     low = value if column.minimum is None else max(value, column.minimum)
     return low if column.maximum is None else min(low, column.maximum)
 

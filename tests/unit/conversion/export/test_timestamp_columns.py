@@ -315,7 +315,7 @@ def test_what_a_row_may_not_hold(served: Served, cell: Any, reason: str) -> None
 
 
 REFUSED = {
-    "nanoseconds": (DAYS.astype("datetime64[ns]") + pd.Timedelta("1ns"), "Round them"),
+    "nanoseconds": (DAYS.astype("datetime64[ns]") + pd.Timedelta("1ns"), "round them"),
     "durations": (DAYS - DAYS.min(), r"\.dt\.total_seconds\(\)"),
     "periods": (DAYS.dt.to_period("D"), r"a `Period` .* `\.astype\(str\)`"),
 }
