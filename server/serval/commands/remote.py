@@ -40,7 +40,11 @@ class Api:
 
         self.url = url.rstrip("/")
         self.key = key
-        self._client = httpx2.Client(base_url=self.url, headers={"X-API-Key": key}, timeout=TIMEOUT_SECONDS)
+        # A proxy of the environment would get the key of a server that nobody else can reach.
+        is_here = is_loopback(urlsplit(self.url).hostname or "")
+        self._client = httpx2.Client(
+            base_url=self.url, headers={"X-API-Key": key}, timeout=TIMEOUT_SECONDS, trust_env=not is_here
+        )
 
     def close(self) -> None:
         self._client.close()
@@ -98,10 +102,10 @@ def pause_of(response: Any) -> float:
 
 def failure_of(response: Any, url: str) -> CommandFailed:
     """The error of a response: the detail of its problem document and the parts that are wrong, or its status."""
-    if not response.headers.get("content-type", "").startswith("application/problem+json"):
-        return RequestFailed(f"{response.request.url} answered {response.status_code}{hint_of(response, url)}")
-    problem = response.json()
     failure = Unreachable if response.status_code in UNAVAILABLE else RequestFailed
+    if not response.headers.get("content-type", "").startswith("application/problem+json"):
+        return failure(f"{response.request.url} answered {response.status_code}{hint_of(response, url)}")
+    problem = response.json()
     return failure(sentence_of(problem) + hint_of(response, url), problem=problem)
 
 

@@ -99,7 +99,10 @@ def reason(error: OSError) -> str:
 
 
 def write_address(folder: Path, url: str) -> None:
-    (folder / ADDRESS_NAME).write_text(f"{url}\n", encoding="ascii")
+    """Write it whole or not at all: a command that reads half of it would talk to another server."""
+    incoming = folder / f"{ADDRESS_NAME}.new"
+    incoming.write_text(f"{url}\n", encoding="ascii")
+    incoming.replace(folder / ADDRESS_NAME)
 
 
 def remove_address(folder: Path) -> None:

@@ -62,6 +62,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             self._lock = lock_data_folder(self._settings.data_dir)
             stack.callback(os.close, self._lock)
+            remove_address(self._settings.data_dir)  # of a server that was killed
             public = stack.enter_context(listen(self._settings.host, self._settings.port, flag="--port"))
             metrics = stack.enter_context(self._listen_for_metrics())
             self._listeners = [public, metrics]

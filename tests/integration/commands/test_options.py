@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ def test_the_administrators_key_goes_to_no_other_machine_by_itself(asked: Client
     assert run("model", "list", "--data-dir", asked.folder, folder=tmp_path, **elsewhere).code == 5
     nearby = {"SERVAL_URL": asked.url, "SERVAL_DATA_DIR": str(asked.folder)}
     assert run("model", "list", folder=tmp_path, **nearby).code == 0
+
+
+def test_a_proxy_of_the_environment_never_sees_a_request_to_this_machine(asked: Client, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        assert run("model", "list", at=asked, folder=tmp_path, HTTP_PROXY=address, http_proxy=address).code == 0
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_a_variable_that_is_set_to_nothing_is_not_the_administrator(asked: Client, tmp_path: Path) -> None:

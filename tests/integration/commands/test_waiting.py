@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from serval.commands import push
 from serval.commands.failure import Interrupted
 from serval.commands.push import waited
 from serval.commands.remote import Api, Remote
@@ -39,7 +40,8 @@ def started(server: Client, name: str) -> dict[str, Any]:
     return version
 
 
-def test_a_conversion_is_waited_for_by_one_request(embedded_server: Client) -> None:
+def test_a_conversion_is_waited_for_by_one_request(embedded_server: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "HELD_SECONDS", 300)
     version = started(embedded_server, "waited-for")
     api = Counted(embedded_server.url, embedded_server.key)
     stages: list[str] = []
