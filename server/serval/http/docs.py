@@ -26,13 +26,23 @@ CONTENT_SECURITY_POLICY = (
 )
 """Swagger UI and Redoc need inline styles; no page has inline scripts."""
 
+DESCRIPTION = """Predictions of trained models over HTTP.
+
+Every request but a few public ones carries a key, as `X-API-Key: KEY` or `Authorization: Bearer KEY`. The first key is
+the administrator's, which the server writes to `admin.key` in its data folder: `cat serval-data/admin.key` prints it.
+`serval key create` makes further keys. Every error is a problem document whose `type` leads to the
+[list of errors](/docs/errors)."""
+
+METHODS = ("post", "get", "put", "patch", "delete")
+"""The methods of a path in the document's order: what makes a thing comes before what shows it and what ends it."""
+
 
 def openapi_config() -> OpenAPIConfig:
     """Return the configuration of `/openapi.json` and its pages: `/docs` (Swagger UI), `/redoc`, `/docs/errors`."""
     config = OpenAPIConfig(
         title="Serval",
         version=__version__,
-        description="Predictions of trained models over HTTP.",
+        description=DESCRIPTION,
         openapi_router=_SchemaRouter("/", route_handlers=pages(), include_in_schema=False),
         render_plugins=[_OpenApiPlugin(path="/openapi.json", media_type=MediaType.JSON)],
         components=Components(
@@ -66,7 +76,7 @@ class _OpenApiPlugin(JsonRenderPlugin):
     """Writes unions as `anyOf`: Litestar writes `oneOf`, which fails for an integer, because it is also a number."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return super().render(request, with_any_of(openapi_schema))
+        return super().render(request, in_order(with_any_of(openapi_schema)))
 
 
 def with_any_of(node: Any) -> Any:
@@ -74,6 +84,28 @@ def with_any_of(node: Any) -> Any:
     if isinstance(node, dict):
         return {"anyOf" if key == "oneOf" else key: with_any_of(value) for key, value in node.items()}
     return [with_any_of(item) for item in node] if isinstance(node, list) else node
+
+
+def in_order(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with its paths, operations and named schemas in an order that does not depend on routing.
+
+    Paths are sorted by their parts, so that a collection comes before its members and a member before its actions.
+    """
+    paths = {path: _operations_in_order(item) for path, item in sorted(document["paths"].items(), key=_path_rank)}
+    components = {
+        kind: dict(sorted(parts.items())) if isinstance(parts, dict) else parts
+        for kind, parts in document.get("components", {}).items()
+    }
+    return {**document, "paths": paths, "components": components}
+
+
+def _path_rank(entry: tuple[str, Any]) -> list[str]:
+    return entry[0].split("/")
+
+
+def _operations_in_order(item: dict[str, Any]) -> dict[str, Any]:
+    known = {method: item[method] for method in METHODS if method in item}
+    return known | {key: value for key, value in sorted(item.items()) if key not in known}
 
 
 @get("/docs", media_type=MediaType.HTML, sync_to_thread=False)
@@ -90,7 +122,7 @@ def show_redoc() -> Response[str]:
 def show_errors() -> Response[str]:
     """Show the errors, to which the `type` of every problem points."""
     entries = "".join(_error_entry(error) for error in error_classes())
-    return _page("Serval errors", [], [], f"<main><h1>Errors</h1><dl>{entries}</dl></main>")
+    return _page("Serval errors", ["page.css"], [], f"<main><h1>Errors</h1><dl>{entries}</dl></main>")
 
 
 def _error_entry(error: type[ServalError]) -> str:
@@ -98,11 +130,12 @@ def _error_entry(error: type[ServalError]) -> str:
 
 
 def _page(title: str, styles: list[str], scripts: list[str], body: str = '<div id="page"></div>') -> Response[Any]:
-    links = "".join(f'<link rel="stylesheet" href="{ASSETS_PATH}/{name}">' for name in ["page.css", *styles])
+    links = "".join(f'<link rel="stylesheet" href="{ASSETS_PATH}/{name}">' for name in styles)
     tags = "".join(f'<script src="{ASSETS_PATH}/{name}"></script>' for name in scripts)
     return Response(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>{links}</head><body>{body}{tags}</body></html>',
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title>{links}</head>'
+        f'<body style="margin:0">{body}{tags}</body></html>',
         media_type=MediaType.HTML,
         headers={"content-security-policy": CONTENT_SECURITY_POLICY},
     )

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from litestar import Litestar, get
+from litestar import Litestar, get, post
+from litestar.params import FromPath
 from litestar.testing import TestClient
 
 from serval.auth.permissions import rule_of
@@ -20,6 +21,16 @@ PAGES = ["/docs", "/redoc", "/docs/errors"]
 @get("/things", responses=problem_responses(NotFound, Unavailable))
 async def things() -> list[str]:
     return []
+
+
+@post("/things", responses=problem_responses(Unavailable))
+async def make_thing() -> dict[str, int]:
+    return {}
+
+
+@get("/things/{thing:str}", responses=problem_responses(NotFound))
+async def thing(thing: FromPath[str]) -> str:
+    return thing
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +48,27 @@ def test_the_openapi_document_describes_the_routes_and_their_problems(client: Te
     responses = document["paths"]["/things"]["get"]["responses"]
     assert set(responses) == {"200", "404", "503"}
     assert list(responses["404"]["content"]) == ["application/problem+json"]
+
+
+def test_the_order_of_routes_does_not_change_the_document() -> None:
+    documents = []
+    for routes in ([things, make_thing, thing], [thing, make_thing, things]):
+        app = Litestar(routes, openapi_config=openapi_config(), logging_config=None)
+        with TestClient(app) as client:
+            documents.append(client.get("/openapi.json"))
+    first, second = documents
+    assert first.content == second.content
+    paths = first.json()["paths"]
+    assert {path: list(item) for path, item in paths.items()} == {
+        "/things": ["post", "get"],
+        "/things/{thing}": ["get"],
+    }
+    assert list(paths) == ["/things", "/things/{thing}"]
+
+
+def test_the_viewers_keep_their_own_style(client: TestClient[Litestar]) -> None:
+    linked = {page: "page.css" in client.get(page).text for page in PAGES}
+    assert linked == {"/docs": False, "/redoc": False, "/docs/errors": True}
 
 
 @pytest.mark.parametrize("page", PAGES)
