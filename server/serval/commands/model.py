@@ -78,9 +78,9 @@ def show(server: Remote, name: str) -> None:
     details, versions = server.api.get(path), server.api.get(f"{path}/versions")["items"]
 
     def as_text() -> None:
-        click.echo(
-            f"{details['name']}  ({details['id']}, owned by {details['owner']})\n{details['description']}".rstrip()
-        )
+        say(f"{details['name']}  ({details['id']}, owned by {details['owner']})")
+        if details["description"]:
+            say(details["description"])
         columns = {
             "version": "version",
             "status": "status",

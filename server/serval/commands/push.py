@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from serval.commands.failure import DONE, HELD, Interrupted, RequestFailed
-from serval.commands.output import say
+from serval.commands.failure import DONE, HELD, CommandFailed, Interrupted, RequestFailed
+from serval.commands.output import escaped_lines, say
 from serval.commands.remote import Remote
 from serval.commands.reports import print_report
+from serval.errors import ServalError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -160,8 +161,10 @@ def watch(server: Remote, upload: Upload, uploaded_at: int | None) -> None:
         uploaded_at = now
         try:
             push_once(server, upload)
-        except RequestFailed as error:
-            sys.stderr.write(f"serval: {error.message}\n")
+        except Interrupted:
+            raise
+        except (CommandFailed, ServalError) as error:
+            sys.stderr.write(f"serval: {escaped_lines(error.message)}\n")
 
 
 def changed_at(file: Path) -> int | None:

@@ -75,7 +75,10 @@ class Api:
 
     def _request(self, method: str, path: str, **options: Any) -> Any:
         response = self._response(method, path, **options)
-        return response.json() if response.content else None
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise RequestFailed(f"{self.url} does not answer with JSON; is it a Serval server?") from error
 
     def _response(self, method: str, path: str, **options: Any) -> Any:
         import httpx2
@@ -83,7 +86,7 @@ class Api:
         while True:
             try:
                 response = self._client.request(method, path, **options)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 reason = str(error).rstrip(".") or type(error).__name__
                 raise Unreachable(f"{self.url} does not answer: {reason}; is `serval serve` running there?") from error
             if response.status_code != RATE_LIMITED or method != "GET":
@@ -95,9 +98,9 @@ class Api:
 
 
 def pause_of(response: Any) -> float:
-    """The seconds that a server asks to wait; a minute at most."""
+    """The seconds that a server asks to wait; at least one, and a minute at most."""
     asked = response.headers.get("retry-after", "1")
-    return min(float(asked), MAX_PAUSE_SECONDS) if asked.isdecimal() else 1.0
+    return max(1.0, min(float(asked), MAX_PAUSE_SECONDS)) if asked.isdecimal() else 1.0
 
 
 def failure_of(response: Any, url: str) -> CommandFailed:

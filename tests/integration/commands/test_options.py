@@ -3,6 +3,8 @@
 import json
 import pickle
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,25 @@ def test_a_proxy_of_the_environment_never_sees_a_request_to_this_machine(asked: 
         proxy.setblocking(False)
         with pytest.raises(BlockingIOError):
             proxy.accept()
+
+
+def test_what_is_no_serval_server_is_named(tmp_path: Path) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(502 if "keys" in self.path else 200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Page) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        address = {"SERVAL_URL": f"http://127.0.0.1:{web.server_port}", "SERVAL_KEY": "k"}
+        page = run("model", "list", folder=tmp_path, **address)
+        assert (page.code, "is it a Serval server?" in page.err) == (4, True)
+        assert run("key", "list", folder=tmp_path, **address).code == 5
+        web.shutdown()
 
 
 def test_a_variable_that_is_set_to_nothing_is_not_the_administrator(asked: Client, tmp_path: Path) -> None:
