@@ -5,7 +5,7 @@ import pickle
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -28,8 +28,9 @@ def confined_child(server: Client) -> int:
     """The process that works on an upload, as soon as there is one."""
     while True:
         for pid in descendants(server.process.popen.pid):
-            if Path(f"/proc/{pid}/comm").read_text() == "serval-convert\n":
-                return pid
+            with suppress(FileNotFoundError, ProcessLookupError):  # it may have ended since it was listed
+                if Path(f"/proc/{pid}/comm").read_text() == "serval-convert\n":
+                    return pid
 
 
 def test_an_upload_that_is_converted_after_a_later_one_does_not_replace_it(parallel: Client) -> None:
