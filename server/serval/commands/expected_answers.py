@@ -107,18 +107,14 @@ def expected_answer(signature: "Signature", answers: Any, index: int) -> dict[st
     answer = {"prediction": prediction(signature, answers, index)}
     if not signature.has_probabilities:
         return answer
-    tables = signature.tables(answers.scores[index].tolist())
-    return answer | {"probabilities": tables if signature.is_multi_target else tables[0]}
+    return answer | {"probabilities": signature.by_target(signature.tables(answers.scores[index].tolist()))}
 
 
 def prediction(signature: "Signature", answers: Any, index: int) -> Any:
     """The label or value, or a list of them for several targets."""
     if signature.kind == "classifier":
-        codes = answers.labels[index].tolist()
-        values = [labels[code] for labels, code in zip(signature.labels, codes, strict=True)]
-    else:
-        values = answers.scores[index].tolist()
-    return values if signature.is_multi_target else values[0]
+        return signature.by_target(signature.predicted(answers.labels[index].tolist()))
+    return signature.by_target(answers.scores[index].tolist())
 
 
 def plain(value: Any) -> Any:

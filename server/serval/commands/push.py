@@ -78,7 +78,7 @@ def send(server: Remote, upload: Upload) -> dict[str, Any]:
 
 
 def waited(server: Remote, version: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
-    """Wait for the end of a conversion by requests that the server holds; `show`: is told each stage.
+    """Wait until a conversion has ended, by requests that the server holds; `show` gets each stage.
 
     Raises Interrupted for Ctrl-C.
     """

@@ -29,7 +29,7 @@ RATE_LIMITED, NOT_FOUND, UNAVAILABLE = 429, 404, frozenset({502, 503, 504})
 MAX_PAUSE_SECONDS = 60.0
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 POINTER = re.compile(r" \(and \d+ more, see `errors`\)")
-"""What a detail says of the further parts that are wrong."""
+"""The note in a detail that counts the errors it leaves out."""
 
 
 class Api:
@@ -41,9 +41,11 @@ class Api:
         self.url = url.rstrip("/")
         self.key = key
         # A proxy of the environment would get the key of a server that nobody else can reach.
-        is_here = is_loopback(urlsplit(self.url).hostname or "")
         self._client = httpx2.Client(
-            base_url=self.url, headers={"X-API-Key": key}, timeout=TIMEOUT_SECONDS, trust_env=not is_here
+            base_url=self.url,
+            headers={"X-API-Key": key},
+            timeout=TIMEOUT_SECONDS,
+            trust_env=not is_loopback(host_of(self.url)),
         )
 
     def close(self) -> None:
@@ -194,7 +196,8 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
         refuse_empty("--url", "SERVAL_URL", url)
         refuse_empty("--key", "SERVAL_KEY", api_key)
         try:
-            with closing(Api(address(url, data_dir), api_key or key_in(data_dir, url))) as api:
+            base = address(url, data_dir)
+            with closing(Api(base, api_key or key_in(data_dir, None if url is None else base))) as api:
                 return function(Remote(api, as_json=as_json), *args, **kwargs)
         except (ServalError, CommandFailed) as error:
             if as_json:
@@ -238,19 +241,22 @@ def data_folder(data_dir: str | None) -> Path:
     return typed(surroundings({"data_dir": data_dir})).data_dir
 
 
-def key_in(data_dir: str | None, url: str | None) -> str:
+def host_of(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def key_in(data_dir: str | None, given_url: str | None) -> str:
     """The administrator's key of the data folder, for the server of this folder.
 
-    Raises UsageError where the address is another machine's and nobody has said that it is this server's; CannotStart
-    if the file cannot be read.
+    Raises UsageError where the address given is another machine's and nobody has said that it is this server's;
+    CannotStart if the file cannot be read.
     """
-    path = data_folder(data_dir) / ADMIN_KEY
-    host = "" if url is None else urlsplit(address(url, data_dir)).hostname or ""
-    if host and data_dir is None and not is_loopback(host):
+    if given_url is not None and data_dir is None and not is_loopback(host_of(given_url)):
         raise click.UsageError(
-            f"no API key for `{host}`: give one with `--key` or `SERVAL_KEY`, or name the data folder of that server"
-            " with `--data-dir`."
+            f"no API key for `{host_of(given_url)}`: give one with `--key` or `SERVAL_KEY`, or name the data folder of"
+            " that server with `--data-dir`."
         )
+    path = data_folder(data_dir) / ADMIN_KEY
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError as error:

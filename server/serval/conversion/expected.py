@@ -12,7 +12,7 @@ import numpy.typing as npt
 from serval.conversion.messages import SAMPLE_ROWS
 from serval.conversion.plain_text import plain
 from serval.conversion.rows import Answers
-from serval.conversion.signature import Label, Signature
+from serval.conversion.signature import Label, Signature, label_text
 from serval.conversion.verify.verify import TIE, TOLERANCE, smallest_sizes
 
 Answer = Label | list[Label]
@@ -117,7 +117,7 @@ def _problem(signature: Signature, index: int, original: Answers, converted: Ans
         return None if is_near else f"expected {as_text(targets)}, got {as_text(values.tolist())}"
     if (problem := _probability_problem(signature, index, converted, expected)) is not None:
         return problem
-    predicted = [labels[code] for labels, code in zip(signature.labels, converted.labels[index].tolist(), strict=True)]
+    predicted = signature.predicted(converted.labels[index].tolist())
     is_tied = (original.margins[index] <= TIE).tolist()
     if all(tied or is_same(label, target) for label, target, tied in zip(predicted, targets, is_tied, strict=True)):
         return None
@@ -140,7 +140,7 @@ def _table_problem(labels: tuple[Label, ...], got: list[float], given: Any) -> s
     """How the probabilities of one target differ from those expected."""
     wanted: list[Any]
     if isinstance(given, dict):
-        wanted = [given.get(label if isinstance(label, str) else json.dumps(label)) for label in labels]
+        wanted = [given.get(label_text(label)) for label in labels]
     elif isinstance(given, list):
         wanted = given
     else:

@@ -102,11 +102,7 @@ async def freeze(
 async def ask(sandbox: Sandbox, onnx: bytes, signature: Signature, rows: messages.PackedRows) -> Answers:
     """The data plane's answers of a frozen graph. Raises NotConvertible, SandboxViolation."""
     request = messages.encode(messages.AnswerRequest(onnx, signature, rows))
-    answers = _decoded(await sandbox.run("answer", None, request), messages.PackedAnswers)
-    try:
-        return messages.unpack_answers(answers, signature, rows.rows)
-    except ValueError as error:
-        raise of_outcomes.FORGED(what="answered in another shape than its signature has") from error
+    return _answers(await sandbox.run("answer", None, request), signature, rows.rows)
 
 
 async def _convert(sandbox: Sandbox, upload: Path, request: FreezeRequest) -> messages.Conversion:
@@ -135,11 +131,7 @@ async def _run_original(
     sandbox: Sandbox, upload: Path, signature: Signature, rows: Rows, request: FreezeRequest
 ) -> Answers:
     message = messages.ReferenceRequest(request.limit_bytes, signature, messages.pack_rows(rows))
-    answers = _decoded(await sandbox.run("reference", upload, messages.encode(message)), messages.PackedAnswers)
-    try:
-        return messages.unpack_answers(answers, signature, len(rows))
-    except ValueError as error:
-        raise of_outcomes.FORGED(what="answered in another shape than its signature has") from error
+    return _answers(await sandbox.run("reference", upload, messages.encode(message)), signature, len(rows))
 
 
 async def _beside_jumps(
@@ -157,6 +149,15 @@ async def _beside_jumps(
         return np.zeros(len(rows), dtype=bool)
     answers = await _run_original(sandbox, upload, signature, questions.rows, request)
     return jumps.excused(signature, questions, answers, converted)
+
+
+def _answers(answer: bytes, signature: Signature, rows: int) -> Answers:
+    """What a child answers for rows. Raises SandboxViolation for another shape than the signature has."""
+    packed = _decoded(answer, messages.PackedAnswers)
+    try:
+        return messages.unpack_answers(packed, signature, rows)
+    except ValueError as error:
+        raise of_outcomes.FORGED(what="answered in another shape than its signature has") from error
 
 
 def _decoded(answer: bytes, kind: type[T]) -> T:

@@ -112,12 +112,9 @@ def _request(signature: Signature, rows: Rows, expected: Expected, index: int) -
     answer = _as_numbers(expected.answers[index]) if signature.kind == "regressor" else expected.answers[index]
     if answer is None or np.size(answer) != signature.targets or np.isinf(rows.numbers[index]).any():
         return None
-    cells = row_cells(signature, rows, index)
-    by_name = {
-        column.name: cell for column, cell in zip(signature.columns, cells, strict=True) if column.kind != "unused"
-    }
+    row = signature.request_row(row_cells(signature, rows, index))
     probabilities = None if expected.probabilities is None else expected.probabilities[index]
-    return GoldenRequest(by_name if signature.has_names else cells, answer, probabilities)
+    return GoldenRequest(row, answer, probabilities)
 
 
 def _as_numbers(answer: Answer) -> Answer | None:

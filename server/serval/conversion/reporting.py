@@ -177,8 +177,7 @@ def row_cells(signature: Signature, rows: Rows, index: int) -> list[Any]:
 
 def row_by_name(signature: Signature, rows: Rows, index: int) -> dict[str, Any]:
     """One row by column name, as JSON has it, without the columns that nothing reads."""
-    cells = zip(signature.columns, row_cells(signature, rows, index), strict=True)
-    return {column.name: cell for column, cell in cells if column.kind != "unused"}
+    return signature.by_name(row_cells(signature, rows, index))
 
 
 def _number(column: Column, value: float) -> bool | float | str | None:

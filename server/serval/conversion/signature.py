@@ -1,8 +1,10 @@
 """What goes into a converted model and what comes out: columns, labels, dtypes."""
 
+import json
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -16,6 +18,11 @@ MAX_TEXT = 10_000
 """Characters of a column's name, a category or a label."""
 MISSING_STRING = "\x1a"
 """Stands for a missing value in a tensor of strings, which has no other marker; no input may contain it."""
+
+
+def label_text(label: Label) -> str:
+    """A label as the name of a member in JSON."""
+    return label if isinstance(label, str) else json.dumps(label)
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
@@ -99,6 +106,23 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.kind == "regressor":
             return self.targets
         return sum(map(len, self.labels)) if self.has_probabilities else 0
+
+    def by_name(self, cells: Sequence[T]) -> dict[str, T]:
+        """A row's cells by column name, without the columns that nothing reads."""
+        named = zip(self.columns, cells, strict=True)
+        return {column.name: cell for column, cell in named if column.kind != "unused"}
+
+    def request_row(self, cells: list[T]) -> dict[str, T] | list[T]:
+        """A row as requests hold it: by name where the columns have names, else by position."""
+        return self.by_name(cells) if self.has_names else cells
+
+    def predicted(self, codes: Sequence[int]) -> list[Label]:
+        """The labels of a row of a classifier, one a target, by their indices."""
+        return [labels[code] for labels, code in zip(self.labels, codes, strict=True)]
+
+    def by_target(self, items: list[Any]) -> Any:
+        """What there is for each target: a list of it, or the only one itself."""
+        return items if self.is_multi_target else items[0]
 
     def tables(self, scores: list[T]) -> list[list[T]]:
         """The probabilities of a row, target by target."""

@@ -2,12 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from serval.conversion.plain_text import plain, why_not_served
-from serval.conversion.signature import Signature
 from serval.errors import BadRequest, Conflict
 from serval.models.tables import Version
 
@@ -19,7 +17,7 @@ def name_columns(version: Version, names: Sequence[str]) -> None:
         raise Conflict(
             f"Version {version.number} is `{version.status}`: only the columns of a `ready` one can be named."
         )
-    signature = msgspec.convert(version.signature, Signature)
+    signature = version.parsed_signature
     if signature.has_names:
         raise Conflict(
             f"The columns of version {version.number} have names already, which requests use: upload the model again to"
@@ -31,7 +29,8 @@ def name_columns(version: Version, names: Sequence[str]) -> None:
     )
     named = msgspec.structs.replace(signature, columns=columns, has_names=True)
     version.signature = msgspec.to_builtins(named)
-    version.example = _by_name(version.example, named)
+    if version.example is not None:
+        version.example = {"input": named.by_name(version.example["input"])}
 
 
 def _check(names: Sequence[str], count: int) -> None:
@@ -45,11 +44,3 @@ def _check(names: Sequence[str], count: int) -> None:
     twice = next((name for name, times in Counter(names).items() if times > 1), None)
     if twice is not None:
         raise BadRequest(f"`columns`: `{plain(twice, 40)}` is there twice.")
-
-
-def _by_name(example: dict[str, Any] | None, signature: Signature) -> dict[str, Any] | None:
-    """An example row by position, by name and without the columns that nothing reads."""
-    if example is None:
-        return None
-    cells = zip(signature.columns, example["input"], strict=True)
-    return {"input": {column.name: cell for column, cell in cells if column.kind != "unused"}}

@@ -24,7 +24,7 @@ class GoldenRequests:
 
     async def read(self, version: Version) -> Golden | None:
         """Return the golden requests of a version, None where it has none. Raises Unavailable where they are lost."""
-        if not (version.report or {}).get("golden_requests"):
+        if not has_golden(version):
             return None
         try:
             return await asyncio.to_thread(self._files.read_golden, version.id)
@@ -66,3 +66,8 @@ class GoldenRequests:
             "Upload its file again, which converts and verifies it with this server.",
             extra={"golden": msgspec.to_builtins(result)},
         )
+
+
+def has_golden(version: Version) -> bool:
+    """Whether a version was stored with golden requests."""
+    return bool((version.report or {}).get("golden_requests"))

@@ -160,7 +160,7 @@ class ModelLoader:
                 await self.quarantine(version_id, f"the server died {deaths} times while loading it")
                 raise self._refusal(version_id)
             onnx, probe = await asyncio.to_thread(self._files.read, version_id, version.onnx_sha256)
-            signature = msgspec.convert(version.signature, Signature)
+            signature = version.parsed_signature
             self._loaded[version_id] = await self._load(version_id, signature, onnx, probe)
         except OSError as error:
             raise Unavailable(

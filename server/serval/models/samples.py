@@ -104,16 +104,13 @@ def example_body(signature: Signature, numbers: bytes, strings: list[str]) -> di
     """Return the first probe row as the body of a prediction. `numbers`: float64 `[rows, n]`, `strings`: `rows * m`."""
     number_cells = iter(np.frombuffer(numbers, dtype=np.float64).tolist())
     string_cells = iter(strings)
-    cells = {
-        column.name: None
+    cells = [
+        None
         if column.kind == "unused"
         else _cell(next(string_cells if column.kind == "string" else number_cells), column)
         for column in signature.columns
-    }
-    if not signature.has_names:
-        return {"input": list(cells.values())}
-    unused = {column.name for column in signature.columns if column.kind == "unused"}
-    return {"input": {name: cell for name, cell in cells.items() if name not in unused}}
+    ]
+    return {"input": signature.request_row(cells)}
 
 
 def _cell(value: Any, column: Column) -> Cell:

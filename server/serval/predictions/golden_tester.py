@@ -3,7 +3,7 @@
 import msgspec
 
 from serval.auth.caller import Caller
-from serval.models.golden_requests import GoldenRequests
+from serval.models.golden_requests import GoldenRequests, has_golden
 from serval.models.tables import Version
 from serval.predictions.charges import Charges
 from serval.predictions.graph_answers import EncodedAnswer, uncached_headers
@@ -20,7 +20,7 @@ class GoldenTester:
     async def ask(self, request: PredictionRequest, caller: Caller, version: Version) -> EncodedAnswer | None:
         """Ask the golden requests of a ready version, and return the GoldenResult; None: it has none. Raises
         RateLimited, Quarantined, Unavailable."""
-        if await self._golden.read(version) is None:
+        if not has_golden(version):
             return None
         with self._charges.charged(caller) as headers:
             result = await self._golden.ask(version)

@@ -1,6 +1,5 @@
 """Answers of a graph, encoded as the data plane encodes them; for versions that it does not answer for."""
 
-import json
 import math
 import time
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ import msgspec
 import numpy as np
 
 from serval.conversion.rows import Answers
-from serval.conversion.signature import Label, Signature
+from serval.conversion.signature import Signature, label_text
 from serval.data_plane.plane import Answer
 from serval.db.engine import now
 from serval.models.tables import Version
@@ -61,15 +60,15 @@ def _row_answer(signature: Signature, answers: Answers, frame: dict[str, Any]) -
     if signature.has_probabilities:
         tables = signature.tables(scores(signature, answers, 0))
         codes = answers.labels[0].tolist()
-        answer.probability = _by_target(signature, [table[code] for table, code in zip(tables, codes, strict=True)])
+        answer.probability = signature.by_target([table[code] for table, code in zip(tables, codes, strict=True)])
         maps = [
-            dict(zip(map(_key, labels), table, strict=True))
+            dict(zip(map(label_text, labels), table, strict=True))
             for labels, table in zip(signature.labels, tables, strict=True)
         ]
         if list(map(len, maps)) == list(map(len, tables)):
-            answer.probabilities = _by_target(signature, maps)
+            answer.probabilities = signature.by_target(maps)
         else:
-            answer.classes, answer.probabilities = _classes(signature), _by_target(signature, tables)
+            answer.classes, answer.probabilities = _classes(signature), signature.by_target(tables)
     return answer
 
 
@@ -78,27 +77,19 @@ def _rows_answer(signature: Signature, answers: Answers, frame: dict[str, Any]) 
     answer = RowsAnswer(predictions=[prediction(signature, answers, row) for row in rows], cache_hits=0, **frame)
     if signature.has_probabilities:
         answer.classes = _classes(signature)
-        answer.probabilities = [
-            _by_target(signature, signature.tables(scores(signature, answers, row))) for row in rows
-        ]
+        answer.probabilities = [signature.by_target(signature.tables(scores(signature, answers, row))) for row in rows]
     return answer
 
 
 def _classes(signature: Signature) -> Any:
-    return _by_target(signature, [list(labels) for labels in signature.labels])
-
-
-def _by_target(signature: Signature, items: list[Any]) -> Any:
-    """What there is for each target: a list of it, or the only one itself."""
-    return items if signature.is_multi_target else items[0]
+    return signature.by_target([list(labels) for labels in signature.labels])
 
 
 def prediction(signature: Signature, answers: Answers, row: int) -> Any:
     """The label or value of a row; a list where the model has several targets."""
     if signature.kind == "classifier":
-        codes = answers.labels[row].tolist()
-        return _by_target(signature, [labels[code] for labels, code in zip(signature.labels, codes, strict=True)])
-    return _by_target(signature, scores(signature, answers, row))
+        return signature.by_target(signature.predicted(answers.labels[row].tolist()))
+    return signature.by_target(scores(signature, answers, row))
 
 
 def scores(signature: Signature, answers: Answers, row: int) -> list[float | None]:
@@ -106,7 +97,3 @@ def scores(signature: Signature, answers: Answers, row: int) -> list[float | Non
     for NaN and infinities, which JSON has not."""
     numbers = answers.scores[row].astype(np.dtype(signature.scores_dtype))
     return [float(str(number)) if math.isfinite(number) else None for number in numbers]
-
-
-def _key(label: Label) -> str:
-    return label if isinstance(label, str) else json.dumps(label)
