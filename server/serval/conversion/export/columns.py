@@ -25,7 +25,6 @@ from serval.conversion.export.unused_columns import unused_columns
 from serval.conversion.messages import MAX_COLUMNS, MAX_TARGETS
 from serval.conversion.plain_text import plain, why_not_served
 from serval.conversion.refusals import of_models, of_steps
-from serval.conversion.refusals.places import guarded, placed
 from serval.conversion.rows import Rows
 from serval.conversion.signature import Column, Signature
 
@@ -36,15 +35,8 @@ def infer(
     """The signature of a fitted predictor, what its parts know of each column, and the sample's rows.
 
     `column_names`: names given with the upload, for a model without its own. Raises NotAPredictor, NotConvertible,
-    InvalidFeatures.
+    InvalidFeatures, and Refused for a part, whose place the caller names.
     """
-    with placed(estimator), guarded(estimator):
-        return _infer(estimator, column_names, sample, is_text=is_text)
-
-
-def _infer(
-    estimator: Any, column_names: Sequence[str] | None, sample: samples.Sample, *, is_text: bool
-) -> tuple[Signature, list[ColumnFacts], Rows | None]:
     kind = predictor_kind(estimator)
     names, has_names = _names(estimator, column_names, sample)
     unused = unused_columns(estimator, len(names))
