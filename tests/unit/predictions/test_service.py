@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,19 @@ def service_of(parts: Registry) -> PredictionService:
 
 
 async def is_quarantined(parts: Registry) -> bool:
-    """Whether the version is in quarantine: at the deadline, or some time after it on a busy machine."""
     return (await parts.version()).status != "ready"
+
+
+async def await_quarantine(parts: Registry, ask_again: Callable[[], Awaitable[object]]) -> None:
+    """Wait until the version is in quarantine: at the deadline, or some time after it on a busy machine. Where that is
+    so busy that the deadline passed before a compute thread began, nothing ran away, and the rows are asked again."""
+
+    async def is_quarantined_after_another_try() -> bool:
+        if not await is_quarantined(parts):
+            await ask_again()
+        return await is_quarantined(parts)
+
+    await wait_until_async(is_quarantined_after_another_try)
 
 
 @pytest.mark.anyio
@@ -47,7 +60,12 @@ async def test_a_version_with_a_runaway_prediction_is_quarantined(tmp_path: Path
         assert (await service.answer(prediction_request(), MANY)).rows == 1000
         with pytest.raises(DeadlineExceeded):
             await service.answer(prediction_request(), DEEP)
-        await wait_until_async(lambda: is_quarantined(parts))
+
+        async def ask_again() -> None:
+            with suppress(DeadlineExceeded, Quarantined):
+                await service.answer(prediction_request(), DEEP)
+
+        await await_quarantine(parts, ask_again)
         version = await parts.version()
         assert version.failure is not None
         assert "has not ended" in version.failure["message"]
@@ -62,7 +80,7 @@ async def test_a_runaway_answered_by_rust_alone_quarantines_its_version(tmp_path
         put_caller(parts.plane, KEY)
         later = ask(parts.plane, DEEP, model="echo", caller=KEY, waits=False)
         assert (await asyncio.to_thread(later.wait)).code in {"ran_away", "too_late"}
-        await wait_until_async(lambda: is_quarantined(parts))
+        await await_quarantine(parts, lambda: asyncio.to_thread(ask, parts.plane, DEEP, model="echo", caller=KEY))
         with pytest.raises(Quarantined, match="has not ended"):
             await parts.loader.ensure_loaded("ver_1")
 
