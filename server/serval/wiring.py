@@ -45,10 +45,10 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
     """
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, log))
-        loader = models.new_loader(core)
-        golden = models.new_golden_requests(core, loader)
-        releases = deployments.build(core, loader, golden)
-        registry = models.build(core, loader, golden, releases.publication)
+        shared = models.build_shared(core)
+        loader = shared.loader
+        releases = deployments.build(core, loader, shared.golden)
+        registry = models.build(core, shared, releases.publication)
         accounts = await users.build(core, registry.find_model)
         probes = http.build(core, is_ready=lambda: releases.publisher.has_routes, loaded_models=lambda: loader.count)
         # In the order of their start, and back at the end: the history takes the last predictions, conversions need
@@ -59,8 +59,8 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
                 accounts.limiter.identify,
                 loader,
                 releases.publisher,
-                registry.confined_runs,
-                golden,
+                shared.confined_runs,
+                shared.golden,
                 accounts.usage.count,
             ),
             history.build(core, registry.service),

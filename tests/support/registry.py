@@ -54,6 +54,7 @@ class Registry(NamedTuple):
     plane: DataPlane
     loader: ModelLoader
     routes: RoutePublisher
+    changes: Changes
 
     async def start(self) -> None:
         """Load what is live, publish it, and watch it."""
@@ -88,7 +89,7 @@ async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> 
     changes, attempts = Changes(database, Metrics().changes, log), LoadAttempts(folder / "loading")
     loader = ModelLoader(database, files, attempts, data_plane.models, changes, log)
     routes = RoutePublisher(database, loader, data_plane.models, changes, log)
-    parts = Registry(database, files, attempts, data_plane, loader, routes)
+    parts = Registry(database, files, attempts, data_plane, loader, routes, changes)
     await add_version(parts, content or echo())
     try:
         yield parts

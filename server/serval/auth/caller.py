@@ -66,6 +66,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         return "predict" in self.scopes
 
     @property
+    def can_read(self) -> bool:
+        """Whether the caller may read what is stored of models."""
+        return "models:read" in self.scopes
+
+    @property
     def credential_id(self) -> str:
         return self.key_id or self.session_id or ""
 

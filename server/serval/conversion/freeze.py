@@ -64,8 +64,8 @@ class Frozen(msgspec.Struct, frozen=True):
 
 async def inspect(sandbox: Sandbox, upload: Path, limit_bytes: int = LIMIT_BYTES) -> messages.Inspection:
     """What is in a file. Raises NotAModel, SandboxViolation."""
-    answer = await sandbox.run("inspect", upload, messages.encode(messages.InspectRequest(limit_bytes)))
-    return plain_inspection(_decoded(answer, messages.Inspection))
+    inspection = await _run(sandbox, "inspect", upload, messages.InspectRequest(limit_bytes), messages.Inspection)
+    return plain_inspection(inspection)
 
 
 async def join(sandbox: Sandbox, upload: Path, limit_bytes: int = LIMIT_BYTES) -> bytes:
@@ -101,14 +101,13 @@ async def freeze(
 
 async def ask(sandbox: Sandbox, onnx: bytes, signature: Signature, rows: messages.PackedRows) -> Answers:
     """The data plane's answers of a frozen graph. Raises NotConvertible, SandboxViolation."""
-    request = messages.encode(messages.AnswerRequest(onnx, signature, rows))
-    return _answers(await sandbox.run("answer", None, request), signature, rows.rows)
+    request = messages.AnswerRequest(onnx, signature, rows)
+    return _answers(await _run(sandbox, "answer", None, request, messages.PackedAnswers), signature, rows.rows)
 
 
 async def _convert(sandbox: Sandbox, upload: Path, request: FreezeRequest) -> messages.Conversion:
     message = messages.ConvertRequest(request.limit_bytes, request.columns, request.sample, request.is_text)
-    answer = await sandbox.run("convert", upload, messages.encode(message))
-    conversion = _decoded(answer, messages.Conversion)
+    conversion = await _run(sandbox, "convert", upload, message, messages.Conversion)
     check_signature(conversion.signature)
     return conversion
 
@@ -118,7 +117,7 @@ async def _run_graph(sandbox: Sandbox, conversion: messages.Conversion, request:
     message = messages.EngineRequest(
         conversion.onnx, signature, conversion.hints, conversion.rows, request.sample, request.is_text
     )
-    result = _decoded(await sandbox.run("engine", None, messages.encode(message)), messages.EngineResult)
+    result = await _run(sandbox, "engine", None, message, messages.EngineResult)
     try:
         rows = messages.unpack_rows(result.rows, signature)
         return rows, messages.unpack_answers(result.answers, signature, result.rows.rows)
@@ -131,7 +130,7 @@ async def _run_original(
     sandbox: Sandbox, upload: Path, signature: Signature, rows: Rows, request: FreezeRequest
 ) -> Answers:
     message = messages.ReferenceRequest(request.limit_bytes, signature, messages.pack_rows(rows))
-    return _answers(await sandbox.run("reference", upload, messages.encode(message)), signature, len(rows))
+    return _answers(await _run(sandbox, "reference", upload, message, messages.PackedAnswers), signature, len(rows))
 
 
 async def _beside_jumps(
@@ -151,13 +150,18 @@ async def _beside_jumps(
     return jumps.excused(signature, questions, answers, converted)
 
 
-def _answers(answer: bytes, signature: Signature, rows: int) -> Answers:
+def _answers(packed: messages.PackedAnswers, signature: Signature, rows: int) -> Answers:
     """What a child answers for rows. Raises SandboxViolation for another shape than the signature has."""
-    packed = _decoded(answer, messages.PackedAnswers)
     try:
         return messages.unpack_answers(packed, signature, rows)
     except ValueError as error:
         raise of_outcomes.FORGED(what="answered in another shape than its signature has") from error
+
+
+async def _run(sandbox: Sandbox, task: str, upload: Path | None, request: msgspec.Struct, kind: type[T]) -> T:
+    """Run a task; in threads what takes long beside a graph of hundreds of megabytes. Raises SandboxViolation."""
+    answer = await sandbox.run(task, upload, await asyncio.to_thread(messages.encode, request))
+    return await asyncio.to_thread(_decoded, answer, kind)
 
 
 def _decoded(answer: bytes, kind: type[T]) -> T:

@@ -1,8 +1,9 @@
 """Publishes the routes of all models to the data plane, and keeps them in step with the registry."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from serval.changes import Changes
@@ -65,7 +66,7 @@ class RoutePublisher:
         for version_id in live:
             await self._load_or_report(version_id)
         await self._publish()
-        self._begin("follow the registry", self._follow())
+        self._begin("follow the registry", self._follow)
 
     async def stop(self) -> None:
         """Stop loading and publishing."""
@@ -118,20 +119,14 @@ class RoutePublisher:
         except (NotFound, Unavailable) as error:
             self._report(version_id, error)
 
-    async def _reload_or_report(self, version_id: str) -> None:
-        """Load a version again whose columns were named since."""
-        try:
-            await self._loader.reload(version_id)
-        except (NotFound, Unavailable) as error:
-            self._report(version_id, error)
-
     def _report(self, version_id: str, error: NotFound | Unavailable) -> None:
         self._log.warning("version_load_failed", version=version_id, reason=error.message)
 
-    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Do something in the background, once at a time."""
-        task = self._tasks[name] = asyncio.create_task(work, name=name)
-        task.add_done_callback(lambda _: self._tasks.pop(name, None))
+    def _begin(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something in the background, unless it is under way."""
+        if name not in self._tasks:
+            task = self._tasks[name] = asyncio.create_task(work(), name=name)
+            task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
     async def _follow(self) -> None:
         """Publish again whenever something has changed."""
@@ -155,7 +150,7 @@ class RoutePublisher:
                 models, audiences = await find_routed(session), await find_audiences(session)
                 named = await find_named(session, without_names) if without_names else []
             for version_id in named:
-                await self._reload_or_report(version_id)
+                self._begin(f"reload {version_id}", partial(self._load_ahead, version_id, self._loader.reload))
             routed = [version for versions in models.values() for version in versions.values()]
             for version in routed:
                 if version.status == "failed":
@@ -167,24 +162,26 @@ class RoutePublisher:
             self.has_routes = True
             self._held = [version for version in routed if version.is_held]
             self._answering = {model_id: version.id for model_id, version in answering.items() if version is not None}
-            self._loader.unload_others(version.id for version in routed)
+            self._loader.unload_others(version.id for version in routed if not version.is_held)
 
     def _choose(self, versions: Versions) -> RoutedVersion | None:
         """Return the version that answers for a model, and begin to load the live one where it is another."""
         live = live_version(versions)
         if live is None or self._loader.is_loaded(live.id) or self._loader.is_unavailable(live.id):
             return live
-        name = f"load {live.id}"
-        if name not in self._tasks:
-            self._begin(name, self._load_ahead(live.id))
+        self._begin(f"load {live.id}", partial(self._load_ahead, live.id, self._loader.ensure_loaded))
         return answering_version(versions, self._answering.get(live.model), self._loader.is_loaded)
 
-    async def _load_ahead(self, version_id: str) -> None:
-        """Load a version that became live elsewhere, before its route leads to it."""
+    async def _load_ahead(self, version_id: str, load: Callable[[str], Awaitable[object]]) -> None:
+        """Load a version that became live elsewhere before its route leads to it, or one whose columns were named, and
+        publish again."""
         try:
-            await self._loader.ensure_loaded(version_id)
+            await load(version_id)
         except (NotFound, Unavailable) as error:
             self._report(version_id, error)
             if not self._loader.is_unavailable(version_id):
                 await asyncio.sleep(RELOAD_SECONDS)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the version must be tried again
+            self._log.error("version_load_crashed", version=version_id, exception=error)
+            await asyncio.sleep(RELOAD_SECONDS)
         asyncio.get_running_loop().call_soon(self._stale.set)  # when this task is over

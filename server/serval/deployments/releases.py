@@ -37,7 +37,8 @@ class ReleaseService:
         self._changes = changes
 
     async def promote(self, caller: Caller, model: str, number: int, *, allow_schema_change: bool) -> VisibleVersion:
-        """Make a version the live one. Raises NotFound, NotPermitted, Conflict, SchemaChanged, GoldenMismatch."""
+        """Make a version the live one. Raises NotFound, NotPermitted, Conflict, SchemaChanged, GoldenMismatch,
+        and of a held version what its confined run raises."""
         return await self._release(caller, model, number, "version.promote", allow_schema_change=allow_schema_change)
 
     async def roll_back(self, caller: Caller, model: str) -> VisibleVersion:
@@ -65,8 +66,12 @@ class ReleaseService:
 
     async def release_converted(self, session: AsyncSession, version: Version, unproven: str | None) -> None:
         """Make a version live that has just been converted, or record why it is held, in the transaction of the
-        session. `unproven`: why its report does not prove enough."""
+        session; one that is archived by then does neither. `unproven`: why its report does not prove enough."""
         model = await session.get_one(Model, version.model_id, with_for_update={"of": Model}, populate_existing=True)
+        await session.refresh(version, ["lifecycle"])
+        self._changes.record(session, "model", model.id)
+        if version.lifecycle == "archived":  # while it was converted
+            return
         candidate = Candidate(
             version.number,
             takes_other_columns=await _changes_schema(session, model, version),
@@ -76,7 +81,6 @@ class ReleaseService:
         version.held = hold_reason(candidate, model.live)
         if version.held is None:
             _make_live(model, version)
-        self._changes.record(session, "model", model.id)
 
     async def _release(
         self,
@@ -91,12 +95,14 @@ class ReleaseService:
             row, _ = await find_model(session, caller, model, PROMOTE)
             version = await find_version(session, row, number)
         check_promotable(version.number, version.status, version.lifecycle)
-        await self._loader.ensure_loaded(version.id)
         await self._golden.check(version)
+        await self._loader.ensure_loaded(version.id)
         async with self._database.write() as session:
             row, access = await find_model(session, caller, model, PROMOTE, to_change=True)
             version = await find_version(session, row, number)
             check_promotable(version.number, version.status, version.lifecycle)
+            if action == "version.rollback" and row.previous != number:
+                raise Conflict(f"Another version of `{row.name}` went live meanwhile: see which, then roll back again.")
             if not allow_schema_change and await _changes_schema(session, row, version):
                 raise schema_changed(version.number)
             record(session, caller, action, subject_of(row), version=number, before=row.live)

@@ -8,7 +8,7 @@ from litestar.params import JSONBody
 
 from serval.deployments.releases import ReleaseService
 from serval.deployments.schemas import Promotion
-from serval.errors import Conflict, GoldenMismatch, NotFound, SchemaChanged
+from serval.errors import Conflict, GoldenMismatch, NotConvertible, NotFound, SandboxViolation, SchemaChanged
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.request import Name, VersionNumber
 from serval.models.dependencies import LINKS, CallerDependency, LinksDependency
@@ -42,7 +42,9 @@ class ReleaseController(Controller):
         operation_id="promote_version",
         summary="Promote a version to be the live one",
         status_code=200,
-        responses=keyed_responses(NotFound, Conflict, SchemaChanged, GoldenMismatch, *JSON_ERRORS),
+        responses=keyed_responses(
+            NotFound, Conflict, SchemaChanged, GoldenMismatch, NotConvertible, SandboxViolation, *JSON_ERRORS
+        ),
         operation_class=operation(is_body_required=False),
     )
     async def promote(

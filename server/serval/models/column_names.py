@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from serval.conversion.plain_text import plain, why_not_served
-from serval.errors import BadRequest, Conflict
+from serval.errors import BadRequest, Conflict, SchemaChanged
 from serval.models.tables import Version
 
 
@@ -29,6 +29,12 @@ def name_columns(version: Version, names: Sequence[str]) -> None:
     )
     named = msgspec.structs.replace(signature, columns=columns, has_names=True)
     version.signature = msgspec.to_builtins(named)
+    if version.held is not None and version.held["code"] == SchemaChanged.code:
+        version.held = {
+            "code": SchemaChanged.code,
+            "message": f"Version {version.number} took other columns than the live version when it was uploaded; they "
+            "were named since. It is ready, but not live: promote it.",
+        }
     if version.example is not None:
         version.example = {"input": named.by_name(version.example["input"])}
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from serval.auth.caller import Caller
+from serval.conversion.sandbox.sandbox import Sandbox
 from serval.core import Core
 from serval.feature import Background, Feature
 from serval.models.confined_runs import ConfinedRuns
@@ -28,28 +29,34 @@ class Models(NamedTuple):
 
     feature: Feature
     service: ModelService
-    confined_runs: ConfinedRuns
 
     async def find_model(self, caller: Caller, reference: str) -> str:
         """Return the id of a model that a caller may see. Raises NotFound."""
         return (await self.service.get_model(caller, reference)).model.id
 
 
-def new_loader(core: Core) -> ModelLoader:
-    """Return the loader that the registry shares with deployments and predictions."""
+class Shared(NamedTuple):
+    """What the registry shares with deployments and predictions."""
+
+    files: VersionFiles
+    loader: ModelLoader
+    sandbox: Sandbox
+    confined_runs: ConfinedRuns
+    golden: GoldenRequests
+
+
+def build_shared(core: Core) -> Shared:
+    files, plane, sandbox = VersionFiles(core.storage), core.plane.models, new_sandbox(core.settings)
     attempts = LoadAttempts(core.settings.data_dir / "loading")
-    return ModelLoader(core.database, VersionFiles(core.storage), attempts, core.plane.models, core.changes, core.log)
+    loader = ModelLoader(core.database, files, attempts, plane, core.changes, core.log)
+    runs = ConfinedRuns(files, sandbox)
+    return Shared(files, loader, sandbox, runs, GoldenRequests(files, loader, runs))
 
 
-def new_golden_requests(core: Core, loader: ModelLoader) -> GoldenRequests:
-    """Return what the registry shares with deployments and predictions, too."""
-    return GoldenRequests(VersionFiles(core.storage), loader, core.plane.models)
-
-
-def build(core: Core, loader: ModelLoader, golden: GoldenRequests, publication: Publication) -> Models:
-    settings, database, files = core.settings, core.database, VersionFiles(core.storage)
-    sandbox = new_sandbox(settings)
-    service = ModelService(database, files, core.changes, publication.refresh)
+def build(core: Core, shared: Shared, publication: Publication) -> Models:
+    settings, database = core.settings, core.database
+    files, loader, sandbox = shared.files, shared.loader, shared.sandbox
+    service = ModelService(database, files, loader, core.changes, publication.refresh)
     conversions = Conversions(
         database, files, loader, publication, sandbox, settings, core.metrics.conversions, core.log
     )
@@ -63,8 +70,8 @@ def build(core: Core, loader: ModelLoader, golden: GoldenRequests, publication: 
             max_bytes=settings.max_upload_bytes,
         ),
         "conversions": conversions,
-        "golden": golden,
+        "golden": shared.golden,
     }
     background: list[Background] = [RunningSandbox(sandbox, preload=settings.convert_preload), loader, conversions]
     feature = Feature(routes=ROUTES, dependencies=dependencies, background=background)
-    return Models(feature, service, ConfinedRuns(files, sandbox))
+    return Models(feature, service)

@@ -1,26 +1,31 @@
-"""The golden requests of versions: read, and asked again of the engine that serves."""
+"""The golden requests of versions: read, and asked again of the engine that serves.
+
+A held version has answered nobody yet, so that nothing is known of what it costs: it is asked in a confined process.
+"""
 
 import asyncio
+from collections import defaultdict
 
 import msgspec
 
 from serval.conversion.golden import Golden, GoldenResult, compare_golden
 from serval.conversion.verify.data_plane_engine import answers_of, numbers_of, strings_of
-from serval.data_plane.plane import LoadError, Models
 from serval.errors import GoldenMismatch, Unavailable
+from serval.models.confined_runs import ConfinedRuns
 from serval.models.files import VersionFiles
 from serval.models.loading import ModelLoader
 from serval.models.tables import Version
 
 
 class GoldenRequests:
-    """Reads golden requests, and asks them of loaded versions: one version at a time, in one batch."""
+    """Reads golden requests, and asks them in one batch: for each owner one version at a time."""
 
-    def __init__(self, files: VersionFiles, loader: ModelLoader, plane: Models) -> None:
+    def __init__(self, files: VersionFiles, loader: ModelLoader, runs: ConfinedRuns) -> None:
         self._files = files
         self._loader = loader
-        self._plane = plane
-        self._running = asyncio.Lock()
+        self._runs = runs
+        self._running: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By owner."""
 
     async def read(self, version: Version) -> Golden | None:
         """Return the golden requests of a version, None where it has none. Raises Unavailable where they are lost."""
@@ -36,22 +41,21 @@ class GoldenRequests:
             ) from error
 
     async def ask(self, version: Version) -> GoldenResult | None:
-        """Ask the golden requests of a ready version, where it has any. Raises Quarantined, Unavailable."""
+        """Ask the golden requests of a ready version, where it has any. Raises Quarantined, Unavailable, and what a
+        confined run raises where it is held."""
         golden = await self.read(version)
         if golden is None:
             return None
-        signature = (await self._loader.ensure_loaded(version.id)).signature
-
-        def run() -> GoldenResult:
-            rows = golden.rows(signature)
-            outputs = self._plane.run(version.id, numbers_of(rows), strings_of(rows))
-            return compare_golden(signature, golden, answers_of(signature, outputs, len(rows)))
-
-        async with self._running:
-            try:
-                return await asyncio.to_thread(run)
-            except (KeyError, LoadError) as error:
-                raise Unavailable(f"Version {version.number} does not run: {error}") from error
+        signature = version.parsed_signature
+        rows = await asyncio.to_thread(golden.rows, signature)
+        numbers, strings = numbers_of(rows), strings_of(rows)
+        if version.is_held:
+            answers = await self._runs.answers(version, len(rows), numbers, strings)
+        else:
+            async with self._running[version.model.owner_id]:
+                outputs = await self._loader.run(version.id, numbers, strings)
+            answers = answers_of(signature, outputs, len(rows))
+        return await asyncio.to_thread(compare_golden, signature, golden, answers)
 
     async def check(self, version: Version) -> None:
         """Raises GoldenMismatch where a golden request gets another answer than the one expected, and what `ask`

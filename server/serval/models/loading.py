@@ -9,7 +9,7 @@ import msgspec
 
 from serval.changes import Changes
 from serval.conversion.signature import Signature
-from serval.data_plane.plane import GraphError, LoadedVersion, LoadError, Models
+from serval.data_plane.plane import GraphError, LoadedVersion, LoadError, Models, Outputs
 from serval.db.engine import Database
 from serval.errors import DatabaseUnavailable, NotFound, Quarantined, Unavailable
 from serval.log import Log
@@ -92,9 +92,21 @@ class ModelLoader:
                 await self._load_stored(version_id)
             return self._loaded[version_id]
 
+    async def run(self, version_id: str, numbers: bytes, strings: list[str]) -> Outputs:
+        """Run a version for rows, past the queue of predictions. Raises NotFound, Quarantined, Unavailable."""
+        await self.ensure_loaded(version_id)
+        try:
+            return await asyncio.to_thread(self._plane.run, version_id, numbers, strings)
+        except (KeyError, LoadError) as error:
+            raise Unavailable(f"Version {version_id} does not run: {error}") from error
+
     def without_names(self) -> list[str]:
         """The ids of loaded versions whose columns have no names; they may be given some in the registry."""
-        return [version_id for version_id, version in self._loaded.items() if not version.signature.has_names]
+        return [
+            version_id
+            for version_id, version in self._loaded.items()
+            if not version.signature.has_names and version_id not in self._unavailable
+        ]
 
     async def reload(self, version_id: str) -> None:
         """Load a loaded version again as it is stored now; it answers meanwhile. Raises NotFound, Unavailable."""
@@ -154,14 +166,23 @@ class ModelLoader:
 
     async def _load_stored(self, version_id: str) -> None:
         version = await self._find_ready(version_id)
+        signature = version.parsed_signature
+        await self._load_verified(version, signature)
+        if not signature.has_names:
+            # Named while it was loaded, perhaps: a publication asks for those alone that are loaded.
+            now = await self._find_ready(version_id)
+            if now.parsed_signature != signature:
+                await self._load_verified(now, now.parsed_signature)
+
+    async def _load_verified(self, version: Version, signature: Signature) -> None:
+        version_id = version.id
         try:
             deaths = self._attempts.begin(version_id)
             if deaths >= MAX_ATTEMPTS:
                 await self.quarantine(version_id, f"the server died {deaths} times while loading it")
                 raise self._refusal(version_id)
             onnx, probe = await asyncio.to_thread(self._files.read, version_id, version.onnx_sha256)
-            signature = version.parsed_signature
-            self._loaded[version_id] = await self._load(version_id, signature, onnx, probe)
+            served = await self._load(version_id, signature, onnx, probe)
         except OSError as error:
             raise Unavailable(
                 f"The files of version {version_id} cannot be read: {error.strerror or error}."
@@ -172,6 +193,10 @@ class ModelLoader:
             raise self._refusal(version_id) from error
         finally:
             self._attempts.end(version_id)
+        if version_id in self._unavailable:  # since, by a run of it or by another replica
+            self._unload(version_id)
+            raise self._refusal(version_id)
+        self._loaded[version_id] = served
 
     async def _load(self, version_id: str, signature: Signature, onnx: bytes, probe: Probe) -> ServedVersion:
         encoded = msgspec.json.encode(signature)

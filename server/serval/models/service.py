@@ -1,6 +1,7 @@
 """The registry: lists, shows, changes, deletes and restores models and their versions."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import select
@@ -8,12 +9,14 @@ from sqlalchemy.exc import IntegrityError
 
 from serval.audit.record import record
 from serval.auth.caller import Caller
+from serval.auth.permissions import READ
 from serval.changes import Changes
 from serval.db.engine import Database, now
-from serval.errors import Conflict, NameTaken
+from serval.errors import Conflict, NameTaken, NotFound, Unavailable
 from serval.models.access import CHANGE, DELETE, RESTORE, SEE, TEST, Act
 from serval.models.column_names import name_columns
 from serval.models.files import VersionFiles
+from serval.models.loading import ModelLoader
 from serval.models.queries import (
     VisibleModel,
     VisibleVersion,
@@ -30,11 +33,17 @@ class ModelService:
     """Reads and changes models and versions, and publishes what changed."""
 
     def __init__(
-        self, database: Database, files: VersionFiles, changes: Changes, publish: Callable[[], Awaitable[None]]
+        self,
+        database: Database,
+        files: VersionFiles,
+        loader: ModelLoader,
+        changes: Changes,
+        publish: Callable[[], Awaitable[None]],
     ) -> None:
         """`publish`: brings a change to the routes of models into force."""
         self._database = database
         self._files = files
+        self._loader = loader
         self._changes = changes
         self._publish = publish
 
@@ -112,6 +121,8 @@ class ModelService:
                 name_columns(version, columns)
                 record(session, caller, "version.change", subject_of(row), version=number, fields=["columns"])
                 self._changes.record(session, "model", row.id)
+        with suppress(NotFound, Unavailable):  # the publication tries again, and logs why it cannot
+            await self._loader.reload(version.id)
         await self._publish()
         return VisibleVersion(version, access)
 
@@ -125,9 +136,10 @@ class ModelService:
 
     async def get_version_to_test(self, caller: Caller, model: str, number: int | None) -> VisibleVersion:
         """Return a version that may be asked: the live one, or any that was not archived for those who manage the
-        model. Raises NotFound, NotPermitted, Conflict."""
+        model and may read its versions. Raises NotFound, NotPermitted, Conflict."""
         if number is None:
             return await self._get_live_version(caller, model)
+        READ.check(caller)
         visible = await self.get_version(caller, model, number, TEST)
         version = visible.version
         if version.status != "ready":

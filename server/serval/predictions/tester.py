@@ -1,5 +1,7 @@
 """Tests of a version: the answers for rows of those who manage its model, whether it is held or not."""
 
+import asyncio
+
 from serval.auth.caller import Caller
 from serval.models.confined_runs import ConfinedRuns
 from serval.models.tables import Version
@@ -26,5 +28,5 @@ class VersionTester:
         rows = await self._predictions.decode(request, body, signature)
         with self._charges.charged(caller) as headers:
             answers = await self._runs.answers(version, rows.rows, rows.numbers, rows.strings)
-        answer = encoded(version, signature, answers, request.started_ns, is_list=rows.is_list)
+        answer = await asyncio.to_thread(encoded, version, signature, answers, request.started_ns, is_list=rows.is_list)
         return EncodedAnswer(answer.body, answer.headers | headers)

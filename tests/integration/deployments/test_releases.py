@@ -7,6 +7,7 @@ import pytest
 from support.http_client import Client
 from support.sample_models import iris_pipeline, saved_by_another_version
 from support.users import key_of, person
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -84,3 +85,17 @@ def test_an_archived_version_does_not_answer_and_the_live_one_cannot_be_archived
     assert server.http.post(f"/api/v1/models/{name}/versions/2/archive").status_code == 409
     assert server.http.post(f"/api/v1/models/{name}/versions/1/archive").json()["lifecycle"] == "archived"
     assert server.predict(name, {"input": [5.1, 3.5, 1.4, 0.2]}, version="1").status_code == 404
+
+
+def test_a_version_that_is_archived_while_it_is_converted_does_not_go_live(server: Client, name: str) -> None:
+    server.upload(name, iris_pipeline(seed=1))
+    for _ in range(5):
+        number = server.upload(name, iris_pipeline(seed=2), wait_seconds=0).json()["version"]
+        version = f"/api/v1/models/{name}/versions/{number}"
+        archived = server.http.post(f"{version}/archive")
+        if archived.status_code == 200:
+            break
+        assert archived.json()["code"] == "conflict"  # it was live already
+    ended = wait_until(lambda: (found := server.http.get(version).json())["status"] == "ready" and found)
+    assert (ended["lifecycle"], ended["is_live"], ended["held"]) == ("archived", False, None)
+    assert server.predict(name, {"input": [5.1, 3.5, 1.4, 0.2]}).json()["model_version"] == number - 1

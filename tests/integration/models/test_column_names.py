@@ -123,3 +123,13 @@ def test_columns_that_nothing_reads_may_be_left_out_by_name(server: Client) -> N
     row = {"petal length": 1.4, "sepal length": 5.1}
     by_name, by_position = (server.predict(model, {"input": each}).json() for each in (row, ROW))
     assert by_name["probabilities"] == by_position["probabilities"]
+
+
+def test_a_version_that_was_held_for_its_columns_says_that_they_were_named(server: Client) -> None:
+    model = uploaded(server, UNNAMED_MODEL, columns="a,b,c,d")
+    assert server.upload(model, UNNAMED_MODEL).json()["code"] == "schema_changed"
+    named = renamed(server, model, list("abcd"), number=2).json()
+    assert (named["is_live"], named["held"]["code"]) == (False, "schema_changed")
+    assert "they were named since" in named["held"]["message"]
+    promoted = server.http.post(f"/api/v1/models/{model}/versions/2/promote")
+    assert (promoted.status_code, promoted.json()["held"]) == (200, None)

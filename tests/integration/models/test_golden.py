@@ -155,3 +155,31 @@ def test_a_promotion_beside_a_deletion_ends_in_one_of_the_two(server: Client, na
             assert server.predict(model, ROW).status_code == 404
             assert status(server, "POST", f"{model}/restore") == 200
             assert server.predict(model, ROW).status_code == 200
+
+
+def test_a_held_version_that_no_longer_agrees_is_not_promoted(server: Client, name: str) -> None:
+    server.upload(name, iris_pipeline(columns=3))
+    fields = {"sample": sample(iris()[0][::15]), "expected_with": "1.9.0"}
+    assert server.upload(name, iris_pipeline(seed=1), **fields).json()["code"] == "schema_changed"
+    tested = server.http.post(f"/api/v1/models/{name}/test", params={"version": 2}).json()
+    assert (tested["golden"]["agreeing"], tested["held"]["code"]) == (10, "schema_changed")
+    file = golden_file(server, server.http.get(f"/api/v1/models/{name}/versions/2").json())
+    content = file.read_bytes()
+    file.write_bytes(changed(0)(content))
+    promotion = f"/api/v1/models/{name}/versions/2/promote"
+    refused = server.http.post(promotion, json={"allow_schema_change": True})
+    assert (refused.status_code, refused.json()["code"]) == (409, "golden_mismatch")
+    file.write_bytes(content)
+    assert server.http.post(promotion, json={"allow_schema_change": True}).status_code == 200
+
+
+def test_a_key_without_the_scope_to_read_models_sees_no_golden_requests(server: Client, name: str) -> None:
+    uploaded(server, name)
+    made = server.http.post("/api/v1/api-keys", json={"name": "asks", "scopes": ["predict"]}).json()
+    own = {"X-API-Key": made["key"]}
+    tested = server.http.post(f"/api/v1/models/{name}/test", headers=own).json()
+    assert ("golden" in tested, "answer" in tested) == (False, True)
+    refused = server.http.post(f"/api/v1/models/{name}/test", headers=own, params={"version": 1}, json=ROW)
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_permitted")
+    assert "`models:read`" in refused.json()["detail"]
+    assert status(server, "POST", f"{name}/test", headers=own, json=ROW) == 200

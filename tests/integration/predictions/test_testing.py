@@ -3,8 +3,6 @@
 import json
 import pickle
 import uuid
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -114,17 +112,6 @@ def test_tests_of_a_held_version_are_charged_like_predictions(server: Client, na
     assert [answer.status_code for answer in statuses] == [200, 429]
     assert statuses[0].headers["ratelimit-remaining"] == "0"
     assert server.http.get("/api/v1/predictions", params={"model": version["model_id"]}).json()["items"] == []
-
-
-def test_few_tests_of_held_versions_wait_at_a_time(embedded_server: Client, name: str) -> None:
-    held(embedded_server, name)
-    with ThreadPoolExecutor(12) as pool:
-        answers = list(pool.map(lambda _: ask(embedded_server, name, ROW, version=1), range(12)))
-    statuses = Counter(answer.status_code for answer in answers)
-    assert statuses.keys() <= {200, 503}
-    assert statuses[200] >= 4
-    assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)
-    assert ask(embedded_server, name, ROW, version=1).status_code == 200
 
 
 def test_the_live_version_answers_rows_too(server: Client, name: str) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from serval.db.engine import database_url, open_engine
 from serval.db.migrate import _config, migrate
+from support.backends import Postgres
 
 pytestmark = pytest.mark.anyio
 
@@ -33,8 +34,17 @@ def upgrade(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-async def test_versions_that_were_promoted_are_not_held_any_more(tmp_path: Path) -> None:
-    url = database_url(None, tmp_path)
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return database_url(None, tmp_path)
+    server: Postgres = request.getfixturevalue("shared_postgres")
+    server.ask("CREATE DATABASE migrations;")
+    return database_url(server.url("migrations"), tmp_path)
+
+
+async def test_versions_that_were_promoted_are_not_held_any_more(url: str) -> None:
     engine = open_engine(url)
     async with engine.begin() as connection:
         await connection.run_sync(upgrade)

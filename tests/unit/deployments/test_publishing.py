@@ -8,9 +8,11 @@ import pytest
 
 from serval.data_plane.plane import Refusal
 from serval.errors import Quarantined, Unavailable
-from serval.models.tables import Version
+from serval.models.column_names import name_columns
+from serval.models.tables import Model, Version
 from support.planes import put_caller
 from support.registry import KEY, Registry, add_version, echo, registry
+from support.waiting import wait_until_async
 
 pytestmark = pytest.mark.anyio
 
@@ -113,3 +115,28 @@ async def test_a_wait_for_an_announcement_ends_when_the_route_is_published(parts
         await asyncio.sleep(0)
         assert not waiting.done()
     await waiting
+
+
+async def test_a_held_version_is_not_kept_in_memory(parts: Registry) -> None:
+    await parts.start()
+    await add_version(parts, echo(), number=2)
+    await parts.loader.ensure_loaded("ver_2")
+    async with parts.database.write() as session:
+        (await session.get_one(Model, "mdl_1")).live = 1
+        (await session.get_one(Version, "ver_2")).held = {"code": "unproven", "message": "Unproven."}
+    await parts.routes.refresh()
+    assert (parts.loader.is_loaded("ver_1"), parts.loader.is_loaded("ver_2")) == (True, False)
+
+
+async def test_columns_named_by_another_replica_are_loaded_beside_the_publication(parts: Registry) -> None:
+    await parts.start()
+    async with parts.database.write() as session:
+        name_columns(await session.get_one(Version, "ver_1"), ["height", "width"])
+    await parts.routes.refresh()
+    assert answering(parts) == "ver_1"
+
+    async def is_named() -> bool:
+        return not parts.loader.without_names()
+
+    await wait_until_async(is_named)
+    assert (await parts.loader.ensure_loaded("ver_1")).signature.has_names

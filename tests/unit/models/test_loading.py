@@ -1,15 +1,26 @@
 """Which versions are loaded, which cannot be, and what their callers get."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from serval.errors import Quarantined, Unavailable
+from serval.log import open_log
+from serval.models.column_names import name_columns
+from serval.models.files import Probe, VersionFiles
+from serval.models.loading import ModelLoader, ServedVersion
+from serval.models.tables import Version
+from serval.storage.disk import DiskStorage
 from serval.work.queue import MAX_ATTEMPTS
 from support.registry import PROBE, Registry, registry
 
 pytestmark = pytest.mark.anyio
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -59,3 +70,56 @@ async def test_a_version_whose_files_were_missing_is_loaded_when_they_are_back(p
     elsewhere.rename(folder)
     await parts.loader.ensure_loaded("ver_1")
     assert parts.loader.count == 1
+
+
+class GatedFiles(VersionFiles):
+    """Files that are read when the test says so."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(DiskStorage(folder / "models", min_free_bytes=0))
+        self.asked, self.gate = threading.Event(), threading.Event()
+
+    def read(self, version_id: str, sha256: str | None) -> tuple[bytes, Probe]:
+        self.asked.set()
+        assert self.gate.wait(60)
+        return super().read(version_id, sha256)
+
+
+@asynccontextmanager
+async def loading(
+    parts: Registry, folder: Path, load: Callable[[ModelLoader], Awaitable[T]]
+) -> AsyncIterator[tuple[ModelLoader, asyncio.Task[T]]]:
+    """A loader that has begun to load, and goes on when the block ends."""
+    files, log = GatedFiles(folder), open_log(level="error", form="json")
+    loader = ModelLoader(parts.database, files, parts.attempts, parts.plane.models, parts.changes, log)
+    files.gate.set()
+    await loader.ensure_loaded("ver_1")
+    files.gate.clear()
+    files.asked.clear()
+    task = asyncio.ensure_future(load(loader))
+    await asyncio.to_thread(files.asked.wait, 60)
+    yield loader, task
+    files.gate.set()
+
+
+async def test_a_version_quarantined_while_it_is_loaded_again_stays_out(parts: Registry, tmp_path: Path) -> None:
+    async with loading(parts, tmp_path, lambda loader: loader.reload("ver_1")) as (loader, reload):
+        loader.adopt_quarantine("ver_1", "It ran without end.")
+    with pytest.raises(Quarantined, match="ran without end"):
+        await reload
+    assert loader.count == 0
+    with pytest.raises(KeyError):
+        parts.plane.models.run("ver_1", PROBE.numbers, [])
+
+
+async def test_columns_named_while_a_version_is_loaded_are_those_of_the_loaded_version(
+    parts: Registry, tmp_path: Path
+) -> None:
+    def load_anew(loader: ModelLoader) -> Awaitable[ServedVersion]:
+        loader.unload_others([])
+        return loader.ensure_loaded("ver_1")
+
+    async with loading(parts, tmp_path, load_anew) as (loader, load), parts.database.write() as session:
+        name_columns(await session.get_one(Version, "ver_1"), ["height", "width"])
+    assert [column.name for column in (await load).signature.columns] == ["height", "width"]
+    assert loader.without_names() == []
