@@ -16,7 +16,7 @@ use http::{Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
@@ -87,8 +87,14 @@ impl App {
         origin: Origin,
     ) -> Result<Response<Incoming>, ForwardError> {
         let body_error = BodyError::default();
-        let request = self.request(parts, body, origin, &body_error).ok_or(ForwardError::Unavailable)?;
-        self.client.request(request).await.map_err(|_| body_error.take().unwrap_or(ForwardError::Unavailable))
+        let mut request = self.request(parts, body, origin, &body_error).ok_or(ForwardError::Unavailable)?;
+        let has_body = !request.body().is_end_stream();
+        let connection = capture_connection(&mut request);
+        let sent = self.client.request(request).await;
+        if has_body && sent.as_ref().is_ok_and(|response| !response.status().is_success()) {
+            leave(&connection);
+        }
+        sent.map_err(|_| body_error.take().unwrap_or(ForwardError::Unavailable))
     }
 
     fn request(
@@ -138,6 +144,14 @@ impl App {
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = headers;
         Some(request)
+    }
+}
+
+/// Sends nothing more on a connection: the app hangs up after a body that it has refused unread, and the next request, of
+/// whomever, would be lost.
+fn leave(connection: &CaptureConnection) {
+    if let Some(connected) = connection.connection_metadata().as_ref() {
+        connected.poison();
     }
 }
 

@@ -300,6 +300,13 @@ def test_a_chunked_body_is_limited_by_its_size(server: Client) -> None:
     assert said(server, f"{KEYS}Transfer-Encoding: chunked", chunks)[0].status == 413
 
 
+def test_a_refused_body_does_not_cost_the_next_request_its_answer(embedded_server: Client) -> None:
+    large = f"{KEYS}Content-Length: {JSON_BODY_BYTES + 1}"
+    for _ in range(30):
+        assert said(embedded_server, large, key_named(JSON_BODY_BYTES + 1))[0].status == 413
+        assert said(embedded_server, "GET /health HTTP/1.1")[0].status == 200
+
+
 @pytest.mark.parametrize(
     ("target", "status"),
     [
