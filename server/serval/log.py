@@ -137,11 +137,12 @@ class RequestLog:
         ms: float,
         model: str | None = None,
         version: int | None = None,
+        waited_ms: float = 0.0,
         **more: Any,
     ) -> None:
         """`client`: an address. `endpoint`: the template of the route, because a path may hold private names.
 
-        `more`: further fields.
+        `waited_ms`: the part of the time that the client has asked to wait for. `more`: further fields.
         """
         fields: dict[str, Any] = {
             "request_id": request_id,
@@ -153,11 +154,13 @@ class RequestLog:
         fields |= {"status": status, "ms": round(ms, 3)}
         if model is not None:
             fields["model"], fields["version"] = model, version
+        if waited_ms:
+            fields["waited_ms"] = round(waited_ms, 3)
         if more:
             fields.update(more)
         if status >= 500 and status not in {503, 504}:
             self._log.error("request", **fields)
-        elif ms > self._slow_ms:
+        elif ms - waited_ms > self._slow_ms:
             self._log.warning("slow_request", **fields)
         elif "near_limit_bytes" in more:
             self._log.warning("large_request", **fields)

@@ -143,7 +143,7 @@ def test_warnings_of_libraries_are_written_to_the_log(pipe: tuple[int, Read], mo
     assert (line["level"], line["event"], line["logger"]) == ("warning", "disk is full", "some.library")
 
 
-def ask(log: RequestLog, status: int, ms: float) -> None:
+def ask(log: RequestLog, status: int, ms: float, **fields: float) -> None:
     log.write(
         request_id="r1",
         client="192.0.2.1",
@@ -154,7 +154,18 @@ def ask(log: RequestLog, status: int, ms: float) -> None:
         ms=ms,
         model="mdl_1",
         version=2,
+        **fields,
     )
+
+
+def test_the_time_that_a_client_asked_to_wait_makes_no_request_slow(pipe: tuple[int, Read]) -> None:
+    log = open_log(level="info", form="json", descriptor=pipe[0])
+    requests = RequestLog(log, slow_ms=1000)
+    ask(requests, 200, 30_500, waited_ms=30_000)
+    ask(requests, 200, 31_500, waited_ms=30_000)
+    log.close()
+    written = lines(pipe[1]())
+    assert [(line["event"], line["waited_ms"]) for line in written] == [("request", 30000), ("slow_request", 30000)]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def serve_file(model_file: Path, options: dict[str, str | None], config: Path | 
     sources = surroundings(options, config)
     defaults: dict[str, Any] = {"host": "127.0.0.1", "drain_pause_seconds": 0}
     if sys.stdout.isatty():
-        defaults |= {"log_level": "warning", "slow_request_ms": 600_000}  # the wait for a conversion is no slow request
+        defaults["log_level"] = "warning"
     settings = typed({name: (value, "default") for name, value in defaults.items()} | sources)
     if settings.tls_cert_file is not None:
         raise CannotStart(

@@ -13,6 +13,7 @@ from litestar.params import PathParameter
 
 from serval.auth.caller import Caller
 from serval.errors import BadRequest, MalformedBody, TooLarge, UnsupportedContent
+from serval.http.request_logging import note
 from serval.settings.plans import RATE
 
 
@@ -66,6 +67,10 @@ class HttpRequest(Request[Caller | None, Any, State]):
             return await super().form()
         except (UnicodeDecodeError, LookupError, RecursionError) as error:  # LookupError: the charset of a part
             raise _unreadable() from error
+
+    def note(self, **fields: Any) -> None:
+        """Add fields to the log line of the request, as `request_logging.note` does."""
+        note(self.scope, **fields)
 
     def check_query(self, *single: str) -> None:
         """Refuse parameters that are given more than once, which would be ambiguous. Raises BadRequest."""

@@ -78,7 +78,8 @@ def client_of(scope: Scope) -> ClientInfo:
 
 
 def note(scope: Scope, **fields: Any) -> None:
-    """Add fields to the log line of a request: `user`, `model`, `version`, or the route's own `body_limit_bytes`."""
+    """Add fields to the log line of a request: `user`, `model`, `version`, `waited_ms` for what the client
+    has asked to wait for, or the route's own `body_limit_bytes`."""
     scope["state"].setdefault(_FIELDS, {}).update(fields)
 
 

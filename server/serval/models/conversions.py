@@ -73,9 +73,10 @@ class Conversions:
         """Convert a pending version when its turn comes."""
         self._queue.enqueue(version_id)
 
-    async def wait(self, version_id: str, seconds: float) -> None:
-        """Return when a conversion has ended, or after some seconds."""
-        await self._queue.wait(version_id, seconds)
+    async def wait(self, version_id: str, seconds: float, user_id: str) -> float:
+        """Return when a conversion has ended, or after some seconds: at once where many requests of the user wait.
+        Returns the seconds waited."""
+        return await self._queue.wait(version_id, seconds, user_id)
 
     async def examine(
         self, upload: Path, columns: list[str] | None, sample: str | None, expected_with: str | None

@@ -9,7 +9,7 @@ from litestar.params import HeaderParameter, JSONBody
 
 from serval.errors import Conflict, NameTaken, NotFound
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
-from serval.http.request import Name, VersionNumber, preferred_wait
+from serval.http.request import HttpRequest, Name, VersionNumber, preferred_wait
 from serval.models.access import DOWNLOAD, SEE_GOLDEN
 from serval.models.dependencies import LINKS, CallerDependency, ConversionsDependency, LinksDependency, ModelsDependency
 from serval.models.golden_requests import GoldenRequests
@@ -109,6 +109,7 @@ class VersionController(Controller):
     )
     async def get_version(
         self,
+        request: HttpRequest,
         model: Name,
         number: VersionNumber,
         caller: CallerDependency,
@@ -120,7 +121,8 @@ class VersionController(Controller):
         wait_seconds = preferred_wait(prefer, default=0.0)
         visible = await models.get_version(caller, model, number)
         if wait_seconds:
-            await conversions.wait(visible.version.id, wait_seconds)
+            waited = await conversions.wait(visible.version.id, wait_seconds, caller.user_id)
+            request.note(waited_ms=waited * 1e3)
             visible = await models.get_version(caller, model, number)
         return VersionView.of(visible, links)
 

@@ -23,7 +23,6 @@ from serval.errors import (
 )
 from serval.http.openapi import keyed_responses, operation
 from serval.http.request import HttpRequest, preferred_wait
-from serval.http.request_logging import note
 from serval.models.dependencies import (
     LINKS,
     CallerDependency,
@@ -71,11 +70,12 @@ async def upload(
 ) -> Response[VersionView]:
     wait_seconds = preferred_wait(prefer, DEFAULT_WAIT_SECONDS)
     async with uploads.receive(caller, request.content_length) as incoming:
-        note(request.scope, body_limit_bytes=uploads.max_bytes)
+        request.note(body_limit_bytes=uploads.max_bytes)
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming)
         version = await uploads.add_version(caller, form, incoming)
     conversions.enqueue(version.id)
-    await conversions.wait(version.id, wait_seconds)
+    waited = await conversions.wait(version.id, wait_seconds, caller.user_id)
+    request.note(waited_ms=waited * 1e3)
     return _uploaded(await models.get_version(caller, version.model_id, version.number), links)
 
 
@@ -96,7 +96,7 @@ async def validate(
     conversions: ConversionsDependency,
 ) -> Examination:
     async with uploads.receive(caller, request.content_length) as incoming:
-        note(request.scope, body_limit_bytes=uploads.max_bytes)
+        request.note(body_limit_bytes=uploads.max_bytes)
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)
         async with incoming.open() as file:
             return await conversions.examine(file, form.columns, form.sample, form.expected_with)

@@ -17,7 +17,6 @@ from serval.errors import (
 )
 from serval.http.openapi import operation
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
-from serval.http.request_logging import note
 from serval.predictions.request import PredictionRequest, read_request
 from serval.predictions.schemas import (
     ANSWER_HEADERS,
@@ -102,5 +101,5 @@ async def _respond(
 ) -> Response[bytes]:
     await predictions.admit(prediction)
     answer = await predictions.answer(prediction, await request.body())
-    note(request.scope, model=answer.model, version=answer.version_number, user=predictions.user_of(prediction))
+    request.note(model=answer.model, version=answer.version_number, user=predictions.user_of(prediction))
     return Response(answer.body, media_type="application/json", headers=answer_headers(answer))

@@ -21,7 +21,6 @@ from serval.errors import (
 )
 from serval.http.openapi import operation
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
-from serval.http.request_logging import note
 from serval.models.access import TEST, allows
 from serval.models.service import ModelService
 from serval.models.tables import Version
@@ -81,7 +80,7 @@ async def ask_version(
     found, access = await models.get_version_to_test(caller, model, version)
     asked = uncached_request(request, caller, found.model_id, found.number)
     rows = await request.body()
-    note(request.scope, model=found.model_id, version=found.number)
+    request.note(model=found.model_id, version=found.number)
     sees_golden = allows(access, TEST) and caller.can_read
     if not rows and sees_golden and (result := await golden_tester.ask(asked, caller, found)) is not None:
         return _response(found, result.headers, {"golden": msgspec.Raw(result.body)})

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, NamedTuple, TypeVar
@@ -17,6 +18,8 @@ from serval.log import Log
 MAX_ATTEMPTS = 3
 """Work that has taken the process down so often is not tried again."""
 
+MAX_WAITING = 16
+"""Requests of one user that wait for the end of work, each in one of the places for requests."""
 RETRY_SECONDS = 0.5
 """Between two tries to record something while the database is unavailable."""
 
@@ -89,6 +92,8 @@ class WorkQueue(Generic[Row]):
         self._name = name
         self._log = log
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._waiting: Counter[str] = Counter()
+        """By user: calls of `wait` that have not ended."""
 
     async def start(self) -> None:
         """Take up all work that has not ended, oldest first. Raises DatabaseUnavailable."""
@@ -111,11 +116,19 @@ class WorkQueue(Generic[Row]):
         self._tasks[row_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(row_id, None))
 
-    async def wait(self, row_id: str, seconds: float) -> None:
-        """Return when the work of a row has ended, or after some seconds."""
+    async def wait(self, row_id: str, seconds: float, user_id: str) -> float:
+        """Return when the work of a row has ended, or after some seconds: at once where many requests of the user wait.
+        Returns the seconds waited."""
         task = self._tasks.get(row_id)
-        if task is not None:
+        if task is None or self._waiting[user_id] >= MAX_WAITING:
+            return 0.0
+        started = time.monotonic()
+        self._waiting[user_id] += 1
+        try:
             await asyncio.wait([task], timeout=seconds)
+        finally:
+            self._waiting -= Counter({user_id: 1})
+        return time.monotonic() - started
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

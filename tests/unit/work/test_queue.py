@@ -12,10 +12,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from serval.db.engine import Database, database_url, open_engine
 from serval.errors import DatabaseUnavailable
 from serval.log import open_log
-from serval.work.queue import MAX_ATTEMPTS, TooManyAttempts, WorkQueue, WorkStates, WorkTable
+from serval.work.queue import MAX_ATTEMPTS, MAX_WAITING, TooManyAttempts, WorkQueue, WorkStates, WorkTable
 
 pytestmark = pytest.mark.anyio
 
+USER = "usr_1"
 Status = Literal["waiting", "running", "done", "failed"]
 STATES = WorkStates(waiting="waiting", running="running", unfinished=frozenset({"waiting", "running"}))
 
@@ -104,7 +105,7 @@ async def errands(tmp_path: Path) -> AsyncIterator[Errands]:
 async def test_enqueued_work_is_done(errands: Errands) -> None:
     await errands.add("a")
     errands.queue.enqueue("a")
-    await errands.queue.wait("a", 20)
+    await errands.queue.wait("a", 20, USER)
     assert await errands.state("a") == ("done", 0)
     [(error, seconds)] = errands.ends
     assert (error, seconds >= 0) == (None, True)
@@ -127,7 +128,7 @@ async def test_no_more_work_is_done_at_once_than_there_are_turns(errands: Errand
     await errands.until_under_way(2)
     errands.let_go.set()
     for name in names:
-        await errands.queue.wait(name, 20)
+        await errands.queue.wait(name, 20, USER)
     assert [await errands.state(name) for name in names] == [("done", 0)] * 4
     assert errands.most_at_once == 2
 
@@ -136,9 +137,9 @@ async def test_a_turn_taken_for_work_without_a_row_counts(errands: Errands) -> N
     await errands.add("a")
     async with errands.queue.turn(), errands.queue.turn():
         errands.queue.enqueue("a")
-        await errands.queue.wait("a", 0.05)
+        await errands.queue.wait("a", 0.05, USER)
         assert await errands.state("a") == ("waiting", 0)
-    await errands.queue.wait("a", 20)
+    await errands.queue.wait("a", 20, USER)
     assert await errands.state("a") == ("done", 0)
 
 
@@ -146,16 +147,16 @@ async def test_a_wait_ends_at_its_deadline_and_the_work_goes_on(errands: Errands
     errands.let_go.clear()
     await errands.add("a")
     errands.queue.enqueue("a")
-    await errands.queue.wait("a", 0.01)
+    await errands.queue.wait("a", 0.01, USER)
     assert errands.ends == []
     errands.let_go.set()
-    await errands.queue.wait("a", 20)
+    await errands.queue.wait("a", 20, USER)
     assert await errands.state("a") == ("done", 0)
 
 
 async def test_a_wait_for_work_that_has_ended_returns_at_once(errands: Errands) -> None:
     async with asyncio.timeout(5):
-        await errands.queue.wait("ended long ago", 600)
+        await errands.queue.wait("ended long ago", 600, USER)
 
 
 async def test_a_start_takes_up_waiting_and_interrupted_work_and_no_other(errands: Errands) -> None:
@@ -163,7 +164,7 @@ async def test_a_start_takes_up_waiting_and_interrupted_work_and_no_other(errand
         await errands.add(name, status, attempts=1)
     await errands.queue.start()
     for name in "abcd":
-        await errands.queue.wait(name, 20)
+        await errands.queue.wait(name, 20, USER)
     assert [await errands.state(name) for name in "abcd"] == [("done", 0), ("done", 0), ("done", 1), ("failed", 1)]
 
 
@@ -192,7 +193,7 @@ async def test_work_past_its_attempts_fails_and_is_not_tried(errands: Errands) -
     await errands.add("b", "running", MAX_ATTEMPTS - 1)
     await errands.queue.start()
     for name in "ab":
-        await errands.queue.wait(name, 20)
+        await errands.queue.wait(name, 20, USER)
     assert [await errands.state(name) for name in "ab"] == [("failed", 0), ("done", 0)]
     [error] = [error for error, _ in errands.ends if error is not None]
     assert isinstance(error, TooManyAttempts)
@@ -203,7 +204,7 @@ async def test_work_that_raises_fails_with_its_error(errands: Errands) -> None:
     errands.error = ValueError("no such street")
     await errands.add("a")
     errands.queue.enqueue("a")
-    await errands.queue.wait("a", 20)
+    await errands.queue.wait("a", 20, USER)
     assert await errands.state("a") == ("failed", 0)
     assert [error for error, _ in errands.ends] == [errands.error]
 
@@ -227,3 +228,21 @@ async def test_a_record_waits_until_the_database_is_available(
         while log.count("errand_waiting_for_database") < 2:
             await asyncio.sleep(0.001)
             log += capfd.readouterr().out
+
+
+async def test_many_requests_of_one_user_do_not_wait(errands: Errands) -> None:
+    errands.let_go.clear()
+    await errands.add("a")
+    errands.queue.enqueue("a")
+    waiting = [asyncio.create_task(errands.queue.wait("a", 600, USER)) for _ in range(MAX_WAITING)]
+    await asyncio.sleep(0)
+    assert await errands.queue.wait("a", 600, USER) == 0.0
+    others = asyncio.create_task(errands.queue.wait("a", 600, "usr_2"))
+    await asyncio.sleep(0)
+    assert not others.done()
+    errands.let_go.set()
+    assert all(seconds > 0 for seconds in await asyncio.gather(others, *waiting))
+    errands.let_go.clear()
+    await errands.add("b")
+    errands.queue.enqueue("b")
+    assert await errands.queue.wait("b", 0.01, USER) > 0
