@@ -45,7 +45,7 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
     """
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, log))
-        shared = models.build_shared(core)
+        shared = await models.build_shared(core)
         loader = shared.loader
         releases = deployments.build(core, loader, shared.golden)
         registry = models.build(core, shared, releases.publication)

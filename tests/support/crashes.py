@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from support import plain_http
 from support.backends import free_port
-from support.http_client import SERVAL, UNMEASURED
+from support.http_client import SERVAL, UNMEASURED, files_arriving
 from support.processes import Running, gone, processes_using
 from support.waiting import wait_until
 
@@ -247,19 +247,15 @@ class Victims:
 
     def leftovers(self) -> set[Path]:
         """Files that are not whole yet, and folders of conversions at work."""
-        return {
-            path
-            for folder in (self.folder / "models" / "incoming", self.folder / "scratch")
-            if folder.exists()
-            for path in folder.iterdir()
-        }
+        scratch = self.folder / "scratch"
+        return {*files_arriving(self.folder), *(scratch.iterdir() if scratch.exists() else ())}
 
     def look_around(self, left: set[Path]) -> None:
         """What must be true whenever the server answers."""
         assert not left & self.leftovers()
-        folders = {path.name for path in (self.folder / "models").iterdir()} - {"incoming"}
+        folders = {path.name for path in (self.folder / "models").glob("ver_*")}
         rows = {str(row[0]) for row in self.ask("SELECT id FROM versions")}
-        assert folders == rows
+        assert folders >= rows  # one without a row is set aside later
         half_live = (
             "SELECT models.name FROM models JOIN versions ON model_id = models.id AND number = live"
             " WHERE status != 'ready'"

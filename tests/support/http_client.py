@@ -77,8 +77,17 @@ class Client:
 
         return wait_until(version_with_status, within_seconds=120)
 
+    def arriving(self) -> list[Path]:
+        """The files of uploads that are being received."""
+        return files_arriving(self.folder)
+
     def close(self) -> None:
         self.http.close()
+
+
+def files_arriving(folder: Path) -> list[Path]:
+    """The files of uploads that the server of a data folder is receiving."""
+    return [path for path in (folder / "models" / "incoming").glob("*/*") if path.name != "lock"]
 
 
 def trusting(authority: Path | None) -> ssl.SSLContext:

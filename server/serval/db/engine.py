@@ -107,6 +107,13 @@ class Database:
         """The factory of the sessions of `write`, for event listeners."""
         self._writers = async_sessionmaker(engine, expire_on_commit=False, sync_session_class=self.writers)
 
+    @property
+    def description(self) -> str:
+        """The kind and the place of the database, without user and password."""
+        url = self.engine.url
+        place = url.database if url.host is None else f"{url.host}/{url.database}"
+        return f"{url.get_backend_name()} `{place}`"
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Yield a session for queries. Raises DatabaseUnavailable."""

@@ -1,7 +1,6 @@
 """Records what becomes of conversions in the database."""
 
 import msgspec
-from sqlalchemy import select
 
 from serval.conversion.freeze import Frozen
 from serval.db.engine import Database, now
@@ -18,11 +17,6 @@ class ConversionRecords:
     def __init__(self, database: Database, publication: Publication) -> None:
         self._database = database
         self._publication = publication
-
-    async def versions(self) -> list[str]:
-        """Return the ids of all versions."""
-        async with self._database.read() as session:
-            return list(await session.scalars(select(Version.id)))
 
     async def enter_stage(self, version_id: str, stage: Status) -> None:
         async with self._database.write() as session:

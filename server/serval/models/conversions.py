@@ -61,8 +61,7 @@ class Conversions:
         )
 
     async def start(self) -> None:
-        """Sweep files that belong to no version and take up interrupted conversions."""
-        self._files.sweep(await self._records.versions())
+        """Take up interrupted conversions."""
         await self._queue.start()
 
     async def stop(self) -> None:

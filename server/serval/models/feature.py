@@ -18,6 +18,7 @@ from serval.models.sandbox import RunningSandbox, new_sandbox
 from serval.models.service import ModelService
 from serval.models.sharing import SharingService
 from serval.models.sharing_routes import ShareController
+from serval.models.stray_files import StrayFiles, check_owner
 from serval.models.upload_routes import upload, validate
 from serval.models.uploads import UploadService
 
@@ -45,7 +46,10 @@ class Shared(NamedTuple):
     golden: GoldenRequests
 
 
-def build_shared(core: Core) -> Shared:
+async def build_shared(core: Core) -> Shared:
+    """Raises CannotStart where the files of versions are those of another database, DatabaseUnavailable."""
+    folder = str(core.settings.data_dir / "models")
+    await check_owner(core.database, core.storage, folder, core.secrets["database_id"].hex())
     files, plane, sandbox = VersionFiles(core.storage), core.plane.models, new_sandbox(core.settings)
     attempts = LoadAttempts(core.settings.data_dir / "loading")
     loader = ModelLoader(core.database, files, attempts, plane, core.changes, core.log)
@@ -73,5 +77,6 @@ def build(core: Core, shared: Shared, publication: Publication) -> Models:
         "golden": shared.golden,
     }
     background: list[Background] = [RunningSandbox(sandbox, preload=settings.convert_preload), loader, conversions]
+    background.append(StrayFiles(database, core.storage, core.log))
     feature = Feature(routes=ROUTES, dependencies=dependencies, background=background)
     return Models(feature, service)

@@ -1,7 +1,6 @@
 """The files of a version: the uploaded source, the frozen graph, and the rows on which a load is measured."""
 
 import hashlib
-from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -64,11 +63,6 @@ class VersionFiles:
     def delete(self, version_id: str) -> None:
         """Delete all files of a version."""
         self._storage.delete(version_id)
-
-    def sweep(self, known: Iterable[str]) -> None:
-        """Delete the files of all versions that are not among the known ones."""
-        for version_id in set(self._storage.folders()) - set(known):
-            self.delete(version_id)
 
 
 def _source(version_id: str) -> str:

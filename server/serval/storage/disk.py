@@ -4,12 +4,15 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from serval.errors import TooLarge, Unavailable
+from serval.storage.incoming import IncomingFolder
 
 
 class Incoming:
@@ -70,9 +73,9 @@ class DiskStorage:
         """`min_free_bytes`: an upload is refused when it would leave less than this free on the disk."""
         self._root = root
         self._min_free_bytes = min_free_bytes
-        self._incoming = root / "incoming"
-        shutil.rmtree(self._incoming, ignore_errors=True)
-        self._incoming.mkdir(parents=True, mode=0o700)
+        self._set_aside = root / "set-aside"
+        self._owner = root / "database"
+        self._incoming = IncomingFolder(root / "incoming")
 
     def receive(self, limit_bytes: int) -> Incoming:
         """Open a file for an upload. Raises Unavailable when the disk is nearly full."""
@@ -82,7 +85,7 @@ class DiskStorage:
                 f"The disk has {free_bytes} bytes left, less than the {self._min_free_bytes} that have to stay free "
                 "(`min_free_disk_bytes`)."
             )
-        descriptor, name = tempfile.mkstemp(dir=self._incoming)
+        descriptor, name = tempfile.mkstemp(dir=self._incoming.path)
         limit_bytes = min(limit_bytes, free_bytes - self._min_free_bytes + 1)
         return Incoming(os.fdopen(descriptor, "wb"), Path(name), limit_bytes)
 
@@ -114,10 +117,50 @@ class DiskStorage:
 
     def folders(self) -> list[str]:
         """Return the first parts of all keys."""
-        return sorted(entry.name for entry in self._root.iterdir() if entry.is_dir() and entry != self._incoming)
+        return _folders_in(self._root, besides={"incoming", self._set_aside.name})
+
+    def folders_set_aside(self) -> list[str]:
+        """Return the folders that were set aside and are still there."""
+        return _folders_in(self._set_aside) if self._set_aside.is_dir() else []
+
+    def age_seconds(self, folder: str) -> float:
+        """Return the time since something in a folder was written or deleted, by the clock of this machine."""
+        return time.time() - self._path(folder).stat().st_mtime
+
+    def set_aside(self, folder: str) -> None:
+        """Take a folder away from where it is found, without deleting it."""
+        self._set_aside.mkdir(mode=0o700, exist_ok=True)
+        self._path(folder).rename(self._set_aside / folder)
+        os.utime(self._set_aside / folder)
+
+    def put_back(self, folder: str) -> None:
+        """Bring back a folder that was set aside."""
+        (self._set_aside / folder).rename(self._path(folder))
+
+    def delete_set_aside(self, folder: str, min_age_seconds: float) -> bool:
+        """Delete a folder that was set aside at least so long ago. Returns whether it was."""
+        path = self._set_aside / folder
+        if time.time() - path.stat().st_mtime < min_age_seconds:
+            return False
+        shutil.rmtree(path)
+        return True
+
+    def owner(self) -> str | None:
+        """Return whose files these are, as `set_owner` was told; None: nobody has said."""
+        return self._owner.read_text().strip() if self._owner.exists() else None
+
+    def set_owner(self, owner: str) -> None:
+        """Remember whose files these are, durably."""
+        with self.receive(len(owner) + 1) as incoming:
+            incoming.write(f"{owner}\n".encode())
+            incoming.move_to(self._owner)
 
     def _path(self, key: str) -> Path:
         return self._root / key
+
+
+def _folders_in(folder: Path, besides: AbstractSet[str] = frozenset()) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in besides)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -170,7 +170,7 @@ def half_an_upload(client: Client) -> Iterator[socket.socket]:
 
 
 def arriving(client: Client) -> int:
-    return len(list((client.folder / "models" / "incoming").iterdir()))
+    return len(client.arriving())
 
 
 def until(happened: Callable[[], bool], what: str) -> None:

@@ -3,6 +3,8 @@
 import os
 import pickle
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,9 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 from support.crashes import Victims
+from support.http_client import SERVAL
 from support.processes import kill
+from support.waiting import wait_until
 
 IRIS = load_iris()
 ROW = {"input": [5.1, 3.5, 1.4, 0.2]}
@@ -50,10 +54,14 @@ def predict(victims: Victims, name: str, **query: int) -> httpx2.Response:
     return victims.http.post(f"/api/v1/predict/{name}", json=ROW, params=query)
 
 
-def restart(victims: Victims) -> None:
+def stop(victims: Victims) -> None:
     victims.server.send(signal.SIGTERM)
     assert victims.server.ended() == 0
     victims.server.close()
+
+
+def restart(victims: Victims) -> None:
+    stop(victims)
     victims.server = victims.started().ready()
 
 
@@ -85,8 +93,10 @@ class Restarted(NamedTuple):
     """The folder of `missing`."""
     moved: Path
     """Where that folder is now."""
-    orphans: list[Path]
-    """Files that belonged to no version."""
+    stray: Path
+    """The folder of a version without a row."""
+    unfinished: list[Path]
+    """Files that were being written."""
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +113,16 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
         changed.write_bytes(graph.replace(b"input", b"inpux", 1) if b"input" in graph else graph[:-1])
         missing, moved = models / versions["missing"], victims.folder / "elsewhere"
         missing.rename(moved)
-        orphan, half, left = models / "ver_unknown", models / "incoming" / "half", victims.folder / "scratch" / "left"
-        orphan.mkdir()
-        (orphan / "source").write_bytes(b"half an upload")
+        stray, half = models / "ver_unknown", models / "incoming" / "dead" / "half"
+        left = victims.folder / "scratch" / "left"
+        stray.mkdir()
+        (stray / "source").write_bytes(b"half an upload")
+        os.utime(stray, (time.time() - 7200,) * 2)
+        half.parent.mkdir()
         half.write_bytes(b"half")
         left.mkdir()
         restart(victims)
-        yield Restarted(victims, probabilities, changed, graph, missing, moved, [orphan, half, left])
+        yield Restarted(victims, probabilities, changed, graph, missing, moved, stray, [half, left])
 
 
 def test_a_restart_restores_every_live_version(restarted: Restarted) -> None:
@@ -119,8 +132,11 @@ def test_a_restart_restores_every_live_version(restarted: Restarted) -> None:
     assert victims.http.get("/health").json()["model_loaded"]
 
 
-def test_a_start_deletes_files_that_belong_to_no_version(restarted: Restarted) -> None:
-    assert [path for path in restarted.orphans if path.exists()] == []
+def test_a_start_deletes_what_was_being_written_and_sets_aside_files_without_a_row(restarted: Restarted) -> None:
+    assert [path for path in restarted.unfinished if path.exists()] == []
+    aside = restarted.stray.parent / "set-aside" / restarted.stray.name / "source"
+    wait_until(aside.exists)
+    assert (restarted.stray.exists(), aside.read_bytes()) == (False, b"half an upload")
 
 
 def test_a_version_whose_files_were_missing_is_served_when_they_are_back(restarted: Restarted) -> None:
@@ -166,3 +182,28 @@ def test_a_version_that_crashes_the_server_three_times_is_quarantined_until_the_
     answer = predict(victims, "bad")
     assert (answer.status_code, answer.json()["model_version"]) == (200, 2)
     assert predict(victims, "bad", version=1).status_code == 503
+
+
+def test_a_start_with_another_database_deletes_nothing_and_says_whose_the_files_are(victims: Victims) -> None:
+    version = upload(victims, "kept")
+    key = (victims.folder / "admin.key").read_text()
+    stop(victims)
+    for file in victims.folder.glob("serval.sqlite*"):
+        file.unlink()
+    refused = subprocess.run(
+        [SERVAL, "serve", "--data-dir", victims.folder, "--port", "0", "--metrics-port", "0"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "holds the files of 1 versions of another database" in line
+    assert "`SERVAL_DATABASE_URL`" in line
+    assert (victims.folder / "models" / version / "source").read_bytes() == fitted(1.0)
+    assert (victims.folder / "admin.key").read_text() == key
+    (victims.folder / "models").rename(victims.folder / "models.old")
+    victims.server = victims.started().ready()
+    assert (victims.folder / "admin.key").read_text() == key
+    assert victims.http.get("/api/v1/models").json() == {"items": []}

@@ -105,7 +105,7 @@ def test_an_upload_cut_off_in_the_middle_leaves_nothing(server: Client, name: st
     boundary = {"Content-Type": "multipart/form-data; boundary=b"}
     cut = b'--b\r\nContent-Disposition: form-data; name="file"; filename="m.pkl"\r\n\r\nhalf'
     assert server.http.post("/api/v1/models/upload", content=cut, headers=boundary).status_code == 400
-    assert list((server.folder / "models" / "incoming").iterdir()) == []
+    assert server.arriving() == []
 
 
 def test_models_are_listed_described_deleted_and_restored(server: Client, name: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from serval.errors import TooLarge, Unavailable
 from serval.storage.disk import DiskStorage
+from support.http_client import files_arriving
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def storage(tmp_path: Path) -> DiskStorage:
 
 
 def incoming(tmp_path: Path) -> list[Path]:
-    return list((tmp_path / "models" / "incoming").iterdir())
+    return files_arriving(tmp_path)
 
 
 def test_what_is_written_can_be_read_and_leaves_nothing_behind(storage: DiskStorage, tmp_path: Path) -> None:
@@ -55,11 +56,17 @@ def test_a_disk_that_is_nearly_full_takes_no_upload(tmp_path: Path) -> None:
         DiskStorage(tmp_path, min_free_bytes=1 << 60).receive(10)
 
 
-def test_a_start_sweeps_what_was_on_its_way_in(tmp_path: Path) -> None:
+def test_a_start_sweeps_what_was_on_its_way_in_to_a_process_that_has_ended(tmp_path: Path) -> None:
+    alive = DiskStorage(tmp_path / "models", min_free_bytes=0)
+    rest = alive.receive(10)
+    rest.write(b"rest")
+    dead = tmp_path / "models" / "incoming" / "dead"
+    dead.mkdir()
+    (dead / "half").write_bytes(b"half")
     DiskStorage(tmp_path / "models", min_free_bytes=0)
-    (tmp_path / "models" / "incoming" / "half").write_bytes(b"half")
-    DiskStorage(tmp_path / "models", min_free_bytes=0)
-    assert incoming(tmp_path) == []
+    assert (len(incoming(tmp_path)), dead.exists()) == (1, False)
+    alive.keep(rest, "ver_1/source")
+    assert alive.read("ver_1/source") == b"rest"
 
 
 def test_deleting_a_version_deletes_its_folder_and_no_other(storage: DiskStorage) -> None:
@@ -68,3 +75,22 @@ def test_deleting_a_version_deletes_its_folder_and_no_other(storage: DiskStorage
     storage.delete("ver_1")
     storage.delete("ver_9")
     assert storage.folders() == ["ver_2"]
+
+
+def test_a_folder_is_set_aside_and_put_back(storage: DiskStorage) -> None:
+    storage.write("ver_1/source", b"x")
+    storage.set_aside("ver_1")
+    assert (storage.folders(), storage.folders_set_aside()) == ([], ["ver_1"])
+    assert not storage.delete_set_aside("ver_1", min_age_seconds=60)
+    storage.put_back("ver_1")
+    assert (storage.read("ver_1/source"), storage.folders_set_aside()) == (b"x", [])
+    storage.set_aside("ver_1")
+    assert storage.delete_set_aside("ver_1", min_age_seconds=0)
+    assert storage.folders_set_aside() == []
+
+
+def test_the_owner_of_the_files_is_remembered(storage: DiskStorage, tmp_path: Path) -> None:
+    assert storage.owner() is None
+    storage.set_owner("one")
+    assert DiskStorage(tmp_path / "models", min_free_bytes=0).owner() == "one"
+    assert storage.folders() == []
