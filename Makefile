@@ -30,9 +30,10 @@ demo: .venv/.native  ## start a server, train, upload and ask real models
 
 test: .venv/.native  ## the tests (slow ones apart), with coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run --concurrency=thread -m pytest -n 3 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m slipcover --source server/serval --json --out .coverage.json -m pytest -n 3 --dist loadfile $(PYTEST)
+	@PYTHONPATH=tests $(BIN)/python -m support.line_coverage .coverage.json
 	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report --fail-under=90 | tail -n 40
+	@set -o pipefail; $(BIN)/coverage report --fail-under=$(if $(PYTEST),0,90) | tail -n 40
 	@cd native && cargo test --quiet
 
 test-slow: .venv/.native  ## the tests that take minutes

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,11 @@ from support.http_client import Client, migrate, serving
 
 # Every core has a test of its own: where BLAS and OpenMP took all of them for each, they would mostly spin.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+# `make test` measures the processes of the tests with SlipCover, and those that they start with coverage.py.
+if "SLIPCOVER_ENABLED" in os.environ and "PYTEST_XDIST_WORKER" in os.environ:
+    root = Path(__file__).resolve().parent.parent
+    os.environ |= {"COVERAGE_PROCESS_START": str(root / "pyproject.toml"), "COVERAGE_FILE": str(root / ".coverage")}
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("serval", deadline=None)

@@ -1,6 +1,5 @@
 """A small HTTP client for tests: requests as a user would send them, and a server to send them to."""
 
-import base64
 import json
 import os
 import ssl
@@ -19,16 +18,8 @@ from support.waiting import wait_until
 
 SERVAL = str(Path(sys.executable).with_name("serval"))
 
-UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}
+UNMEASURED = {"COVERAGE_PROCESS_START": ""}
 """For processes whose code runs in measured ones too: coverage makes a start half as long again."""
-
-
-def coverage_of_servers() -> dict[str, str]:
-    """The environment in which coverage follows greenlets, where SQLAlchemy works; for tests themselves, which seldom
-    use it, that would be too slow. A process hands its settings to the next as JSON in base64."""
-    settings = json.loads(base64.b64decode(os.environ["COVERAGE_PROCESS_CONFIG"]))
-    settings["concurrency"] = ["thread", "greenlet"]
-    return {"COVERAGE_PROCESS_CONFIG": base64.b64encode(json.dumps(settings).encode()).decode()}
 
 
 class Client:
@@ -125,8 +116,8 @@ def serving(
         "SERVAL_CONVERT_PRELOAD": "false",  # most servers convert nothing, or one model
         **settings,
     }
-    if os.environ.get("COVERAGE_PROCESS_CONFIG"):
-        environ |= coverage_of_servers() if is_measured else UNMEASURED
+    if not is_measured:
+        environ |= UNMEASURED
     if "SERVAL_DATABASE_URL" in settings and not is_migrated:
         migrate(folder, settings["SERVAL_DATABASE_URL"])
     with running([SERVAL, "serve"], environ) as process:
