@@ -1,6 +1,7 @@
 """The serving process: one event loop with the app on the socket that the parent bound, and an orderly end."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -43,10 +44,13 @@ OpenApp = Callable[[ServeConfig, Log], AbstractAsyncContextManager[Serving]]
 @asynccontextmanager
 async def open_serval(config: ServeConfig, log: Log) -> AsyncIterator[Serving]:
     """Open Serval. Raises CannotStart or Unavailable where the database or Redis is unreachable."""
+    gc.disable()  # each collection would walk all that is imported, which stays for good
     from serval.app import build_app
     from serval.port.front import front_opener
     from serval.wiring import open_service
 
+    gc.freeze()
+    gc.enable()
     await prepare_database(config)
     async with open_service(config.settings, log) as service:
         yield Serving(

@@ -72,6 +72,7 @@ def main() -> None:
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=template.control)
     os.nice(15)  # predictions go first
     set_process_name("serval-template")
+    gc.disable()  # each collection would walk all that is imported
     readable = readable_paths(template.tasks)
     tasks = tasks_in(template.tasks)
     for module in LATE_IMPORTS.split():
@@ -80,6 +81,7 @@ def main() -> None:
     if (threads := sum(1 for _ in Path("/proc/self/task").iterdir())) != 1:
         raise RuntimeError(f"{threads} threads run after the imports, where a fork carries only one over")
     gc.freeze()  # a collection in a child would touch, and so copy, every page of what was imported
+    gc.enable()
     os.write(control.fileno(), READY)
     while (received := next_config(control)) is not None:
         config, descriptors = received
