@@ -1,0 +1,113 @@
+"""The two clients: one that blocks, and one for `await`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from serval_client.answers import Predictions
+from serval_client.connection import Address
+from serval_client.models import Models
+from serval_client.operations import Asynchronous, Blocking, Noun, Patience, Performer, Steps, operation
+from serval_client.paths import predict_path
+from serval_client.responses import json_call, value_of
+from serval_client.rows import rows_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Predictor(Noun[Performer]):
+    """What both clients do themselves."""
+
+    @operation
+    def predict(
+        self, model: str, rows: Any, *, probabilities: bool = False, version: int | None = None
+    ) -> Steps[Predictions]:
+        """The predictions of a model for rows, with the probabilities of each class if asked for.
+
+        `model`: an id, a name, or `owner/name`. `rows`: a pandas frame, a NumPy array or SciPy matrix
+        `[rows, columns]`, a list of rows; or one row: a dict by column name, a pandas series, an array `[columns]`, a
+        list of values. NaN, NaT, NA and None are missing values; dates and datetimes are moments, in UTC unless they
+        have a time zone. `version`: the number of another version than the live one.
+
+        Raises BadRequest for rows that do not fit the model, NotFound, and ValueError or TypeError for values that
+        cannot be sent.
+        """
+        query = {} if version is None else {"version": str(version)}
+        if probabilities:
+            query["outputs"] = "probabilities"
+        call = json_call("POST", predict_path(model), {"inputs": rows_of(rows)}, query=query)
+        return (yield from value_of(call, Predictions, self._patience))
+
+
+class Client(Predictor[Blocking]):
+    """A client that blocks. Threads may share it."""
+
+    models: Models[Blocking]
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        retry_seconds: float = Patience().retry_seconds,
+    ) -> None:
+        """`url`: the server's address, by default `SERVAL_URL` or `http://127.0.0.1:8080`; `key`: an API key, by
+        default `SERVAL_KEY`.
+
+        `timeout_seconds`: how long the server may be silent. `retry_seconds`: how long a call may pause altogether
+        before it is repeated, which happens only where it is safe.
+
+        Raises ValueError for what is no address, and without a key.
+        """
+        self._address = Address.of(url, key)
+        self._http = httpx2.Client(**self._address.options(timeout_seconds))
+        super().__init__(Blocking(self._http), Patience.up_to(retry_seconds))
+        self.models = Models(self._performer, self._patience)
+
+    def __repr__(self) -> str:
+        return f"Client({self._address.url!r})"
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncClient(Predictor[Asynchronous]):
+    """A client with the same operations for `await`, on asyncio or Trio."""
+
+    models: Models[Asynchronous]
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        retry_seconds: float = Patience().retry_seconds,
+    ) -> None:
+        """As `Client`."""
+        self._address = Address.of(url, key)
+        self._http = httpx2.AsyncClient(**self._address.options(timeout_seconds))
+        super().__init__(Asynchronous(self._http), Patience.up_to(retry_seconds))
+        self.models = Models(self._performer, self._patience)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._address.url!r})"
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

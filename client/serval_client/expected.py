@@ -1,0 +1,157 @@
+"""The answers of a fitted model where it was fitted, for the server to compare with its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from serval_client.files import loaded
+from serval_client.rows import Row, is_frame, plain, rows_of
+
+MAX_ROWS = 300
+"""As many as the server compares and keeps."""
+MAX_BYTES = 4 << 20
+"""As much as the server takes."""
+PREDICTION, PROBABILITIES = "prediction", "probabilities"
+UNANSWERED = (NotImplementedError, ValueError, TypeError, AttributeError, IndexError)
+"""What the `predict_proba` of a model raises that predicts, but has no probabilities."""
+
+
+def sample_fields(model: Any, sample: Any, columns: Sequence[str] | None, is_answered: bool) -> dict[str, str]:
+    """The form fields `sample` and `expected_with` of an upload: rows of the sample, evenly spaced, with the answers of
+    the model, and the version of scikit-learn that computed them; or the rows alone.
+
+    `sample`: what the model's `predict` takes, or the path of a CSV or JSON file with it.
+
+    Raises what the model raises, ValueError for rows that cannot be sent.
+    """
+    if not is_answered and isinstance(sample, (str, os.PathLike)):
+        return {"sample": Path(sample).read_text(encoding="utf-8")}
+    table = evenly_spaced(table_of(sample), MAX_ROWS)
+    return answered(loaded(model), table, columns) if is_answered else {"sample": encoded(rows_of(table))}
+
+
+def answered(model: Any, table: Any, columns: Sequence[str] | None) -> dict[str, str]:
+    import sklearn  # type: ignore[import-untyped,unused-ignore]
+
+    names = names_of(model)
+    if names is None and is_frame(table):
+        table = table.to_numpy()
+    rows = [named(row, names, columns) for row in rows_of(table)]
+    answers = answers_of(model, table)
+    if len(answers) != len(rows):
+        raise ValueError(f"the model predicts {len(answers)} rows of a sample of {len(rows)}")
+    return {
+        "sample": encoded([{**row, **answer} for row, answer in zip(rows, answers)]),
+        "expected_with": sklearn.__version__,
+    }
+
+
+def table_of(sample: Any) -> Any:
+    """A sample with a frame in place of a file or a list of dicts."""
+    if isinstance(sample, (str, os.PathLike)) and Path(sample).suffix.lower() == ".json":
+        sample = msgspec.json.decode(Path(sample).read_bytes())
+    is_csv = isinstance(sample, (str, os.PathLike))
+    if not is_csv and not (isinstance(sample, list) and sample and isinstance(sample[0], Mapping)):
+        return sample
+    import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+
+    return pd.read_csv(sample) if is_csv else pd.DataFrame(sample)
+
+
+def names_of(model: Any) -> list[str] | None:
+    """The columns that a model was fitted on, if they have names; of a pipeline those of its first step that has
+    any work to do."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        return [str(name) for name in names]
+    steps = [step for _, step in getattr(model, "steps", []) if step not in (None, "passthrough")]
+    return names_of(steps[0]) if steps else None
+
+
+def evenly_spaced(table: Any, count: int) -> Any:
+    """At most `count` rows of a table, from its first on: a table is often sorted."""
+    total = table.shape[0] if hasattr(table, "shape") else len(table)
+    if total <= count:
+        return table
+    chosen = [index * total // count for index in range(count)]
+    if is_frame(table):
+        return table.iloc[chosen]
+    return table[chosen] if hasattr(table, "shape") else [table[index] for index in chosen]
+
+
+def named(row: Row, names: list[str] | None, columns: Sequence[str] | None) -> dict[str, Any]:
+    """A row by the names of the model's columns: those it was fitted on, those given, or `x0`, `x1`, ...
+
+    Raises ValueError for a name that an answer has.
+    """
+    if isinstance(row, dict):
+        named_row: dict[str, Any] = {name: value for name, value in row.items() if names is None or name in names}
+    else:
+        labels = names or columns or [f"x{index}" for index in range(len(row))]
+        named_row = dict(zip(labels, row))
+    clash = {PREDICTION, PROBABILITIES} & named_row.keys()
+    if clash:
+        raise ValueError(
+            f"the model has a column `{clash.pop()}`, which is what an answer is called in a sample: push it with"
+            " `expected_answers=False` and no sample"
+        )
+    return named_row
+
+
+def answers_of(model: Any, table: Any) -> list[dict[str, Any]]:
+    """`prediction` of each row, and `probabilities` where the model has them."""
+    predicted = model.predict(table)
+    predicted = predicted.toarray() if hasattr(predicted, "toarray") else predicted
+    answers: list[dict[str, Any]] = [{PREDICTION: nested(value)} for value in predicted]
+    tables = probabilities_of(model, table, is_multi_target=getattr(predicted, "ndim", 1) == 2)
+    if tables is not None:
+        for answer, probabilities in zip(answers, tables):
+            answer[PROBABILITIES] = probabilities
+    return answers
+
+
+def probabilities_of(model: Any, table: Any, *, is_multi_target: bool) -> list[Any] | None:
+    """For each row its probabilities in the order of the classes, of several targets a list for each; None where the
+    model has none."""
+    try:
+        answered = model.predict_proba(table)
+    except UNANSWERED:
+        return None
+    if isinstance(answered, list):
+        return [list(row) for row in zip(*(nested(target) for target in answered))]
+    if is_multi_target and type(innermost(model)).__name__ == "StackingClassifier":
+        answered = 1.0 - answered  # it has the probability of the first of two labels, all others of the second
+    probabilities: list[Any] = nested(answered)
+    return probabilities
+
+
+def innermost(model: Any) -> Any:
+    """The estimator that answers for a pipeline or a search."""
+    while True:
+        if hasattr(model, "steps"):
+            model = model.steps[-1][1]
+        elif hasattr(model, "best_estimator_"):
+            model = model.best_estimator_
+        else:
+            return model
+
+
+def nested(value: Any) -> Any:
+    """A NumPy array or scalar as JSON has it."""
+    if getattr(value, "ndim", 0) or isinstance(value, (list, tuple)):
+        return [nested(item) for item in value]
+    return plain(value)
+
+
+def encoded(rows: list[Any]) -> str:
+    """Rows as JSON, as many of the first as the server takes."""
+    while True:
+        text = msgspec.json.encode(rows)
+        if len(text) <= MAX_BYTES or len(rows) == 1:
+            return text.decode()
+        rows = rows[: len(rows) * MAX_BYTES // len(text)] or rows[:1]

@@ -1,0 +1,139 @@
+"""`client.models`: push models, and see those there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from serval_client.errors import Problem, Refused, Unreachable
+from serval_client.expected import sample_fields
+from serval_client.files import ModelFile
+from serval_client.operations import Call, Noun, Patience, Pause, Performer, Steps, Work, operation
+from serval_client.paths import model_path, version_path
+from serval_client.progress import Progress, Show, shown
+from serval_client.registry import Model, ModelList, Version, VersionList
+from serval_client.responses import value_of
+
+HELD_SECONDS = 10
+"""For how long the server may hold a request for the state of a conversion; then its stage is shown."""
+FIRST_PAUSE_SECONDS = 0.5
+WAITING = Patience(retry_seconds=60.0, refused_seconds=60.0)
+"""While a conversion is waited for, the server may be away for so long: it goes on with it when it is back."""
+
+
+class Models(Noun[Performer]):
+    """The models of a server."""
+
+    @operation
+    def list(self) -> Steps[Sequence[Model]]:
+        """The models that you may see."""
+        found = yield from value_of(Call("GET", "/api/v1/models"), ModelList, self._patience)
+        return found.items
+
+    @operation
+    def show(self, model: str) -> Steps[Model]:
+        """One model, by its id or name. Raises NotFound."""
+        return (yield from value_of(Call("GET", model_path(model)), Model, self._patience))
+
+    @operation
+    def versions(self, model: str) -> Steps[Sequence[Version]]:
+        """The versions of a model, newest first. Raises NotFound."""
+        call = Call("GET", f"{model_path(model)}/versions")
+        return (yield from value_of(call, VersionList, self._patience)).items
+
+    @operation
+    def version(self, model: str, number: int) -> Steps[Version]:
+        """One version of a model. Raises NotFound."""
+        return (yield from value_of(Call("GET", version_path(model, number)), Version, self._patience))
+
+    @operation
+    def push(
+        self,
+        model: Any,
+        *,
+        name: str,
+        sample: Any = None,
+        expected_answers: bool = True,
+        columns: Sequence[str] | None = None,
+        description: str | None = None,
+        allow_schema_change: bool = False,
+        progress: Show | None = None,
+    ) -> Steps[Version]:
+        """Upload a fitted model, and wait until the server has converted and verified it.
+
+        `model`: a fitted scikit-learn estimator, or the path of its file. The server runs neither as itself: it
+        converts them in a confined process.
+
+        `sample`: rows that the model's `predict` takes, or the path of a CSV or JSON file with some. The model predicts
+        up to 300 of them here, and the server must come to the same answers; a path is loaded for that, which runs the
+        code in the file. Without a sample the server chooses rows by itself. `expected_answers=False` sends the sample
+        without answers.
+
+        `columns`: names for the columns of a model that was fitted on an array. `allow_schema_change`: go live although
+        the columns differ from those of the live version. `progress` gets each moment of the push; by default a
+        terminal shows it.
+
+        The version that is returned is live, or held for the reason `held`. Raises Refused if the server cannot serve
+        the model, and what the model raises.
+        """
+        with shown(progress) as show:
+            fields = {"name": name}
+            if description is not None:
+                fields["description"] = description
+            if columns is not None:
+                fields["columns"] = msgspec.json.encode(list(columns)).decode()
+            if allow_schema_change:
+                fields["allow_schema_change"] = "true"
+            if sample is not None:
+                show(Progress("asking the model"))
+                fields.update((yield Work(partial(sample_fields, model, sample, columns, expected_answers))))
+            show(Progress("saving the model"))
+            with (yield Work(partial(ModelFile.of, model, show))) as file:
+                version = yield from self._upload(fields, file)
+            version = yield from self._end_of(version, show)
+        return served(version)
+
+    @operation
+    def wait(self, version: Version, *, progress: Show | None = None) -> Steps[Version]:
+        """Wait until the conversion of a version has ended, as `push` does. Raises Refused."""
+        with shown(progress) as show:
+            version = yield from self._end_of(version, show)
+        return served(version)
+
+    def _upload(self, fields: dict[str, str], file: ModelFile) -> Steps[Version]:
+        call = Call("POST", "/api/v1/models/upload", fields=fields, file=file, prefer="wait=0", is_repeatable=False)
+        try:
+            return (yield from value_of(call, Version, self._patience))
+        except Unreachable as error:
+            raise Unreachable(
+                f"{error}; whether the upload has arrived is unknown: `models.versions({fields['name']!r})` shows it"
+            ) from None
+
+    def _end_of(self, version: Version, show: Show) -> Steps[Version]:
+        """Wait by requests that the server holds; neither a lost connection nor a restart of the server ends it."""
+        pause = FIRST_PAUSE_SECONDS
+        while not version.has_ended:
+            show(Progress(version.status))
+            began = time.monotonic()
+            call = Call(
+                "GET",
+                version_path(version.model_id, version.version),
+                prefer=f"wait={HELD_SECONDS}",
+                held_seconds=HELD_SECONDS,
+            )
+            version = yield from value_of(call, Version, WAITING)
+            if not version.has_ended and time.monotonic() - began < HELD_SECONDS / 2:
+                yield Pause(pause)  # another server of the same database converts it
+                pause = min(2 * pause, HELD_SECONDS)
+        return version
+
+
+def served(version: Version) -> Version:
+    """A version that is ready. Raises Refused with the reason of one that has failed."""
+    if version.failure is not None:
+        raise Refused(Problem(status=422, code=version.failure.code, detail=version.failure.message))
+    return version
