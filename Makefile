@@ -39,6 +39,11 @@ test: .venv/.native  ## the tests (slow ones apart), with coverage
 test-slow: .venv/.native  ## the tests that take minutes
 	@$(BIN)/pytest -m slow -n 2 --dist loadfile --durations=10 $(PYTEST)
 
+CLIENT_PYTHONS ?= $(HOME)/.pyenv/versions
+
+test-client: .venv/.native  ## the client on Python 3.9 and 3.13, from PATH or pyenv, with packages from the network
+	@PATH="$$(printf '%s:' $(CLIENT_PYTHONS)/3.9.*/bin $(CLIENT_PYTHONS)/3.13.*/bin)$$PATH" $(BIN)/pytest -m environments $(PYTEST)
+
 fuzz: .venv/.native  ## millions of mutated requests for the Rust core
 	@cd native && cargo test --quiet fuzz -- --ignored
 
@@ -94,4 +99,4 @@ lock:  ## lock the dependencies anew
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --group loadtests -o requirements/loadtests.txt
 	cd loadtests/bench/peers && for each in requirements mlserver; do uv pip compile -q --universal --python-version 3.11 --generate-hashes $$each.in -o $$each.txt; done
 
-.PHONY: help native demo test test-slow fuzz check bench loadtest soak docs clean lock
+.PHONY: help native demo test test-slow test-client fuzz check bench loadtest soak docs clean lock
