@@ -19,7 +19,7 @@ from serval_client.errors import (
     Unreachable,
 )
 from serval_client.progress import Progress
-from serval_client.registry import Model, Reason, Version
+from serval_client.registry import Examination, Model, Reason, Version
 
 __all__ = [
     "AsyncClient",
@@ -27,6 +27,7 @@ __all__ = [
     "Client",
     "Conflict",
     "DeadlineExceeded",
+    "Examination",
     "Model",
     "NotAuthenticated",
     "NotFound",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import msgspec
 
 from serval_client.answers import Predictions
 from serval_client.connection import Address
 from serval_client.models import Models
-from serval_client.operations import Asynchronous, Blocking, Noun, Patience, Performer, Steps, operation
+from serval_client.operations import Asynchronous, Blocking, Call, Noun, Patience, Performer, Steps, operation
 from serval_client.paths import predict_path
-from serval_client.responses import json_call, value_of
+from serval_client.responses import response_to, value_of
 from serval_client.rows import rows_of
 
 if TYPE_CHECKING:
@@ -28,9 +32,10 @@ class Predictor(Noun[Performer]):
         """The predictions of a model for rows, with the probabilities of each class if asked for.
 
         `model`: an id, a name, or `owner/name`. `rows`: a pandas frame, a NumPy array or SciPy matrix
-        `[rows, columns]`, a list of rows; or one row: a dict by column name, a pandas series, an array `[columns]`, a
-        list of values. NaN, NaT, NA and None are missing values; dates and datetimes are moments, in UTC unless they
-        have a time zone. `version`: the number of another version than the live one.
+        `[rows, columns]`, a list of rows, the `Path` of a CSV file with a header; or one row: a dict by column name, a
+        pandas series, an array `[columns]`, a list of values. NaN, NaT, NA and None are missing values; dates and
+        datetimes are moments, in UTC unless they have a time zone. `version`: the number of another version than the
+        live one.
 
         Raises BadRequest for rows that do not fit the model, NotFound, and ValueError or TypeError for values that
         cannot be sent.
@@ -38,8 +43,28 @@ class Predictor(Noun[Performer]):
         query = {} if version is None else {"version": str(version)}
         if probabilities:
             query["outputs"] = "probabilities"
-        call = json_call("POST", predict_path(model), {"inputs": rows_of(rows)}, query=query)
+        path = predict_path(model)
+        if isinstance(rows, os.PathLike):
+            call = Call("POST", path, query, Path(rows).read_bytes(), "text/csv")
+        else:
+            call = Call("POST", path, query, msgspec.json.encode({"inputs": rows_of(rows)}), "application/json")
         return (yield from value_of(call, Predictions, self._patience))
+
+    @operation
+    def request(
+        self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None
+    ) -> Steps[Any]:
+        """The response of any route, for those without a method here: of JSON its value, else its text.
+
+        `body` is sent as JSON. Raises RequestFailed, Unreachable.
+        """
+        is_repeatable = method.upper() in {"GET", "HEAD", "PUT", "DELETE"}
+        call = Call(method, path, query or {}, is_repeatable=is_repeatable)
+        if body is not None:
+            call = call._replace(content=msgspec.json.encode(body), content_type="application/json")
+        response = yield from response_to(call, self._patience)
+        is_json = response.headers.get("content-type", "").startswith("application/json")
+        return msgspec.json.decode(response.content) if is_json else response.text
 
 
 class Client(Predictor[Blocking]):

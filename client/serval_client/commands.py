@@ -59,7 +59,10 @@ def parser() -> argparse.ArgumentParser:
     predicting.add_argument("model", metavar="MODEL", help="its name, its id, or OWNER/NAME")
     rows = predicting.add_mutually_exclusive_group(required=True)
     rows.add_argument("values", metavar="VALUE", nargs="*", default=[], help="one row, in the order of its columns")
-    rows.add_argument("--input", metavar="JSON", help="a row or a list of rows, by name or by position")
+    rows.add_argument(
+        "--input", metavar="JSON", type=json_value, help="a row or a list of rows, by name or by position"
+    )
+    rows.add_argument("--csv", metavar="FILE", type=Path, help="rows as CSV")
     predicting.add_argument("--probabilities", action="store_true", help="the probability of each class too")
     predicting.add_argument("--version", type=int, help="number of the version; by default the live one")
     predicting.set_defaults(run=predict)
@@ -80,10 +83,22 @@ def push(client: Client, given: argparse.Namespace) -> int:
 
 
 def predict(client: Client, given: argparse.Namespace) -> int:
-    rows = json.loads(given.input) if given.input is not None else [value_of(text) for text in given.values]
-    answer = client.predict(given.model, rows, probabilities=given.probabilities, version=given.version)
+    answer = client.predict(given.model, rows_given(given), probabilities=given.probabilities, version=given.version)
     write(as_json(answer) if given.json else "\n".join(lines_of(answer)))
     return DONE
+
+
+def rows_given(given: argparse.Namespace) -> Any:
+    if given.csv is not None:
+        return given.csv
+    return [value_of(text) for text in given.values] if given.input is None else given.input
+
+
+def json_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
 
 
 def name_from(file: str) -> str:

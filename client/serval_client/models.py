@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 import msgspec
 
@@ -15,12 +15,16 @@ from serval_client.files import ModelFile
 from serval_client.operations import Call, Noun, Patience, Pause, Performer, Steps, Work, operation
 from serval_client.paths import model_path, version_path
 from serval_client.progress import Progress, Show, shown
-from serval_client.registry import Model, ModelList, Version, VersionList
+from serval_client.registry import Examination, Model, ModelList, Version, VersionList
 from serval_client.responses import value_of
+
+T = TypeVar("T")
 
 HELD_SECONDS = 10
 """For how long the server may hold a request for the state of a conversion; then its stage is shown."""
 FIRST_PAUSE_SECONDS = 0.5
+EXAMINED_SECONDS = 300.0
+"""For how long an examination may last."""
 WAITING = Patience(retry_seconds=60.0, refused_seconds=60.0)
 """While a conversion is waited for, the server may be away for so long: it goes on with it when it is back."""
 
@@ -80,22 +84,37 @@ class Models(Noun[Performer]):
         The version that is returned is live, or held for the reason `held`. Raises Refused if the server cannot serve
         the model, and what the model raises.
         """
+        fields = form_fields(
+            name=name, description=description, columns=columns, allow_schema_change=allow_schema_change
+        )
+        call = Call("POST", "/api/v1/models/upload", fields=fields, prefer="wait=0", is_repeatable=False)
+        answering = None if sample is None else partial(sample_fields, model, sample, columns, expected_answers)
         with shown(progress) as show:
-            fields = {"name": name}
-            if description is not None:
-                fields["description"] = description
-            if columns is not None:
-                fields["columns"] = msgspec.json.encode(list(columns)).decode()
-            if allow_schema_change:
-                fields["allow_schema_change"] = "true"
-            if sample is not None:
-                show(Progress("asking the model"))
-                fields.update((yield Work(partial(sample_fields, model, sample, columns, expected_answers))))
-            show(Progress("saving the model"))
-            with (yield Work(partial(ModelFile.of, model, show))) as file:
-                version = yield from self._upload(fields, file)
+            try:
+                version = yield from self._sent(call, Version, model, answering, show)
+            except Unreachable as error:
+                raise Unreachable(
+                    f"{error}; `models.versions({name!r})` shows whether the upload has arrived"
+                ) from None
             version = yield from self._end_of(version, show)
         return served(version)
+
+    @operation
+    def check(
+        self,
+        model: Any,
+        *,
+        sample: Any = None,
+        expected_answers: bool = True,
+        columns: Sequence[str] | None = None,
+        progress: Show | None = None,
+    ) -> Steps[Examination]:
+        """What would become of a model, with the arguments of `push`; nothing is stored."""
+        fields = form_fields(columns=columns)
+        call = Call("POST", "/api/v1/storage/validate", fields=fields, held_seconds=EXAMINED_SECONDS)
+        answering = None if sample is None else partial(sample_fields, model, sample, columns, expected_answers)
+        with shown(progress) as show:
+            return (yield from self._sent(call, Examination, model, answering, show))
 
     @operation
     def wait(self, version: Version, *, progress: Show | None = None) -> Steps[Version]:
@@ -104,14 +123,30 @@ class Models(Noun[Performer]):
             version = yield from self._end_of(version, show)
         return served(version)
 
-    def _upload(self, fields: dict[str, str], file: ModelFile) -> Steps[Version]:
-        call = Call("POST", "/api/v1/models/upload", fields=fields, file=file, prefer="wait=0", is_repeatable=False)
-        try:
-            return (yield from value_of(call, Version, self._patience))
-        except Unreachable as error:
-            raise Unreachable(
-                f"{error}; whether the upload has arrived is unknown: `models.versions({fields['name']!r})` shows it"
-            ) from None
+    @operation
+    def promote(self, model: str, number: int, *, allow_schema_change: bool = False) -> Steps[Version]:
+        """Make a version the live one, also one that is held. Raises Conflict with the reason if that is refused."""
+        body = msgspec.json.encode({"allow_schema_change": allow_schema_change})
+        call = Call("POST", f"{version_path(model, number)}/promote", content=body, content_type="application/json")
+        return (yield from value_of(call, Version, self._patience))
+
+    @operation
+    def rollback(self, model: str) -> Steps[Version]:
+        """Make the version live again that was live before. Raises Conflict if there is none."""
+        call = Call("POST", f"{model_path(model)}/rollback", is_repeatable=False)
+        return (yield from value_of(call, Version, self._patience))
+
+    def _sent(
+        self, call: Call, kind: type[T], model: Any, answering: Callable[[], Mapping[str, str]] | None, show: Show
+    ) -> Steps[T]:
+        """The response to a form with the file of a model, and with what `answering` returns of its sample."""
+        fields = dict(call.fields or {})
+        if answering is not None:
+            show(Progress("asking the model"))
+            fields.update((yield Work(answering)))
+        show(Progress("saving the model"))
+        with (yield Work(partial(ModelFile.of, model, show))) as file:
+            return (yield from value_of(call._replace(fields=fields, file=file), kind, self._patience))
 
     def _end_of(self, version: Version, show: Show) -> Steps[Version]:
         """Wait by requests that the server holds; neither a lost connection nor a restart of the server ends it."""
@@ -130,6 +165,15 @@ class Models(Noun[Performer]):
                 yield Pause(pause)  # another server of the same database converts it
                 pause = min(2 * pause, HELD_SECONDS)
         return version
+
+
+def form_fields(**given: Any) -> dict[str, str]:
+    """The fields of a form that were given: a text as it is, others as JSON."""
+    return {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def served(version: Version) -> Version:

@@ -82,10 +82,10 @@ class Lost(NamedTuple):
     """Whether it was given up after the time limit."""
 
     @classmethod
-    def by(cls, error: httpx2.RequestError) -> Lost:
+    def by(cls, error: httpx2.RequestError, url: httpx2.URL) -> Lost:
         """The error itself holds the request with its key, so its text alone is kept."""
         return cls(
-            reason=str(error).rstrip(".") or type(error).__name__,
+            reason=f"{str(url).rstrip('/')} does not respond: {str(error).rstrip('.') or type(error).__name__}",
             is_sent=not isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)),
             is_late=isinstance(error, httpx2.TimeoutException),
         )
@@ -134,7 +134,7 @@ class Blocking:
         try:
             return self._http.send(step.request(self._http))
         except httpx2.RequestError as error:
-            return Lost.by(error)
+            return Lost.by(error, self._http.base_url)
 
 
 class Asynchronous:
@@ -162,7 +162,7 @@ class Asynchronous:
         try:
             return await self._http.send(step.request(self._http))
         except httpx2.RequestError as error:
-            return Lost.by(error)
+            return Lost.by(error, self._http.base_url)
 
 
 Performer = TypeVar("Performer", Blocking, Asynchronous)

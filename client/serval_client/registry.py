@@ -50,6 +50,16 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in {"ready", "failed"}
 
 
+class Examination(msgspec.Struct, frozen=True, kw_only=True):
+    """What would become of a model if it were pushed."""
+
+    converts: bool
+    failure: Optional[Reason] = None
+    """Why it does not."""
+    signature: Optional[dict[str, Any]] = None
+    report: Optional[dict[str, Any]] = None
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A model."""
 

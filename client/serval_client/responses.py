@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx2
 import msgspec
@@ -74,7 +74,3 @@ def problem_of(response: httpx2.Response) -> Problem:
     except msgspec.DecodeError:
         detail = f"{response.url} responded with {response.status_code} and no reason; is it a Serval server?"
         return Problem(status=response.status_code, detail=detail)
-
-
-def json_call(method: str, path: str, body: Any, **options: Any) -> Call:
-    return Call(method, path, content=msgspec.json.encode(body), content_type="application/json", **options)

@@ -141,6 +141,35 @@ def test_a_version_with_other_columns_is_held_with_the_reason(client: serval.Cli
     assert client.models.push(other, name="client-held", allow_schema_change=True).is_live
 
 
+def test_a_version_that_is_held_can_be_promoted_and_left_again(client: serval.Client) -> None:
+    client.models.push(IRIS, name="client-promoted")
+    held = client.models.push(LogisticRegression(max_iter=1000).fit(X.iloc[:, :2], LABELS), name="client-promoted")
+    with pytest.raises(serval.Conflict, match="columns"):
+        client.models.promote("client-promoted", held.version)
+    assert client.models.promote("client-promoted", held.version, allow_schema_change=True).is_live
+    assert client.models.rollback("client-promoted").version == 1
+
+
+def test_a_check_says_what_would_become_of_a_model_and_stores_nothing(client: serval.Client) -> None:
+    fine = client.models.check(IRIS, sample=X)
+    assert (fine.converts, fine.failure) == (True, None)
+    assert fine.report is not None
+    assert fine.report["expected_agreement"] == 1.0
+    refused = client.models.check({"a": 1})
+    assert not refused.converts
+    assert refused.failure is not None
+    assert refused.failure.code == "not_a_model"
+
+
+def test_a_route_without_a_method_can_be_requested(client: serval.Client, iris: serval.Version) -> None:
+    path = f"/api/v1/models/{iris.model_id}"
+    assert client.request("PATCH", path, {"cache": "off"})["cache"] == "off"
+    assert client.request("GET", "/api/v1/predictions", query={"model": iris.model_id, "limit": "1"})["items"]
+    assert client.request("GET", "/metrics").startswith("# HELP")
+    with pytest.raises(serval.BadRequest, match="cache"):
+        client.request("PATCH", path, {"cache": "on"})
+
+
 def test_columns_give_names_to_a_model_without(client: serval.Client) -> None:
     model = LinearRegression().fit(X.to_numpy(), Y)
     client.models.push(model, name="client-named", sample=X.to_numpy(), columns=["a", "b", "c", "d"])
