@@ -9,7 +9,7 @@ from typing import Any, Callable, TypeVar
 
 import msgspec
 
-from serval_client.errors import Problem, Refused, Unreachable
+from serval_client.errors import Problem, Refused
 from serval_client.expected import sample_fields
 from serval_client.files import ModelFile
 from serval_client.operations import Call, Noun, Patience, Pause, Performer, Steps, Work, operation
@@ -90,12 +90,7 @@ class Models(Noun[Performer]):
         call = Call("POST", "/api/v1/models/upload", fields=fields, prefer="wait=0", is_repeatable=False)
         answering = None if sample is None else partial(sample_fields, model, sample, columns, expected_answers)
         with shown(progress) as show:
-            try:
-                version = yield from self._sent(call, Version, model, answering, show)
-            except Unreachable as error:
-                raise Unreachable(
-                    f"{error}; `models.versions({name!r})` shows whether the upload has arrived"
-                ) from None
+            version = yield from self._sent(call, Version, model, answering, show)
             version = yield from self._end_of(version, show)
         return served(version)
 

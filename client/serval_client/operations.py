@@ -1,8 +1,8 @@
 """Each operation is written once: a generator of steps, which a client performs as it goes, blocking or not.
 
 An operation yields what is to be done outside of it (a `Call`, a `Pause`, some `Work`) and is sent the outcome. So it
-knows neither sockets nor clocks nor event loops. `Blocking` and `Asynchronous` perform the steps; `@operation` makes
-methods that return a result in a `Client`, and a coroutine in an `AsyncClient`.
+knows neither sockets nor event loops. `Blocking` and `Asynchronous` perform the steps; `@operation` makes methods that
+return a result in a `Client`, and a coroutine in an `AsyncClient`.
 """
 
 from __future__ import annotations

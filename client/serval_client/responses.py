@@ -38,7 +38,7 @@ def response_to(call: Call, patience: Patience) -> Steps[httpx2.Response]:
         pause = pause_before_repeating(call, outcome, growing)
         is_refused = isinstance(outcome, Lost) and not outcome.is_sent
         if pause is None or paused + pause > (patience.refused_seconds if is_refused else patience.retry_seconds):
-            raise error_of(outcome)
+            raise error_of(call, outcome)
         yield Pause(pause)
         paused += pause
         growing = min(2 * growing, LONGEST_PAUSE_SECONDS)
@@ -60,9 +60,10 @@ def retry_after(response: httpx2.Response) -> float | None:
     return float(asked) if asked.isdecimal() else None
 
 
-def error_of(outcome: httpx2.Response | Lost) -> ServalError:
+def error_of(call: Call, outcome: httpx2.Response | Lost) -> ServalError:
     if isinstance(outcome, Lost):
-        return Unreachable(outcome.reason)
+        is_unknown = outcome.is_sent and not call.is_repeatable
+        return Unreachable(outcome.reason + ("; it may have done what was asked all the same" if is_unknown else ""))
     problem = problem_of(outcome)
     return BY_STATUS.get(problem.status, RequestFailed)(problem, retry_after(outcome))
 

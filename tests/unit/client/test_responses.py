@@ -8,14 +8,12 @@ import httpx2
 import pytest
 
 import serval_client as serval
-from serval_client.operations import Call, Lost, Patience, Pause
+from serval_client.operations import Call, Lost, Patience
 from serval_client.responses import response_to
+from support.played_steps import BROKEN, LATE, REFUSED, Played
 
 GET = Call("GET", "/x")
 UPLOAD = Call("POST", "/x", is_repeatable=False)
-REFUSED = Lost("Connection refused", is_sent=False, is_late=False)
-BROKEN = Lost("Server disconnected", is_sent=True, is_late=False)
-LATE = Lost("timed out", is_sent=True, is_late=True)
 DEFAULT = Patience()
 OK = httpx2.Response(200)
 
@@ -26,27 +24,19 @@ def responded(status: int, retry_after: str | None = None, **problem: Any) -> ht
     return httpx2.Response(status, headers=headers, content=body, request=httpx2.Request("GET", "http://host/x"))
 
 
-class Played(NamedTuple):
+class Ended(NamedTuple):
     pauses: list[float]
     error: serval.ServalError | None
 
 
-def played(call: Call, *outcomes: httpx2.Response | Lost, patience: Patience = DEFAULT) -> Played:
+def played(call: Call, *outcomes: httpx2.Response | Lost, patience: Patience = DEFAULT) -> Ended:
     """What becomes of a call whose tries have these outcomes, of which the last repeats."""
-    tries, pauses = list(outcomes), []
-    steps = response_to(call, patience)
-    step = next(steps)
+    performer = Played(*outcomes)
     try:
-        while True:
-            if isinstance(step, Pause):
-                pauses.append(step.seconds)
-                step = steps.send(None)
-            else:
-                step = steps.send(tries.pop(0) if len(tries) > 1 else tries[0])
-    except StopIteration:
-        return Played(pauses, None)
+        performer.run(response_to(call, patience))
     except serval.ServalError as error:
-        return Played(pauses, error)
+        return Ended(performer.pauses, error)
+    return Ended(performer.pauses, None)
 
 
 @pytest.mark.parametrize("call", [GET, UPLOAD], ids=["get", "upload"])
@@ -62,6 +52,7 @@ def test_an_upload_that_may_have_arrived_is_not_repeated(outcome: httpx2.Respons
     pauses, error = played(UPLOAD, outcome, OK)
     assert not pauses
     assert error is not None
+    assert outcome is not BROKEN or str(error) == f"{BROKEN.reason}; it may have done what was asked all the same"
     assert played(GET, outcome, OK).error is None
 
 
@@ -89,7 +80,7 @@ def test_who_has_no_patience_waits_for_nothing() -> None:
     pauses, error = played(GET, REFUSED, OK, patience=Patience.up_to(0))
     assert not pauses
     assert isinstance(error, serval.Unreachable)
-    assert str(error) == "Connection refused"
+    assert str(error) == REFUSED.reason
 
 
 @pytest.mark.parametrize(
