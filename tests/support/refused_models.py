@@ -17,9 +17,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
+from sklearn.preprocessing import Normalizer, OneHotEncoder, PowerTransformer, StandardScaler
 
 from serval.conversion.export.labels import check_count
 from serval.conversion.from_sklearn import no_form
@@ -99,10 +99,17 @@ def imputed(imputer: Any) -> Any:
 
 
 def neighbours_by_products(*steps: Any) -> Any:
-    return make_pipeline(*steps, KNeighborsClassifier(metric="cosine")).fit(SPREAD + 1e8, SPREAD[:, 0] > 0)
+    return make_pipeline(*steps, KNeighborsClassifier(algorithm="brute")).fit(WIDE + 1e8, WIDE[:, 0] > 0)
+
+
+def neighbours_of_categories(encoder: Any) -> Any:
+    frame = pd.DataFrame({"plan": list("abcd") * 15, "city": list("xyz") * 20})
+    return make_pipeline(encoder, KNeighborsRegressor()).fit(frame, np.arange(60.0))
 
 
 SPREAD = np.random.default_rng(0).normal(size=(200, 4))
+WIDE = np.random.default_rng(0).normal(size=(60, 300))
+GRID = np.random.default_rng(0).integers(0, 5, (200, 4)).astype(float)
 BIG = [2**53 + 1 + index for index in range(9)]
 PRICES = [decimal.Decimal(index % 4) / 2 for index in range(20)]
 DURATIONS = pd.DataFrame({"since": pd.to_timedelta(range(12), unit="s")})
@@ -284,6 +291,22 @@ CASES: list[tuple[Kind, Case]] = [
             lambda: imputed(KNNImputer(n_neighbors=2)),
             again(lambda: imputed(SimpleImputer())),
             "`KNNImputer` (pipeline step 1, `knnimputer`)",
+        ),
+    ),
+    (
+        of_models.TIED_COSINE,
+        Case(
+            lambda: KNeighborsClassifier(metric="cosine").fit(GRID, GRID[:, 0] > 2),
+            again(lambda: make_pipeline(Normalizer(), KNeighborsClassifier()).fit(GRID, GRID[:, 0] > 2)),
+            "`KNeighborsClassifier`",
+        ),
+    ),
+    (
+        of_models.TIED_SPARSE,
+        Case(
+            lambda: neighbours_of_categories(OneHotEncoder(handle_unknown="ignore")),
+            again(lambda: neighbours_of_categories(OneHotEncoder(handle_unknown="ignore", sparse_output=False))),
+            "(pipeline step 2, `kneighborsregressor`)",
         ),
     ),
     (

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+from scipy import sparse
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serval.conversion import samples
@@ -144,6 +145,10 @@ def no_form(estimator: Any, tried: list[FormTried]) -> ServalError | Refused:
         return of_models.TIED_IMPUTER.of(imputer, reasons=reasons)
     kind = of_models.ANSWERS_OTHERWISE
     if getattr(last, "_fit_method", None) == "brute" and last.effective_metric_ in {"euclidean", "cosine"}:
+        if sparse.issparse(last._fit_X):
+            return of_models.TIED_SPARSE.of(last, reasons=reasons)
+        if last.effective_metric_ == "cosine":
+            return of_models.TIED_COSINE.of(last, reasons=reasons)
         kind = of_models.ROUNDED_NEIGHBOURS
     elif type(last).__name__ == "GaussianProcessRegressor":
         kind = of_models.ROUNDED_PROCESS

@@ -18,7 +18,10 @@ FIRST, LAST = 1.0, 130.0
 """Years after 1970. Units differ by a thousand, so that counts of them tell which they are."""
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 """Of each unit so many are a second."""
-BY_COLUMN = ("mean_", "center_", "data_min_", "data_max_", "max_abs_", "quantiles_", "statistics_")
+BY_COLUMN = (
+    *("mean_", "center_", "data_min_", "data_max_", "max_abs_", "quantiles_", "statistics_"),
+    *("_fit_X", "support_vectors_", "X_train_", "X_fit_", "theta_", "means_", "centroids_"),
+)
 
 
 def unit_of(values: Sequence[float]) -> str | None:
@@ -44,8 +47,9 @@ def held(step: Any) -> list[tuple[int, Numbers]]:
     found = []
     for name in BY_COLUMN:
         values = getattr(step, name, None)
-        if isinstance(values, np.ndarray) and values.dtype.kind == "f" and values.ndim in {1, 2}:
-            found += [(position, column) for position, column in enumerate(np.atleast_2d(values).T)]
+        if isinstance(values, np.ndarray) and values.dtype.kind in "fM" and values.ndim in {1, 2}:
+            counts = values.astype(np.int64) if values.dtype.kind == "M" else values
+            found += list(enumerate(np.atleast_2d(counts.astype(np.float64)).T))
     return found
 
 

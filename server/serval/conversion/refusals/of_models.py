@@ -155,7 +155,7 @@ ROUNDED_NEIGHBOURS = Kind(
     "The converted `{type}` does not answer like the original: {reasons}",
     "its neighbours are found by products of large numbers, whose rounding is larger than the distances, so scale the"
     " features before it (`StandardScaler`), and fit again",
-    "Neighbours by brute force of features with large offsets.",
+    "Neighbours by brute force of many features with large offsets.",
 )
 ROUNDED_PROCESS = Kind(
     NotConvertible,
@@ -166,10 +166,23 @@ ROUNDED_PROCESS = Kind(
 )
 TIED_IMPUTER = Kind(
     NotConvertible,
-    "The converted model does not answer like the original: {reasons}",
-    "{estimator} chooses among equally distant rows in an order that differs between processors, so use"
-    " `SimpleImputer` or `IterativeImputer` in its place, and fit again",
+    "{estimator} chooses among equally distant rows in an order that differs between processors ({reasons})",
+    "use `SimpleImputer` or `IterativeImputer` in its place, and fit again",
     "`KNNImputer` fitted on rows at equal distances, such as rounded numbers.",
+)
+TIED_COSINE = Kind(
+    NotConvertible,
+    "{estimator} chooses among equally distant rows in an order that differs between processors ({reasons})",
+    "put `Normalizer()` before it and use metric='euclidean', which has the same order of distances, and fit again",
+    "Neighbours by metric='cosine' of rows at equal angles, such as rounded numbers.",
+)
+TIED_SPARSE = Kind(
+    NotConvertible,
+    "{estimator} is fitted on a sparse table, and chooses among equally distant rows of it in an order that differs"
+    " between processors ({reasons})",
+    "give it a dense one (`OneHotEncoder(sparse_output=False)`, `ColumnTransformer(..., sparse_threshold=0)`), and fit"
+    " again",
+    "Neighbours by brute force of a sparse table with rows at equal distances, such as categories.",
 )
 OUT_OF_BOUNDS = Kind(
     NotConvertible,

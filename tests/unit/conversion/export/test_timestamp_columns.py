@@ -15,6 +15,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifi
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     KBinsDiscretizer,
@@ -390,6 +391,7 @@ COUNTED: dict[str, tuple[Any, pd.DataFrame]] = {
         SPREAD.astype({"when": "datetime64[ms]"}),
     ),
     "of a forest": (RandomForestRegressor(3, max_depth=3, random_state=0), SPREAD[["when"]]),
+    "of neighbours": (KNeighborsRegressor(3), SPREAD[["when"]]),
     "of boosting": (HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=5), SPREAD[["when"]]),
 }
 SHOWN_BY_THE_MODEL = {"in bins", "by dtype"}

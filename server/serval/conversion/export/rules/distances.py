@@ -76,7 +76,7 @@ def distances(x: Tensor, points: Array, metric: str, p: float = 2.0) -> Tensor:
     if metric == "minkowski":
         return total(difference ** float(p) for difference in absolute_differences(x, points)) ** (1.0 / float(p))
     if metric == "cosine":
-        return 1.0 - unit_rows(x, points.shape[1]) @ unit(points).T
+        return (1.0 - unit_rows(x, points.shape[1]) @ unit(points).T).maximum(0.0)
     raise of_steps.METRIC_NAME.of(None, metric=repr(metric))
 
 

@@ -8,6 +8,7 @@ from sklearn import impute
 from serval.conversion.export.emitter import Emitter, Family
 from serval.conversion.export.features import Features, as_table, join, select
 from serval.conversion.export.rules.neighbors import inverse, pooled
+from serval.conversion.export.rules.partitions import refuse_tied_imputer
 from serval.conversion.export.tensor import Array, Tensor, concat, floats
 from serval.conversion.refusals import of_steps
 from serval.conversion.signature import MISSING_STRING
@@ -87,6 +88,7 @@ def by_neighbours(_: Emitter, model: Any, x: Tensor) -> Features:
         raise of_steps.IMPUTER_MARKER.of(model)
     if model.metric != "nan_euclidean":
         raise of_steps.IMPUTER_METRIC.of(model)
+    refuse_tied_imputer(model)
     squares = common_distances(x, model._fit_X, model._mask_fit_X)
     indices = range(len(model._valid_mask)) if model.keep_empty_features else np.flatnonzero(model._valid_mask).tolist()
     filled = [filled_column(model, squares, x.columns([i]), i) for i in indices]

@@ -14,12 +14,17 @@ from serval.conversion.export.rules.distances import (
     squared_distances,
 )
 from serval.conversion.export.rules.neighbor_ties import heap_choice, metric_of, visits
+from serval.conversion.export.rules.partitions import refuse_tied
 from serval.conversion.export.tensor import Array, Tensor, concat, floats, stack
 from serval.conversion.refusals import of_steps
 
 REDUCED = {"euclidean", "manhattan", "chebyshev", "minkowski"}
+EXPANDED = ("euclidean", "sqeuclidean")
+"""Metrics that scikit-learn's brute force takes by products, and not where they are called `l2`."""
 WIDEST = 250
 """Features that are added one by one, as a chain of nodes."""
+WITHOUT_INVERSE = 2.0**-1024
+"""The largest distance whose inverse is infinite: scikit-learn takes it for zero."""
 
 
 def points_of(model: Any) -> Array:
@@ -32,8 +37,8 @@ def ranking(model: Any, x: Tensor) -> tuple[Tensor, bool]:
     options = {name: value for name, value in (model.effective_metric_params_ or {}).items() if value is not None}
     if callable(metric) or set(options) - {"p"}:
         raise of_steps.OWN_METRIC.of(model)
-    if metric == "euclidean" and model._fit_method == "brute":
-        return expanded_distances(x, points_of(model)), True
+    if metric in EXPANDED and model._fit_method == "brute":
+        return expanded_distances(x, points_of(model)), metric == "euclidean"
     if metric == "euclidean":
         return squared_distances(x, points_of(model)), True
     return distances(x, points_of(model), metric, options.get("p", model.p)), False
@@ -42,10 +47,12 @@ def ranking(model: Any, x: Tensor) -> tuple[Tensor, bool]:
 def nearest(model: Any, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The distances and the indices of the nearest points, `[rows, count]` each; of equals, those that scikit-learn
     takes."""
+    refuse_tied(model)
     points = len(points_of(model))
     metric, power = metric_of(model)
-    is_in_heap = metric in REDUCED
-    if is_in_heap and (metric, model._fit_method) != ("euclidean", "brute") and points_of(model).shape[1] <= WIDEST:
+    is_expanded = model.effective_metric_ in EXPANDED and model._fit_method == "brute"
+    is_in_heap = metric in REDUCED or is_expanded
+    if is_in_heap and not is_expanded and points_of(model).shape[1] <= WIDEST:
         ranked = reduced_distances(x, points_of(model), metric, power)
     else:
         ranked, are_squares = ranking(model, x)
@@ -67,7 +74,7 @@ def nearest(model: Any, x: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def inverse(distance: Tensor) -> Tensor:
     """Weights `1 / distance`; in a row that has a distance of zero, those count and no other."""
-    is_zero = distance.equals(0.0)
+    is_zero = distance <= WITHOUT_INVERSE
     has_zero = is_zero.cast("float64").max(keep=True) > 0.0
     return has_zero.choose(is_zero.cast("float64"), 1.0 / is_zero.choose(1.0, distance))
 

@@ -4,10 +4,13 @@ import numpy as np
 import onnxruntime
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.impute import KNNImputer
+from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading
+from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
 from serval.conversion.export.columns import infer
@@ -15,6 +18,7 @@ from serval.conversion.export.graph import Graph
 from serval.conversion.export.predictors import emitter
 from serval.conversion.export.rules.neighbors import nearest
 from serval.conversion.export.tensor import Tensor, model_of
+from serval.conversion.from_sklearn import convert
 from serval.errors import NotConvertible
 from support.estimators import Case, fit, plain
 
@@ -88,7 +92,7 @@ def neighbours_found(model, rows):
 @pytest.mark.parametrize("algorithm", TREES)
 def test_among_equally_distant_points_the_choice_is_the_original_one(algorithm):
     for seed in range(12):
-        x, random = grids(0 if algorithm == "brute" and seed % 4 == 1 else seed)
+        x, random = grids(seed)
         model = KNeighborsRegressor(
             int(random.integers(1, 16)),
             algorithm=algorithm,
@@ -101,6 +105,58 @@ def test_among_equally_distant_points_the_choice_is_the_original_one(algorithm):
         distance, order = neighbours_found(model, rows)
         np.testing.assert_array_equal(np.sort(order), np.sort(points), err_msg=f"seed {seed}")
         np.testing.assert_allclose(distance, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("arguments", [{"metric": "sqeuclidean"}, {"metric": "l2", "algorithm": "brute"}], ids=str)
+def test_other_names_of_the_euclidean_metric_break_ties_like_the_original(arguments):
+    for seed in range(4):
+        x, _ = grids(seed)
+        model = KNeighborsRegressor(5, **arguments).fit(x, np.arange(len(x)))
+        with threadpool_limits(1):
+            expected, points = model.kneighbors(x)
+        distance, order = neighbours_found(model, x)
+        np.testing.assert_array_equal(np.sort(order), np.sort(points), err_msg=f"seed {seed}")
+        np.testing.assert_allclose(distance, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["manhattan", "chebyshev"])
+def test_a_point_so_near_that_its_weight_is_infinite_counts_alone(metric, agrees):
+    x, _ = grids(0)
+    x = x[:, :3]
+    model = fit(KNeighborsRegressor(3, metric=metric, weights="distance", algorithm="brute"), x, x.sum(axis=1))
+    near = x.copy()
+    near[near == 0] = 5e-324
+    agrees(Case("near", model, x, x.sum(axis=1), near))
+
+
+CONTINUOUS = np.random.default_rng(6).normal(size=(150, 4))
+WITH_GAPS = np.where(np.random.default_rng(7).random((150, 4)) < 0.1, np.nan, CONTINUOUS)
+
+
+@pytest.mark.parametrize("decimals", [0, 1])
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_an_imputer_that_chooses_among_tied_rows_is_refused_whatever_follows(decimals, weights):
+    rounded = WITH_GAPS.round(decimals)
+    imputer = KNNImputer(n_neighbors=3, weights=weights)
+    model = make_pipeline(imputer, DecisionTreeClassifier(max_depth=2)).fit(rounded, CONTINUOUS[:, 0] > 0)
+    with pytest.raises(NotConvertible, match="equally distant rows"):
+        convert(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "x"),
+    [
+        (make_pipeline(KNNImputer(n_neighbors=3), DecisionTreeClassifier(max_depth=4)), WITH_GAPS),
+        (
+            make_pipeline(StandardScaler(), KNNImputer(n_neighbors=2, weights="distance"), LinearRegression()),
+            WITH_GAPS * 100 + 1e3,
+        ),
+        (KNeighborsClassifier(metric="cosine"), CONTINUOUS),
+    ],
+    ids=["imputer", "scaled imputer", "cosine"],
+)
+def test_rows_that_are_not_tied_are_chosen_among_whatever_the_processor(model, x):
+    convert(model.fit(x, (CONTINUOUS[:, 0] > 0).astype(int)))
 
 
 def test_a_row_alone_finds_the_same_neighbours_as_among_many():
