@@ -18,6 +18,7 @@ from serval.http.options_handler import OptionsHandler
 from serval.http.path_normalization import PathNormalization
 from serval.http.problems import problem_handlers, request_id_of
 from serval.http.proxy_headers import ProxyHeaders
+from serval.http.query_parameters import check_query_parameters
 from serval.http.request import HttpRequest
 from serval.http.request_logging import RequestLogging
 from serval.http.security_headers import SecurityHeaders
@@ -40,6 +41,7 @@ def build_app(service: Service) -> RequestLogging:
             "caller": Provide(provide_caller, sync_to_thread=False),
             **{name: _always(part) for name, part in dependencies.items()},
         },
+        guards=[check_query_parameters],
         middleware=[OptionsHandler(), Authenticate(service.limiter, service.csrf)],
         exception_handlers=problem_handlers(),
         after_exception=[_log_internal_errors(log)],

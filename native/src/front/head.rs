@@ -19,7 +19,6 @@ const KEY_LENGTH: usize = 55;
 const CHECKSUM_LENGTH: usize = 8;
 const MAX_TOKEN_LENGTH: usize = 4096;
 const MAX_REQUEST_ID_LENGTH: usize = 128;
-const MAX_ALIAS_LENGTH: usize = 50;
 /// Version numbers are small; the app explains longer ones.
 const MAX_VERSION_DIGITS: usize = 9;
 
@@ -54,7 +53,6 @@ pub struct Target<'a> {
     /// From the path: an id, a name or `owner/name`. None for the short shape, which names it in the body.
     pub model: Option<&'a str>,
     pub version: Option<u64>,
-    pub alias: Option<&'a str>,
     pub all_probabilities: bool,
 }
 
@@ -64,7 +62,7 @@ impl Target<'_> {
     }
 
     pub fn selector(&self) -> Selector<'_> {
-        Selector { version: self.version, alias: self.alias }
+        Selector { version: self.version, alias: None }
     }
 }
 
@@ -161,7 +159,6 @@ fn target<'a>(path: &'a str, query: &'a str) -> Option<Target<'a>> {
         let (name, value) = part.split_once('=')?;
         match name {
             "version" if target.version.is_none() => target.version = Some(version_number(value)?),
-            "alias" if target.alias.is_none() && is_alias(value) => target.alias = Some(value),
             "outputs" if value == "probabilities" && !target.all_probabilities => target.all_probabilities = true,
             _ => return None,
         }
@@ -180,10 +177,6 @@ fn model_in_path(path: &str) -> Option<&str> {
 
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
-}
-
-fn is_alias(value: &str) -> bool {
-    (1..=MAX_ALIAS_LENGTH).contains(&value.len()) && value.bytes().all(is_plain)
 }
 
 /// From 1, without a sign, leading zeros or anything after it.
@@ -402,7 +395,8 @@ mod tests {
             "/api/v1/predict/iris?version=0",
             "/api/v1/predict/iris?version=+1",
             "/api/v1/predict/iris?version=1&version=1",
-            "/api/v1/predict/iris?alias=",
+            "/api/v1/predict/iris?alias=best",
+            "/api/v1/predict/iris?verzion=7",
             "/api/v1/predict/iris?other=1",
             "/api/v1/predict/iris?version",
             "http://serval/predict",

@@ -78,7 +78,6 @@ async def list_audit(
     export_format: Format = None,
 ) -> Response[Any]:
     """List the caller's own acts and those on their own resources; administrators see all."""
-    request.check_query("actor", "action", "subject", "outcome", "since", "until", "cursor", "limit", "format")
     filters = AuditFilter(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
     if _is_csv(request, export_format):
         return await _export(caller, audit, filters)

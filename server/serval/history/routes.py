@@ -12,7 +12,7 @@ from serval.history.schemas import StoredPrediction, StoredPredictionList
 from serval.history.service import HistoryService, PredictionFilter
 from serval.http.openapi import KEYED, keyed_responses
 from serval.http.pagination import Limit, Since, Until, cursor_of, page
-from serval.http.request import MAX_VERSION_NUMBER, PLAIN_TEXT, HttpRequest, Name
+from serval.http.request import MAX_VERSION_NUMBER, PLAIN_TEXT, Name
 
 OfModel = Annotated[
     str | None,
@@ -41,7 +41,6 @@ class HistoryController(Controller):
     )
     async def list_predictions(
         self,
-        request: HttpRequest,
         caller: NamedDependency[Caller],
         history: NamedDependency[HistoryService],
         model: OfModel = None,
@@ -51,7 +50,6 @@ class HistoryController(Controller):
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> StoredPredictionList:
-        request.check_query("model", "version", "since", "until", "cursor", "limit")
         found = await history.list_predictions(
             caller, PredictionFilter(model, version, since, until, cursor, limit + 1)
         )

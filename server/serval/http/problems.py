@@ -25,6 +25,7 @@ from serval.errors import (
     UnsupportedContent,
 )
 from serval.http.asgi import AsgiMap, AsgiSend
+from serval.http.invalid_parts import invalid_parts
 from serval.http.options_handler import allowed
 from serval.ids import new_id
 
@@ -112,10 +113,11 @@ def _serval_response(request: Request[Any, Any, Any], error: ServalError) -> Res
 
 
 def _framework_response(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    parts = invalid_parts(error.extra, request.scope.get("route_handler"))
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if methods := _allowed(error):
         headers["allow"] = methods
-    return _response(request, _as_serval_error(error), headers)
+    return _response(request, _as_serval_error(error, parts), headers)
 
 
 def _allowed(error: HTTPException) -> str:
@@ -154,33 +156,16 @@ def problem_body(error: ServalError, request_id: str) -> bytes:
     return msgspec.json.encode({**members, **msgspec.to_builtins(problem(error, request_id))})
 
 
-def _as_serval_error(error: HTTPException) -> ServalError:
+def _as_serval_error(error: HTTPException, parts: list[tuple[str, str]]) -> ServalError:
     """Return the error of Serval for one that the framework raised."""
     kind = _ERROR_OF_STATUS.get(error.status_code) or (BadRequest if error.status_code < 500 else ServalError)
-    return kind(_sentence(error), errors=_parts(error.extra))
+    return kind(_detail(error, parts), errors=parts)
 
 
-def _sentence(error: HTTPException) -> str:
+def _detail(error: HTTPException, parts: list[tuple[str, str]]) -> str:
     match error.status_code:
         case 404:
             return NOTHING_HERE
         case 405:
             return f"This path allows {_allowed(error) or 'other methods'}."
-    parts = _parts(error.extra)
     return f"{parts[0][0]}: {parts[0][1]}" if parts else f"{error.detail.rstrip('.')}."
-
-
-def _parts(extra: object) -> list[tuple[str, str]]:
-    """Return (path, message) of each invalid part that the framework reports."""
-    if not isinstance(extra, list):
-        return []
-    return [
-        _part(str(part.get("key", "body")), str(part["message"]))
-        for part in extra
-        if isinstance(part, dict) and "message" in part
-    ]
-
-
-def _part(key: str, message: str) -> tuple[str, str]:
-    path = "body" if key == "data" else key
-    return path, "absent" if message == f"'{key}'" else message

@@ -13,8 +13,8 @@ from litestar.params import PathParameter
 
 from serval.auth.caller import Caller
 from serval.errors import BadRequest, MalformedBody, TooLarge, UnsupportedContent
+from serval.http import wording
 from serval.http.request_logging import note
-from serval.settings.plans import RATE
 
 
 class HttpRequest(Request[Caller | None, Any, State]):
@@ -72,12 +72,6 @@ class HttpRequest(Request[Caller | None, Any, State]):
         """Add fields to the log line of the request, as `request_logging.note` does."""
         note(self.scope, **fields)
 
-    def check_query(self, *single: str) -> None:
-        """Refuse parameters that are given more than once, which would be ambiguous. Raises BadRequest."""
-        for name in single:
-            if len(self.query_params.getall(name, [])) > 1:
-                raise BadRequest(f"`{name}`: given more than once; send it once.")
-
 
 def _unreadable() -> MalformedBody:
     return MalformedBody("The body is not UTF-8, or is nested too deeply.")
@@ -89,20 +83,12 @@ def _typed(body: object, kind: Any) -> Any:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at ")
-        descriptions = (text for pattern, text in PATTERN_DESCRIPTIONS.items() if message.endswith(repr(pattern)))
-        message = next((f"Expected {text}" for text in descriptions), message)
+        message = wording.sentence(message, kind, where.strip("`"))
         path = re.sub(r"^`\$\.?|`$", "", where) or "body"
         raise BadRequest(f"{path}: {message}.", errors=[(path, message)]) from error
 
 
-PLAIN_TEXT = "^[^\\x00]*$"
-"""Text without U+0000, which PostgreSQL cannot store."""
-
-PATTERN_DESCRIPTIONS = {
-    PLAIN_TEXT: "text without U+0000",
-    RATE: "a rate as `1000/s`, `100/min`, `5/h` or `10/day`, or `unlimited`",
-}
-"""Describes texts that match a pattern, for error messages."""
+PLAIN_TEXT = wording.PLAIN_TEXT
 
 MAX_VERSION_NUMBER = 2**31 - 1
 """The largest version number that an integer column of PostgreSQL holds."""

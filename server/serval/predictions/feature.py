@@ -11,12 +11,12 @@ from serval.models.golden_requests import GoldenRequests
 from serval.models.loading import ModelLoader
 from serval.predictions.charges import Charges
 from serval.predictions.golden_tester import GoldenTester
-from serval.predictions.routes import predict, predict_short
+from serval.predictions.routes import predict, predict_shared, predict_short
 from serval.predictions.service import PredictionService
 from serval.predictions.tester import VersionTester
 from serval.predictions.testing_routes import ask_version
 
-ROUTES = (predict_short, predict, ask_version)
+ROUTES = (predict_short, predict, predict_shared, ask_version)
 """Their bodies are rows, as many as `max_body_bytes` hold."""
 
 

@@ -55,9 +55,7 @@ def _unknown_version(arguments: Arguments) -> ServalError:
     model = _quoted(arguments, "model")
     if arguments.get("version") == "live":
         return NotFound(f"The model{model} has no live version; promote one, or ask for one with `?version=`.")
-    return NotFound(
-        f"The model{model} has no version or alias{_quoted(arguments, 'version')} that answers; see its /versions."
-    )
+    return NotFound(f"The model{model} has no version{_quoted(arguments, 'version')} that answers; see its /versions.")
 
 
 def _ambiguous_selector(_: Arguments) -> ServalError:

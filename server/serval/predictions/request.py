@@ -26,7 +26,6 @@ class PredictionRequest(msgspec.Struct, kw_only=True):
     model: str | None
     """Id, name or `owner/name`; None: the body names it."""
     version: int | None = None
-    alias: str | None = None
     all_probabilities: bool = False
     no_cache: bool = False
     csv: Mapping[str, str] | None = None
@@ -51,14 +50,9 @@ class PredictionRequest(msgspec.Struct, kw_only=True):
 
 
 def read_request(
-    request: HttpRequest, shape: Shape, model: str | None, version: int | None, alias: str | None, outputs: str | None
+    request: HttpRequest, shape: Shape, model: str | None, version: int | None, outputs: str | None
 ) -> PredictionRequest:
-    """Return what an HTTP request asks for.
-
-    Raises NotAuthenticated, BadRequest for an unknown query parameter, UnsupportedContent.
-    """
-    if request.scope["query_string"]:
-        request.check_query("version", "alias", "outputs")
+    """Return what an HTTP request asks for. Raises NotAuthenticated, UnsupportedContent."""
     return PredictionRequest(
         credential=read_credential(request.scope["headers"]),
         client=client_of(request.scope),
@@ -66,7 +60,6 @@ def read_request(
         model=model,
         # A caller may name a number that no integer of the data plane holds.
         version=None if version is None else min(version, MAX_VERSION_NUMBER),
-        alias=alias,
         all_probabilities=outputs == "probabilities",
         no_cache=is_no_cache(request.headers.get("cache-control", "")),
         csv=_csv_parameters(request.headers.get("content-type", JSON)),

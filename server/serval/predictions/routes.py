@@ -1,6 +1,6 @@
 """HTTP for predictions: the short route and the full one."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from litestar import Response, post
 from litestar.di import NamedDependency
@@ -42,9 +42,6 @@ VersionNumber = Annotated[
         description="Number of a version; the live one without",
     ),
 ]
-Alias = Annotated[
-    str | None, QueryParameter(name="alias", max_length=50, required=False, description="Alias of a version")
-]
 Outputs = Annotated[
     Literal["probabilities"] | None,
     QueryParameter(name="outputs", required=False, description="`probabilities`: the probability of every class"),
@@ -64,18 +61,12 @@ _ERRORS = (InvalidFeatures, MalformedBody, NotPermitted, NotFound, TooLarge, Uns
     operation_class=operation(takes=SHORT_BODY, headers=ANSWER_HEADERS, examples=SHORT_EXAMPLES),
 )
 async def predict_short(request: HttpRequest, predictions: NamedDependency[PredictionService]) -> Response[bytes]:
-    return await _respond(request, predictions, read_request(request, "short", None, None, None, None))
-
-
-def _predict_operation_id(_handler: object, _method: object, path: list[Any]) -> str:
-    """Return the id for one of the two paths: each is an operation of its own."""
-    has_owner = any(getattr(part, "name", None) == "owner" for part in path)
-    return "predict_shared" if has_owner else "predict"
+    return await _respond(request, predictions, read_request(request, "short", None, None, None))
 
 
 @post(
-    ["/api/v1/predict/{model:str}", "/api/v1/predict/{owner:str}/{model:str}"],
-    operation_id=_predict_operation_id,
+    "/api/v1/predict/{model:str}",
+    operation_id="predict",
     summary="Predict with a model",
     status_code=200,
     tags=["Predictions"],
@@ -87,13 +78,31 @@ async def predict(
     request: HttpRequest,
     predictions: NamedDependency[PredictionService],
     model: FromPath[str],
-    owner: FromPath[str | None] = None,
     version: VersionNumber = None,
-    alias: Alias = None,
     outputs: Outputs = None,
 ) -> Response[bytes]:
-    name = model if owner is None else f"{owner}/{model}"
-    return await _respond(request, predictions, read_request(request, "full", name, version, alias, outputs))
+    return await _respond(request, predictions, read_request(request, "full", model, version, outputs))
+
+
+@post(
+    "/api/v1/predict/{owner:str}/{model:str}",
+    operation_id="predict_shared",
+    summary="Predict with a model of another user",
+    status_code=200,
+    tags=["Predictions"],
+    opt={"own_authentication": True},
+    responses=prediction_responses(RowAnswer | RowsAnswer, *_ERRORS, VersionHeld),
+    operation_class=operation(takes=ROWS_BODY, headers=ANSWER_HEADERS, examples=ROW_EXAMPLES),
+)
+async def predict_shared(
+    request: HttpRequest,
+    predictions: NamedDependency[PredictionService],
+    owner: FromPath[str],
+    model: FromPath[str],
+    version: VersionNumber = None,
+    outputs: Outputs = None,
+) -> Response[bytes]:
+    return await _respond(request, predictions, read_request(request, "full", f"{owner}/{model}", version, outputs))
 
 
 async def _respond(

@@ -81,7 +81,7 @@ class PredictionService:
         plane_request = request.for_data_plane()
 
         def ask() -> Answer | Refusal | NeedsPython | Deferred:
-            return self._predictor.answer(plane_request, request.model, request.version, request.alias, body)
+            return self._predictor.answer(plane_request, request.model, request.version, None, body)
 
         reply: Answer | NeedsPython = await self._ask(request, ask)
         if isinstance(reply, Answer):
@@ -103,7 +103,7 @@ class PredictionService:
             )
 
         def find() -> ResolvedVersion | Refusal:
-            version = self._predictor.find(request.digest, model, request.version, request.alias)
+            version = self._predictor.find(request.digest, model, request.version, None)
             return version if isinstance(version, Refusal) else ResolvedVersion(version[0], version[1])
 
         return await self._ask(request, find)

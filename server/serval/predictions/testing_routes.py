@@ -76,7 +76,6 @@ async def ask_version(
     golden_tester: NamedDependency[GoldenTester],
     version: TestedNumber = None,
 ) -> Response[bytes]:
-    request.check_query("version")
     found, access = await models.get_version_to_test(caller, model, version)
     asked = uncached_request(request, caller, found.model_id, found.number)
     rows = await request.body()

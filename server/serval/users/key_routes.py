@@ -10,7 +10,7 @@ from serval.auth.caller import Caller
 from serval.errors import Conflict, NotFound
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.pagination import Limit, cursor_of, page
-from serval.http.request import PLAIN_TEXT, HttpRequest, Name
+from serval.http.request import PLAIN_TEXT, Name
 from serval.users.key_schemas import OVERLAP_SECONDS, CreatedKey, KeyList, KeyView, NewKey, Rotation
 from serval.users.keys import KeyService
 
@@ -41,14 +41,12 @@ class ApiKeyController(Controller):
     )
     async def list_keys(
         self,
-        request: HttpRequest,
         caller: NamedDependency[Caller],
         keys: NamedDependency[KeyService],
         user: UserFilter = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> KeyList:
-        request.check_query("user", "cursor", "limit")
         counted_keys = await keys.list_keys(caller, user=user, before=cursor, limit=limit + 1)
         return KeyList(*page(counted_keys, limit, lambda counted: KeyView.of(*counted)))
 

@@ -11,7 +11,7 @@ from serval.auth.caller import Caller
 from serval.errors import BadRequest, Conflict, NameTaken, NotFound
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.pagination import Limit, cursor_of, page
-from serval.http.request import PLAIN_TEXT, HttpRequest, Name
+from serval.http.request import PLAIN_TEXT, Name
 from serval.users.schemas import (
     NewPassword,
     NewUser,
@@ -77,13 +77,11 @@ class UserController(Controller):
     @get(operation_id="list_users", summary="List users", responses=keyed_responses(), operation_class=KEYED)
     async def list_users(
         self,
-        request: HttpRequest,
         users: NamedDependency[UserService],
         search: Search = None,
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> UserList:
-        request.check_query("search", "cursor", "limit")
         rows = await users.list_users(search=search, after=cursor, limit=limit + 1)
         return UserList(*page(rows, limit, UserView.of))
 
