@@ -24,7 +24,7 @@ from serval.http.request_logging import RequestLogging
 from serval.http.security_headers import SecurityHeaders
 from serval.log import Log, RequestLog
 from serval.settings.addresses import Networks
-from serval.wiring import Service
+from serval.wiring import ROUTES, Service
 
 JSON_BODY_BYTES = 64 * 1024
 """The largest body of any other route but uploads, which are bounded while they stream (`models/upload_form.py`)."""
@@ -47,7 +47,7 @@ def build_app(service: Service) -> RequestLogging:
         after_exception=[_log_internal_errors(log)],
         request_class=HttpRequest,
         request_max_body_size=JSON_BODY_BYTES,
-        openapi_config=openapi_config(),
+        openapi_config=openapi_config(ROUTES),
         logging_config=None,
     )
     normalized = PathNormalization(cast(AsgiApp, app))

@@ -22,9 +22,9 @@ from serval.settings.settings import Settings
 from serval.users import feature as users
 
 ROUTES = tuple(
-    route for feature in (predictions, history, models, deployments, users, audit, http) for route in feature.ROUTES
+    route for feature in (models, deployments, predictions, history, users, audit, http) for route in feature.ROUTES
 )
-"""Every route of the API."""
+"""Every route of the API, in the order of its description."""
 
 
 class Service(msgspec.Struct, frozen=True):

@@ -77,7 +77,7 @@ async def list_audit(
     limit: Limit = 100,
     export_format: Format = None,
 ) -> Response[Any]:
-    """List the caller's own acts and those on their own resources; administrators see all."""
+    """List your own acts and those of others on your models and keys; administrators see all."""
     filters = AuditFilter(actor, actions_of(action), subject, outcome, since, until, cursor, limit + 1)
     if _is_csv(request, export_format):
         return await _export(caller, audit, filters)

@@ -35,6 +35,7 @@ class ReleaseController(Controller):
     async def roll_back(
         self, model: Name, caller: CallerDependency, releases: ReleasesDependency, links: LinksDependency
     ) -> VersionView:
+        """Make the version live again that was live before."""
         return VersionView.of(await releases.roll_back(caller, model), links)
 
     @post(
@@ -56,6 +57,8 @@ class ReleaseController(Controller):
         links: LinksDependency,
         data: JSONBody[Promotion | None] = None,
     ) -> VersionView:
+        """Make a ready version the live one, also one that is held. One with other columns needs
+        `allow_schema_change`."""
         allow = data is not None and data.allow_schema_change
         return VersionView.of(await releases.promote(caller, model, number, allow_schema_change=allow), links)
 
@@ -75,6 +78,7 @@ class ReleaseController(Controller):
         releases: ReleasesDependency,
         links: LinksDependency,
     ) -> VersionView:
+        """Mark a version as one that should not be used any more. It still answers requests that name it."""
         return VersionView.of(await releases.retire(caller, model, number, "deprecated"), links)
 
     @post(
@@ -93,4 +97,5 @@ class ReleaseController(Controller):
         releases: ReleasesDependency,
         links: LinksDependency,
     ) -> VersionView:
+        """End the service of a version that is not live. It answers nobody any more and can not be promoted."""
         return VersionView.of(await releases.retire(caller, model, number, "archived"), links)

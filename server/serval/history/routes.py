@@ -50,6 +50,7 @@ class HistoryController(Controller):
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> StoredPredictionList:
+        """List answered predictions of models that you own or manage, and your own of others, page by page."""
         found = await history.list_predictions(
             caller, PredictionFilter(model, version, since, until, cursor, limit + 1)
         )
@@ -65,4 +66,5 @@ class HistoryController(Controller):
     async def get_prediction(
         self, prediction_id: Name, caller: NamedDependency[Caller], history: NamedDependency[HistoryService]
     ) -> StoredPrediction:
+        """Show one answered prediction, with its first rows where the server keeps inputs."""
         return StoredPrediction.of(*await history.get_prediction(caller, prediction_id))

@@ -1,5 +1,6 @@
 """The OpenAPI document, its two viewers and the list of errors, all served without internet access."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from litestar import MediaType, Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.routes import BaseRoute
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from serval import __version__
 from serval.errors import ServalError, error_classes
+from serval.http.openapi_document import declared_operations, served_document
 
 ASSETS = Path(__file__).parent / "assets"
 ASSETS_PATH = "/docs/assets"
@@ -31,24 +33,45 @@ DESCRIPTION = """Predictions of trained models over HTTP.
 Every request but a few public ones carries a key, as `X-API-Key: KEY` or `Authorization: Bearer KEY`. The first key is
 the administrator's, which the server writes to `admin.key` in its data folder: `cat serval-data/admin.key` prints it.
 `serval key create` makes further keys. Every error is a problem document whose `type` leads to the
-[list of errors](/docs/errors)."""
+[list of errors](docs/errors)."""
 
-METHODS = ("post", "get", "put", "patch", "delete")
-"""The methods of a path in the document's order: what makes a thing comes before what shows it and what ends it."""
+KEY_DESCRIPTION = (
+    "An API key, `srv_…`. The administrator's is in `admin.key` of the data folder: `cat serval-data/admin.key`."
+)
+BEARER_DESCRIPTION = "An API key, or the access token of a login (`POST /api/v1/auth/login`)."
+
+TAGS = (
+    ("Models", "Upload models, see and change what you have, and share it."),
+    ("Predictions", "Ask models, and look up what they answered."),
+    ("Versions", "Each upload under a name is a version: how it was converted, and which one is live."),
+    ("Keys", "Keys for programs: what they may do, for which models, and until when."),
+    ("Users", "Accounts: your own and, for administrators, all."),
+    ("Logins", "Logins of people by password, for pages and scripts without a key."),
+    ("Audit", "Who did what, and when."),
+    ("Observability", "Health and metrics."),
+)
+"""Names of groups of operations and what they are for, in the order of the document."""
 
 
-def openapi_config() -> OpenAPIConfig:
-    """Return the configuration of `/openapi.json` and its pages: `/docs` (Swagger UI), `/redoc`, `/docs/errors`."""
+def openapi_config(routes: Sequence[ControllerRouterHandler] = ()) -> OpenAPIConfig:
+    """Return the configuration of `/openapi.json` and its pages: `/docs` (Swagger UI), `/redoc`, `/docs/errors`.
+
+    `routes`: those of the API, whose order is that of the document.
+    """
     config = OpenAPIConfig(
         title="Serval",
         version=__version__,
         description=DESCRIPTION,
         openapi_router=_SchemaRouter("/", route_handlers=pages(), include_in_schema=False),
-        render_plugins=[_OpenApiPlugin(path="/openapi.json", media_type=MediaType.JSON)],
+        render_plugins=[_OpenApiPlugin(routes)],
+        tags=[Tag(name=name, description=description) for name, description in TAGS],
+        use_handler_docstrings=True,
         components=Components(
             security_schemes={
-                "ApiKey": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header"),
-                "Bearer": SecurityScheme(type="http", scheme="bearer"),
+                "ApiKey": SecurityScheme(
+                    type="apiKey", name="X-API-Key", security_scheme_in="header", description=KEY_DESCRIPTION
+                ),
+                "Bearer": SecurityScheme(type="http", scheme="bearer", description=BEARER_DESCRIPTION),
             }
         ),
         security=[{"ApiKey": []}, {"Bearer": []}],
@@ -73,39 +96,14 @@ class _SchemaRouter(Router):
 
 
 class _OpenApiPlugin(JsonRenderPlugin):
-    """Writes unions as `anyOf`: Litestar writes `oneOf`, which fails for an integer, because it is also a number."""
+    """Writes the document so that clients can be generated from it."""
+
+    def __init__(self, routes: Sequence[ControllerRouterHandler]) -> None:
+        super().__init__(path="/openapi.json", media_type=MediaType.JSON)
+        self._order = declared_operations(routes)
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return super().render(request, in_order(with_any_of(openapi_schema)))
-
-
-def with_any_of(node: Any) -> Any:
-    """Return the document with `anyOf` instead of `oneOf`."""
-    if isinstance(node, dict):
-        return {"anyOf" if key == "oneOf" else key: with_any_of(value) for key, value in node.items()}
-    return [with_any_of(item) for item in node] if isinstance(node, list) else node
-
-
-def in_order(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with its paths, operations and named schemas in an order that does not depend on routing.
-
-    Paths are sorted by their parts, so that a collection comes before its members and a member before its actions.
-    """
-    paths = {path: _operations_in_order(item) for path, item in sorted(document["paths"].items(), key=_path_rank)}
-    components = {
-        kind: dict(sorted(parts.items())) if isinstance(parts, dict) else parts
-        for kind, parts in document.get("components", {}).items()
-    }
-    return {**document, "paths": paths, "components": components}
-
-
-def _path_rank(entry: tuple[str, Any]) -> list[str]:
-    return entry[0].split("/")
-
-
-def _operations_in_order(item: dict[str, Any]) -> dict[str, Any]:
-    known = {method: item[method] for method in METHODS if method in item}
-    return known | {key: value for key, value in sorted(item.items()) if key not in known}
+        return super().render(request, served_document(openapi_schema, self._order, ""))
 
 
 @get("/docs", media_type=MediaType.HTML, sync_to_thread=False)

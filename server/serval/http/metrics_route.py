@@ -31,6 +31,8 @@ class MetricsPages(NamedTuple):
     operation_class=KEYED,
 )
 async def metrics(caller: NamedDependency[Caller], pages: NamedDependency[MetricsPages]) -> Response[bytes]:
+    """Show the metrics of your own models in the text format of Prometheus; administrators see those of the whole
+    server."""
     if caller.models is not None:
         raise NotPermitted("This API key is restricted to some models and cannot read metrics of all models.")
     text = pages.everything() if caller.is_admin else pages.of_user(caller.user_id)

@@ -99,6 +99,7 @@ _NOT_READY = {
     operation_class=PUBLIC,
 )
 async def health(probes: NamedDependency[Probes]) -> Health:
+    """Show whether the server and what it depends on work: `ok`, `degraded` or `stopping`, with each check."""
     return await probes.health()
 
 
@@ -110,6 +111,8 @@ async def health(probes: NamedDependency[Probes]) -> Health:
     operation_class=PUBLIC,
 )
 async def live() -> Status:
+    """Answer 200 while the process runs and its event loop does not stall. For the liveness probe of an
+    orchestrator."""
     return LIVE
 
 
@@ -122,6 +125,7 @@ async def live() -> Status:
     operation_class=PUBLIC,
 )
 async def ready(probes: NamedDependency[Probes]) -> Response[Status]:
+    """Answer 200 when the server takes requests, and 503 while it starts or stops. For the readiness probe."""
     return (
         Response(Status("ready"), status_code=200)
         if probes.is_ready
@@ -137,4 +141,5 @@ async def ready(probes: NamedDependency[Probes]) -> Response[Status]:
     operation_class=PUBLIC,
 )
 async def info() -> Info:
+    """Show the version of Serval and of Python, and the number of cores that it may use."""
     return Info("serval", __version__, ".".join(map(str, sys.version_info[:3])), len(os.sched_getaffinity(0)), "/docs")

@@ -35,6 +35,7 @@ class ModelController(Controller):
 
     @get(operation_id="list_models", summary="List models", responses=keyed_responses(), operation_class=KEYED)
     async def list_models(self, caller: CallerDependency, models: ModelsDependency) -> ModelList:
+        """List your models and those that are shared with you; administrators see all."""
         return ModelList([ModelView.of(model) for model in await models.list_models(caller)])
 
     @get(
@@ -45,6 +46,8 @@ class ModelController(Controller):
         operation_class=KEYED,
     )
     async def get_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> ModelView:
+        """Show a model by its id, its name or `owner/name`: its live version, its cache settings and what you may do
+        with it."""
         return ModelView.of(await models.get_model(caller, model))
 
     @patch(
@@ -57,6 +60,7 @@ class ModelController(Controller):
     async def change_model(
         self, model: Name, data: JSONBody[ModelChange], caller: CallerDependency, models: ModelsDependency
     ) -> ModelView:
+        """Change the description or the cache settings; fields that the body leaves out stay as they are."""
         changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
         return ModelView.of(await models.change_model(caller, model, changes))
 
@@ -68,6 +72,8 @@ class ModelController(Controller):
         operation_class=KEYED,
     )
     async def delete_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> None:
+        """Delete a model with all its versions. It answers nobody any more, its name is free, and it can be restored by
+        its id."""
         await models.delete_model(caller, model)
 
     @post(
@@ -79,6 +85,8 @@ class ModelController(Controller):
         operation_class=KEYED,
     )
     async def restore_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> ModelView:
+        """Bring a deleted model back, by its id, under its old name. That must not have been given to another model
+        meanwhile."""
         return ModelView.of(await models.restore_model(caller, model))
 
 
@@ -98,6 +106,7 @@ class VersionController(Controller):
     async def list_versions(
         self, model: Name, caller: CallerDependency, models: ModelsDependency, links: LinksDependency
     ) -> VersionList:
+        """List all versions of a model: converting, failed, held, live and archived ones."""
         return VersionList([VersionView.of(version, links) for version in await models.list_versions(caller, model)])
 
     @get(
@@ -118,6 +127,9 @@ class VersionController(Controller):
         links: LinksDependency,
         prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False)] = None,
     ) -> VersionView:
+        """Show a version: its status, its columns, how well it agrees with the original, an example row, and why it
+        failed or is held. With `Prefer: wait=SECONDS` the response comes when the conversion has ended, or after that
+        time."""
         wait_seconds = preferred_wait(prefer, default=0.0)
         visible = await models.get_version(caller, model, number)
         if wait_seconds:
@@ -142,6 +154,8 @@ class VersionController(Controller):
         models: ModelsDependency,
         links: LinksDependency,
     ) -> VersionView:
+        """Give names to the columns of a version whose model was fitted on a plain array. Requests can then
+        name them."""
         columns = None if data.columns is msgspec.UNSET else data.columns
         return VersionView.of(await models.change_version(caller, model, number, columns), links)
 
@@ -155,6 +169,7 @@ class VersionController(Controller):
     async def get_report(
         self, model: Name, number: VersionNumber, caller: CallerDependency, models: ModelsDependency
     ) -> StoredReport:
+        """Show how a version was converted and how its answers compare with the original, with the worst rows."""
         return StoredReport.of(await models.get_version(caller, model, number))
 
     @get(
@@ -172,6 +187,7 @@ class VersionController(Controller):
         models: ModelsDependency,
         golden: NamedDependency[GoldenRequests],
     ) -> StoredGolden:
+        """Show the rows that came with the upload and the answers that they must get."""
         version = (await models.get_version(caller, model, number, SEE_GOLDEN)).version
         return StoredGolden.of(version, await golden.read(version))
 
@@ -186,6 +202,7 @@ class VersionController(Controller):
     async def download(
         self, model: Name, number: VersionNumber, caller: CallerDependency, models: ModelsDependency
     ) -> Response[bytes]:
+        """Download the ONNX graph that answers for a version."""
         version, _ = await models.get_version(caller, model, number, DOWNLOAD)
         disposition = f'attachment; filename="{version.model.name}-{version.number}.onnx"'
         return Response(
@@ -204,5 +221,6 @@ class VersionController(Controller):
     operation_class=KEYED,
 )
 async def short_list(caller: CallerDependency, models: ModelsDependency) -> ShortModelList:
+    """List the models that you may ask and that have a version that answers, with its number."""
     rows = await models.list_models(caller)
     return ShortModelList([ShortModel(row.name, row.owner.username, row.live) for row, _ in rows])

@@ -28,6 +28,7 @@ class ShareController(Controller):
         operation_class=KEYED,
     )
     async def list_shares(self, model: Name, caller: CallerDependency, sharing: SharingDependency) -> ShareList:
+        """List with whom a model is shared and what they may do. Those who manage the model can see it."""
         return ShareList([ShareView.of(share) for share in await sharing.list_shares(caller, model)])
 
     @put(
@@ -47,6 +48,8 @@ class ShareController(Controller):
         caller: CallerDependency,
         sharing: SharingDependency,
     ) -> Response[ShareView]:
+        """Let a user, or everybody on this server, use a model. `predict` lets them ask it, `manage` also change its
+        versions and settings. A second request for the same user changes the permission."""
         share, is_new = await sharing.share(caller, model, data.receiver(), data.permission)
         return Response(ShareView.of(share), status_code=201 if is_new else 200)
 
@@ -58,4 +61,5 @@ class ShareController(Controller):
         operation_class=KEYED,
     )
     async def unshare(self, model: Name, share_id: Name, caller: CallerDependency, sharing: SharingDependency) -> None:
+        """Take a share back. Its user can no longer ask the model, from the next request on."""
         await sharing.unshare(caller, model, share_id)

@@ -68,6 +68,9 @@ async def upload(
     links: LinksDependency,
     prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False)] = None,
 ) -> Response[VersionView]:
+    """Send a fitted scikit-learn model as multipart/form-data. It is converted to ONNX in a confined process, compared
+    with the original, and goes live where all agrees. The response waits for that for 30 seconds, or as `Prefer:
+    wait=SECONDS` says; after that it is 202, and `Location` shows what became of the version."""
     wait_seconds = preferred_wait(prefer, DEFAULT_WAIT_SECONDS)
     async with uploads.receive(caller, request.content_length) as incoming:
         request.note(body_limit_bytes=uploads.max_bytes)
@@ -95,6 +98,7 @@ async def validate(
     uploads: UploadsDependency,
     conversions: ConversionsDependency,
 ) -> Examination:
+    """Convert and compare a file as an upload would, and report what comes of it, without keeping anything."""
     async with uploads.receive(caller, request.content_length) as incoming:
         request.note(body_limit_bytes=uploads.max_bytes)
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)

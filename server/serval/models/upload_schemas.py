@@ -15,12 +15,24 @@ _UPLOAD_FIELDS: dict[str, JsonSchema] = {
         "description": (
             "What the model is called; the same name again is its next version. `owner/name`: one that you manage."
         ),
+        "example": "iris",
     },
-    "model_type": {"type": "string", "enum": list(MODEL_TYPES), "description": "What made the file; `auto` finds out."},
-    "description": {"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH, "description": "A text for people."},
+    "model_type": {
+        "type": "string",
+        "enum": list(MODEL_TYPES),
+        "default": MODEL_TYPES[0],
+        "description": "What made the file; `auto` finds out.",
+    },
+    "description": {
+        "type": "string",
+        "maxLength": MAX_DESCRIPTION_LENGTH,
+        "description": "A text for people.",
+        "example": "",
+    },
     "columns": {
         "type": "string",
         "description": "Names for the columns of a model without: a JSON list, or names separated by commas.",
+        "example": "",
     },
     "sample": {
         "type": "string",
@@ -29,30 +41,44 @@ _UPLOAD_FIELDS: dict[str, JsonSchema] = {
             " and `probabilities` (JSON only) their probabilities by label or in the order of the classes,"
             " of several targets a list of these."
         ),
+        "example": "",
     },
     "expected_with": {
         "type": "string",
         "pattern": "^[0-9]{1,4}\\.[0-9]{1,4}[0-9A-Za-z.+-]{0,30}$",
         "description": "The scikit-learn version that computed the answers expected.",
+        "example": "",
     },
     "allow_schema_change": {
         "type": "string",
-        "enum": ["true", "false"],
+        "enum": ["false", "true"],
+        "default": "false",
         "description": "Go live although the columns differ.",
     },
 }
 
 
-def _form(*fields: str, required: list[str]) -> JsonSchema:
+def _form(title: str, *fields: str, required: list[str]) -> JsonSchema:
     properties = {name: _UPLOAD_FIELDS[name] for name in fields}
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+    return {
+        "title": title,
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 UPLOAD_BODY = body(
-    "A model file and what is said of it.", {"multipart/form-data": _form(*_UPLOAD_FIELDS, required=["file", "name"])}
+    "A model file and what is said of it.",
+    {"multipart/form-data": _form("Upload", *_UPLOAD_FIELDS, required=["file", "name"])},
 )
 
 EXAMINED_BODY = body(
     "A model file, and what an upload would say of its columns.",
-    {"multipart/form-data": _form("file", "model_type", "columns", "sample", "expected_with", required=["file"])},
+    {
+        "multipart/form-data": _form(
+            "FileToValidate", "file", "model_type", "columns", "sample", "expected_with", required=["file"]
+        )
+    },
 )

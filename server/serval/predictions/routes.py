@@ -61,6 +61,8 @@ _ERRORS = (InvalidFeatures, MalformedBody, NotPermitted, NotFound, TooLarge, Uns
     operation_class=operation(takes=SHORT_BODY, headers=ANSWER_HEADERS, examples=SHORT_EXAMPLES),
 )
 async def predict_short(request: HttpRequest, predictions: NamedDependency[PredictionService]) -> Response[bytes]:
+    """Ask the live version of the model that the body names, for one row or many. Answers of one row have the label or
+    value and its probability; `POST /api/v1/predict/{model}` says more and takes CSV."""
     return await _respond(request, predictions, read_request(request, "short", None, None, None))
 
 
@@ -81,6 +83,9 @@ async def predict(
     version: VersionNumber = None,
     outputs: Outputs = None,
 ) -> Response[bytes]:
+    """Ask a model by its id or name, for one row or many, as JSON or as CSV (`Content-Type: text/csv`). The live
+    version answers unless `version` names another. The response headers say which version answered, and whether the
+    cache did."""
     return await _respond(request, predictions, read_request(request, "full", model, version, outputs))
 
 
@@ -102,6 +107,8 @@ async def predict_shared(
     version: VersionNumber = None,
     outputs: Outputs = None,
 ) -> Response[bytes]:
+    """Ask a model of another user, which is shared with you or public, as `owner/model`. Otherwise as `POST
+    /api/v1/predict/{model}`."""
     return await _respond(request, predictions, read_request(request, "full", f"{owner}/{model}", version, outputs))
 
 

@@ -89,56 +89,59 @@ class TestedGolden(TestedVersion, kw_only=True):
 
 
 _CELL: JsonSchema = {
+    "title": "Cell",
     "type": ["number", "string", "boolean", "null"],
     "description": "By the kind of the column; a timestamp is RFC 3339 text, such as `2024-05-05T10:00:00Z`.",
 }
-_NAMED: JsonSchema = {"type": "object", "additionalProperties": _CELL}
-_PLACED: JsonSchema = {"type": "array", "items": _CELL}
-_ROW: JsonSchema = {"anyOf": [_NAMED, _PLACED]}
-_MEANINGS: dict[str, JsonSchema] = {
-    "input": {**_ROW, "description": "One row, by column name or by position."},
-    "data": {**_ROW, "description": "One row, by column name or by position."},
-    "features": {**_ROW, "description": "One row, by position or by column name."},
-    "inputs": {"type": "array", "minItems": 1, "items": _ROW, "description": "Many rows, answered in order."},
+_ROW: JsonSchema = {
+    "title": "Row",
+    "description": "A row by column name, or by position.",
+    "anyOf": [
+        {"title": "NamedRow", "type": "object", "additionalProperties": _CELL},
+        {"title": "PlacedRow", "type": "array", "items": _CELL},
+    ],
 }
+_FORMS: dict[str, tuple[str, JsonSchema]] = {
+    "input": ("OneRow", _ROW),
+    "data": ("OneRowAsData", _ROW),
+    "features": ("OneRowAsFeatures", _ROW),
+    "inputs": ("ManyRows", {"type": "array", "minItems": 1, "items": _ROW}),
+}
+"""Key of the rows → (title of the body with it, what it holds)."""
 
 
-def _rows(**more: JsonSchema) -> JsonSchema:
-    """A body with exactly one key of rows: the key says how many there are."""
+def _rows(prefix: str, **more: JsonSchema) -> JsonSchema:
+    """A body with exactly one key of rows: the key says how many there are. `prefix`: of titles."""
     forms = [
         {
+            "title": prefix + title,
             "type": "object",
             "required": [key, *more],
-            "properties": {key: meaning, **more},
+            "properties": {key: rows, **more},
             "additionalProperties": False,
         }
-        for key, meaning in _MEANINGS.items()
+        for key, (title, rows) in _FORMS.items()
     ]
-    return {"oneOf": forms}
+    return {"title": f"{prefix}Rows", "oneOf": forms}
 
 
 _NAMED_ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 _PLACED_ROW = [5.1, 3.5, 1.4, 0.2]
 
-_ROWS_CONTENT: dict[str, JsonSchema] = {
-    "application/json": _rows(),
-    "text/csv": {
-        "type": "string",
-        "description": "RFC 4180 in UTF-8; a header line unless `text/csv; header=absent`.",
-    },
-}
+_ROWS_CONTENT: dict[str, JsonSchema] = {"application/json": _rows("")}
+"""CSV is not among them: no generator of clients knows `text/csv` as the type of a body."""
 _ROWS_EXAMPLES: dict[str, dict[str, Any]] = {
     "application/json": {
         "one row by column name": {"input": _NAMED_ROW},
         "one row by position": {"features": _PLACED_ROW},
         "many rows": {"inputs": [_PLACED_ROW, [6.7, 3.0, 5.2, 2.3]]},
     },
-    "text/csv": {"two rows": "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"},
 }
 
 ROWS_BODY = body(
-    "Rows as JSON or CSV. The key, not the shape, gives their number: `input`, `data` and `features` hold one row, "
-    "`inputs` holds many.",
+    "Rows as JSON. The key, not the shape, gives their number: `input`, `data` and `features` hold one row, `inputs` "
+    "holds many. Rows as CSV are taken too, with `Content-Type: text/csv`: RFC 4180 in UTF-8 with a header line, or "
+    "without one and with `text/csv; header=absent`.",
     _ROWS_CONTENT,
     _ROWS_EXAMPLES,
 )
@@ -151,7 +154,11 @@ TEST_BODY = body(
 
 SHORT_BODY = body(
     "The model's name, id or `owner/name`, and its rows.",
-    {"application/json": _rows(model_name={"type": "string", "description": "Id, name or `owner/name` of the model."})},
+    {
+        "application/json": _rows(
+            "Short", model_name={"type": "string", "description": "Id, name or `owner/name` of the model."}
+        )
+    },
     {"application/json": {"one row": {"model_name": "iris", "features": _PLACED_ROW}}},
 )
 

@@ -76,6 +76,9 @@ async def ask_version(
     golden_tester: NamedDependency[GoldenTester],
     version: TestedNumber = None,
 ) -> Response[bytes]:
+    """Ask any ready version, also one that is held and answers nobody else. With rows in the body, it answers them;
+    without, its golden requests are asked and compared or, where it has none, its example. Nothing is read from the
+    cache."""
     found, access = await models.get_version_to_test(caller, model, version)
     asked = uncached_request(request, caller, found.model_id, found.number)
     rows = await request.body()

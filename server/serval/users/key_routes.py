@@ -47,6 +47,7 @@ class ApiKeyController(Controller):
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> KeyList:
+        """List keys without their secrets: what each may do, for which models, until when, and its use this month."""
         counted_keys = await keys.list_keys(caller, user=user, before=cursor, limit=limit + 1)
         return KeyList(*page(counted_keys, limit, lambda counted: KeyView.of(*counted)))
 
@@ -60,6 +61,7 @@ class ApiKeyController(Controller):
     async def get_key(
         self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
     ) -> KeyView:
+        """Show one of your keys without its secret; administrators see those of everybody."""
         return KeyView.of(*await keys.get_key(caller, key_id))
 
     @post(
@@ -71,6 +73,8 @@ class ApiKeyController(Controller):
     async def create_key(
         self, data: JSONBody[NewKey], caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
     ) -> CreatedKey:
+        """Create a key of your own, with all rights of the key that creates it or fewer. The response is the only one
+        that ever shows it."""
         return CreatedKey.of(*await keys.create_key(caller, data))
 
     @post(
@@ -87,6 +91,8 @@ class ApiKeyController(Controller):
         keys: NamedDependency[KeyService],
         data: JSONBody[Rotation | None] = None,
     ) -> CreatedKey:
+        """Replace a key by a new one with the same rights. The old one stays valid for `overlap_seconds`, a day by
+        default."""
         return CreatedKey.of(
             *await keys.rotate_key(caller, key_id, OVERLAP_SECONDS if data is None else data.overlap_seconds)
         )
@@ -101,4 +107,5 @@ class ApiKeyController(Controller):
     async def revoke_key(
         self, key_id: Name, caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
     ) -> None:
+        """End a key at once, on all servers of one database within a second."""
         await keys.revoke_key(caller, key_id)

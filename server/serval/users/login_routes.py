@@ -51,6 +51,7 @@ class AuthController(Controller):
         users: NamedDependency[UserService],
         settings: NamedDependency[Settings],
     ) -> UserView:
+        """Create an account for yourself, where this server allows it (setting `SERVAL_REGISTRATION`)."""
         if not _may_register(request, settings):
             raise NotPermitted("Registration is closed: ask an administrator for an account (`registration`).")
         user = await users.register(
@@ -78,6 +79,7 @@ class AuthController(Controller):
         users: NamedDependency[UserService],
         csrf: NamedDependency[Csrf],
     ) -> Response[Tokens | CookieLogin]:
+        """Exchange a password for an access token and a refresh token, or for cookies. Programs rather use keys."""
         if data.cookies:
             csrf.check_origin(_own_origin(request), request.headers)
         login = await users.login(client_of(request.scope), data.account, data.password)
@@ -99,6 +101,7 @@ class AuthController(Controller):
         csrf: NamedDependency[Csrf],
         data: JSONBody[Refresh | None] = None,
     ) -> Response[Tokens | CookieLogin]:
+        """Exchange a refresh token, or the one in the cookie, for new tokens. Each can be used once."""
         token, in_cookies = _refresh_token(request, data)
         if in_cookies:
             csrf.check(await sessions.session_of(token), _own_origin(request), request.headers)
@@ -122,6 +125,7 @@ class AuthController(Controller):
         csrf: NamedDependency[Csrf],
         data: JSONBody[Refresh | None] = None,
     ) -> Response[None]:
+        """End a login: its refresh token and its access tokens stop working."""
         session_id, in_cookies = await _login_of(request, data, sessions)
         if in_cookies:
             csrf.check(session_id, _own_origin(request), request.headers)
@@ -137,6 +141,7 @@ class AuthController(Controller):
         operation_class=KEYED,
     )
     async def get_me(self, caller: NamedDependency[Caller], users: NamedDependency[UserService]) -> UserView:
+        """Show the account of the key or login that asks, as `GET /api/v1/users/me` does."""
         return UserView.of(await users.get_user(caller.user_id))
 
     @post(
@@ -153,6 +158,8 @@ class AuthController(Controller):
         signing_keys: NamedDependency[SigningKeys],
         data: JSONBody[KeyRotation | None] = None,
     ) -> SigningKeyView:
+        """Sign access tokens with a new key from now on and, where the old one has leaked, refuse all tokens that it
+        signed."""
         return SigningKeyView(
             await signing_keys.replace(caller, revoke_issued_tokens=data is not None and data.revoke_issued_tokens)
         )

@@ -47,6 +47,7 @@ class UserController(Controller):
         operation_class=KEYED,
     )
     async def get_current_user(self, caller: NamedDependency[Caller], users: NamedDependency[UserService]) -> UserView:
+        """Show the account of the key or login that asks."""
         return UserView.of(await users.get_user(caller.user_id))
 
     @patch(
@@ -59,6 +60,7 @@ class UserController(Controller):
     async def update_current_user(
         self, data: JSONBody[Profile], caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> UserView:
+        """Change your own full name or email address; fields that the body leaves out stay as they are."""
         return UserView.of(await users.update_profile(caller, _changes(data)))
 
     @post(
@@ -72,6 +74,7 @@ class UserController(Controller):
     async def change_password(
         self, data: JSONBody[PasswordChange], caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> None:
+        """Set a new password, which takes the current one. All your other logins end; keys stay."""
         await users.change_password(caller, data.current_password, data.new_password)
 
     @get(operation_id="list_users", summary="List users", responses=keyed_responses(), operation_class=KEYED)
@@ -82,6 +85,7 @@ class UserController(Controller):
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> UserList:
+        """List the accounts of this server, page by page, or search them by a part of a name or an email address."""
         rows = await users.list_users(search=search, after=cursor, limit=limit + 1)
         return UserList(*page(rows, limit, UserView.of))
 
@@ -94,6 +98,7 @@ class UserController(Controller):
     async def create_user(
         self, data: JSONBody[NewUser], caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> UserView:
+        """Create an account. Without a password or a password hash it can use keys only, until a password is set."""
         return UserView.of(await users.create_user(caller, **msgspec.structs.asdict(data)))
 
     @get(
@@ -104,6 +109,7 @@ class UserController(Controller):
         operation_class=KEYED,
     )
     async def get_user(self, user: Name, users: NamedDependency[UserService]) -> UserView:
+        """Show an account."""
         return UserView.of(await users.find_user(user))
 
     @patch(
@@ -120,6 +126,7 @@ class UserController(Controller):
         caller: NamedDependency[Caller],
         users: NamedDependency[UserService],
     ) -> UserView:
+        """Change the role, the plan, the full name or the email address of an account."""
         return UserView.of(await users.update_user(caller, user, _changes(data)))
 
     @post(
@@ -133,6 +140,7 @@ class UserController(Controller):
     async def disable_user(
         self, user: Name, caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> UserView:
+        """Lock an account without deleting anything. It can be enabled again."""
         return UserView.of(await users.disable_user(caller, user))
 
     @post(
@@ -146,6 +154,7 @@ class UserController(Controller):
     async def enable_user(
         self, user: Name, caller: NamedDependency[Caller], users: NamedDependency[UserService]
     ) -> UserView:
+        """Unlock a disabled account: its keys work again, and it can log in."""
         return UserView.of(await users.enable_user(caller, user))
 
     @post(
@@ -163,6 +172,7 @@ class UserController(Controller):
         users: NamedDependency[UserService],
         data: JSONBody[PasswordReset | None] = None,
     ) -> NewPassword:
+        """Set a new password for an account, a generated one where the body has none, and end its logins."""
         row, password = await users.reset_password(caller, user, None if data is None else data.password)
         return NewPassword(row.username, password)
 

@@ -43,8 +43,8 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
         (
             {"boxs": []},
             (
-                "Object contains unknown field `boxs` (did you mean `boxes`?); known are `box`, `boxes`, `by_name`, `at` "
-                "and `shade`"
+                "Object contains unknown field `boxs` (did you mean `boxes`?); known are `box`, `boxes`, `by_name`, "
+                "`at` and `shade`"
             ),
         ),
         (
