@@ -1,7 +1,8 @@
-"""Writes the generated blocks of this folder: settings, metrics, routes, permissions. `make docs` runs it."""
+"""Writes the generated blocks of this folder, and the help of errors for the server. `make docs` runs it."""
 # ruff: noqa: INP001
 
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ import click
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+ERROR_HELP = ROOT / "server" / "serval" / "http" / "error_help.json"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BOUND_TEXT = re.compile(r'let (\w+) = ("[^"]+");\n([^\n]*)\b\1\b')
 """A text with a name of its own, which the next line of Rust uses."""
@@ -22,6 +24,14 @@ METRIC = re.compile(r'(Counter\(\s*)?"(serval_[a-z_]+)",\s*(?:"(?:counter|gauge|
 def main() -> None:
     for page in sorted(DOCS.glob("*.md")):
         page.write_text(rewritten(page.read_text()))
+    ERROR_HELP.write_text(error_help())
+
+
+def error_help() -> str:
+    """What the page of errors says of each, as JSON, for the server to show (`/docs/errors`)."""
+    sections = re.split(r"^## (\w+)$", (DOCS / "errors.md").read_text(), flags=re.MULTILINE)[1:]
+    texts = {code: inspect.cleandoc(text.strip()) for code, text in zip(sections[::2], sections[1::2], strict=True)}
+    return json.dumps(texts, indent=1, ensure_ascii=False) + "\n"
 
 
 def rewritten(page: str) -> str:

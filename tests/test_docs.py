@@ -91,6 +91,10 @@ def test_generated_pages_are_up_to_date(page: Path) -> None:
     assert GENERATE["rewritten"](text) == text, "run `make docs`"
 
 
+def test_the_server_shows_the_help_of_errors_as_it_is_here() -> None:
+    assert GENERATE["ERROR_HELP"].read_text() == GENERATE["error_help"](), "run `make docs`"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_lines_of_a_page_are_short_but_for_rows_of_tables(page: Path) -> None:
     lines = page.read_text().splitlines()

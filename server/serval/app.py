@@ -52,7 +52,7 @@ def build_app(service: Service) -> RequestLogging:
     )
     normalized = PathNormalization(cast(AsgiApp, app))
     secured = SecurityHeaders(CrossOrigin(normalized, settings.cors_origins), https_only=settings.https_only)
-    proxied = ProxyHeaders(secured, Networks(settings.trusted_proxies))
+    proxied = ProxyHeaders(secured, Networks(settings.trusted_proxies), settings.root_path)
     return RequestLogging(proxied, service.core.metrics.http, RequestLog(log, slow_ms=settings.slow_request_ms))
 
 

@@ -91,6 +91,7 @@ ROUTE_RULES: Mapping[str, RouteRule] = MappingProxyType(
         "POST /api/v1/users/{user}/enable": ADMINISTRATE,
         "POST /api/v1/users/{user}/password": ADMINISTRATE,
         "GET /api/v1/audit": ACCOUNT,
+        "GET /": PUBLIC,
         "GET /health": PROBE,
         "GET /health/live": PROBE,
         "GET /health/ready": PROBE,

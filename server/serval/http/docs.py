@@ -1,4 +1,4 @@
-"""The OpenAPI document, its two viewers and the list of errors, all served without internet access."""
+"""The OpenAPI document, its two viewers, the list of errors and the way to them, all served without internet access."""
 
 from collections.abc import Sequence
 from html import escape
@@ -15,8 +15,9 @@ from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from serval import __version__
-from serval.errors import ServalError, error_classes
+from serval.http.error_page import error_list
 from serval.http.openapi_document import declared_operations, served_document
+from serval.http.root_path import root_path_of
 
 ASSETS = Path(__file__).parent / "assets"
 ASSETS_PATH = "/docs/assets"
@@ -84,7 +85,7 @@ def pages() -> list[ControllerRouterHandler]:
     files = create_static_files_router(
         ASSETS_PATH, directories=[ASSETS], cache_control=CacheControlHeader(max_age=3600, public=True)
     )
-    return [show_swagger, show_redoc, show_errors, files]
+    return [show_index, show_swagger, show_redoc, show_errors, files]
 
 
 class _SchemaRouter(Router):
@@ -103,33 +104,46 @@ class _OpenApiPlugin(JsonRenderPlugin):
         self._order = declared_operations(routes)
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return super().render(request, served_document(openapi_schema, self._order, ""))
+        return super().render(request, served_document(openapi_schema, self._order, root_path_of(request.scope)))
+
+
+@get("/", sync_to_thread=False)
+def show_index(request: Request[Any, Any, Any]) -> Response[Any]:
+    """Lead people to the documentation, and say to programs where things are."""
+    root_path = root_path_of(request.scope)
+    headers = {"vary": "Accept"}
+    if request.accept.best_match([MediaType.JSON, MediaType.HTML]) == MediaType.HTML:
+        return Response(None, status_code=302, headers={**headers, "location": f"{root_path}/docs"})
+    places = {"docs": "/docs", "openapi": "/openapi.json", "health": "/health", "errors": "/docs/errors"}
+    found = {name: root_path + path for name, path in places.items()}
+    return Response({"name": "serval", "version": __version__, **found}, headers=headers)
 
 
 @get("/docs", media_type=MediaType.HTML, sync_to_thread=False)
-def show_swagger() -> Response[str]:
-    return _page("Serval API", ["swagger-ui.css"], ["swagger-ui-bundle.js", "start-swagger.js"])
+def show_swagger(request: Request[Any, Any, Any]) -> Response[str]:
+    return _page(request, "Serval API", ["swagger-ui.css"], ["swagger-ui-bundle.js", "start-swagger.js"])
 
 
 @get("/redoc", media_type=MediaType.HTML, sync_to_thread=False)
-def show_redoc() -> Response[str]:
-    return _page("Serval API reference", [], ["redoc.standalone.js", "start-redoc.js"])
+def show_redoc(request: Request[Any, Any, Any]) -> Response[str]:
+    return _page(request, "Serval API reference", [], ["redoc.standalone.js", "start-redoc.js"])
 
 
 @get("/docs/errors", media_type=MediaType.HTML, sync_to_thread=False)
-def show_errors() -> Response[str]:
-    """Show the errors, to which the `type` of every problem points."""
-    entries = "".join(_error_entry(error) for error in error_classes())
-    return _page("Serval errors", ["page.css"], [], f"<main><h1>Errors</h1><dl>{entries}</dl></main>")
+def show_errors(request: Request[Any, Any, Any]) -> Response[str]:
+    return _page(request, "Serval errors", ["page.css"], [], error_list(root_path_of(request.scope)))
 
 
-def _error_entry(error: type[ServalError]) -> str:
-    return f'<dt id="{error.code}"><code>{error.code}</code></dt><dd>{error.status}: {escape(error.title)}.</dd>'
-
-
-def _page(title: str, styles: list[str], scripts: list[str], body: str = '<div id="page"></div>') -> Response[Any]:
-    links = "".join(f'<link rel="stylesheet" href="{ASSETS_PATH}/{name}">' for name in styles)
-    tags = "".join(f'<script src="{ASSETS_PATH}/{name}"></script>' for name in scripts)
+def _page(
+    request: Request[Any, Any, Any],
+    title: str,
+    styles: list[str],
+    scripts: list[str],
+    body: str = '<div id="page"></div>',
+) -> Response[Any]:
+    assets = root_path_of(request.scope) + ASSETS_PATH
+    links = "".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles)
+    tags = "".join(f'<script src="{assets}/{name}"></script>' for name in scripts)
     return Response(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<link rel="icon" href="data:,"><title>{escape(title)}</title>{links}</head>'

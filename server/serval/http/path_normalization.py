@@ -5,6 +5,7 @@ import re
 from serval.errors import NotFound
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
 from serval.http.problems import NOTHING_HERE, send_problem
+from serval.http.root_path import root_path_of
 
 ALIASES = {
     "/api/api-keys": "/api/v1/api-keys",
@@ -17,6 +18,9 @@ ALIASES = {
     "/api/users": "/api/v1/users",
 }
 """Prefixes of paths that older clients use, and what they stand for."""
+
+PAGES_WITH_SLASH = frozenset({b"/docs/", b"/redoc/", b"/docs/errors/"})
+"""Pages for people, whose other spelling leads to the right one."""
 
 _AMBIGUOUS = re.compile(
     rb"""
@@ -41,10 +45,20 @@ class PathNormalization:
             scope["path"] = canonical_path(scope["path"])
             if scope["method"] == "HEAD":
                 scope["method"], send = "GET", _without_body(send)
+            if scope["raw_path"] in PAGES_WITH_SLASH and scope["method"] == "GET":
+                await _redirect(scope, send, scope["path"].removesuffix("/"))
+                return
             if not is_unambiguous(scope["raw_path"]):
                 await send_problem(scope, send, NotFound(NOTHING_HERE))
                 return
         await self._app(scope, receive, send)
+
+
+async def _redirect(scope: AsgiMap, send: AsgiSend, path: str) -> None:
+    location = f"{root_path_of(scope)}{path}".encode()
+    headers = [(b"location", location), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 308, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def canonical_path(path: str) -> str:

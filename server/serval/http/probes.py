@@ -12,7 +12,10 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
 from serval import __version__
-from serval.http.openapi import PUBLIC
+from serval.errors import BadRequest
+from serval.http.openapi import PUBLIC, problem_responses
+from serval.http.request import HttpRequest
+from serval.http.root_path import root_path_of
 
 Check = Callable[[], Awaitable[None]]
 """Raises an error where the dependency does not work."""
@@ -86,8 +89,10 @@ class Info(msgspec.Struct):
     docs: str
 
 
+_WRONG = problem_responses(BadRequest)
 _NOT_READY = {
-    503: ResponseSpec(Status, generate_examples=False, description="The process is starting or about to stop.")
+    **_WRONG,
+    503: ResponseSpec(Status, generate_examples=False, description="The process is starting or about to stop."),
 }
 
 
@@ -96,6 +101,7 @@ _NOT_READY = {
     operation_id="get_health",
     summary="Show the health of the service and its dependencies",
     tags=["Observability"],
+    responses=_WRONG,
     operation_class=PUBLIC,
 )
 async def health(probes: NamedDependency[Probes]) -> Health:
@@ -108,6 +114,7 @@ async def health(probes: NamedDependency[Probes]) -> Health:
     operation_id="get_liveness",
     summary="Check that the process is alive",
     tags=["Observability"],
+    responses=_WRONG,
     operation_class=PUBLIC,
 )
 async def live() -> Status:
@@ -138,8 +145,15 @@ async def ready(probes: NamedDependency[Probes]) -> Response[Status]:
     operation_id="get_info",
     summary="Show the version and environment of the server",
     tags=["Observability"],
+    responses=_WRONG,
     operation_class=PUBLIC,
 )
-async def info() -> Info:
+async def info(request: HttpRequest) -> Info:
     """Show the version of Serval and of Python, and the number of cores that it may use."""
-    return Info("serval", __version__, ".".join(map(str, sys.version_info[:3])), len(os.sched_getaffinity(0)), "/docs")
+    return Info(
+        "serval",
+        __version__,
+        ".".join(map(str, sys.version_info[:3])),
+        len(os.sched_getaffinity(0)),
+        f"{root_path_of(request.scope)}/docs",
+    )

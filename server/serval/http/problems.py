@@ -27,6 +27,7 @@ from serval.errors import (
 from serval.http.asgi import AsgiMap, AsgiSend
 from serval.http.invalid_parts import invalid_parts
 from serval.http.options_handler import allowed
+from serval.http.root_path import root_path_of
 from serval.ids import new_id
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -75,11 +76,11 @@ def problem_handlers() -> dict[type[Exception] | int, ProblemHandler]:
     }
 
 
-def problem(error: ServalError, request_id: str) -> Problem:
-    """Return the problem of an error; one with status 500 does not reveal its cause."""
+def problem(error: ServalError, request_id: str, root_path: str = "") -> Problem:
+    """Return the problem of an error; one with status 500 does not reveal its cause. `root_path`: of its `type`."""
     is_fault = error.status == ServalError.status
     return Problem(
-        type=f"/docs/errors#{error.code}",
+        type=f"{root_path}/docs/errors#{error.code}",
         title=error.title,
         status=error.status,
         detail=f"Internal error; the log has its cause, under request {request_id}." if is_fault else error.message,
@@ -134,7 +135,7 @@ def _response(
     request: Request[Any, Any, Any], error: ServalError, headers: Mapping[str, str] | None = None
 ) -> Response[bytes]:
     return Response(
-        problem_body(error, request_id_of(request.scope)),
+        problem_body(error, request_id_of(request.scope), root_path_of(request.scope)),
         status_code=error.status,
         media_type=PROBLEM_MEDIA_TYPE,
         headers={**problem_headers(error), **(headers or {})},
@@ -143,17 +144,17 @@ def _response(
 
 async def send_problem(scope: AsgiMap, send: AsgiSend, error: ServalError) -> None:
     """Send the response of a request that reaches no route."""
-    body = problem_body(error, request_id_of(cast(Scope, scope)))
+    body = problem_body(error, request_id_of(cast(Scope, scope)), root_path_of(scope))
     headers = {"content-type": PROBLEM_MEDIA_TYPE, "content-length": str(len(body)), **problem_headers(error)}
     lines = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": lines})
     await send({"type": "http.response.body", "body": body})
 
 
-def problem_body(error: ServalError, request_id: str) -> bytes:
+def problem_body(error: ServalError, request_id: str, root_path: str = "") -> bytes:
     """Return the problem as JSON with the error's own members, which never replace those of RFC 9457."""
     members = {} if error.status == ServalError.status else error.extra
-    return msgspec.json.encode({**members, **msgspec.to_builtins(problem(error, request_id))})
+    return msgspec.json.encode({**members, **msgspec.to_builtins(problem(error, request_id, root_path))})
 
 
 def _as_serval_error(error: HTTPException, parts: list[tuple[str, str]]) -> ServalError:

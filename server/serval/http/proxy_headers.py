@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import msgspec
 
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
-from serval.settings.addresses import Address, Networks, address_of
+from serval.http.root_path import set_root_path
+from serval.settings.addresses import Address, Networks, address_of, is_root_path
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """(name in lower case, value) of each line."""
@@ -112,6 +113,13 @@ def _x_forwarded(headers: RawHeaders) -> list[ForwardedElement]:
     ]
 
 
+def forwarded_prefix(headers: RawHeaders) -> str | None:
+    """Return `X-Forwarded-Prefix`, empty for `/`; None where there is none, or none that can be a prefix of paths."""
+    text = _joined(headers, b"x-forwarded-prefix").strip()
+    prefix = text.removesuffix("/")
+    return prefix if text and (not prefix or is_root_path(prefix)) else None
+
+
 def _from_end(values: Sequence[str], index: int) -> str | None:
     """Return the value at an index from the end, counted from 1; the first one where there are fewer."""
     return values[-min(index, len(values))] if values else None
@@ -146,14 +154,19 @@ def _unquoted(value: str) -> str:
 
 
 class ProxyHeaders:
-    """Writes the client into the scope of a request, for links, logs, limits and the audit trail."""
+    """Writes the client and the prefix into the scope of a request, for links, logs, limits and the audit trail."""
 
-    def __init__(self, app: AsgiApp, trusted: Networks) -> None:
+    def __init__(self, app: AsgiApp, trusted: Networks, root_path: str | None) -> None:
+        """`root_path`: the prefix of requests whose proxy sends none."""
         self._app = app
         self._trusted = trusted
+        self._root_path = root_path or ""
 
     async def __call__(self, scope: AsgiMap, receive: AsgiReceive, send: AsgiSend) -> None:
         peer = address_of(scope["client"][0]) if scope["type"] == "http" and scope["client"] else None
+        if scope["type"] == "http":
+            sent = None if peer is None or peer not in self._trusted else forwarded_prefix(scope["headers"])
+            set_root_path(scope, self._root_path if sent is None else sent)
         if peer is not None:
             client = client_connection(peer, scope["headers"], self._trusted)
             scope["client"] = (str(client.address), scope["client"][1] if client.address == peer else 0)

@@ -6,6 +6,7 @@ from serval.errors import HttpsRequired
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
 from serval.http.problems import send_problem
 from serval.http.proxy_headers import HOST
+from serval.http.root_path import root_path_of
 
 ONE_YEAR_SECONDS = 31_536_000
 
@@ -61,7 +62,9 @@ async def _redirect_to_https(scope: AsgiMap, send: AsgiSend) -> None:
         await send_problem(scope, send, error)
         return
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    location = b"https://" + host.removesuffix(":80").encode() + scope["raw_path"] + query
+    location = (
+        b"https://" + host.removesuffix(":80").encode() + root_path_of(scope).encode() + scope["raw_path"] + query
+    )
     await send(
         {"type": "http.response.start", "status": 308, "headers": [(b"location", location), (b"content-length", b"0")]}
     )

@@ -38,16 +38,17 @@ def refusal_templates(settings: Settings) -> tuple[list[Template], dict[str, str
     """The refusals that the front may send, and the name of the value that replaces each placeholder in them."""
     errors = {**_own_refusals(settings), **_core_refusals()}
     names = {"request_id", *(name for names in REFUSAL_ARGUMENTS.values() for name in names)}
-    return [_template(name, error) for name, error in errors.items()], {_placeholder(name): name for name in names}
+    templates = [_template(name, error, settings.root_path or "") for name, error in errors.items()]
+    return templates, {_placeholder(name): name for name in names}
 
 
 def _placeholder(name: str) -> str:
     return f"{{{name}}}"
 
 
-def _template(name: str, error: ServalError) -> Template:
+def _template(name: str, error: ServalError, root_path: str) -> Template:
     headers = {"content-type": PROBLEM_MEDIA_TYPE, **problem_headers(error)}
-    return name, error.status, list(headers.items()), problem_body(error, _placeholder("request_id"))
+    return name, error.status, list(headers.items()), problem_body(error, _placeholder("request_id"), root_path)
 
 
 def _core_refusals() -> dict[str, ServalError]:

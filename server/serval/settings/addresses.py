@@ -58,6 +58,21 @@ def _network(text: str) -> Network:
     return network
 
 
+_ROOT_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+"""Segments without `.` and `..`, and without a slash at the end."""
+
+
+def is_root_path(text: str) -> bool:
+    """Whether a text can stand before the path of every address, as `/serval`."""
+    return len(text) <= 200 and _ROOT_PATH.fullmatch(text) is not None
+
+
+def check_root_path(text: str | None) -> None:
+    """Raises ValueError for a text that is no prefix of paths."""
+    if text is not None and not is_root_path(text):
+        raise ValueError(f"`{text}` is no prefix of paths: begin with a slash and end without one, as `/serval`")
+
+
 def check_origins(texts: Iterable[str]) -> None:
     """Raises ValueError for the first text that no browser sends as `Origin`, and for `*` beside others."""
     origins = list(texts)

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from serval.settings.addresses import Networks, check_origins
+from serval.settings.addresses import Networks, check_origins, check_root_path
 from serval.settings.plans import Plan, RateText
 from serval.settings.text import GIB, MIB
 
@@ -49,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Refuse requests over plain HTTP, including those to a proxy in front; health probes are still answered."""
     trusted_proxies: tuple[Text, ...] = ()
     """Comma-separated addresses or networks of proxies whose `Forwarded` and `X-Forwarded-*` headers are trusted."""
+    root_path: Text | None = None
+    """Path under which a proxy shows Serval, as `/serval`, which it takes off each request. A trusted proxy can send
+    `X-Forwarded-Prefix` instead."""
     cors_origins: tuple[Text, ...] = ()
     """Comma-separated origins of web pages that may call the API from a browser, as `https://app.example.com`; none by
     default."""
@@ -180,8 +183,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.data_dir / "admin.key"
 
 
-CHECKS: Mapping[str, Callable[[tuple[str, ...]], object]] = MappingProxyType(
-    {"trusted_proxies": Networks, "cors_origins": check_origins}
+CHECKS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
+    {"trusted_proxies": Networks, "root_path": check_root_path, "cors_origins": check_origins}
 )
 """Checks that types cannot express; each raises ValueError."""
 

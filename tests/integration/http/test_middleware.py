@@ -64,6 +64,53 @@ def test_links_use_the_scheme_and_host_of_the_client(proxied: Client) -> None:
     assert uploaded.headers["location"].startswith(proxied.url.replace("http://", "https://") + "/api/v1/models/")
 
 
+@pytest.mark.parametrize("prefix", ["/serval", "/a/b/"])
+def test_addresses_have_the_prefix_of_the_proxy(proxied: Client, prefix: str) -> None:
+    root = prefix.removesuffix("/")
+    own = {"X-Forwarded-Prefix": prefix}
+    host = proxied.url.removeprefix("http://")
+    version = proxied.http.get("/api/v1/models/iris/versions/1", headers=own).json()
+    assert version["predict_url"] == f"https://{host}{root}/api/v1/predict/iris"
+    assert proxied.http.get("/openapi.json", headers=own).json()["servers"] == [{"url": root}]
+    assert proxied.http.get("/info", headers=own).json()["docs"] == f"{root}/docs"
+    assert f'src="{root}/docs/assets/' in proxied.http.get("/docs", headers=own).text
+    for answer in (
+        proxied.http.get("/nowhere", headers=own),
+        proxied.http.get("/docs//x", headers=own),
+        proxied.http.get("/api/v1/models", headers=own | {"X-API-Key": "srv_no"}),
+        proxied.http.post("/api/v1/predict/iris", json={"input": [1]}, headers=own),
+        proxied.http.post("/api/v1/predict/iris", json=ROW, headers=own | {"X-API-Key": "srv_no"}),
+    ):
+        assert answer.json()["type"] == f"{root}/docs/errors#{answer.json()['code']}"
+    redirect = plain_http.get(f"{proxied.url}/info", headers=own, follow_redirects=False)
+    assert redirect.headers["location"] == f"https://{host}{root}/info"
+
+
+def test_an_invalid_prefix_and_that_of_a_stranger_are_ignored(proxied: Client, server: Client) -> None:
+    for prefix in ("//evil.example", "/a/../b", "https://evil.example", "/a, /b"):
+        own = {"X-Forwarded-Prefix": prefix}
+        assert proxied.http.get("/openapi.json", headers=own).json()["servers"] == [{"url": "/"}]
+    answer = server.http.get("/openapi.json", headers={"X-Forwarded-Prefix": "/serval"})
+    assert answer.json()["servers"] == [{"url": "/"}]
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc", "/docs/errors"])
+def test_a_page_with_a_slash_leads_to_the_one_without(proxied: Client, page: str) -> None:
+    answer = proxied.http.get(f"{page}/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"], answer.content) == (308, page, b"")
+    answer = proxied.http.get(f"{page}/", headers={"X-Forwarded-Prefix": "/serval"}, follow_redirects=False)
+    assert answer.headers["location"] == f"/serval{page}"
+    assert proxied.http.get(f"{page}//").status_code == 404
+    assert proxied.http.post(f"{page}/").status_code == 404
+
+
+def test_the_root_leads_to_the_documentation(proxied: Client) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "X-Forwarded-Prefix": "/serval"}
+    answer = proxied.http.get("/", headers=browser, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (302, "/serval/docs")
+    assert proxied.http.get("/").json()["docs"] == "/docs"
+
+
 def test_the_request_log_names_the_client_not_the_proxy(proxied: Client) -> None:
     headers = {"X-Forwarded-For": "198.51.100.66, 203.0.113.7, 192.0.2.1", "X-Request-Id": "through-two"}
     assert proxied.http.get("/info", headers=headers).status_code == 200

@@ -345,6 +345,7 @@ def test_head_is_get_without_the_body(server: Client, path: str) -> None:
     ("path", "methods"),
     [
         ("/health", "GET, HEAD, OPTIONS"),
+        ("/", "GET, HEAD, OPTIONS"),
         ("/docs", "GET, HEAD, OPTIONS"),
         ("/api/v1/api-keys", "GET, HEAD, OPTIONS, POST"),
         ("/api/models/iris", "DELETE, GET, HEAD, OPTIONS, PATCH"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serval.http.proxy_headers import client_connection
+from serval.http.proxy_headers import client_connection, forwarded_prefix
 from serval.settings.addresses import Networks, address_of
 
 PROXIES = ["10.0.0.0/8", "2001:db8:ffff::/48"]
@@ -207,3 +207,31 @@ def test_the_longest_head_is_parsed_quickly() -> None:
         began = process_time()
         client_of([("Forwarded", value), ("X-Forwarded-For", value)])
         assert process_time() - began < 0.2
+
+
+@pytest.mark.parametrize(
+    ("values", "prefix"),
+    [
+        (["/serval"], "/serval"),
+        (["/a/b-c_d.e~f/"], "/a/b-c_d.e~f"),
+        (["/"], ""),
+        ([], None),
+        ([""], None),
+        (["serval"], None),
+        (["/a", "/b"], None),
+        (["/a, /b"], None),
+        (["//evil.example"], None),
+        (["/a//b"], None),
+        (["/a/../b"], None),
+        (["/."], None),
+        (["/..."], "/..."),
+        (['/"><script>'], None),
+        (["/a b"], None),
+        (["/%2e%2e"], None),
+        (["/\xe9"], None),
+        (["/" + "a" * 300], None),
+    ],
+    ids=str,
+)
+def test_a_prefix_is_a_plain_path(values: list[str], prefix: str | None) -> None:
+    assert forwarded_prefix([(b"x-forwarded-prefix", value.encode("latin-1")) for value in values]) == prefix

@@ -71,6 +71,7 @@ def test_sizes_may_have_units(text: str, count: int) -> None:
             "10.0.0.1, nonsense",
             "`nonsense` is neither an IP address nor a network such as `10.0.0.0/8`",
         ),
+        ("root_path", "serval/", "`serval/` is no prefix of paths: begin with a slash and end without one"),
         ("cors_origins", "https://app.example.com/page", "`https://app.example.com/page` is no origin"),
         ("cors_origins", "https://app.example.com, *", "`*` is every origin: give it alone"),
     ],
