@@ -182,6 +182,16 @@ CASES: list[tuple[Kind, Case]] = [
         Case(logistic, lambda built, _: built, request={"columns": ["a"]}, then={"columns": list("abcd")}),
     ),
     (
+        of_models.HAS_NAMES,
+        Case(
+            lambda: named("a", "b"),
+            lambda built, _: built,
+            "names `c`, but the model was fitted on a table with names: `a`, `b`",
+            request={"columns": ["a", "c"]},
+            then={"columns": ["a", "b"]},
+        ),
+    ),
+    (
         of_models.NUMBER_OF_COLUMNS_UNKNOWN,
         Case(uncounted, lambda built, _: built, "`DummyClassifier`", then={"sample": ROWS}),
     ),

@@ -121,7 +121,9 @@ def show_index(request: Request[Any, Any, Any]) -> Response[Any]:
 
 @get("/docs", media_type=MediaType.HTML, sync_to_thread=False)
 def show_swagger(request: Request[Any, Any, Any]) -> Response[str]:
-    return _page(request, "Serval API", ["swagger-ui.css"], ["swagger-ui-bundle.js", "start-swagger.js"])
+    return _page(
+        request, "Serval API", ["swagger-ui.css", "swagger-contrast.css"], ["swagger-ui-bundle.js", "start-swagger.js"]
+    )
 
 
 @get("/redoc", media_type=MediaType.HTML, sync_to_thread=False)

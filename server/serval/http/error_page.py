@@ -25,7 +25,7 @@ def error_list(root_path: str) -> str:
     sections = "".join(_section(error, help_texts[error.code]) for error in error_classes())
     back = f'<nav><a href="{root_path}/docs">API documentation</a></nav>'
     intro = "<p>Every error is a problem document. Its <code>type</code> leads to one of these sections.</p>"
-    return f"{back}<main><h1>Errors</h1>{intro}{sections}</main>{back}"
+    return f"{back}<main><h1>Errors</h1>{intro}{sections}</main>"
 
 
 @cache

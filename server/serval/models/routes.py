@@ -125,7 +125,14 @@ class VersionController(Controller):
         models: ModelsDependency,
         conversions: ConversionsDependency,
         links: LinksDependency,
-        prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False)] = None,
+        prefer: Annotated[
+            str | None,
+            HeaderParameter(
+                name="Prefer",
+                required=False,
+                description="`wait=SECONDS`: how long to wait for the end of its conversion",
+            ),
+        ] = None,
     ) -> VersionView:
         """Show a version: its status, its columns, how well it agrees with the original, an example row, and why it
         failed or is held. With `Prefer: wait=SECONDS` the response comes when the conversion has ended, or after that

@@ -35,6 +35,8 @@ def freeze_request(
         return FreezeRequest(columns=columns, limit_bytes=limit_bytes)
     is_json = sample.lstrip().startswith("[")
     rows = _json_rows(sample) if is_json else _csv_rows(sample)
+    if not rows:
+        raise BadRequest("`sample`: has no rows. Send a few real ones, or leave it out.")
     answers = _popped(rows, ANSWER)
     probabilities = _popped(rows, PROBABILITIES) if answers and is_json else []
     if expected_with is not None and not answers:

@@ -48,7 +48,8 @@ async def read_upload(
 ) -> UploadForm:
     """Write the part `file` into `incoming` and return the other fields, which must be among the `known`.
 
-    Raises BadRequest, UnsupportedContent, and what `incoming` raises when the file is too large.
+    An empty field is one that is not given, but for `name`. Raises BadRequest, UnsupportedContent, and what `incoming`
+    raises when the file is too large.
     """
     fields: dict[str, bytearray] = {}
     filename: str | None = None
@@ -67,7 +68,7 @@ async def read_upload(
         raise BadRequest(f"The body is not well-formed multipart/form-data: {error}.") from None
     if filename is None:
         raise BadRequest("`file`: the upload has no file; send it as the part `file`.")
-    return _form(filename, {name: bytes(value) for name, value in fields.items()})
+    return _form(filename, {name: bytes(value) for name, value in fields.items() if value or name == "name"})
 
 
 def _boundary(content_type: str | None) -> str:

@@ -38,6 +38,7 @@ from serval.models.upload_form import EXAMINED_FIELDS, read_upload
 from serval.models.upload_schemas import EXAMINED_BODY, UPLOAD_BODY
 
 DEFAULT_WAIT_SECONDS = 30.0
+WAIT = "`wait=SECONDS`: how long to wait for the end of the conversion; `respond-async`: not at all."
 
 _UPLOAD_ERRORS = (TooLarge, RateLimited, UnsupportedContent)
 _FILE_ERRORS = (NotAModel, NotAPredictor, NotConvertible, NotVerified, SandboxViolation)
@@ -66,7 +67,7 @@ async def upload(
     uploads: UploadsDependency,
     conversions: ConversionsDependency,
     links: LinksDependency,
-    prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False)] = None,
+    prefer: Annotated[str | None, HeaderParameter(name="Prefer", required=False, description=WAIT)] = None,
 ) -> Response[VersionView]:
     """Send a fitted scikit-learn model as multipart/form-data. It is converted to ONNX in a confined process, compared
     with the original, and goes live where all agrees. The response waits for that for 30 seconds, or as `Prefer:

@@ -590,6 +590,10 @@ def test_the_wait_of_an_upload_is_in_seconds(server: Client, name: str, prefer: 
         {"sample": "[[99999999999999999999]]"},
         {"sample": '"open'},
         {"sample": "a,b\n1\n"},
+        {"sample": "string"},
+        {"sample": "a,b\n"},
+        {"sample": "[]"},
+        {"expected_with": "string"},
         {"allow_schema_change": "maybe"},
         {"model_type": "torch"},
     ],
@@ -603,6 +607,25 @@ def test_an_invalid_field_of_an_upload_is_refused_before_storing(
     assert f"`{next(iter(fields))}`" in answer.json()["detail"]
     assert server.http.get(f"/api/v1/models/{name}").status_code == 404
     assert arriving(server) == 0
+
+
+def test_an_empty_field_of_an_upload_is_one_that_is_not_given(server: Client, name: str) -> None:
+    """Forms of browsers send every field."""
+    optional = ("model_type", "description", "columns", "sample", "expected_with", "allow_schema_change")
+    answer = server.upload(name, fitted(), **dict.fromkeys(optional, ""))
+    assert answer.status_code == 201, answer.text
+    nameless = server.upload("", fitted())
+    assert (nameless.status_code, "`name`" in nameless.json()["detail"]) == (400, True)
+
+
+def test_names_for_the_columns_of_a_model_with_names_are_refused(server: Client, name: str) -> None:
+    answer = server.upload(name, fitted(), columns="string")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not_convertible")
+    assert answer.json()["detail"] == (
+        "`columns` names `string`, but the model was fitted on a table with names: `sepal_length`, `sepal_width`, "
+        "`petal_length`, `petal_width`: leave `columns` out, and name the columns as the table did."
+    )
+    assert server.upload(name, fitted(), columns=",".join(NAMES)).status_code == 201
 
 
 @pytest.mark.parametrize("filename", ["a\0b.pkl", "../../../x.pkl", "é😀.pkl", "x" * 3000, 'a"b.pkl', ""])

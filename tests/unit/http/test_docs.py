@@ -133,7 +133,7 @@ def test_every_error_says_what_to_do_in_the_words_of_the_documentation(client: T
         assert not re.search(r"`|\]\(|\*\*|\n- ", section), code
     assert "<code>Retry-After</code>" in sections["rate_limited"]
     assert "<li>a model of another library" in sections["not_a_model"]
-    assert text.count('<a href="/docs">API documentation</a>') == 2
+    assert text.count('<a href="/docs">API documentation</a>') == 1
     assert "<h1>Errors</h1>" in text
 
 

@@ -28,6 +28,9 @@ from serval.conversion.refusals import of_models, of_steps
 from serval.conversion.rows import Rows
 from serval.conversion.signature import Column, Signature
 
+NAMES_SHOWN = 5
+"""Names of columns that a refusal lists at most."""
+
 
 def infer(
     estimator: Any, column_names: Sequence[str] | None, sample: samples.Sample, *, is_text: bool
@@ -76,12 +79,26 @@ def _names(estimator: Any, column_names: Sequence[str] | None, sample: samples.S
     if count > MAX_COLUMNS:
         raise of_models.TOO_MANY_COLUMNS(count=count, limit=MAX_COLUMNS)
     if own is not None:
-        return _checked([str(name) for name in own]), True
+        own_names = [str(name) for name in own]
+        if column_names is not None and list(column_names) != own_names:
+            raise _has_names(own_names, column_names)
+        return _checked(own_names), True
     if column_names is None:
         return [f"x{index}" for index in range(count)], False
     if len(column_names) != count:
         raise of_models.NAMES_DO_NOT_FIT(given=len(column_names), count=count)
     return _checked(list(column_names)), True
+
+
+def _has_names(own: Sequence[str], given: Sequence[str]) -> Exception:
+    """The refusal of names for a model that has its own: the first that is none of them, or all where they only stand
+    in another order or fewer are given."""
+    other = next((name for name in given if name not in set(own)), None)
+    shown = ", ".join(f"`{plain(name, 40)}`" for name in own[:NAMES_SHOWN])
+    return of_models.HAS_NAMES(
+        column="them in another order" if other is None else f"`{plain(other, 40)}`",
+        names=f"{shown}, …" if len(own) > NAMES_SHOWN else shown,
+    )
 
 
 def _count(estimator: Any, own: Any, column_names: Sequence[str] | None, sample: samples.Sample) -> int:

@@ -66,6 +66,12 @@ NAMES_DO_NOT_FIT = Kind(
     "give one name for each column, or leave `columns` out",
     "A wrong `columns` in the upload.",
 )
+HAS_NAMES = Kind(
+    NotConvertible,
+    "`columns` names {column}, but the model was fitted on a table with names: {names}",
+    "leave `columns` out, and name the columns as the table did",
+    "`columns` in the upload of a model that needs none.",
+)
 NUMBER_OF_COLUMNS_UNKNOWN = Kind(
     NotConvertible,
     "`{type}` does not show how many columns it takes",
