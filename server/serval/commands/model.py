@@ -6,9 +6,20 @@ from typing import Any
 
 import rich_click as click
 
-from serval.commands.model_releases import COMMANDS, path_of
+from serval.commands import model_releases, model_shares, model_testing, model_versions
+from serval.commands.model_versions import print_versions
 from serval.commands.output import say
+from serval.commands.references import called, caller_of, path_of
 from serval.commands.remote import Remote, remote
+from serval.commands.signatures import print_signature
+
+LISTED = {
+    "name": "name",
+    "live_version": "live version",
+    "owner": "owner",
+    "created_at": "created",
+    "description": "description",
+}
 
 
 @click.group()
@@ -57,23 +68,21 @@ def push(server: Remote, /, **options: Any) -> None:
 @model.command("list")
 @remote
 def list_models(server: Remote) -> None:
-    """List your models."""
+    """List the models that you may use; those of others as owner/name."""
     listed = server.api.get("/api/v1/models")
-    columns = {
-        "name": "name",
-        "live_version": "live version",
-        "owner": "owner",
-        "created_at": "created",
-        "description": "description",
-    }
-    server.show(listed, lambda: server.table(listed["items"], columns))
+
+    def as_text() -> None:
+        caller = caller_of(server)
+        server.table([each | {"name": called(each, caller)} for each in listed["items"]], LISTED)
+
+    server.show(listed, as_text)
 
 
 @model.command()
 @click.argument("name")
 @remote
 def show(server: Remote, name: str) -> None:
-    """Show the model NAME and its versions."""
+    """Show the model NAME, its versions, and the columns and the example of the live or else the newest ready one."""
     path = path_of(server, name)
     details, versions = server.api.get(path), server.api.get(f"{path}/versions")["items"]
 
@@ -81,18 +90,12 @@ def show(server: Remote, name: str) -> None:
         say(f"{details['name']}  ({details['id']}, owned by {details['owner']})")
         if details["description"]:
             say(details["description"])
-        columns = {
-            "version": "version",
-            "status": "status",
-            "lifecycle": "lifecycle",
-            "is_live": "live",
-            "created_at": "created",
-            "filename": "file",
-        }
-        server.table(versions, columns)
-        for version in versions:
-            if reason := version["failure"] or (None if version["is_live"] else version["held"]):
-                say(f"version {version['version']}: {reason['message']}")
+        print_versions(server, versions)
+        converted = [version for version in versions if version["signature"]]
+        described = next((version for version in converted if version["is_live"]), next(iter(converted), None))
+        if described:
+            say("")
+            print_signature(server, described)
 
     server.show(details | {"versions": versions}, as_text)
 
@@ -109,15 +112,16 @@ def report(server: Remote, name: str, version: int | None) -> None:
     """Show the conversion report of a version: how closely it matches the original."""
     from serval.commands.reports import print_report
 
-    number = version or newest_or_live(server, name)
-    result = server.api.get(f"/api/v1/models/{name}/versions/{number}/report")
+    path = path_of(server, name)
+    result = server.api.get(f"{path}/versions/{version or newest_or_live(server, path)}/report")
     server.show(result, lambda: print_report(result))
 
 
-def newest_or_live(server: Remote, name: str) -> int:
-    live = server.api.get(f"/api/v1/models/{name}")["live_version"]
-    return int(live or server.api.get(f"/api/v1/models/{name}/versions")["items"][0]["version"])
+def newest_or_live(server: Remote, path: str) -> int:
+    live = server.api.get(path)["live_version"]
+    return int(live or server.api.get(f"{path}/versions")["items"][0]["version"])
 
 
-for command in COMMANDS:
-    model.add_command(command)
+for module in (model_releases, model_versions, model_shares, model_testing):
+    for command in module.COMMANDS:
+        model.add_command(command)

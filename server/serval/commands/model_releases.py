@@ -2,27 +2,15 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import rich_click as click
 
 from serval.commands.failure import CommandFailed
 from serval.commands.output import say
+from serval.commands.references import path_of
 from serval.commands.remote import Remote, remote
 
 NUMBER = click.IntRange(min=1)
-
-
-def path_of(server: Remote, model: str) -> str:
-    """The path of a model by its name, id or `owner/name`."""
-    if "/" in model:
-        owner, _, name = model.partition("/")
-        listed = server.api.get("/api/v1/models")["items"]
-        found = [each["id"] for each in listed if (each["owner"], each["name"]) == (owner, name)]
-        if not found:
-            raise CommandFailed(f"there is no model `{model}` that you may see; `serval model list` shows all")
-        (model,) = found
-    return f"/api/v1/models/{quote(model, safe='')}"
 
 
 @click.command()

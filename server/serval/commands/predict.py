@@ -2,12 +2,15 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import rich_click as click
 
+from serval.commands.failure import RequestFailed
 from serval.commands.output import as_text, say, tables_of
-from serval.commands.remote import Remote, remote
+from serval.commands.references import with_near_names
+from serval.commands.remote import NOT_FOUND, Remote, remote
 
 
 class PredictCommand(click.RichCommand):
@@ -29,10 +32,13 @@ class PredictCommand(click.RichCommand):
         return click.NoSuchOption(name, f"No such option: `{name}`.{hint}", ctx=ctx)
 
 
+INPUT_HELP = "A row or a list of rows as JSON, by name or by position; @FILE reads a file, @- standard input."
+
+
 @click.command(cls=PredictCommand, context_settings={"ignore_unknown_options": True})
 @click.argument("model")
 @click.argument("values", nargs=-1, type=click.UNPROCESSED)
-@click.option("--input", "body", metavar="JSON", help="A row or a list of rows as JSON, by name or by position.")
+@click.option("--input", "body", metavar="JSON", help=INPUT_HELP)
 @click.option(
     "--csv",
     "csv_file",
@@ -49,17 +55,52 @@ def predict(
 
     Pass the VALUES of one row in the order of its columns, or --input, or --csv.
     """
-    path = f"/api/v1/predict/{model}" + ("" if version is None else f"?version={version}")
+    path = f"/api/v1/predict/{quote(model, safe='/')}" + ("" if version is None else f"?version={version}")
+    rows = rows_of(values, body, csv_file)
+    try:
+        answer = rows.post(server, path)
+    except RequestFailed as error:
+        raise error if error.problem.get("status") != NOT_FOUND else with_near_names(server, model, error) from error
+    server.show(answer, lambda: print_answer(server, answer))
+
+
+class Rows(NamedTuple):
+    """Rows of the command line, as a body of JSON or as CSV."""
+
+    body: object = None
+    csv: bytes | None = None
+
+    def post(self, server: Remote, path: str) -> Any:
+        """Send them; the answer."""
+        return (
+            server.api.post(path, self.body) if self.csv is None else server.api.post_text(path, self.csv, "text/csv")
+        )
+
+
+def rows_of(values: tuple[str, ...], body: str | None, csv_file: str | None) -> Rows:
+    """The rows that a command was given. Raises UsageError unless they were given exactly once."""
     match (bool(values), body, csv_file):
         case (True, None, None):
-            answer = server.api.post(path, {"input": [value_of(text) for text in values]})
+            return Rows({"input": [value_of(text) for text in values]})
         case (False, str(), None):
-            answer = server.api.post(path, body_of(parsed(body)))
+            return Rows(body_of(parsed(text_of(body))))
         case (False, None, str()):
-            answer = server.api.post_text(path, read(csv_file), "text/csv")
-        case _:
-            raise click.UsageError("Give exactly one of values, `--input` and `--csv`.")
-    server.show(answer, lambda: print_answer(server, answer))
+            return Rows(csv=read(csv_file))
+    raise click.UsageError("Give exactly one of values, `--input` and `--csv`.")
+
+
+def text_of(argument: str) -> str:
+    """JSON as given, or with `@FILE` that of a file, `@-` of standard input. Raises UsageError."""
+    if not argument.startswith("@"):
+        return argument
+    try:
+        return read(argument[1:]).decode()
+    except OSError as error:
+        raise click.UsageError(
+            f"`--input`: `{argument[1:]}` cannot be read: {(error.strerror or '').lower()}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"`--input`: `{argument[1:]}` is not UTF-8.") from error
 
 
 def is_number(text: str) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from serval.commands.failure import DONE, HELD, CommandFailed, Interrupted, RequestFailed
 from serval.commands.output import escaped_lines, say
+from serval.commands.references import warn_of_namesakes
 from serval.commands.remote import Remote
 from serval.commands.reports import print_report
 from serval.errors import ServalError
@@ -45,6 +46,8 @@ def push_once(server: Remote, upload: Upload) -> int:
     """Upload, wait, print. Returns the exit code. Raises RequestFailed if the version fails."""
     version = live_version_of(server, upload) if upload.key_file else None
     version = version or send(server, upload)
+    if version["version"] == 1:
+        warn_of_namesakes(server, version)
     server.show(version, lambda: print_version(version, server.api.url, upload.key_file))
     return DONE if version["is_live"] else HELD
 

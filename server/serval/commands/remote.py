@@ -59,7 +59,11 @@ class Api:
         return content
 
     def post(self, path: str, body: object) -> Any:
+        """`body`: None sends none."""
         return self._request("POST", path, json=body)
+
+    def put(self, path: str, body: object) -> Any:
+        return self._request("PUT", path, json=body)
 
     def patch(self, path: str, body: object) -> Any:
         return self._request("PATCH", path, json=body)

@@ -4,6 +4,7 @@ The query itself leaves out what a caller may not see, so that it costs the same
 is the same.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Select, case, exists, or_, select, true, union
@@ -79,8 +80,14 @@ async def find_model(
     query = _with_shares(caller).where(_is_called(caller, reference), Model.deleted_at.is_(None), is_visible(caller))
     row = (await session.execute(query.with_for_update(of=Model) if to_change else query)).one_or_none()
     if row is None:
-        raise unknown_model(reference)
+        raise unknown_model(reference, await _others_called(session, caller, reference))
     return _permitted(caller, *row, act)
+
+
+async def _others_called(session: AsyncSession, caller: Caller, name: str) -> list[Model]:
+    """Return models of others that the caller may use and that have this name."""
+    query = select(Model).where(Model.name == name, Model.deleted_at.is_(None), is_visible(caller))
+    return list(await session.scalars(query.where(is_of_key(caller, Model.id)).order_by(Model.id).limit(3)))
 
 
 async def find_own_model(session: AsyncSession, caller: Caller, name: str) -> Model | None:
@@ -114,8 +121,12 @@ async def find_version(session: AsyncSession, model: Model, number: int) -> Vers
     return version
 
 
-def unknown_model(reference: str) -> NotFound:
-    return NotFound(f"There is no model `{reference[:100]}`.")
+def unknown_model(reference: str, others: Sequence[Model] = ()) -> NotFound:
+    """`others`: models of other users with this name, which the caller may use."""
+    if not others:
+        return NotFound(f"There is no model `{reference[:100]}`.")
+    named = ", ".join(f"`{full_name(model)}` (`{model.id}`)" for model in others)
+    return NotFound(f"You have no model `{reference[:100]}` of your own, but may use {named}.")
 
 
 def full_name(model: Model) -> str:

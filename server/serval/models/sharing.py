@@ -15,7 +15,7 @@ from serval.ids import new_id
 from serval.models.access import SEE_SHARES, SHARE, Permission
 from serval.models.queries import find_model, full_name, subject_of
 from serval.models.tables import Model, Share
-from serval.users.queries import find_user
+from serval.users.queries import find_account, is_account
 from serval.users.tables import User
 
 
@@ -42,7 +42,8 @@ class SharingService:
             return list(await session.scalars(select(Share).where(Share.model_id == row.id).order_by(Share.id)))
 
     async def share(self, caller: Caller, model: str, user: str | None, permission: Permission) -> Shared:
-        """Let a user (name or id; None: all users) use a model; an existing share gets another permission.
+        """Let a user (username, id or email address; None: all users) use a model; an existing share gets another
+        permission.
 
         Raises NotFound, NotPermitted, BadRequest.
         """
@@ -59,13 +60,17 @@ class SharingService:
         await self._publish()
         return shared
 
-    async def unshare(self, caller: Caller, model: str, share_id: str) -> None:
-        """End a share. Raises NotFound, NotPermitted."""
+    async def unshare(self, caller: Caller, model: str, reference: str) -> None:
+        """End a share, by its id or the username, id or email address of its user. Raises NotFound, NotPermitted."""
         async with self._database.write() as session:
             row, _ = await find_model(session, caller, model, SHARE, to_change=True)
-            share = await session.scalar(select(Share).where(Share.id == share_id, Share.model_id == row.id))
+            is_meant = Share.id == reference if reference.startswith("shr_") else Share.user.has(is_account(reference))
+            share = await session.scalar(select(Share).where(is_meant, Share.model_id == row.id))
             if share is None:
-                raise NotFound(f"`{full_name(row)}` has no share `{share_id[:100]}`.")
+                raise NotFound(
+                    f"`{full_name(row)}` has no share `{reference[:100]}`: give the id of a share, or its user's name,"
+                    " id or email address."
+                )
             self._record(session, caller, "model.unshare", share)
             await session.delete(share)
         await self._publish()
@@ -79,8 +84,9 @@ class SharingService:
 
 
 async def _find_receiver(session: AsyncSession, model: Model, user: str) -> User:
-    """Return who a model is to be shared with, by name or id. Raises NotFound, BadRequest."""
-    receiver = await find_user(session, user, hint=" to share with; the name is the one before the `/` of their models")
+    """Return who a model is to be shared with, by username, id or email address. Raises NotFound, BadRequest."""
+    hint = " to share with; the name is the one before the `/` of their models"
+    receiver = await find_account(session, user, hint=hint)
     if receiver.id == model.owner_id:
         raise BadRequest(f"`user`: `{full_name(model)}` is `{receiver.username}`'s own, who needs no share.")
     return receiver

@@ -56,7 +56,7 @@ class ShareController(Controller):
     @delete(
         "/{share_id:str}",
         operation_id="unshare_model",
-        summary="Delete a share",
+        summary="Delete a share, by its id or its user",
         responses=keyed_responses(NotFound),
         operation_class=KEYED,
     )

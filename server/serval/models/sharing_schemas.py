@@ -16,15 +16,15 @@ class ShareRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     permission: Permission
     """`predict`: ask the model and see what it is; `manage`: also its versions and settings."""
-    user: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=PLAIN_TEXT)] | None = None
-    """Name or id."""
+    user: Annotated[str, msgspec.Meta(min_length=1, max_length=254, pattern=PLAIN_TEXT)] | None = None
+    """Username, id or email address."""
     everybody: bool = False
     """All users of this server; for `predict` only."""
 
     def receiver(self) -> str | None:
         """Return the user, None for everybody. Raises BadRequest where it is neither or both."""
         if (self.user is None) is not self.everybody:
-            raise BadRequest('Say with whom: `"user": "<name or id>"`, or `"everybody": true`.')
+            raise BadRequest('Say with whom: `"user": "<name, id or email address>"`, or `"everybody": true`.')
         return self.user
 
 

@@ -1,6 +1,6 @@
 """Finds users by id, username or email address."""
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.errors import NotFound
@@ -12,10 +12,16 @@ async def find_user(session: AsyncSession, reference: str, *, hint: str = "") ->
     return existing(await session.scalar(select(User).where(User.called(reference))), reference, hint=hint)
 
 
-async def find_account(session: AsyncSession, reference: str, *, to_change: bool = False) -> User:
-    """Return a user by id, username or email address; `to_change` locks the row. Raises NotFound."""
-    query = select(User).where(User.email == reference.lower() if "@" in reference else User.called(reference))
-    return existing(await session.scalar(query.with_for_update() if to_change else query), reference)
+async def find_account(session: AsyncSession, reference: str, *, to_change: bool = False, hint: str = "") -> User:
+    """Return a user by id, username or email address; `to_change` locks the row. Raises NotFound, whose message ends
+    with the hint."""
+    query = select(User).where(is_account(reference))
+    return existing(await session.scalar(query.with_for_update() if to_change else query), reference, hint=hint)
+
+
+def is_account(reference: str) -> ColumnElement[bool]:
+    """Of users: the one with an id, username or email address."""
+    return User.email == reference.lower() if "@" in reference else User.called(reference)
 
 
 async def get_user(session: AsyncSession, user_id: str, *, to_change: bool = False) -> User:

@@ -30,7 +30,7 @@ def test_versions_are_promoted_rolled_back_and_retired_and_a_model_is_restored(
     told("download", "releases", 2, "two.onnx")
     assert len((tmp_path / "two.onnx").read_bytes()) > 0
     assert "File exists" in told("download", "releases", 2, "two.onnx", code=1)
-    lines = told("show", "releases").splitlines()
+    lines = told("versions", "releases").splitlines()
     assert [line.split()[0] for line in lines[-2:]] == ["2", "1"]
     assert "False" not in "".join(lines)
     model_id = json.loads(told("show", "releases", "--json"))["id"]
