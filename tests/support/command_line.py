@@ -24,7 +24,12 @@ class Ran(NamedTuple):
 def run(*arguments: object, at: Client | None = None, folder: Path, text: str | None = None, **settings: str) -> Ran:
     """Run a command in a folder; `at`: the server that it talks to."""
     address = {} if at is None else {"SERVAL_URL": at.url, "SERVAL_KEY": at.key}
-    with environment(address | settings), contextlib.chdir(folder), CliRunner().isolation(text) as (out, err, _):
+    config = {"XDG_CONFIG_HOME": str(folder / ".config")}
+    with (
+        environment(config | address | settings),
+        contextlib.chdir(folder),
+        CliRunner().isolation(text) as (out, err, _),
+    ):
         code = exit_code([str(argument) for argument in arguments])
         sys.stdout.flush()
         sys.stderr.flush()

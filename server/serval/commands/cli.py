@@ -17,6 +17,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "check": "check",
         "model": "model",
         "predict": "predict",
+        "login": "login",
+        "logout": "login",
+        "whoami": "login",
         "key": "key",
         "user": "user",
         "demo": "demo",
@@ -61,25 +64,39 @@ def main(arguments: list[str] | None = None) -> None:
 
     `arguments`: by default those of this process.
     """
+    as_json = _wants_json(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli(arguments, prog_name="serval", standalone_mode=False)
     except click.ClickException as error:
-        sys.exit(_report(error.format_message() + _where_to_look(error), error.exit_code))
+        code = error.exit_code
+        sys.exit(_report(error.format_message() + _where_to_look(error), code, as_json=as_json))
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(_report("interrupted", 130))
+        sys.exit(_report("interrupted", 130, as_json=as_json))
     except Exception as error:
         from serval.commands.failure import FAILED, CommandFailed
         from serval.errors import ServalError
 
         if not isinstance(error, ServalError | CommandFailed):
             raise
-        sys.exit(_report(error.message, getattr(error, "exit_code", FAILED)))
+        sys.exit(_report(error.message, getattr(error, "exit_code", FAILED), error, as_json=as_json))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _report(message: str, exit_code: int) -> int:
+def _wants_json(arguments: list[str]) -> bool:
+    return "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+
+
+def _report(message: str, exit_code: int, error: Exception | None = None, *, as_json: bool) -> int:
+    """Say on standard error what failed, and for programs as a problem document on standard output."""
     from serval.commands.output import escaped_lines
 
+    if as_json:
+        import msgspec
+
+        from serval.commands.failure import problem_of, problem_with
+
+        problem = problem_with(exit_code, message) if error is None else problem_of(error)
+        click.echo(msgspec.json.encode(problem, enc_hook=str))
     sys.stderr.write(f"serval: {escaped_lines(message)}\n")
     return exit_code
 

@@ -118,7 +118,7 @@ def answer_of(server: Remote, line: str, trained: "Trained", version: dict[str, 
         answer: dict[str, Any] = server.api.post(version["predict_url"], {"input": trained.rows[0]})
         return answer
     ran = subprocess.run(
-        ["/bin/sh", "-c", line], env=os.environ | {"SERVAL_KEY": server.api.key}, capture_output=True, check=True
+        ["/bin/sh", "-c", line], env=os.environ | {"SERVAL_KEY": server.api.key or ""}, capture_output=True, check=True
     )
     decoded: dict[str, Any] = msgspec.json.decode(ran.stdout)
     if "prediction" not in decoded:

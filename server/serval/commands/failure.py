@@ -44,6 +44,13 @@ class Interrupted(CommandFailed):
     title = "Interrupted"
 
 
+def problem_with(exit_code: int, message: str) -> Mapping[str, object]:
+    """The problem document of a command that was used wrongly, was interrupted, or failed."""
+    kinds = {USAGE: ("Wrong usage", "usage"), INTERRUPTED: (Interrupted.title, Interrupted.code)}
+    title, code = kinds.get(exit_code, (CommandFailed.title, CommandFailed.code))
+    return {"type": "about:blank", "title": title, "detail": message, "code": code}
+
+
 def problem_of(error: Exception) -> Mapping[str, object]:
     """The problem document of an expected error of a command."""
     if isinstance(error, CommandFailed):

@@ -1,10 +1,41 @@
 """What commands print for people: names, labels and categories may be any text, which must not steer the terminal."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import rich_click as click
 
 from serval.conversion.plain_text import escaped
+
+UNITS = (
+    ("years", 31_557_600),
+    ("months", 2_629_800),
+    ("days", 86_400),
+    ("hours", 3600),
+    ("minutes", 60),
+    ("seconds", 1),
+)
+"""The seconds of each, the largest first; the mean of years and months."""
+
+
+def show(answer: object, as_text: Callable[[], None], *, as_json: bool) -> None:
+    """Print an answer as JSON for programs, or as `as_text` prints it for people."""
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(answer, enc_hook=str))
+    else:
+        as_text()
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    """`3 days ago` or `in 3 days`, in the largest unit of which there are at least two."""
+    seconds = abs((now - moment).total_seconds())
+    count, unit = next(((int(seconds // size), unit) for unit, size in UNITS if seconds >= 2 * size), (0, ""))
+    if not unit:
+        return "just now" if moment <= now else "now"
+    return f"{count} {unit} ago" if moment <= now else f"in {count} {unit}"
 
 
 def say(line: str) -> None:

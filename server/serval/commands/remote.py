@@ -3,18 +3,20 @@
 import functools
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import rich_click as click
 
-from serval.commands.failure import CommandFailed, RequestFailed, Unreachable, problem_of
+from serval.commands.credentials import Credential, data_folder, find_key, host_of
+from serval.commands.failure import CommandFailed, RequestFailed, Unreachable
+from serval.commands.output import distance, show
 from serval.conversion.plain_text import escaped
-from serval.errors import CannotStart, ServalError
 from serval.process.locks import running_server
 from serval.settings.addresses import is_loopback
 
@@ -22,10 +24,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-ADMIN_KEY = "admin.key"
 TIMEOUT_SECONDS = 330.0
 """A little more than the longest wait that an upload may request."""
-RATE_LIMITED, NOT_FOUND, UNAVAILABLE = 429, 404, frozenset({502, 503, 504})
+RATE_LIMITED, NOT_FOUND, NOT_AUTHENTICATED, UNAVAILABLE = 429, 404, 401, frozenset({502, 503, 504})
 MAX_PAUSE_SECONDS = 60.0
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 POINTER = re.compile(r" \(and \d+ more, see `errors`\)")
@@ -35,15 +36,17 @@ POINTER = re.compile(r" \(and \d+ more, see `errors`\)")
 class Api:
     """A server's HTTP interface. Every method raises RequestFailed with the message of the server."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str | None, *, token: str | None = None) -> None:
+        """`key` or `token`, an access token, are sent with each request; neither: none is."""
         import httpx2
 
         self.url = url.rstrip("/")
         self.key = key
+        headers = {} if key is None else {"X-API-Key": key}
         # A proxy of the environment would get the key of a server that nobody else can reach.
         self._client = httpx2.Client(
             base_url=self.url,
-            headers={"X-API-Key": key},
+            headers=headers if token is None else {"Authorization": f"Bearer {token}"},
             timeout=TIMEOUT_SECONDS,
             trust_env=not is_loopback(host_of(self.url)),
         )
@@ -136,24 +139,28 @@ def hint_of(response: Any, url: str) -> str:
 class Remote:
     """A server to call and a way to show its answers."""
 
-    def __init__(self, api: Api, *, as_json: bool) -> None:
+    def __init__(self, api: Api, *, as_json: bool, key_source: str = "") -> None:
+        """`key_source`: where the key comes from, in words."""
         self.api = api
         self.as_json = as_json
+        self.key_source = key_source
 
     def show(self, answer: object, as_text: Callable[[], None]) -> None:
         """Print the answer as JSON for programs, or as `as_text` prints it for people."""
-        if self.as_json:
-            import msgspec
+        show(answer, as_text, as_json=self.as_json)
 
-            click.echo(msgspec.json.encode(answer, enc_hook=str))
-        else:
-            as_text()
+    def facts(self, found: Mapping[str, Any]) -> None:
+        """Print the fields of one thing that have a value, one a line."""
+        for name, value in found.items():
+            if text := as_cell(value):
+                click.echo(f"{name.replace('_', ' '):<20}{text}")
 
     def table(self, rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
         """Print rows as a table without the columns that are empty; `columns`: field → heading. Nothing is cut."""
         from rich.cells import cell_len
 
-        cells = [[as_cell(row[field]) for field in columns] for row in rows]
+        now = datetime.now(UTC) if sys.stdout.isatty() else None
+        cells = [[as_cell(row[field], now) for field in columns] for row in rows]
         lines = [list(columns.values()), *cells]
         shown = [index for index in range(len(columns)) if not cells or any(line[index] for line in cells)]
         widths = {index: max(cell_len(line[index]) for line in lines) for index in shown}
@@ -162,21 +169,20 @@ class Remote:
             click.echo("  ".join(padded).rstrip())
 
 
-def as_cell(value: object) -> str:
-    """A value as people read it: a mark or nothing, a time to the second in UTC."""
+def as_cell(value: object, now: datetime | None = None) -> str:
+    """A value as people read it: a mark or nothing, a time to the second in UTC, or if `now` is given as a distance."""
     if value is None or value is False:
         return ""
     if value is True:
         return "yes"
     text = escaped(str(value))
-    return f"{text[:10]} {text[11:19]}" if TIME.fullmatch(text) else text
+    if not TIME.fullmatch(text):
+        return text
+    return f"{text[:10]} {text[11:19]}" if now is None else distance(datetime.fromisoformat(text), now)
 
 
 def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
-    """Adds `--url`, `--key`, `--data-dir` and `--json`; the command gets a `Remote` as its first argument.
-
-    With `--json`, an error is a problem document on standard output as well.
-    """
+    """Adds `--url`, `--key`, `--data-dir` and `--json`; the command gets a `Remote` as its first argument."""
 
     @click.option(
         "--url",
@@ -189,7 +195,7 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
         "api_key",
         envvar="SERVAL_KEY",
         show_envvar=True,
-        help="API key; by default the administrator's, from the data folder.",
+        help="API key; by default the administrator's, from the data folder, or that of `serval login`.",
     )
     @click.option("--data-dir", help="Data folder of the server, with its address and admin.key.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -199,18 +205,28 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
     ) -> R:
         refuse_empty("--url", "SERVAL_URL", url)
         refuse_empty("--key", "SERVAL_KEY", api_key)
-        try:
-            base = address(url, data_dir)
-            with closing(Api(base, api_key or key_in(data_dir, None if url is None else base))) as api:
-                return function(Remote(api, as_json=as_json), *args, **kwargs)
-        except (ServalError, CommandFailed) as error:
-            if as_json:
-                import msgspec
-
-                click.echo(msgspec.json.encode(problem_of(error), enc_hook=str))
-            raise
+        base = address(url, data_dir)
+        given = None if api_key is None else Credential(api_key, "`--key`" if is_on_line("api_key") else "`SERVAL_KEY`")
+        credential = find_key(given, data_dir, base, is_url_given=url is not None)
+        with closing(Api(base, credential.key)) as api:
+            try:
+                return function(Remote(api, as_json=as_json, key_source=credential.source), *args, **kwargs)
+            except RequestFailed as error:
+                if credential.is_login and error.problem.get("status") == NOT_AUTHENTICATED:
+                    raise RequestFailed(
+                        f"{error.message} Log in again with `serval login`.", problem=error.problem
+                    ) from error
+                raise
 
     return with_remote
+
+
+def is_on_line(parameter: str) -> bool:
+    """Whether a parameter of the command that runs was given on the command line, not by a variable."""
+    from click import get_current_context
+    from click.core import ParameterSource
+
+    return get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def refuse_empty(option: str, variable: str, value: str | None) -> None:
@@ -237,34 +253,3 @@ def address(url: str | None, data_dir: str | None) -> str:
     if not is_address or parts.query or parts.fragment:
         raise click.UsageError(f"`{url}` is no address of a server: expected one such as {DEFAULT_URL}.")
     return complete.rstrip("/")
-
-
-def data_folder(data_dir: str | None) -> Path:
-    from serval.settings.reading import surroundings, typed
-
-    return typed(surroundings({"data_dir": data_dir})).data_dir
-
-
-def host_of(url: str) -> str:
-    return urlsplit(url).hostname or ""
-
-
-def key_in(data_dir: str | None, given_url: str | None) -> str:
-    """The administrator's key of the data folder, for the server of this folder.
-
-    Raises UsageError where the address given is another machine's and nobody has said that it is this server's;
-    CannotStart if the file cannot be read.
-    """
-    if given_url is not None and data_dir is None and not is_loopback(host_of(given_url)):
-        raise click.UsageError(
-            f"no API key for `{host_of(given_url)}`: give one with `--key` or `SERVAL_KEY`, or name the data folder of"
-            " that server with `--data-dir`."
-        )
-    path = data_folder(data_dir) / ADMIN_KEY
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
-        raise CannotStart(
-            f"no API key: `{path}` cannot be read ({reason}); give one with `--key` or `SERVAL_KEY`"
-        ) from error

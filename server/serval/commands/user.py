@@ -21,7 +21,7 @@ COLUMNS = {
 
 @click.group()
 def user() -> None:
-    """Create, list and change users. Only administrators may."""
+    """Create, list and change users: administrators all of them, others their own account as `me`."""
 
 
 @user.command()
@@ -52,7 +52,14 @@ def create(
     body = {"email": email, "full_name": full_name, "username": username, "role": "admin" if admin else "user"}
     created = server.api.post("/api/v1/users", body | {"password": password, "password_hash": password_hash})
     shown = created if password_stdin or password_hash else created | {"password": password}
-    server.show(shown, lambda: _print_created(shown))
+
+    def as_text() -> None:
+        _print_created(shown)
+        click.echo("\nTo log in, they run:")
+        click.echo(f"  serval login --url {server.api.url} --email {created['email']}")
+        click.echo("  serval whoami")
+
+    server.show(shown, as_text)
 
 
 @user.command("list")
@@ -67,6 +74,42 @@ def list_users(server: Remote, search: str | None) -> None:
         page = server.api.get(f"/api/v1/users?limit=500{query}" + (f"&cursor={cursor}" if cursor else ""))
         items, cursor = items + page["items"], page["next"]
     server.show({"items": items}, lambda: server.table(items, COLUMNS))
+
+
+@user.command()
+@click.argument("reference", metavar="WHO")
+@remote
+def show(server: Remote, reference: str) -> None:
+    """Show the account of WHO."""
+    found = server.api.get(_path(reference))
+    server.show(found, lambda: server.facts(found))
+
+
+@user.command()
+@click.argument("reference", metavar="WHO")
+@click.option("--email", help="New e-mail address.")
+@click.option("--name", "full_name", help="New full name.")
+@remote
+def update(server: Remote, reference: str, email: str | None, full_name: str | None) -> None:
+    """Change the address or the name of WHO; `me` is your own account."""
+    given = {"email": email, "full_name": full_name}
+    body = {name: value for name, value in given.items() if value is not None}
+    if not body:
+        raise click.UsageError("Give `--email` or `--name`.")
+    changed = server.api.patch(_path(reference), body)
+    server.show(changed, lambda: click.echo(f"{changed['username']} is changed"))
+
+
+@user.command("change-password")
+@remote
+def change_password(server: Remote) -> None:
+    """Change your own password and end your other logins.
+
+    Asks for both passwords on a terminal; else reads two lines of standard input, the current and the new one.
+    """
+    current, new = (_secret(what) for what in ("Current password", "New password"))
+    server.api.post("/api/v1/users/me/password", {"current_password": current, "new_password": new})
+    server.show({"changed": True}, lambda: click.echo("the password is changed"))
 
 
 @user.command()
@@ -126,6 +169,12 @@ def reset_password(server: Remote, reference: str, password_stdin: bool) -> None
 
 def _path(reference: str) -> str:
     return f"/api/v1/users/{quote(reference, safe='')}"
+
+
+def _secret(what: str) -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, confirmation_prompt=what == "New password", err=True))
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def _password(*, from_input: bool) -> str:

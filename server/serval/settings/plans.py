@@ -30,6 +30,11 @@ def rate_of(text: str | None) -> Rate | None:
     return Rate(int(count), WINDOWS[unit or "s"])
 
 
+def with_unit(text: str | None) -> str | None:
+    """A valid `RateText` with its unit: `1000` → `1000/s`."""
+    return text if text in {None, UNLIMITED} else str(rate_of(text))
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of the users whose `subscription_tier` names it; omitted ones are those of the settings."""
 

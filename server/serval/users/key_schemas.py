@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from serval.auth.caller import SCOPES, Scope
 from serval.http.request import PLAIN_TEXT
-from serval.settings.plans import RateText
+from serval.settings.plans import RateText, with_unit
 from serval.users.tables import ApiKey
 
 OVERLAP_SECONDS = 86_400
@@ -33,7 +33,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
     """By default a key does not expire."""
     predict_rate: RateText | None = None
-    """Rate of this key's predictions, besides that of its user: `100/min`, `5/s`."""
+    """Rate of this key's predictions, besides that of its user: `100/min`, `5/s`; `5` is `5/s`."""
     monthly_quota: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     """Predictions of this key in a calendar month (UTC)."""
 
@@ -77,7 +77,7 @@ class KeyView(msgspec.Struct):
             prefix=row.prefix,
             scopes=row.scopes,
             models=row.models,
-            predict_rate=row.predict_rate,
+            predict_rate=with_unit(row.predict_rate),
             monthly_quota=row.monthly_quota,
             used_this_month=used,
             created_at=row.created_at,
@@ -111,7 +111,7 @@ class CreatedKey(msgspec.Struct):
             prefix=row.prefix,
             scopes=row.scopes,
             models=row.models,
-            predict_rate=row.predict_rate,
+            predict_rate=with_unit(row.predict_rate),
             monthly_quota=row.monthly_quota,
             created_at=row.created_at,
             expires_at=row.expires_at,

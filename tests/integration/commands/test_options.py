@@ -59,7 +59,7 @@ def test_negative_numbers_are_values_and_anything_is_one_after_two_dashes(asked:
 def test_the_administrators_key_goes_to_no_other_machine_by_itself(asked: Client, tmp_path: Path) -> None:
     elsewhere = {"SERVAL_URL": "http://serval.invalid:8080", "SERVAL_DATA_DIR": str(asked.folder)}
     told = usage_error(run("model", "list", folder=tmp_path, **elsewhere))
-    assert told.startswith("serval: no API key for `serval.invalid`: give one with `--key`")
+    assert told.startswith("serval: no API key for `serval.invalid`: log in with `serval login`, or give a key")
     assert run("model", "list", "--key", "k", folder=tmp_path, **elsewhere).code == 5
     assert run("model", "list", "--data-dir", asked.folder, folder=tmp_path, **elsewhere).code == 5
     nearby = {"SERVAL_URL": asked.url, "SERVAL_DATA_DIR": str(asked.folder)}
@@ -121,6 +121,10 @@ def test_a_command_finds_the_server_of_a_data_folder_and_its_key(asked: Client, 
     [
         (["model", "show", "nosuch"], 4, {"code": "not_found", "status": 404}),
         (["model", "list", "--url", "127.0.0.1:1"], 5, {"code": "unreachable"}),
+        (["predict", "options"], 2, {"code": "usage", "title": "Wrong usage"}),
+        (["model", "show"], 2, {"code": "usage"}),
+        (["srve"], 2, {"code": "usage"}),
+        (["check", "nosuch.pkl"], 2, {"code": "usage"}),
     ],
 )
 def test_an_error_is_a_problem_document_for_programs(
