@@ -41,7 +41,13 @@ ActionFilter = Annotated[
 ]
 SubjectFilter = Annotated[
     str | None,
-    QueryParameter(name="subject", pattern=PLAIN_TEXT, max_length=40, required=False, description="Id of the resource"),
+    QueryParameter(
+        name="subject",
+        pattern=PLAIN_TEXT,
+        max_length=200,
+        required=False,
+        description="Id of the resource, or its name at the time; of a model `owner/name`, or the name of one of yours",
+    ),
 ]
 OutcomeFilter = Annotated[
     Outcome | None, QueryParameter(name="outcome", required=False, description="Outcome of the act")

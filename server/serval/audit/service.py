@@ -30,7 +30,7 @@ class AuditFilter(NamedTuple):
     actions: tuple[Action, ...]
     """One of these; empty: any."""
     subject: str | None
-    """Id of the resource."""
+    """Id or name of the resource; of a model `owner/name`, or the name of one of the caller's own."""
     outcome: Outcome | None
     since: datetime | None
     until: datetime | None
@@ -91,7 +91,8 @@ def _branches(caller: Caller, filters: AuditFilter) -> list[Conditions]:
     what: Conditions = [_without_index(AuditEntry.action).in_(filters.actions)] if filters.actions else []
     what += [_without_index(AuditEntry.outcome) == filters.outcome] if filters.outcome else []
     if filters.subject is not None:
-        return [[AuditEntry.subject_id == filters.subject, *_visible(caller), *who, *what]]
+        rest = [*_visible(caller), *who, *what]
+        return [[is_meant, *rest] for is_meant in _is_about(caller, filters.subject)]
     if not caller.is_admin:
         return [
             [AuditEntry.owner_id == caller.user_id, *who, *what],
@@ -106,6 +107,12 @@ def _branches(caller: Caller, filters: AuditFilter) -> list[Conditions]:
         for action in filters.actions or ACTIONS
         for outcome in ([filters.outcome] if filters.outcome else OUTCOMES)
     ]
+
+
+def _is_about(caller: Caller, subject: str) -> Conditions:
+    """Return conditions of which one holds for entries on a resource with an id, or a name at the time."""
+    names = [subject] if "/" in subject else [subject, f"{caller.username}/{subject}"]
+    return [AuditEntry.subject_id == subject, *(AuditEntry.subject == name for name in names)]
 
 
 def _visible(caller: Caller) -> Conditions:

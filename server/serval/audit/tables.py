@@ -20,6 +20,7 @@ class AuditEntry(Table):
         Index(None, "actor_id", "id"),
         Index(None, "actor", "id"),
         Index(None, "subject_id", "id"),
+        Index(None, "subject", "id"),
         Index(None, "action", "outcome", "id"),
     )
 

@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "whoami": "login",
         "key": "key",
         "user": "user",
+        "history": "history",
+        "audit": "audit",
         "demo": "demo",
         "migrate": "migrate",
         "diagnose": "diagnose",

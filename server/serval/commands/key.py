@@ -6,6 +6,7 @@ from typing import Any
 import rich_click as click
 
 from serval.commands.failure import CommandFailed
+from serval.commands.pages import all_items
 from serval.commands.remote import Remote, remote
 
 COLUMNS = {
@@ -96,15 +97,8 @@ def list_keys(server: Remote, user: str | None) -> None:
 
 
 def all_keys(server: Remote, user: str | None) -> list[dict[str, Any]]:
-    """The keys of all pages."""
-    items: list[dict[str, Any]] = []
-    query: dict[str, str] = {"limit": "500"} | ({} if user is None else {"user": user})
-    while True:
-        page = server.api.get("/api/v1/api-keys", query)
-        items += page["items"]
-        if page["next"] is None:
-            return items
-        query["cursor"] = page["next"]
+    """The keys of a user, by default of the caller."""
+    return all_items(server, "/api/v1/api-keys", {} if user is None else {"user": user})
 
 
 def as_row(key: dict[str, Any]) -> dict[str, Any]:

@@ -66,14 +66,16 @@ def push(server: Remote, /, **options: Any) -> None:
 
 
 @model.command("list")
+@click.option("--deleted", is_flag=True, help="List the deleted models that you may restore, the last one first.")
 @remote
-def list_models(server: Remote) -> None:
+def list_models(server: Remote, deleted: bool) -> None:
     """List the models that you may use; those of others as owner/name."""
-    listed = server.api.get("/api/v1/models")
+    listed = server.api.get("/api/v1/models", {"deleted": "true"} if deleted else None)
 
     def as_text() -> None:
         caller = caller_of(server)
-        server.table([each | {"name": called(each, caller)} for each in listed["items"]], LISTED)
+        columns = {"name": "name", "id": "id", "deleted_at": "deleted"} if deleted else LISTED
+        server.table([each | {"name": called(each, caller)} for each in listed["items"]], columns)
 
     server.show(listed, as_text)
 

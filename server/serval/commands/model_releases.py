@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import rich_click as click
 
@@ -54,7 +55,7 @@ def archive(server: Remote, model: str, version: int) -> None:
 @click.argument("model")
 @remote
 def delete(server: Remote, model: str) -> None:
-    """Delete MODEL; its id, which is shown, restores it."""
+    """Delete MODEL; `serval model restore` brings it back, with its versions and shares."""
     path = path_of(server, model)
     found = server.api.get(path)
     server.api.delete(path)
@@ -63,12 +64,26 @@ def delete(server: Remote, model: str) -> None:
 
 
 @click.command()
-@click.argument("model_id")
+@click.argument("model")
 @remote
-def restore(server: Remote, model_id: str) -> None:
-    """Restore the deleted model MODEL_ID."""
-    restored = server.api.post(f"{path_of(server, model_id)}/restore", {})
+def restore(server: Remote, model: str) -> None:
+    """Restore the deleted MODEL, by its name, its id or owner/name; `serval model list --deleted` shows them."""
+    restored = server.api.post(f"/api/v1/models/{quote(deleted_one(server, model), safe='')}/restore", {})
     server.show(restored, lambda: say(f"{restored['name']} is restored"))
+
+
+def deleted_one(server: Remote, model: str) -> str:
+    """What the server takes for a deleted model: `owner/name` as its id. Raises CommandFailed for none or several."""
+    if "/" not in model:
+        return model
+    deleted = server.api.get("/api/v1/models", {"deleted": "true"})["items"]
+    found = [each["id"] for each in deleted if f"{each['owner']}/{each['name']}" == model]
+    if len(found) == 1:
+        return str(found[0])
+    many = f"{len(found)} deleted models are called `{model}`: name one by its id, {', '.join(found)}"
+    raise CommandFailed(
+        many if found else f"there is no deleted model `{model}`; `serval model list --deleted` shows all"
+    )
 
 
 @click.command()

@@ -57,8 +57,8 @@ class Api:
     def get(self, path: str, query: Mapping[str, str] | None = None, *, prefer: str | None = None) -> Any:
         return self._request("GET", path, params=query, headers=None if prefer is None else {"Prefer": prefer})
 
-    def get_bytes(self, path: str) -> bytes:
-        content: bytes = self._response("GET", path).content
+    def get_bytes(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+        content: bytes = self._response("GET", path, params=query).content
         return content
 
     def post(self, path: str, body: object) -> Any:

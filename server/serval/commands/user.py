@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import rich_click as click
 
+from serval.commands.pages import all_items
 from serval.commands.remote import Remote, remote
 
 COLUMNS = {
@@ -67,12 +68,7 @@ def create(
 @remote
 def list_users(server: Remote, search: str | None) -> None:
     """List users."""
-    query = f"&search={quote(search)}" if search else ""
-    items: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = server.api.get(f"/api/v1/users?limit=500{query}" + (f"&cursor={cursor}" if cursor else ""))
-        items, cursor = items + page["items"], page["next"]
+    items = all_items(server, "/api/v1/users", {"search": search} if search else {})
     server.show({"items": items}, lambda: server.table(items, COLUMNS))
 
 

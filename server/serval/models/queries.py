@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from serval.audit.record import AuditSubject
 from serval.auth.caller import Caller
-from serval.errors import NotFound
+from serval.errors import Conflict, NotFound
 from serval.http.request import MAX_VERSION_NUMBER
 from serval.models.access import SEE, Access, Act, Permission, access_of, check_key, check_permitted
 from serval.models.tables import Model, Share, Version
@@ -99,17 +99,40 @@ async def find_own_model(session: AsyncSession, caller: Caller, name: str) -> Mo
     return model
 
 
-async def find_deleted_or_not(session: AsyncSession, caller: Caller, model_id: str, act: Act) -> VisibleModel:
-    """Return a model by its id; a deleted one exists for its owner and administrators alone. Raises NotFound,
-    NotPermitted."""
-    is_own = true() if caller.is_admin else Model.owner_id == caller.user_id
-    query = _with_shares(caller).where(
-        Model.id == model_id, or_(is_own, Model.deleted_at.is_(None) & is_visible(caller))
-    )
-    row = (await session.execute(query.with_for_update(of=Model))).one_or_none()
+async def find_deleted_models(session: AsyncSession, caller: Caller) -> list[VisibleModel]:
+    """Return the deleted models that a caller may restore and that their key is for, the last deleted one first."""
+    query = _with_shares(caller).where(_is_deleted_for(caller), is_of_key(caller, Model.id))
+    rows = await session.execute(query.order_by(Model.deleted_at.desc(), Model.id.desc()))
+    return [_with_access(caller, model, shared) for model, shared in rows]
+
+
+async def find_deleted_or_not(session: AsyncSession, caller: Caller, reference: str, act: Act) -> VisibleModel:
+    """Return a model to restore, by its id or name; one of the name that was deleted comes before one that was not.
+
+    A deleted one exists for its owner and administrators alone. Raises NotFound, NotPermitted, and Conflict where
+    several of the name were deleted.
+    """
+    is_called = _is_called(caller, reference)
+    deleted = list(await session.scalars(select(Model.id).where(is_called, _is_deleted_for(caller)).order_by(Model.id)))
+    if len(deleted) > 1:
+        ids = ", ".join(f"`{model_id}`" for model_id in deleted[-5:])
+        raise Conflict(f"{len(deleted)} deleted models have the name `{reference[:100]}`: name one by its id, {ids}.")
+    is_meant = Model.id == deleted[0] if deleted else is_called & Model.deleted_at.is_(None) & is_visible(caller)
+    row = (await session.execute(_with_shares(caller).where(is_meant).with_for_update(of=Model))).one_or_none()
     if row is None:
-        raise unknown_model(model_id)
+        if reference.startswith("mdl_"):
+            raise unknown_model(reference)
+        raise NotFound(
+            f"You have no deleted model `{reference[:100]}`: `GET /api/v1/models?deleted=true` lists those that you may"
+            " restore."
+        )
     return _permitted(caller, *row, act)
+
+
+def _is_deleted_for(caller: Caller) -> ColumnElement[bool]:
+    """Of models: deleted ones that exist for a caller."""
+    is_own = true() if caller.is_admin else Model.owner_id == caller.user_id
+    return Model.deleted_at.is_not(None) & is_own
 
 
 async def find_version(session: AsyncSession, model: Model, number: int) -> Version:

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import HeaderParameter, JSONBody
+from litestar.params import HeaderParameter, JSONBody, QueryParameter
 
 from serval.errors import Conflict, NameTaken, NotFound
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
@@ -26,6 +26,11 @@ from serval.models.schemas import (
     VersionView,
 )
 
+Deleted = Annotated[
+    bool,
+    QueryParameter(name="deleted", required=False, description="List the deleted models that you may restore instead"),
+]
+
 
 class ModelController(Controller):
     """The models that exist for the caller: their own, those shared with them; for administrators all."""
@@ -34,9 +39,13 @@ class ModelController(Controller):
     tags = ("Models",)
 
     @get(operation_id="list_models", summary="List models", responses=keyed_responses(), operation_class=KEYED)
-    async def list_models(self, caller: CallerDependency, models: ModelsDependency) -> ModelList:
-        """List your models and those that are shared with you; administrators see all."""
-        return ModelList([ModelView.of(model) for model in await models.list_models(caller)])
+    async def list_models(
+        self, request: HttpRequest, caller: CallerDependency, models: ModelsDependency, deleted: Deleted = False
+    ) -> ModelList:
+        """List your models and those that are shared with you; administrators see all. With `deleted`, those that can be
+        restored."""
+        request.check_query("deleted")
+        return ModelList([ModelView.of(model) for model in await models.list_models(caller, deleted=deleted)])
 
     @get(
         "/{model:str}",
@@ -79,9 +88,9 @@ class ModelController(Controller):
     @post(
         "/{model:str}/restore",
         operation_id="restore_model",
-        summary="Restore a deleted model, by its id",
+        summary="Restore a deleted model, by its id or name",
         status_code=200,
-        responses=keyed_responses(NotFound, NameTaken),
+        responses=keyed_responses(NotFound, Conflict, NameTaken),
         operation_class=KEYED,
     )
     async def restore_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> ModelView:

@@ -20,6 +20,7 @@ from serval.models.loading import ModelLoader
 from serval.models.queries import (
     VisibleModel,
     VisibleVersion,
+    find_deleted_models,
     find_deleted_or_not,
     find_model,
     find_models,
@@ -47,10 +48,11 @@ class ModelService:
         self._changes = changes
         self._publish = publish
 
-    async def list_models(self, caller: Caller) -> list[VisibleModel]:
-        """Return what the caller may see and their key is for, by name."""
+    async def list_models(self, caller: Caller, *, deleted: bool = False) -> list[VisibleModel]:
+        """Return what the caller may see and their key is for, by name; or the deleted models that they may restore,
+        the last deleted one first."""
         async with self._database.read() as session:
-            return await find_models(session, caller)
+            return await (find_deleted_models(session, caller) if deleted else find_models(session, caller))
 
     async def get_model(self, caller: Caller, model: str, act: Act = SEE) -> VisibleModel:
         """Return a model by id, name or `owner/name`. Raises NotFound, NotPermitted where the caller may not do this
@@ -80,17 +82,18 @@ class ModelService:
             self._changes.record(session, "model", row.id)
         await self._publish()
 
-    async def restore_model(self, caller: Caller, model_id: str) -> VisibleModel:
-        """Bring a deleted model back. Raises NotFound, NotPermitted, NameTaken when another took its name."""
+    async def restore_model(self, caller: Caller, model: str) -> VisibleModel:
+        """Bring a deleted model back, by its id or name. Raises NotFound, NotPermitted, Conflict where several of the
+        name were deleted, NameTaken when another took its name."""
         async with self._database.write() as session:
-            visible = await find_deleted_or_not(session, caller, model_id, RESTORE)
+            visible = await find_deleted_or_not(session, caller, model, RESTORE)
+            name = visible.model.name  # a failed flush leaves nothing to read
             visible.model.deleted_at = None
             record(session, caller, "model.restore", subject_of(visible.model))
             self._changes.record(session, "model", visible.model.id)
             try:
                 await session.flush()
             except IntegrityError:
-                name = visible.model.name
                 raise NameTaken(f"Another model has the name `{name}` by now: delete it first.") from None
         await self._publish()
         return visible

@@ -156,6 +156,10 @@ def test_only_administrators_see_the_clients_of_others(server: Client, scene: Sc
         ({"action": "model."}, {"ada model.upload", "root model.delete"}),
         ({"subject": "{model}"}, {"ada model.upload", "bob version.promote", "root model.delete"}),
         ({"subject": "{model}", "action": "model.", "actor": "{root.id}"}, {"root model.delete"}),
+        ({"subject": "tree"}, {"ada model.upload", "bob version.promote", "root model.delete"}),
+        ({"subject": "laptop", "action": "key."}, {"bob key.create"}),
+        ({"subject": "nobody@example.com"}, {"nobody@example.com login"}),
+        ({"subject": "nobody/tree"}, set()),
         ({"outcome": "failure"}, {"ada login", "nobody@example.com login"}),
         ({"outcome": "success"}, ALL - {"ada login", "nobody@example.com login"}),
         ({"outcome": "success", "action": "login"}, set()),
@@ -209,7 +213,7 @@ def test_an_unknown_audit_action_is_refused_with_the_known_ones(server: Client) 
         "until=1e400", "outcome=maybe",
         "outcome=", "format=xml", "actor=a&actor=b", "action=login&action=logout", "subject=a&subject=a",
         "outcome=success&outcome=failure", "limit=1&limit=2", "since=2026-01-01T00:00:00Z&since=2026-01-01T00:00:00Z",
-        "format=csv&format=json", "actor=%00", "subject=a%00b", "actor=" + "a" * 255, "subject=" + "a" * 41,
+        "format=csv&format=json", "actor=%00", "subject=a%00b", "actor=" + "a" * 255, "subject=" + "a" * 201,
     ],
 )  # fmt: skip
 def test_an_invalid_audit_filter_is_refused(server: Client, query: str) -> None:

@@ -203,6 +203,8 @@ QUERIES: list[dict[str, Any]] = [
     {"subject": "mdl_77"},
     {"subject": "mdl_77", "actions": ("login",), "outcome": "success"},
     {"subject": "nothing"},
+    {"subject": "iris"},
+    {"subject": "owner/iris", "outcome": "failure"},
 ]
 
 
@@ -251,7 +253,7 @@ def matches(entry: AuditEntry, asking: Caller, filters: AuditFilter) -> bool:
         and (filters.actor is None or filters.actor in {entry.actor, entry.actor_id})
         and (not filters.actions or entry.action in filters.actions)
         and (filters.outcome is None or entry.outcome == filters.outcome)
-        and (filters.subject is None or entry.subject_id == filters.subject)
+        and (filters.subject is None or filters.subject in {entry.subject_id, entry.subject})
         and (filters.before is None or entry.id < filters.before)
     )
 

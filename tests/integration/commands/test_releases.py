@@ -37,3 +37,34 @@ def test_versions_are_promoted_rolled_back_and_retired_and_a_model_is_restored(
     assert model_id in told("delete", "releases")
     assert "no model" in told("show", "admin/releases", code=1)
     assert told("restore", model_id) == "releases is restored\n"
+
+
+def test_deleted_models_are_listed_and_restored_by_name(embedded_server: Client, tmp_path: Path) -> None:
+    def told(*arguments: object, code: int = 0) -> str:
+        ran = run("model", *arguments, at=embedded_server, folder=tmp_path)
+        assert ran.code == code, ran.err
+        return ran.out or ran.err
+
+    ids = []
+    for _ in range(2):
+        ids.append(embedded_server.upload("deleted-twice", MODEL).json()["model_id"])
+        told("delete", "deleted-twice")
+    listed = [line.split() for line in told("list", "--deleted").splitlines() if "deleted-twice" in line]
+    assert [row[:2] for row in listed] == [["deleted-twice", model_id] for model_id in reversed(ids)]
+    assert "deleted-twice" not in told("list")
+    ambiguous = told("restore", "deleted-twice", code=4)
+    assert all(model_id in ambiguous for model_id in ids)
+    assert all(model_id in told("restore", "admin/deleted-twice", code=1) for model_id in ids)
+    assert told("restore", ids[0]) == "deleted-twice is restored\n"
+    assert "Another model has the name `deleted-twice` by now" in told("restore", "deleted-twice", code=4)
+    told("delete", ids[0])
+    told("restore", ids[1])
+    told("delete", ids[1])
+    embedded_server.upload("deleted-once", MODEL)
+    told("delete", "deleted-once")
+    assert told("restore", "deleted-once") == "deleted-once is restored\n"
+    told("delete", "deleted-once")
+    assert told("restore", "admin/deleted-once") == "deleted-once is restored\n"
+    assert told("restore", "deleted-once") == "deleted-once is restored\n", "as before: it is not deleted any more"
+    assert "GET /api/v1/models?deleted=true` lists those" in told("restore", "nosuch", code=4)
+    assert "`serval model list --deleted` shows all" in told("restore", "admin/nosuch", code=1)

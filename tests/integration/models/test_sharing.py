@@ -415,6 +415,9 @@ def test_a_deleted_model_is_gone_for_users_it_is_shared_with_until_it_is_restore
         assert server.http.get(f"/api/v1/models/{served}", headers=person.headers).status_code == 404
         assert server.http.post(f"/api/v1/models/{served}/restore", headers=person.headers).status_code == 404
         assert served not in server.http.get("/api/v1/models", headers=person.headers).text
+        assert served not in server.http.get("/api/v1/models?deleted=true", headers=person.headers).text
+    for person in (owner, people.admin):
+        assert served in server.http.get("/api/v1/models?deleted=true", headers=person.headers).text
     assert server.http.post(f"/api/v1/models/{served}/restore", headers=owner.headers).json()["access"] == "own"
     assert ask(server, predictor, served).status_code == 200
 
