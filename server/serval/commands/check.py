@@ -52,7 +52,7 @@ def check(
     rows = sample.read_text(encoding="utf-8") if sample else None
     request = freeze_request(names, rows, settings.convert_memory_bytes // 2)
     if join is not None:
-        write_new(join, asyncio.run(joined(file, request, settings)))
+        write_joined(join, asyncio.run(joined(file, request, settings)))
         file = join
     findings = findings_of(file, asyncio.run(examined(file, request, settings)))
     if as_json:
@@ -99,22 +99,24 @@ async def sandbox_of(settings: "Settings") -> AsyncIterator["Sandbox"]:
             await sandbox.close()
 
 
-def write_new(path: Path, content: bytes) -> None:
+def write_joined(path: Path, content: bytes) -> None:
     """Raises ClickException if there is a file already, or it cannot be written."""
+    from serval.commands.files import write_new
+
     try:
-        with path.open("xb") as file:
-            file.write(content)
+        write_new(path, [content])
     except OSError as error:
         raise click.ClickException(f"`{path}` cannot be written: {error.strerror}.") from error
 
 
 def findings_of(file: Path, examination: "Examination") -> dict[str, Any]:
-    """`file`, `inspection`, `converts`, `report`, `reason`, as JSON has them."""
+    """`file`, `inspection`, `signature`, `converts`, `report`, `reason`, as JSON has them."""
     import msgspec
 
     return {
         "file": str(file),
         "inspection": msgspec.to_builtins(examination.inspection),
+        "signature": msgspec.to_builtins(examination.signature),
         "converts": examination.converts,
         "report": msgspec.to_builtins(examination.report),
         "reason": examination.failure and examination.failure.message,
@@ -139,6 +141,8 @@ def print_findings(findings: dict[str, Any]) -> None:
 
     for line in inspection_lines(findings["inspection"]) if findings["inspection"] else []:
         say(line)
+    if columns := columns_line(findings):
+        say(columns)
     for line in lines_of(findings["report"]) if findings["report"] else []:
         say(line)
     if held := held_because(findings):
@@ -159,11 +163,26 @@ def inspection_lines(inspection: dict[str, Any]) -> list[str]:
         f"{inspection['format']}{packed}: {inspection['estimator']}{steps}, {inspection['kind'] or 'no predictor'}",
         f"saved with scikit-learn {saved_with}, loaded with {verified_with}",
     ]
-    if inspection["columns"]:
-        lines.append(f"{len(inspection['columns'])} columns: {shortened(inspection['columns'])}")
     if inspection["labels"]:
         lines.append(f"{len(inspection['labels'])} labels: {shortened(inspection['labels'])}")
     return lines + [f"note: {note}" for note in inspection["notes"]]
+
+
+def columns_line(findings: dict[str, Any]) -> str | None:
+    """How many columns a row has, and their names and kinds as far as they are known; None: nothing is known."""
+    inspection, signature = findings["inspection"], findings["signature"]
+    if signature and not signature["has_names"]:
+        return f"{counted(len(signature['columns']))} without names: `--columns` names them, in their order"
+    names = [named(column) for column in signature["columns"]] if signature else (inspection or {}).get("columns")
+    return f"{counted(len(names))}: {shortened(names)}" if names else None
+
+
+def counted(columns: int) -> str:
+    return f"{columns} column{'' if columns == 1 else 's'}"
+
+
+def named(column: dict[str, Any]) -> str:
+    return column["name"] if column["kind"] == "number" else f"{column['name']} ({column['kind']})"
 
 
 def shortened(names: list[object], limit: int = 8) -> str:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import rich_click as click
 
 from serval.commands.failure import CommandFailed
+from serval.commands.files import write_new
 from serval.commands.output import say
 from serval.commands.references import path_of
 from serval.commands.remote import Remote, remote
@@ -93,13 +94,12 @@ def deleted_one(server: Remote, model: str) -> str:
 @remote
 def download(server: Remote, model: str, version: int, file: Path) -> None:
     """Write the ONNX file of VERSION of MODEL to the new FILE."""
-    content = server.api.get_bytes(f"{path_of(server, model)}/versions/{version}/download")
     try:
-        with file.open("xb") as opened:
-            opened.write(content)
+        with server.api.reading(f"{path_of(server, model)}/versions/{version}/download") as parts:
+            size = write_new(file, parts)
     except OSError as error:
-        raise CommandFailed(f"`{file}` cannot be written: {error.strerror}") from error
-    server.show({"file": str(file), "bytes": len(content)}, lambda: say(f"{file}: {len(content)} bytes"))
+        raise CommandFailed(f"`{file}` cannot be written: {(error.strerror or '').lower()}") from error
+    server.show({"file": str(file), "bytes": size}, lambda: say(f"{file}: {size} bytes"))
 
 
 COMMANDS = (promote, rollback, deprecate, archive, delete, restore, download)

@@ -5,8 +5,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -57,6 +57,20 @@ class Api:
     def get(self, path: str, query: Mapping[str, str] | None = None, *, prefer: str | None = None) -> Any:
         return self._request("GET", path, params=query, headers=None if prefer is None else {"Prefer": prefer})
 
+    @contextmanager
+    def reading(self, path: str) -> Iterator[Iterator[bytes]]:
+        """The content of a response, in parts as it arrives."""
+        import httpx2
+
+        try:
+            with self._client.stream("GET", path) as response:
+                if not response.is_success:
+                    response.read()
+                    raise failure_of(response, self.url)
+                yield response.iter_bytes()
+        except httpx2.RequestError as error:
+            raise unreachable(self.url, error) from error
+
     def get_bytes(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         content: bytes = self._response("GET", path, params=query).content
         return content
@@ -96,14 +110,18 @@ class Api:
             try:
                 response = self._client.request(method, path, **options)
             except httpx2.RequestError as error:
-                reason = str(error).rstrip(".") or type(error).__name__
-                raise Unreachable(f"{self.url} does not answer: {reason}; is `serval serve` running there?") from error
+                raise unreachable(self.url, error) from error
             if response.status_code != RATE_LIMITED or method != "GET":
                 break
             time.sleep(pause_of(response))
         if response.is_success:
             return response
         raise failure_of(response, self.url)
+
+
+def unreachable(url: str, error: Exception) -> Unreachable:
+    reason = str(error).rstrip(".") or type(error).__name__
+    return Unreachable(f"{url} does not answer: {reason}; is `serval serve` running there?")
 
 
 def pause_of(response: Any) -> float:

@@ -40,11 +40,10 @@ class ModelController(Controller):
 
     @get(operation_id="list_models", summary="List models", responses=keyed_responses(), operation_class=KEYED)
     async def list_models(
-        self, request: HttpRequest, caller: CallerDependency, models: ModelsDependency, deleted: Deleted = False
+        self, caller: CallerDependency, models: ModelsDependency, deleted: Deleted = False
     ) -> ModelList:
         """List your models and those that are shared with you; administrators see all. With `deleted`, those that can be
         restored."""
-        request.check_query("deleted")
         return ModelList([ModelView.of(model) for model in await models.list_models(caller, deleted=deleted)])
 
     @get(

@@ -295,6 +295,8 @@ def test_check_shows_what_is_in_a_file_and_that_it_converts(serval: Serval, file
     text = output(serval("check", file))
     assert text.startswith("joblib: LogisticRegression")
     assert "2 labels: high, low" in text
+    assert "\n2 columns without names: `--columns` names them, in their order\n" in text
+    assert "\n2 columns: height, weight\n" in output(serval("check", file, "--columns", "height,weight"))
     assert "It converts" in text
 
 

@@ -29,7 +29,8 @@ def test_versions_are_promoted_rolled_back_and_retired_and_a_model_is_restored(
     assert told("archive", "releases", 1) == "releases version 1 is archived\n"
     told("download", "releases", 2, "two.onnx")
     assert len((tmp_path / "two.onnx").read_bytes()) > 0
-    assert "File exists" in told("download", "releases", 2, "two.onnx", code=1)
+    assert "file exists" in told("download", "releases", 2, "two.onnx", code=1)
+    assert {path.name for path in tmp_path.iterdir()} <= {"two.onnx", ".config"}
     lines = told("versions", "releases").splitlines()
     assert [line.split()[0] for line in lines[-2:]] == ["2", "1"]
     assert "False" not in "".join(lines)
