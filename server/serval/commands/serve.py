@@ -15,14 +15,10 @@ class ServeCommand(click.RichCommand):
     """Has an option for each setting, made only when this command runs or shows its help."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        from serval.settings.reference import describe
+        from serval.commands.setting_options import setting_options
 
         own = super().get_params(ctx)
-        return [*own[:-1], *(setting_option(setting.name, setting.description) for setting in describe()), own[-1]]
-
-
-def setting_option(name: str, description: str) -> click.Option:
-    return click.RichOption([f"--{name.replace('_', '-')}"], metavar="VALUE", help=description.replace("`", ""))
+        return [*own[:-1], *setting_options(), own[-1]]
 
 
 @click.command(cls=ServeCommand)

@@ -110,6 +110,19 @@ def remove_address(folder: Path) -> None:
         (folder / ADDRESS_NAME).unlink()
 
 
+def holding_process(folder: Path) -> int | None:
+    """The process that holds the lock of a data folder; None: no server runs there."""
+    try:
+        with (folder / LOCK_NAME).open("rb") as lock:
+            written = lock.read(32).decode(errors="replace").strip()
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(written) if written.isdigit() else None
+    except OSError:
+        return None
+    return None
+
+
 def running_server(folder: Path) -> str | None:
     """The base URL of the server that runs in a data folder; None: none runs there, or it is not ready."""
     try:

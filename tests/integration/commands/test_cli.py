@@ -154,8 +154,19 @@ def test_diagnose_shows_the_settings_with_their_sources_and_the_machine(serval: 
     found = json.loads(
         output(serval("diagnose", "--json", SERVAL_MAX_ROWS="7", SERVAL_REDIS_URL="redis://:hunter2@host/0"))
     )
-    assert found["settings"]["max_rows"] == {"value": "7", "source": "`SERVAL_MAX_ROWS`"}
-    assert found["settings"]["port"] == {"value": "8080", "source": "default"}
+    named = {"source": "`SERVAL_MAX_ROWS`", "variable": "SERVAL_MAX_ROWS"}
+    assert found["settings"]["max_rows"] == {"value": 7} | named
+    assert found["settings"]["port"] == {"value": 8080, "source": "default", "variable": "SERVAL_PORT"}
+    values = {name: setting["value"] for name, setting in found["settings"].items()}
+    assert [values[name] for name in ("front", "database_url", "cors_origins", "plans", "predict_timeout_seconds")] == [
+        True,
+        None,
+        [],
+        {},
+        30.0,
+    ]
+    assert (found["server"]["running"], found["server"]["process"], found["server"]["address"]) == (False, None, None)
+    assert "no API key" in found["commands"]["problem"]
     assert found["settings"]["redis_url"]["value"] == "redis://:***@host/0"
     assert found["machine"]["cores"] == len(os.sched_getaffinity(0))
     assert {"serval", "python", "onnxruntime", "scikit-learn"} <= set(found["versions"])
@@ -163,7 +174,25 @@ def test_diagnose_shows_the_settings_with_their_sources_and_the_machine(serval: 
 
 
 def test_diagnose_prints_text(serval: Serval) -> None:
-    assert re.search(r"max_rows +10000 +default", output(serval("diagnose")))
+    text = output(serval("diagnose"))
+    assert re.search(r"max_rows +10000 +default", text)
+    assert re.search(r"max_body_bytes +8 MiB +default", text)
+    assert re.search(r"front +true +default", text)
+    assert re.search(r"free disk +[\d.]+ GiB\n", text)
+
+
+def test_diagnose_knows_the_server_of_the_folder(serval: Serval, server: Client) -> None:
+    data = {"SERVAL_DATA_DIR": str(server.folder)}
+    found = json.loads(output(serval("diagnose", "--json", **data)))
+    assert found["server"]["running"] is True
+    assert found["server"]["process"] == server.process.popen.pid
+    assert found["server"]["address"] == server.url == found["commands"]["address"]
+    assert found["server"]["administrator's key"] == str(server.folder / "admin.key")
+    assert found["commands"]["key from"] == f"`{server.folder / 'admin.key'}`"
+    assert server.key not in json.dumps(found)
+    text = output(serval("diagnose", at=server, **data))
+    assert re.search(rf"address +{server.url}\n", text)
+    assert re.search(r"key from +`SERVAL_KEY`\n", text)
 
 
 def test_an_unreachable_server_is_one_line_with_a_way_out(serval: Serval) -> None:
