@@ -15,7 +15,6 @@ from serval import __version__
 from serval.errors import BadRequest
 from serval.http.openapi import PUBLIC, problem_responses
 from serval.http.request import HttpRequest
-from serval.http.root_path import root_path_of
 
 Check = Callable[[], Awaitable[None]]
 """Raises an error where the dependency does not work."""
@@ -155,5 +154,5 @@ async def info(request: HttpRequest) -> Info:
         __version__,
         ".".join(map(str, sys.version_info[:3])),
         len(os.sched_getaffinity(0)),
-        f"{root_path_of(request.scope)}/docs",
+        f"{request.root_path}/docs",
     )

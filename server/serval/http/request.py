@@ -15,6 +15,7 @@ from serval.auth.caller import Caller
 from serval.errors import BadRequest, MalformedBody, TooLarge, UnsupportedContent
 from serval.http import wording
 from serval.http.request_logging import note
+from serval.http.root_path import root_path_of
 
 
 class HttpRequest(Request[Caller | None, Any, State]):
@@ -67,6 +68,11 @@ class HttpRequest(Request[Caller | None, Any, State]):
             return await super().form()
         except (UnicodeDecodeError, LookupError, RecursionError) as error:  # LookupError: the charset of a part
             raise _unreadable() from error
+
+    @property
+    def root_path(self) -> str:
+        """The prefix under which a proxy shows the server, or empty."""
+        return root_path_of(self.scope)
 
     def note(self, **fields: Any) -> None:
         """Add fields to the log line of the request, as `request_logging.note` does."""

@@ -6,7 +6,6 @@ from litestar.di import NamedDependency, Provide
 
 from serval.auth.caller import Caller
 from serval.http.request import HttpRequest
-from serval.http.root_path import root_path_of
 from serval.models.conversions import Conversions
 from serval.models.links import Links
 from serval.models.service import ModelService
@@ -22,7 +21,7 @@ UploadsDependency: TypeAlias = NamedDependency[UploadService]
 
 
 def provide_links(request: HttpRequest, caller: CallerDependency) -> Links:
-    return Links(str(request.base_url).rstrip("/") + root_path_of(request.scope), caller.user_id)
+    return Links(str(request.base_url).rstrip("/") + request.root_path, caller.user_id)
 
 
 LINKS = {"links": Provide(provide_links, sync_to_thread=False)}

@@ -42,8 +42,8 @@ class ModelController(Controller):
     async def list_models(
         self, caller: CallerDependency, models: ModelsDependency, deleted: Deleted = False
     ) -> ModelList:
-        """List your models and those that are shared with you; administrators see all. With `deleted`, those that can be
-        restored."""
+        """List your models and those that are shared with you; administrators see all. With `deleted`, those that
+        can be restored."""
         return ModelList([ModelView.of(model) for model in await models.list_models(caller, deleted=deleted)])
 
     @get(
@@ -238,4 +238,4 @@ class VersionController(Controller):
 async def short_list(caller: CallerDependency, models: ModelsDependency) -> ShortModelList:
     """List the models that you may ask and that have a version that answers, with its number."""
     rows = await models.list_models(caller)
-    return ShortModelList([ShortModel(row.name, row.owner.username, row.live) for row, _ in rows])
+    return ShortModelList([ShortModel(row.name, row.owner.username, row.live) for row, _ in rows if row.live])

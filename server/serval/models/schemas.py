@@ -179,7 +179,8 @@ class ShortModel(msgspec.Struct):
 
     name: str
     owner: str
-    version: int | None
+    version: int
+    """The live one."""
 
 
 class ShortModelList(msgspec.Struct):

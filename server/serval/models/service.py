@@ -28,6 +28,7 @@ from serval.models.queries import (
     subject_of,
 )
 from serval.models.tables import Version
+from serval.models.unanswered import unanswered_reason
 
 
 class ModelService:
@@ -59,6 +60,11 @@ class ModelService:
         with it."""
         async with self._database.read() as session:
             return await find_model(session, caller, model, act)
+
+    async def unanswered_reason(self, caller: Caller, model: str) -> str | None:
+        """Return why a model that the caller can see answers nobody; None where it answers, or is not there."""
+        async with self._database.read() as session:
+            return await unanswered_reason(session, caller, model)
 
     async def change_model(self, caller: Caller, model: str, changes: Mapping[str, Any]) -> VisibleModel:
         """Change the description of a model, or its cache, by the names of the columns. Raises NotFound,

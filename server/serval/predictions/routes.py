@@ -17,6 +17,7 @@ from serval.errors import (
 )
 from serval.http.openapi import operation
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
+from serval.models.service import ModelService
 from serval.predictions.request import PredictionRequest, read_request
 from serval.predictions.schemas import (
     ANSWER_HEADERS,
@@ -60,10 +61,14 @@ _ERRORS = (InvalidFeatures, MalformedBody, NotPermitted, NotFound, TooLarge, Uns
     responses=prediction_responses(ShortAnswer | RowsAnswer, *_ERRORS),
     operation_class=operation(takes=SHORT_BODY, headers=ANSWER_HEADERS, examples=SHORT_EXAMPLES),
 )
-async def predict_short(request: HttpRequest, predictions: NamedDependency[PredictionService]) -> Response[bytes]:
+async def predict_short(
+    request: HttpRequest,
+    predictions: NamedDependency[PredictionService],
+    models: NamedDependency[ModelService],
+) -> Response[bytes]:
     """Ask the live version of the model that the body names, for one row or many. Answers of one row have the label or
     value and its probability; `POST /api/v1/predict/{model}` says more and takes CSV."""
-    return await _respond(request, predictions, read_request(request, "short", None, None, None))
+    return await _respond(request, predictions, models, read_request(request, "short", None, None, None))
 
 
 @post(
@@ -79,6 +84,7 @@ async def predict_short(request: HttpRequest, predictions: NamedDependency[Predi
 async def predict(
     request: HttpRequest,
     predictions: NamedDependency[PredictionService],
+    models: NamedDependency[ModelService],
     model: FromPath[str],
     version: VersionNumber = None,
     outputs: Outputs = None,
@@ -86,7 +92,7 @@ async def predict(
     """Ask a model by its id or name, for one row or many, as JSON or as CSV (`Content-Type: text/csv`). The live
     version answers unless `version` names another. The response headers say which version answered, and whether the
     cache did."""
-    return await _respond(request, predictions, read_request(request, "full", model, version, outputs))
+    return await _respond(request, predictions, models, read_request(request, "full", model, version, outputs))
 
 
 @post(
@@ -102,6 +108,7 @@ async def predict(
 async def predict_shared(
     request: HttpRequest,
     predictions: NamedDependency[PredictionService],
+    models: NamedDependency[ModelService],
     owner: FromPath[str],
     model: FromPath[str],
     version: VersionNumber = None,
@@ -109,13 +116,20 @@ async def predict_shared(
 ) -> Response[bytes]:
     """Ask a model of another user, which is shared with you or public, as `owner/model`. Otherwise as `POST
     /api/v1/predict/{model}`."""
-    return await _respond(request, predictions, read_request(request, "full", f"{owner}/{model}", version, outputs))
+    return await _respond(
+        request, predictions, models, read_request(request, "full", f"{owner}/{model}", version, outputs)
+    )
 
 
 async def _respond(
-    request: HttpRequest, predictions: PredictionService, prediction: PredictionRequest
+    request: HttpRequest, predictions: PredictionService, models: ModelService, prediction: PredictionRequest
 ) -> Response[bytes]:
     await predictions.admit(prediction)
-    answer = await predictions.answer(prediction, await request.body())
+    body = await request.body()
+    try:
+        answer = await predictions.answer(prediction, body)
+    except NotFound as error:
+        caller, model = await predictions.asked_model(prediction, body)
+        raise NotFound(await models.unanswered_reason(caller, model) or error.message) from None
     request.note(model=answer.model, version=answer.version_number, user=predictions.user_of(prediction))
     return Response(answer.body, media_type="application/json", headers=answer_headers(answer))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
-from serval.auth.caller import FindCaller
+from serval.auth.caller import Caller, FindCaller
 from serval.conversion.signature import Signature
 from serval.data_plane.plane import Answer, Callers, Deferred, NeedsPython, Predictor, Refusal
 from serval.deployments.publishing import RoutePublisher
@@ -90,6 +90,11 @@ class PredictionService:
             return await self._decode_and_predict(request, body, ResolvedVersion(reply.model, reply.version))
         model = request.model or model_name(body)
         return await self._decode_and_predict(request, body, await self._resolve(request, model))
+
+    async def asked_model(self, request: PredictionRequest, body: bytes) -> tuple[Caller, str]:
+        """Return who asks for which model, as the request names it. Raises NotAuthenticated."""
+        caller = await self._find_caller(request.credential, request.client)
+        return caller, request.model or model_name(body)
 
     def user_of(self, request: PredictionRequest) -> str | None:
         """Return the id of the user whose credential it is, None where the data plane does not know it."""

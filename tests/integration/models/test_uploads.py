@@ -108,6 +108,27 @@ def test_an_upload_cut_off_in_the_middle_leaves_nothing(server: Client, name: st
     assert server.arriving() == []
 
 
+def test_a_model_of_failed_versions_alone_says_so_and_is_not_in_the_short_list(server: Client, name: str) -> None:
+    assert server.upload(name, b"\x89PNG\r\n\x1a\n").status_code == 422
+    failure = server.http.get(f"/api/v1/models/{name}/versions/1").json()["failure"]["message"]
+    row = [5.1, 3.5, 1.4, 0.2]
+    csv = {"Content-Type": "text/csv"}
+    for answer in (
+        server.predict(name, {"input": row}),
+        server.predict(f"admin/{name}", {"input": row}),
+        server.http.post("/predict", json={"model_name": name, "features": row}),
+        server.http.post(f"/api/v1/predict/{name}?version=1", json={"input": row}),
+        server.http.post(f"/api/v1/predict/{name}", content=b"a\n1\n", headers=csv),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert answer.json()["detail"] == f"The model `{name}` has no live version. Version 1 failed: {failure}"
+    assert name in [model["name"] for model in server.http.get("/api/v1/models").json()["items"]]
+    assert name not in [model["name"] for model in server.http.get("/models").json()["models"]]
+    assert server.upload(name, iris_pipeline()).status_code == 201
+    assert server.predict(name, {"input": row}).status_code == 200
+    assert name in [model["name"] for model in server.http.get("/models").json()["models"]]
+
+
 def test_models_are_listed_described_deleted_and_restored(server: Client, name: str) -> None:
     model_id = server.upload(name, iris_pipeline(), description="first").json()["model_id"]
     assert name in [model["name"] for model in server.http.get("/api/v1/models").json()["items"]]
