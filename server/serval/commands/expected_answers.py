@@ -1,6 +1,5 @@
 """The answers of a model in the environment that pushes it, as a sample for the server to compare with."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,13 +19,15 @@ class ExpectedSample(NamedTuple):
 
     sample: str | None
     expected_with: str | None
+    problem: str | None = None
+    """Why there are no answers."""
 
 
 def expected_sample(file: Path, given: Path | None) -> ExpectedSample:
     """JSON rows with a `prediction` and, where the model has them, `probabilities` each: the rows of `given`, or rows
     made from the model's own signature.
 
-    No answers, and a line on stderr, if this environment cannot load the model or the model answers none of them.
+    No answers, and the problem, if this environment cannot load the model or the model answers none of them.
     Loading runs the code in the file, which is the caller's own.
     """
     import msgspec
@@ -40,8 +41,7 @@ def expected_sample(file: Path, given: Path | None) -> ExpectedSample:
         table = read_rows(given) if given else None
         rows = generated(estimator) if table is None else with_predictions(estimator, table)
     except ServalError as error:
-        sys.stderr.write(f"serval: pushed without expected answers: {error.message}\n")
-        return ExpectedSample(given.read_text(encoding="utf-8") if given else None, None)
+        return ExpectedSample(given.read_text(encoding="utf-8") if given else None, None, error.message)
     if not rows:
         return ExpectedSample(None, None)
     is_computed = table is None or "prediction" not in table

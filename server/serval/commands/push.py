@@ -70,13 +70,17 @@ def send(server: Remote, upload: Upload) -> dict[str, Any]:
     with progress() as bar, upload.file.open("rb") as file:
         bar.show("reading the file" if upload.no_expected_answers else "asking the model")
         fields = fields_of(upload)
+        problem = fields.pop("problem", None)
         content = bar.reading(file, upload.file.stat().st_size)
         version = server.api.upload(
             "/api/v1/models/upload", fields, {"file": (upload.file.name, content)}, prefer="wait=0"
         )
         version = waited(server, version, bar.show)
-    if version["failure"]:
-        raise RequestFailed(version["failure"]["message"])
+    failure = version["failure"]
+    if problem and not (failure and failure["message"] == problem):
+        sys.stderr.write(f"serval: pushed without expected answers: {escaped_lines(problem)}\n")
+    if failure:
+        raise RequestFailed(failure["message"])
     return version
 
 
@@ -121,7 +125,7 @@ def fields_of(upload: Upload) -> dict[str, str]:
 
 def expected_of(upload: Upload) -> dict[str, str | None]:
     """The fields `sample` and `expected_with`: rows with the answers of the file in this environment, or the given rows
-    unchanged."""
+    unchanged; and the `problem`, which is not sent, where there are no answers."""
     if upload.no_expected_answers:
         return {"sample": upload.sample.read_text(encoding="utf-8") if upload.sample else None}
     from serval.commands.expected_answers import expected_sample

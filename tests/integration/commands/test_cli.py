@@ -280,8 +280,8 @@ def test_push_of_a_file_that_is_not_a_model_is_one_line_that_names_its_kind(
 ) -> None:
     path = tmp_path / "table.pkl"
     path.write_text("a,b\n1,2\n")
-    ran = serval("model", "push", path, "--no-expected-answers", at=server)
-    assert "CSV table" in refusal(ran, REFUSED)
+    for options in (["--no-expected-answers"], []):
+        assert "CSV table" in refusal(serval("model", "push", path, *options, at=server), REFUSED)
 
 
 def test_models_are_listed_and_shown(serval: Serval, pushed: Client) -> None:
