@@ -144,3 +144,23 @@ def test_parts_of_a_request_that_are_wrong_are_named_once_each(asked: Client, tm
 
 def test_a_misspelt_command_is_told_which_is_near(tmp_path: Path) -> None:
     assert "No such command: `srve`. Did you mean `serve`?" in usage_error(run("srve", folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "options", "--input", '{"incme": 1, "plam": 2}'],
+        ["predict", "options", "a", "b"],
+        ["key", "create", "odd", "--scope", "predct"],
+        ["key", "create", "odd", "--rate", "fast"],
+        ["user", "create", "notmail"],
+        ["model", "share", "options", "--everybody", "--permission", "manage"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]) + f" {arguments[-1]}",
+)
+def test_a_refusal_is_one_sentence_of_one_voice(asked: Client, tmp_path: Path, arguments: list[str]) -> None:
+    ran = run(*arguments, at=asked, folder=tmp_path)
+    assert (ran.code, len(ran.err.splitlines())) == (4, 1), ran.err
+    assert not any(sign in ran.err for sign in (".;", "see `errors`", "TypeError"))
+    words = ran.err.removeprefix("serval: ").strip().split("; ")
+    assert len(set(words)) == len(words), "nothing is said twice"
