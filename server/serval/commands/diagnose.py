@@ -108,7 +108,7 @@ def what_commands_use(data_dir: str | None) -> dict[str, object]:
     given = Credential("", "`SERVAL_KEY`") if os.environ.get("SERVAL_KEY") else None
     found: dict[str, object] = {"address": None, "key from": None, "problem": None}
     try:
-        found["address"] = base = address(url, data_dir)
+        found["address"] = base = address(url, data_dir, has_key=given is not None)
         found["key from"] = find_key(given, data_dir, base, is_url_given=url is not None).source
     except (click.ClickException, ServalError, CommandFailed) as error:
         found["problem"] = error.message

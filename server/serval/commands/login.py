@@ -13,7 +13,7 @@ import rich_click as click
 from serval.commands.credentials import data_folder
 from serval.commands.failure import CommandFailed, RequestFailed
 from serval.commands.output import say, show
-from serval.commands.remote import DEFAULT_URL, Api, Remote, address, remote
+from serval.commands.remote import URL_HELP, Api, Remote, address, remote
 from serval.commands.saved_logins import SavedLogin, login_at, save_login
 from serval.process.locks import running_server
 
@@ -28,7 +28,7 @@ def for_a_server(function: Callable[..., None]) -> Callable[..., None]:
         "--url",
         envvar="SERVAL_URL",
         show_envvar=True,
-        help=f"Address of the server; by default that of the server of the data folder, or {DEFAULT_URL}.",
+        help=URL_HELP,
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @functools.wraps(function)

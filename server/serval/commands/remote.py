@@ -16,6 +16,7 @@ import rich_click as click
 from serval.commands.credentials import Credential, data_folder, find_key, host_of
 from serval.commands.failure import CommandFailed, RequestFailed, Unreachable
 from serval.commands.output import distance, show
+from serval.commands.saved_logins import last_address
 from serval.conversion.plain_text import escaped
 from serval.process.locks import running_server
 from serval.settings.addresses import is_loopback
@@ -24,6 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+URL_HELP = f"Address of the server; by default the one of the data folder, or of the last login, or {DEFAULT_URL}."
 TIMEOUT_SECONDS = 330.0
 """A little more than the longest wait that an upload may request."""
 RATE_LIMITED, NOT_FOUND, NOT_AUTHENTICATED, UNAVAILABLE = 429, 404, 401, frozenset({502, 503, 504})
@@ -206,7 +208,7 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
         "--url",
         envvar="SERVAL_URL",
         show_envvar=True,
-        help=f"Address of the server; by default that of the server of the data folder, or {DEFAULT_URL}.",
+        help=URL_HELP,
     )
     @click.option(
         "--key",
@@ -223,7 +225,7 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
     ) -> R:
         refuse_empty("--url", "SERVAL_URL", url)
         refuse_empty("--key", "SERVAL_KEY", api_key)
-        base = address(url, data_dir)
+        base = address(url, data_dir, has_key=api_key is not None)
         given = None if api_key is None else Credential(api_key, "`--key`" if is_on_line("api_key") else "`SERVAL_KEY`")
         credential = find_key(given, data_dir, base, is_url_given=url is not None)
         with closing(Api(base, credential.key)) as api:
@@ -255,13 +257,16 @@ def refuse_empty(option: str, variable: str, value: str | None) -> None:
         raise click.UsageError(f"`{variable}` is set and empty: unset it or give it a value.")
 
 
-def address(url: str | None, data_dir: str | None) -> str:
-    """The base URL of the server: as given, or that of the server that runs in the data folder, or the default.
+def address(url: str | None, data_dir: str | None, *, has_key: bool = False) -> str:
+    """The base URL of the server: as given, or that of the server that runs in the data folder, or that of the last
+    login, or the default. `has_key`: a key was given, by an option or a variable.
 
     Raises UsageError for what is no address.
     """
     if url is None:
-        return running_server(data_folder(data_dir)) or DEFAULT_URL
+        here = running_server(data_folder(data_dir))
+        # A key that was given, or that of a data folder, is not meant for the server of a login.
+        return here or (last_address() if data_dir is None and not has_key else None) or DEFAULT_URL
     complete = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(complete)

@@ -37,6 +37,12 @@ def login_at(url: str) -> SavedLogin | None:
     return None if file is None else read_logins(file).get(address_key(url))
 
 
+def last_address() -> str | None:
+    """The address of the last login; None: there is none. Raises CommandFailed if the file cannot be read."""
+    file = logins_file()
+    return None if file is None else next(reversed(read_logins(file)), None)
+
+
 def address_key(url: str) -> str:
     """An address as the file has it: host names have no case."""
     parts = urlsplit(url)

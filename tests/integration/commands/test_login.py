@@ -71,6 +71,12 @@ def test_a_second_login_replaces_the_first_and_each_server_has_its_own(
     logged_in(lambda *given, text: at_server(*given, "--url", elsewhere, text=text), somebody.email)
     assert set(json.loads(logins(tmp_path).read_text())) == {embedded_server.url, elsewhere.lower()}
     assert at_server("whoami", "--url", elsewhere.lower()).code == 0
+    other = run("whoami", "--key", "srv_x", folder=tmp_path).err
+    assert embedded_server.url not in other, "a key that is given does not go to the server of a login"
+    for left in (elsewhere.lower(), embedded_server.url):
+        assert f"server  {left}\n" in run("whoami", folder=tmp_path).out, "the server of the last login that is left"
+        assert run("logout", folder=tmp_path).code == 0
+    assert "you are not logged in to http://127.0.0.1:8080" in run("logout", folder=tmp_path).err
 
 
 def test_what_was_given_or_runs_in_the_folder_comes_before_a_login_and_the_login_says_so(
