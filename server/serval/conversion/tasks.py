@@ -41,9 +41,9 @@ PICKLED = (
 
 
 NEVER_IMPORTED = frozenset(
-    {"antigravity", "ensurepip", "idlelib", "lib2to3", "this", "tkinter", "turtle", "turtledemo", "venv"}
+    {"antigravity", "distutils", "ensurepip", "idlelib", "lib2to3", "this", "tkinter", "turtle", "turtledemo", "venv"}
 )
-"""Parts of the standard library that do something on import, or are programs."""
+"""Parts of the standard library that are programs or do something on import: `distutils` imports setuptools."""
 
 
 def preload() -> None:
