@@ -59,6 +59,20 @@ def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client
 
 
 @pytest.fixture(scope="session")
+def folder_with_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a server that has stopped, with the models `iris` and `limited` live. A server on a copy of it
+    converts nothing, which would cost more than its start."""
+    from support.replicas import constant  # scikit-learn, for those that need it
+    from support.sample_models import iris_classifier
+
+    folder = tmp_path_factory.mktemp("serval") / "data"
+    with serving(folder, {}) as client:
+        for name, content in (("iris", iris_classifier()), ("limited", constant(1))):
+            assert client.upload(name, content).status_code == 201
+    return folder
+
+
+@pytest.fixture(scope="session")
 def postgres_server(
     shared_postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[dict[str, str], Client]]:

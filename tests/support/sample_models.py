@@ -132,6 +132,11 @@ def _two_targets() -> Any:
     return np.column_stack([iris()[1], iris()[1] == 1])
 
 
+def iris_classifier() -> bytes:
+    """The pickle of a logistic regression on four columns."""
+    return pickle.dumps(LogisticRegression(max_iter=1000).fit(*iris()))
+
+
 def iris_pipeline(columns: int = 4, seed: int = 0) -> bytes:
     """A pickled pipeline, fitted on some columns of some rows of iris."""
     features, target = load_iris(return_X_y=True)

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -173,56 +174,51 @@ def rows_of(folder: Path) -> list[tuple[Any, ...]]:
         return database.execute("SELECT id, inputs, predictions FROM predictions ORDER BY id").fetchall()
 
 
-def uploaded(client: Client) -> Client:
-    assert client.upload("iris", MODEL).status_code == 201
-    return client
+@pytest.fixture
+def folder(folder_with_models: Path, tmp_path: Path) -> Path:
+    """A data folder of a test's own, where the model `iris` is live."""
+    return shutil.copytree(folder_with_models, tmp_path / "data")
 
 
-def test_an_orderly_stop_writes_the_last_predictions(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", {"SERVAL_HISTORY_INPUTS": "values"}) as client:
-        assert uploaded(client).predict("iris", {"input": ROW}).status_code == 200
-    [(_, inputs, predictions)] = rows_of(tmp_path / "data")
+def test_an_orderly_stop_writes_the_last_predictions(folder: Path) -> None:
+    with serving(folder, {"SERVAL_HISTORY_INPUTS": "values"}) as client:
+        assert client.predict("iris", {"input": ROW}).status_code == 200
+    [(_, inputs, predictions)] = rows_of(folder)
     assert (inputs, predictions) == ("[[5.1,3.5,1.4,0.2]]", "[0]")
 
 
-def test_predictions_are_logged_by_sample_and_slow_ones_as_warnings(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", {"SERVAL_LOG_PREDICTIONS_SAMPLE": "1"}) as client:
-        answer = uploaded(client).predict("iris", {"input": ROW}).json()
+def test_predictions_are_logged_by_sample_and_slow_ones_as_warnings(folder: Path) -> None:
+    with serving(folder, {"SERVAL_LOG_PREDICTIONS_SAMPLE": "1"}) as client:
+        answer = client.predict("iris", {"input": ROW}).json()
         client.predict("iris", {"input": ROW})  # whose key the data plane knows
         line = client.process.until("prediction")
         assert (line["level"], line["version"], line["rows"]) == ("info", answer["model_version"], 1)
-    with serving(
-        tmp_path / "data", {"SERVAL_LOG_PREDICTIONS_SAMPLE": "0", "SERVAL_SLOW_REQUEST_MS": "0.0001"}
-    ) as client:
+    with serving(folder, {"SERVAL_LOG_PREDICTIONS_SAMPLE": "0", "SERVAL_SLOW_REQUEST_MS": "0.0001"}) as client:
         for _ in range(2):
             client.predict("iris", {"input": ROW})
         assert client.process.until("slow_prediction")["level"] == "warning"
 
 
-def test_a_sample_of_zero_records_nothing(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", {"SERVAL_HISTORY_SAMPLE": "0"}) as client:
-        uploaded(client)
+def test_a_sample_of_zero_records_nothing(folder: Path) -> None:
+    with serving(folder, {"SERVAL_HISTORY_SAMPLE": "0"}) as client:
         for _ in range(20):
             assert client.predict("iris", {"input": ROW}).status_code == 200
         assert "serval_history_dropped_total 0\n" in client.http.get("/metrics").text
-    assert rows_of(tmp_path / "data") == []
+    assert rows_of(folder) == []
 
 
-def test_a_full_ring_counts_dropped_records_and_fails_no_prediction(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", {"SERVAL_HISTORY_CAPACITY": "1"}) as client:
-        uploaded(client)
+def test_a_full_ring_counts_dropped_records_and_fails_no_prediction(folder: Path) -> None:
+    with serving(folder, {"SERVAL_HISTORY_CAPACITY": "1"}) as client:
         for _ in range(200):
             assert client.predict("iris", {"input": ROW}).status_code == 200
         dropped = re.search(r"^serval_history_dropped_total (\d+)$", client.http.get("/metrics").text, re.MULTILINE)
     assert dropped is not None
     assert int(dropped[1]) > 0
-    assert int(dropped[1]) + len(rows_of(tmp_path / "data")) == 200
+    assert int(dropped[1]) + len(rows_of(folder)) == 200
 
 
-def test_predictions_beyond_the_retention_are_deleted(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
+def test_predictions_beyond_the_retention_are_deleted(folder: Path) -> None:
     with serving(folder, {}) as client:
-        uploaded(client)
         for _ in range(3):
             client.predict("iris", {"input": ROW})
     [first, second, last] = [row[0] for row in rows_of(folder)]
@@ -238,7 +234,8 @@ def test_predictions_beyond_the_retention_are_deleted(tmp_path: Path) -> None:
 
 def test_predictions_made_in_a_database_outage_are_written_afterwards(database: Postgres, tmp_path: Path) -> None:
     with serving(tmp_path / "data", {"SERVAL_DATABASE_URL": database.url()}) as client:
-        uploaded(client).predict("iris", {"input": ROW})
+        assert client.upload("iris", MODEL).status_code == 201
+        client.predict("iris", {"input": ROW})
         wait_for_listed(client, 1)
         database.stop()
         try:

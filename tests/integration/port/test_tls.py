@@ -2,12 +2,12 @@
 
 import json
 import os
-import pickle
+import shutil
 import signal
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -16,13 +16,13 @@ import httpx2
 import pytest
 from h2.exceptions import ProtocolError
 from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
 
 from support import plain_http, tiny_server
 from support.http2_client import Http2, http2
 from support.http_client import SERVAL, Client, serving
 from support.processes import PYTHON, Running, running
 from support.raw_http import exchanged, replies
+from support.sample_models import iris_classifier
 from support.tls import Authority, secured
 
 IRIS = load_iris()
@@ -63,29 +63,34 @@ class Secure:
             return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
 
 
-@contextmanager
-def secure(folder: Path, **settings: str) -> Iterator[Secure]:
-    folder.mkdir(exist_ok=True)
-    authority = Authority(folder)
-    chain, key = authority.issue()
-    with serving(folder / "data", naming(chain, key) | settings, authority=authority.file) as client:
-        assert (
-            client.upload(
-                "iris", pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target))
-            ).status_code
-            == 201
-        )
-        yield Secure(client, authority, chain, key)
+Secured = Callable[..., AbstractContextManager[Secure]]
+
+
+@pytest.fixture(scope="module")
+def secure(folder_with_models: Path) -> Secured:
+    """Runs a server in a folder, with settings, until a block ends."""
+
+    @contextmanager
+    def started(folder: Path, **settings: str) -> Iterator[Secure]:
+        authority = Authority(folder)
+        chain, key = authority.issue()
+        data = shutil.copytree(folder_with_models, folder / "data")
+        with serving(data, naming(chain, key) | settings, authority=authority.file) as client:
+            yield Secure(client, authority, chain, key)
+
+    return started
 
 
 @pytest.fixture(scope="module", params=["true", "false"], ids=["front", "app alone"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+def server(
+    request: pytest.FixtureRequest, secure: Secured, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Secure]:
     with secure(tmp_path_factory.mktemp("tls"), SERVAL_FRONT=request.param) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+def fronted(secure: Secured, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     with secure(tmp_path_factory.mktemp("tls")) as server:
         yield server
 
@@ -138,9 +143,7 @@ def plain(document: dict[str, object]) -> dict[str, object]:
 
 
 def test_an_upload_goes_over_http2_in_one_stream_beside_predictions(server: Secure) -> None:
-    model = pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target)) + bytes(
-        3_000_000
-    )  # behind its end nobody reads
+    model = iris_classifier() + bytes(3_000_000)  # behind its end nobody reads
     request = httpx2.Request(
         "POST", "https://x/", files={"file": ("model.pkl", model)}, data={"name": f"copy-{server.port}"}
     )
@@ -215,7 +218,7 @@ class Asking:
                 self.statuses.append(client.answer(self._server.ask(client)).status)
 
 
-def test_a_renewed_certificate_is_used_without_a_failed_request(tmp_path: Path) -> None:
+def test_a_renewed_certificate_is_used_without_a_failed_request(secure: Secured, tmp_path: Path) -> None:
     with secure(tmp_path) as server:
         process = server.client.process
         with Asking(server) as asking:
@@ -267,7 +270,7 @@ def test_a_certificate_renewed_by_swapping_symbolic_links_is_used(tmp_path: Path
         is_taken_into_use(server, tmp_path / "..two" / "tls.crt")
 
 
-def test_a_stop_under_load_fails_no_request_on_any_stream(tmp_path: Path) -> None:
+def test_a_stop_under_load_fails_no_request_on_any_stream(secure: Secured, tmp_path: Path) -> None:
     with secure(tmp_path, SERVAL_DRAIN_PAUSE_SECONDS="0.5") as server:
         answered, failures = [0] * 4, []
 
@@ -360,7 +363,7 @@ def test_serving_a_single_model_file_refuses_tls(tmp_path: Path) -> None:
         assert b"remove `tls_cert_file`" in server.errors
 
 
-def test_without_the_front_a_new_certificate_replaces_the_process(tmp_path: Path) -> None:
+def test_without_the_front_a_new_certificate_replaces_the_process(secure: Secured, tmp_path: Path) -> None:
     with secure(tmp_path, SERVAL_FRONT="false") as server:
         (ready,) = [line for line in server.client.process.events if line["event"] == "ready"]
         chain, key = server.authority.issue("next")

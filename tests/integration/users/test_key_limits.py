@@ -1,6 +1,7 @@
 """How often a key may predict: its rate, its quota of a month, those of its user's plan."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -123,24 +124,25 @@ def rotated(server: Client, key_id: str) -> tuple[str, Headers]:
     return answer.json()["id"], {"X-API-Key": answer.json()["key"]}
 
 
-def test_the_use_of_a_quota_survives_a_restart(backend: dict[str, str], limited: Client, tmp_path: Path) -> None:
+def test_the_use_of_a_quota_survives_a_restart(
+    backend: dict[str, str], folder_with_models: Path, tmp_path: Path
+) -> None:
     """The server's last act is to write it."""
     settings = {name: value for name, value in backend.items() if name == "SERVAL_FRONT"}
-    with serving(tmp_path / "data", settings) as before:
-        assert before.upload("limited", constant(1)).status_code == 201
+    folder = shutil.copytree(folder_with_models, tmp_path / "data")
+    with serving(folder, settings) as before:
         key_id, own = make(before, monthly_quota=4)
         assert predict_statuses(before, own, 3) == [200, 200, 200]
-    with serving(tmp_path / "data", settings) as after:
+    with serving(folder, settings) as after:
         assert used(after, key_id) == 3
         assert predict_statuses(after, own, 2) == [200, 429]
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def planned(folder_with_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server whose users have a plan, and where others are unlimited."""
     settings = {"SERVAL_PLANS": json.dumps(PLANS), "SERVAL_PREDICT_RATE": "5/s"}
-    with serving(tmp_path_factory.mktemp("serval") / "data", settings) as client:
-        assert client.upload("limited", constant(1)).status_code == 201
+    with serving(shutil.copytree(folder_with_models, tmp_path_factory.mktemp("serval") / "data"), settings) as client:
         yield client
 
 
