@@ -8,14 +8,13 @@ import msgspec
 import numpy as np
 
 from serval.conversion.export.column_facts import ColumnFacts
+from serval.conversion.export.column_ranges import ranges_of
 from serval.conversion.export.labels import categories_of, check_count
-from serval.conversion.export.original import answer, answers_of
+from serval.conversion.export.original import answers_of
 from serval.conversion.export.rules.category_codes import unknown_category
 from serval.conversion.export.training_rows import training_rows
 from serval.conversion.rows import Rows
 from serval.conversion.signature import MISSING_STRING, Column, Signature, input_positions
-
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def with_limits(estimator: Any, signature: Signature, facts: list[ColumnFacts], base: Rows) -> Signature:
@@ -40,23 +39,15 @@ def _with_range(estimator: Any, signature: Signature, base: Rows) -> tuple[Colum
             for column in signature.columns
         )
     fitted = training_rows(estimator, signature, None).numbers
-    is_positive = (
-        not (fitted < 0).any()
-        and _takes(estimator, signature, base, positions, [1.0])
-        and not _takes(estimator, signature, base, positions, [-1.0])
-    )
-    signs = [1.0] if is_positive else [1.0, -1.0]
-    limit = _cover(_largest(estimator, signature, base, positions, signs), fitted)
-    minimum = _smallest(estimator, signature, base, positions) if is_positive else None if limit is None else -limit
+    ranges = iter(ranges_of(estimator, signature, base, positions, fitted[:, positions]))
     return tuple(
-        msgspec.structs.replace(column, minimum=minimum, maximum=limit) if is_free else column
+        column if not is_free else _within(column, *next(ranges))
         for column, is_free in zip(signature.columns, free, strict=True)
     )
 
 
-def _cover(limit: float | None, rows: Any) -> float | None:
-    """A limit that covers the rows that the model was fitted on: one that answers only near them refuses all others."""
-    return limit if limit is None or not len(rows) else max(limit, float(np.abs(rows).max()))
+def _within(column: Column, minimum: float | None, maximum: float | None) -> Column:
+    return msgspec.structs.replace(column, minimum=minimum, maximum=maximum)
 
 
 def _with_missing(estimator: Any, signature: Signature, facts: list[ColumnFacts], base: Rows) -> tuple[Column, ...]:
@@ -114,42 +105,3 @@ def _takes_value(estimator: Any, signature: Signature, index: int, value: Any, b
     row = Rows(base.numbers.copy(), base.strings.copy())
     (row.strings if place.is_string else row.numbers)[0, place.offset] = value
     return bool(answers_of(estimator, signature, row).is_answered[0])
-
-
-def _smallest(estimator: Any, signature: Signature, base: Rows, positions: list[int]) -> float:
-    """Zero, or the next number where a model of positive numbers refuses zero."""
-    return 0.0 if _takes(estimator, signature, base, positions, [0.0]) else float(np.nextafter(0.0, 1.0))
-
-
-def _largest(
-    estimator: Any, signature: Signature, base: Rows, positions: list[int], signs: list[float]
-) -> float | None:
-    """The largest magnitude that the model takes in every number column, a power of two at most float32's limit; None:
-    no limit."""
-
-    def takes(size: float) -> bool:
-        return _takes(estimator, signature, base, positions, [sign * size for sign in signs])
-
-    if takes(1e300):
-        return None
-    if takes(LARGEST_FLOAT32):
-        return LARGEST_FLOAT32
-    low, high = 0, 127
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if takes(2.0**middle) else (low, middle)
-    return 2.0**low
-
-
-def _takes(estimator: Any, signature: Signature, base: Rows, positions: list[int], values: list[float]) -> bool:
-    """Whether the model takes the base row with each of the values at each of the positions."""
-    count = len(positions) * len(values)
-    rows = Rows(np.repeat(base.numbers, count, axis=0), np.repeat(base.strings, count, axis=0))
-    rows.numbers[np.arange(count), np.repeat(positions, len(values))] = np.tile(values, len(positions))
-    try:
-        answer(estimator, signature, rows)
-    except (MemoryError, PermissionError):
-        raise
-    except Exception:  # noqa: BLE001  an estimator refuses by raising what it likes
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Rows that a fitted estimator should take: the first of a sample, zeros, ones, or rows that it was fitted on."""
+"""Rows that a fitted estimator should take: the first of a sample, plain numbers, or rows that it was fitted on."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from serval.conversion.signature import Signature
 def base_rows(
     estimator: Any, signature: Signature, facts: list[ColumnFacts], sample: list[list[samples.Cell]]
 ) -> list[Rows]:
-    """Rows of which the model should take one: the sample's first, or known categories with zeros, ones or numbers that
-    the model stores."""
+    """Rows of which the model should take one: the sample's first, or known categories with zeros, ones, halves or
+    numbers that the model stores."""
     if sample:
         return [samples.rows_of(signature, [_filled(sample[0], signature, facts)])]
     count = len(facts)
-    plain = [[0.0] * count, [1.0] * count, *(point.tolist() for point in stored_points(estimator, count))]
+    plain = [
+        [0.0] * count,
+        [1.0] * count,
+        [0.5] * count,
+        *(point.tolist() for point in stored_points(estimator, count)),
+    ]
     return [
         samples.rows_of(
             signature,

@@ -121,7 +121,7 @@ UNCOUNTED_TIMESTAMPS = Kind(
 )
 REFUSES_PLAIN_ROWS = Kind(
     NotConvertible,
-    "{estimator} refuses the rows of zeros, ones and known categories that Serval tried{said}",
+    "{estimator} refuses the rows of zeros, ones, halves and known categories that Serval tried{said}",
     SAMPLE + ", so that Serval knows what it takes",
     "A model that answers few rows, such as neighbours within a small radius.",
 )
