@@ -77,7 +77,7 @@ def test_a_model_without_a_cast_to_float32_has_no_range() -> None:
 
 def test_a_scaler_narrows_the_range_until_the_model_itself_takes_it() -> None:
     model = specimen("scaler, forest").model
-    limits = [column("scaler, forest", index).maximum for index in range(4)]
+    limits = [each.maximum for each in convert(model).signature.columns]
     assert all(limit is not None and limit <= float(np.finfo(np.float32).max) for limit in limits)
     assert min(filter(None, limits)) < float(np.finfo(np.float32).max)
     model.predict(np.array([limits]))
