@@ -31,6 +31,8 @@ def sample_fields(model: Any, sample: Any, columns: Sequence[str] | None, is_ans
     """
     if not is_answered and isinstance(sample, (str, os.PathLike)):
         return {"sample": Path(sample).read_text(encoding="utf-8")}
+    if not is_answered and are_dicts(sample):  # which may hold answers of their own
+        return {"sample": encoded([nested(row) for row in evenly_spaced(sample, MAX_ROWS)])}
     table = evenly_spaced(table_of(sample), MAX_ROWS)
     return answered(loaded(model), table, columns) if is_answered else {"sample": encoded(rows_of(table))}
 
@@ -56,11 +58,15 @@ def table_of(sample: Any) -> Any:
     if isinstance(sample, (str, os.PathLike)) and Path(sample).suffix.lower() == ".json":
         sample = msgspec.json.decode(Path(sample).read_bytes())
     is_csv = isinstance(sample, (str, os.PathLike))
-    if not is_csv and not (isinstance(sample, list) and sample and isinstance(sample[0], Mapping)):
+    if not is_csv and not are_dicts(sample):
         return sample
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
 
     return pd.read_csv(sample) if is_csv else pd.DataFrame(sample)
+
+
+def are_dicts(rows: Any) -> bool:
+    return isinstance(rows, list) and bool(rows) and isinstance(rows[0], Mapping)
 
 
 def names_of(model: Any) -> list[str] | None:
@@ -90,7 +96,8 @@ def named(row: Row, names: list[str] | None, columns: Sequence[str] | None) -> d
     Raises ValueError for a name that an answer has.
     """
     if isinstance(row, dict):
-        named_row: dict[str, Any] = {name: value for name, value in row.items() if names is None or name in names}
+        known = row.keys() if names is None else row.keys() & set(names)
+        named_row: dict[str, Any] = {name: value for name, value in row.items() if name in known}
     else:
         labels = names or columns or [f"x{index}" for index in range(len(row))]
         named_row = dict(zip(labels, row))
@@ -142,7 +149,9 @@ def innermost(model: Any) -> Any:
 
 
 def nested(value: Any) -> Any:
-    """A NumPy array or scalar as JSON has it."""
+    """A dict, a NumPy array or a scalar as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(name): nested(item) for name, item in value.items()}
     if getattr(value, "ndim", 0) or isinstance(value, (list, tuple)):
         return [nested(item) for item in value]
     return plain(value)

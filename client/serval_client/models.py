@@ -75,7 +75,7 @@ class Models(Noun[Performer]):
         `sample`: rows that the model's `predict` takes, or the path of a CSV or JSON file with some. The model predicts
         up to 300 of them here, and the server must come to the same answers; a path is loaded for that, which runs the
         code in the file. Without a sample the server chooses rows by itself. `expected_answers=False` sends the sample
-        without answers.
+        as it is: a list of dicts may hold a `prediction` and `probabilities` each.
 
         `columns`: names for the columns of a model that was fitted on an array. `allow_schema_change`: go live although
         the columns differ from those of the live version. `progress` gets each moment of the push; by default a

@@ -66,7 +66,13 @@ def test_a_sample_without_answers_goes_as_it_is(tmp_path: Path) -> None:
     assert sample_fields("no such file", tmp_path / "rows.csv", None, is_answered=False) == {
         "sample": "a,prediction\n1,0\n"
     }
-    assert sample_fields("no such file", [{"a": 1}], None, is_answered=False) == {"sample": '[{"a":1}]'}
+    rows = [{"a": 1, "prediction": np.int64(0), "probabilities": [0.75, 0.25]}]
+    assert sample_fields("no such file", rows, None, is_answered=False) == {
+        "sample": '[{"a":1,"prediction":0,"probabilities":[0.75,0.25]}]'
+    }
+    assert sample_fields("no such file", X[:1], None, is_answered=False) == {
+        "sample": json.dumps(X[:1].to_dict("records"), separators=(",", ":"))
+    }
 
 
 def test_the_rows_of_a_large_sample_are_evenly_spaced() -> None:
