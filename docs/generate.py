@@ -18,7 +18,7 @@ BOUND_TEXT = re.compile(r'let (\w+) = ("[^"]+");\n([^\n]*)\b\1\b')
 """A text with a name of its own, which the next line of Rust uses."""
 SHARED_OPTIONS = {"url", "api_key", "data_dir", "as_json"}
 """Of every command that calls a server; a section of their page describes them."""
-METRIC = re.compile(r'(Counter\(\s*)?"(serval_[a-z_]+)",\s*(?:"(?:counter|gauge|histogram)",\s*)?"([^"]+)"')
+METRIC = re.compile(r'(Counter\(\s*)?"((?:serval|process)_[a-z_]+)",\s*(?:"(?:counter|gauge|histogram)",\s*)?"([^"]+)"')
 
 
 def main() -> None:
@@ -53,14 +53,21 @@ def metrics() -> Iterator[str]:
 
 
 def known_metrics() -> list[tuple[str, str]]:
-    """(name, description) of every metric that the sources of both planes register."""
+    """(name, description) of every metric that the sources of both planes register, and of those of the library."""
+    from prometheus_client import ProcessCollector
+
     sources = [*(ROOT / "server").rglob("*.py"), *(ROOT / "native" / "src").rglob("*.rs")]
     texts = [BOUND_TEXT.sub(r"\3\2", source.read_text()) for source in sorted(sources)]
     found = [match for text in texts for match in METRIC.finditer(text)]
-    return sorted(
+    own = [
         (name + ("_total" if is_counter else ""), text)
         for is_counter, name, text in (match.groups() for match in found)
-    )
+    ]
+    common = [
+        (each.name + ("_total" if each.type == "counter" else ""), each.documentation)
+        for each in ProcessCollector(registry=None).collect()
+    ]
+    return sorted(own + common)
 
 
 def routes() -> Iterator[str]:

@@ -11,6 +11,7 @@ mod front;
 mod fuzz;
 mod graph;
 mod history;
+mod http_counters;
 mod ids;
 mod limits;
 mod metrics;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Code, Refusal};
+use crate::http_counters::HttpCounters;
 use crate::sync::lock;
 
 /// Upper bounds in seconds, from a microsecond to ten seconds.
@@ -135,6 +136,7 @@ pub struct LoadedGauges {
 
 #[derive(Default)]
 pub struct Metrics {
+    pub http: HttpCounters,
     pub compute: Arc<ComputeCounters>,
     refusals: [Counter; Code::ALL.len()],
     /// By version id, every version on a route.

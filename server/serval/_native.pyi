@@ -396,6 +396,10 @@ class DataPlane:
         alone, and HTTP/2 too. Raises ValueError.
         """
 
+    def http_requests(self) -> list[tuple[str, str, int, int]]:
+        """(method, route, status, count) of the requests that the front has answered by itself. A route is its
+        template, and `unmatched` where the front refused before it knew the route."""
+
     def shared_cache_state(self) -> Literal["off", "up", "read_only", "down"]:
         """The state of the second cache level: `read_only` while writes fail, `down` while it is not asked."""
 

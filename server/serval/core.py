@@ -74,6 +74,7 @@ async def open_core(settings: Settings, log: Log) -> AsyncIterator[Core]:
             plane=open_data_plane(settings, secrets["cache"]),
             changes=Changes(database, metrics.changes, log),
         )
+        metrics.http.requests.front = core.plane.http_requests
         _add_gauges(core)
         yield core
 
@@ -101,17 +102,17 @@ def _add_gauges(core: Core) -> None:
     gauges = core.metrics.gauges
     gauges.add(
         "serval_http_connections",
-        "TCP connections open to the public port",
+        "TCP connections open to the public port.",
         lambda: count_connections(core.settings.port),
     )
     if isinstance(pool, QueuePool):
-        gauges.add("serval_database_connections_in_use", "Database connections in use", pool.checkedout)
-        gauges.add("serval_database_connections_idle", "Database connections open and not in use", pool.checkedin)
+        gauges.add("serval_database_connections_in_use", "Database connections in use.", pool.checkedout)
+        gauges.add("serval_database_connections_idle", "Database connections open and not in use.", pool.checkedin)
     gauges.add(
-        "serval_redis_connections_in_use", "Redis connections in use", lambda: len(connections._in_use_connections)
+        "serval_redis_connections_in_use", "Redis connections in use.", lambda: len(connections._in_use_connections)
     )
     gauges.add(
         "serval_redis_connections_idle",
-        "Redis connections open and not in use",
+        "Redis connections open and not in use.",
         lambda: len(connections._available_connections),
     )

@@ -1,16 +1,30 @@
 """The metrics of the control plane; the data plane has those of predictions."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from serval import __version__
+from serval.process_metrics import ProcessMetrics
 
+# The library would write a `_created` gauge beside each counter and histogram.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+RequestSamples = Iterable[tuple[str, str, int, int]]
+"""(method, route, status, count) of requests."""
 SECONDS_BUCKETS = (
     0.00005,
     0.0001,
@@ -34,27 +48,61 @@ SECONDS_BUCKETS = (
 BYTES_BUCKETS = (128, 512, 2048, 8192, 32768, 131072, 1 << 20, 8 << 20, 64 << 20, 512 << 20)
 
 
+class RequestCounter(Collector):
+    """HTTP requests by method, route and status: those that the app answered, and those of the front."""
+
+    def __init__(self) -> None:
+        self.front: Callable[[], RequestSamples] = tuple
+        """Reads what the front has answered by itself."""
+        self._counts: Count[tuple[str, str, int]] = Count()
+
+    def add(self, method: str, route: str, status: int) -> None:
+        """Count a request that the app has answered."""
+        self._counts[method, route, status] += 1
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        counts = self._counts.copy()
+        for method, route, status, count in self.front():
+            counts[method, route, status] += count
+        family = CounterMetricFamily(
+            "serval_http_requests_total",
+            "Requests on the public port that were answered, by method, route and status.",
+            labels=("method", "route", "status"),
+        )
+        for (method, route, status), count in sorted(counts.items()):
+            family.add_metric((method, route, str(status)), count)
+        yield family
+
+
 class HttpMetrics:
     """HTTP requests, by route."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        labels = ("method", "route", "status")
-        self._requests = Counter("serval_http_requests", "HTTP requests answered", labels, registry=registry)
+        self.requests = RequestCounter()
+        registry.register(self.requests)
         self._seconds = Histogram(
             "serval_http_request_seconds",
-            "Time from a request's head to the end of its answer",
+            "Time from a request's head to the end of its answer, of requests that reached the app.",
             ("route",),
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
         self._received = Histogram(
-            "serval_http_request_bytes", "Size of request bodies", ("route",), buckets=BYTES_BUCKETS, registry=registry
+            "serval_http_request_bytes",
+            "Size of request bodies that reached the app.",
+            ("route",),
+            buckets=BYTES_BUCKETS,
+            registry=registry,
         )
         self._sent = Histogram(
-            "serval_http_response_bytes", "Size of answer bodies", ("route",), buckets=BYTES_BUCKETS, registry=registry
+            "serval_http_response_bytes",
+            "Size of answer bodies that the app sent.",
+            ("route",),
+            buckets=BYTES_BUCKETS,
+            registry=registry,
         )
         self._in_progress = Gauge(
-            "serval_http_requests_in_progress", "HTTP requests being answered now", registry=registry
+            "serval_http_requests_in_progress", "HTTP requests that the app is answering.", registry=registry
         )
 
     def in_progress(self) -> AbstractContextManager[None]:
@@ -63,7 +111,7 @@ class HttpMetrics:
 
     def count(self, method: str, route: str, status: int, seconds: float, received_bytes: int, sent_bytes: int) -> None:
         """Count an answered request. `route`: its template, never its path."""
-        self._requests.labels(method, route, str(status)).inc()
+        self.requests.add(method, route, status)
         self._seconds.labels(route).observe(seconds)
         self._received.labels(route).observe(received_bytes)
         self._sent.labels(route).observe(sent_bytes)
@@ -75,13 +123,13 @@ class ConversionMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.ended = Counter(
             "serval_conversions",
-            "Conversions that ended, by outcome: `ready` or the code of the error",
+            "Conversions that ended, by outcome: `ready` or the code of the error.",
             ("outcome",),
             registry=registry,
         )
         self.seconds = Histogram(
             "serval_conversion_seconds",
-            "Time from the start of a conversion to its end",
+            "Time from the start of a conversion to its end.",
             buckets=(0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320),
             registry=registry,
         )
@@ -91,10 +139,10 @@ class HistoryMetrics:
     """Predictions of the history."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.written = Counter("serval_history_written", "Predictions written to the database", registry=registry)
+        self.written = Counter("serval_history_written", "Predictions written to the database.", registry=registry)
         self.lost = Counter(
             "serval_history_lost",
-            "Predictions not written, because the database was unavailable for too long or refused them",
+            "Predictions not written, because the database was unavailable for too long or refused them.",
             registry=registry,
         )
 
@@ -123,29 +171,30 @@ class Metrics:
         self.history = HistoryMetrics(self._registry)
         self.changes = Counter(
             "serval_changes",
-            "Changes of other serving processes that were applied, by kind",
+            "Changes of other serving processes that were applied, by kind.",
             ("kind",),
             registry=self._registry,
         )
         self.redis_failures = Counter(
             "serval_redis_failures",
-            "Failed Redis calls, by use",
+            "Failed Redis calls, by use.",
             ("use",),
             registry=self._registry,
         )
         self.audit_entries = Counter(
             "serval_audit_entries",
-            "Entries of the audit trail written, by action and outcome",
+            "Entries of the audit trail written, by action and outcome.",
             ("action", "outcome"),
             registry=self._registry,
         )
         self.gauges = Gauges()
         self._registry.register(self.gauges)
+        self._registry.register(ProcessMetrics())
         started = time.monotonic()
         self.gauges.add(
-            "serval_uptime_seconds", "Time since the serving process started", lambda: time.monotonic() - started
+            "serval_uptime_seconds", "Time since the serving process started.", lambda: time.monotonic() - started
         )
-        build = Gauge("serval_build_info", "The version that is running", ("version",), registry=self._registry)
+        build = Gauge("serval_build_info", "The version that is running.", ("version",), registry=self._registry)
         build.labels(__version__).set(1)
 
     def render(self) -> bytes:

@@ -29,7 +29,7 @@ pub enum Head<'a> {
     Live,
     Predict(Predict<'a>),
     /// A prediction without a credential that could be known.
-    Unauthenticated(HeadRefusal),
+    Unauthenticated(HeadRefusal, Target<'a>),
     /// No request of HTTP/1.1 (RFC 9112, 3.2): no Host, or two; a tunnel, which goes through no path.
     Malformed,
     Unsupported,
@@ -141,7 +141,7 @@ fn predict(parts: &Parts) -> Option<Head<'_>> {
         Credential::Known { digest, unknown } => {
             Head::Predict(Predict { caller: digest, unknown, target, no_cache: fields.no_cache, length: fields.length })
         }
-        Credential::None(refusal) => Head::Unauthenticated(refusal),
+        Credential::None(refusal) => Head::Unauthenticated(refusal, target),
     })
 }
 
@@ -425,7 +425,7 @@ mod tests {
             let mut all = vec![("host", "serval"), ("content-length", "2")];
             all.extend_from_slice(headers);
             match read(&parts("POST", "/predict", &all)) {
-                Head::Unauthenticated(refusal) => refusal.name(),
+                Head::Unauthenticated(refusal, _) => refusal.name(),
                 head => panic!("{head:?}"),
             }
         };
@@ -454,7 +454,7 @@ mod tests {
             let request = parts("POST", "/predict", &[("host", "serval"), ("content-length", "2"), (header, value)]);
             match read(&request) {
                 Head::Predict(predict) => Ok(predict.caller),
-                Head::Unauthenticated(refusal) => Err(refusal.name()),
+                Head::Unauthenticated(refusal, _) => Err(refusal.name()),
                 head => panic!("{head:?}"),
             }
         };

@@ -20,6 +20,7 @@ use crate::front::origin::Origin;
 use crate::front::refusal::FrontRefusal;
 use crate::front::response_headers::{insert_rate_limit, insert_server_timing};
 use crate::front::templates::{REQUEST_ID, Templates};
+use crate::http_counters::Route;
 use crate::ids::new_id;
 use crate::limits::callers::Lookup;
 use crate::metrics::Counter;
@@ -129,23 +130,25 @@ impl Front {
     pub async fn respond(&self, request: Request<Incoming>, origin: Origin) -> Result<Response<ResponseBody>, Aborted> {
         let (mut parts, body) = request.into_parts();
         if parts.version == Version::HTTP_2 && !http2::translate(&mut parts) {
-            return Ok(with_security_headers(self.malformed(), origin));
+            return Ok(self.counted(Route::unmatched(&parts.method), with_security_headers(self.malformed(), origin)));
         }
-        let result = match head::read(&parts) {
+        let head = head::read(&parts);
+        let route = route(&head, &parts);
+        let result = match head {
             Head::Live => Ok(self.live(&parts.headers)),
             Head::Malformed => Ok(self.malformed()),
             _ if self.limits.https_only && !is_private(&parts.headers, origin) => {
                 Err(Unanswered::Forward(RequestBody::Stream(body), None))
             }
             Head::Predict(predict) => self.predict(&predict, body, &parts.headers).await,
-            Head::Unauthenticated(refusal) => {
+            Head::Unauthenticated(refusal, _) => {
                 Ok(without_body(body, self.refuse(refusal.name(), &[], &parts.headers)).await)
             }
             Head::Unsupported => Err(Unanswered::Forward(RequestBody::Stream(body), None)),
         };
         let mut response = match result {
-            Ok(response) => with_security_headers(response, origin),
-            Err(Unanswered::Forward(body, _held)) => self.forward(parts, body, origin).await?,
+            Ok(response) => self.counted(route, with_security_headers(response, origin)),
+            Err(Unanswered::Forward(body, _held)) => self.forward(parts, body, origin, route).await?,
             Err(Unanswered::Aborted) => return Err(Aborted),
         };
         if self.is_closing() {
@@ -156,7 +159,8 @@ impl Front {
 
     /// The response to a client that speaks plain HTTP where TLS is expected.
     pub fn refuse_plain_http(&self, request: &Request<Incoming>) -> Response<ResponseBody> {
-        closing(self.refuse(FrontRefusal::PlainHttp.name(), &[], request.headers()))
+        let response = closing(self.refuse(FrontRefusal::PlainHttp.name(), &[], request.headers()));
+        self.counted(Route::unmatched(request.method()), response)
     }
 
     async fn predict(
@@ -284,6 +288,7 @@ impl Front {
         parts: Parts,
         body: RequestBody,
         origin: Origin,
+        route: Route,
     ) -> Result<Response<ResponseBody>, Aborted> {
         // The request id is still needed when the head has gone to the app.
         let mut id_only = HeaderMap::new();
@@ -304,7 +309,23 @@ impl Front {
                 Err(ForwardError::Aborted) => return Err(Aborted),
             },
         };
-        Ok(with_security_headers(self.refuse(refusal.name(), &[], &id_only), origin))
+        Ok(self.counted(route, with_security_headers(self.refuse(refusal.name(), &[], &id_only), origin)))
+    }
+
+    /// Counts an answer of the front's own; the app counts those that it gives.
+    fn counted(&self, route: Route, response: Response<ResponseBody>) -> Response<ResponseBody> {
+        self.plane.metrics.http.count(route, response.status());
+        response
+    }
+}
+
+/// The route as far as the front reads heads.
+fn route(head: &Head<'_>, parts: &Parts) -> Route {
+    match head {
+        Head::Live => Route::Live,
+        Head::Predict(predict) => Route::of_prediction(predict.target.model),
+        Head::Unauthenticated(_, target) => Route::of_prediction(target.model),
+        Head::Malformed | Head::Unsupported => Route::unmatched(&parts.method),
     }
 }
 

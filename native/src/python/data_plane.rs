@@ -12,6 +12,7 @@ use crate::engine::runtime;
 use crate::engine::version::Version;
 use crate::error::Fault;
 use crate::history::ring;
+use crate::http_counters;
 use crate::metrics::{Gauges, LoadedGauges};
 use crate::plane::{Plane, Settings};
 use crate::python::callers::Callers;
@@ -135,6 +136,10 @@ impl DataPlane {
             text
         });
         PyBytes::new(py, text.as_bytes())
+    }
+
+    fn http_requests(&self) -> Vec<http_counters::Sample> {
+        self.plane.metrics.http.samples()
     }
 
     fn shared_cache_state(&self) -> &'static str {

@@ -1,10 +1,12 @@
 """The id, the log line and the metrics of every request."""
 
 import time
+from collections.abc import Iterable
 from typing import Any, cast
 
+from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import Scope
+from litestar.types import Method, Scope
 
 from serval.auth.caller import ClientInfo
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
@@ -15,6 +17,7 @@ from serval.metrics import HttpMetrics
 _FIELDS = "serval_log_fields"
 NEAR_LIMIT_SHARE = 0.8
 """A body above this share of its limit is logged as a warning: the next one may be refused."""
+METHOD_NOT_ALLOWED = 405
 
 
 class RequestLogging:
@@ -44,6 +47,8 @@ class RequestLogging:
             nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status == METHOD_NOT_ALLOWED:
+                    _note_template(scope, message["headers"])
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             elif message["type"] == "http.response.body":
                 sent_bytes += len(message.get("body", b""))
@@ -87,6 +92,16 @@ def _body_limit(scope: AsgiMap) -> int | None:
     """Return the largest body that the route accepts; None: no route, or the route has its own limit."""
     handler: HTTPRouteHandler | None = scope.get("route_handler")
     return None if handler is None else handler.resolve_request_max_body_size()
+
+
+def _note_template(scope: AsgiMap, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Keep the template of a path that is known with other methods, which the router does not tell."""
+    methods = next((value.decode() for name, value in headers if name.lower() == b"allow"), "")
+    if methods and not scope.get("path_template"):
+        router = cast(Litestar, scope["litestar_app"]).asgi_router
+        scope["path_template"] = router.handle_routing(path=scope["path"], method=cast(Method, methods.split(", ")[0]))[
+            -1
+        ]
 
 
 def _endpoint(scope: AsgiMap) -> str:

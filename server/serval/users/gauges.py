@@ -32,9 +32,9 @@ class UserGauges:
             self._count, COUNT_SECONDS, log, name="count users", failure_event=event, unavailable_event=event
         )
         self.counts = Counts()
-        gauges.add("serval_users_active", "Users that are not disabled", lambda: self.counts.users)
-        gauges.add("serval_sessions_active", "Logins that are neither ended nor expired", lambda: self.counts.sessions)
-        gauges.add("serval_api_keys_active", "API keys that are valid", lambda: self.counts.api_keys)
+        gauges.add("serval_users_active", "Users that are not disabled.", lambda: self.counts.users)
+        gauges.add("serval_sessions_active", "Logins that are neither ended nor expired.", lambda: self.counts.sessions)
+        gauges.add("serval_api_keys_active", "API keys that are valid.", lambda: self.counts.api_keys)
 
     async def start(self) -> None:
         await self._task.start()
