@@ -30,7 +30,7 @@ demo: .venv/.native  ## start a server, train, upload and ask real models
 
 test: .venv/.native  ## the tests (slow ones apart), with coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/python -m slipcover --source server/serval --json --out .coverage.json -m pytest -n 3 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m slipcover --source server/serval,client/serval_client --json --out .coverage.json -m pytest -n 3 --dist loadfile $(PYTEST)
 	@PYTHONPATH=tests $(BIN)/python -m support.line_coverage .coverage.json
 	@$(BIN)/coverage combine --quiet
 	@set -o pipefail; $(BIN)/coverage report --fail-under=$(if $(PYTEST),0,90) | tail -n 40
