@@ -227,8 +227,7 @@ class Victims:
         )
         connection.connect(("127.0.0.1", int(self._settings["SERVAL_PORT"])))
         connection.sendall(head.encode() + b"\x80" * 1_000_000)
-        incoming = self.folder / "models" / "incoming"
-        self._await(lambda: any(path.parent == incoming for path in self.leftovers()))
+        self._await(lambda: bool(files_arriving(self.folder)))
 
     def _kill(self, victim: Victim) -> set[Path]:
         """Kill it and all that dies with it. Returns the unfinished files that it left."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Method, Scope
+from litestar.utils.path import normalize_path
 
 from serval.auth.caller import ClientInfo
 from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
@@ -99,9 +100,8 @@ def _note_template(scope: AsgiMap, headers: Iterable[tuple[bytes, bytes]]) -> No
     methods = next((value.decode() for name, value in headers if name.lower() == b"allow"), "")
     if methods and not scope.get("path_template"):
         router = cast(Litestar, scope["litestar_app"]).asgi_router
-        scope["path_template"] = router.handle_routing(path=scope["path"], method=cast(Method, methods.split(", ")[0]))[
-            -1
-        ]
+        path = normalize_path(scope["path"])
+        scope["path_template"] = router.handle_routing(path=path, method=cast(Method, methods.split(", ")[0]))[-1]
 
 
 def _endpoint(scope: AsgiMap) -> str:

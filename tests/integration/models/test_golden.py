@@ -130,12 +130,13 @@ def test_a_golden_test_is_charged_like_one_prediction(server: Client, name: str)
     assert [status(server, "POST", f"{name}/test", headers=own) for _ in range(2)] == [200, 429]
 
 
-def test_a_huge_sample_is_kept_in_part_and_an_empty_one_not_at_all(embedded_server: Client, name: str) -> None:
+def test_a_huge_sample_is_kept_in_part_and_an_empty_one_is_refused(embedded_server: Client, name: str) -> None:
     many = uploaded(embedded_server, name, np.tile(iris()[0], (20, 1)))
     assert many["report"]["golden_requests"] == 300
     assert golden_file(embedded_server, many).stat().st_size < 4 << 20
-    empty = embedded_server.upload(name, iris_pipeline(seed=1), sample="[]").json()
-    assert (empty["report"]["golden_requests"], golden_file(embedded_server, empty).exists()) == (0, False)
+    without = embedded_server.upload(name, iris_pipeline(seed=1)).json()
+    assert (without["report"]["golden_requests"], golden_file(embedded_server, without).exists()) == (0, False)
+    assert embedded_server.upload(name, iris_pipeline(), sample="[]").status_code == 400
     assert embedded_server.upload(name, iris_pipeline(), sample='[{"x0": 1, "prediction": NaN}]').status_code == 400
     assert embedded_server.upload(name, iris_pipeline(), sample=" " * (5 << 20)).status_code == 400
 
