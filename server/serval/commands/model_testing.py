@@ -7,23 +7,13 @@ import rich_click as click
 
 from serval.commands.failure import DONE, FAILED
 from serval.commands.output import as_text, say
-from serval.commands.predict import INPUT_HELP, PredictCommand, print_answer, rows_of
+from serval.commands.predict import PredictCommand, print_answer, rows_of, takes_rows
 from serval.commands.references import path_of
 from serval.commands.remote import Remote, remote
 
 
 @click.command("test", cls=PredictCommand, context_settings={"ignore_unknown_options": True})
-@click.argument("model")
-@click.argument("values", nargs=-1, type=click.UNPROCESSED)
-@click.option("--input", "body", metavar="JSON", help=INPUT_HELP)
-@click.option(
-    "--csv",
-    "csv_file",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Rows as CSV; - reads from standard input.",
-)
-@click.option("--version", type=click.IntRange(min=1), help="Version number; by default the live one.")
+@takes_rows
 @remote
 def test(
     server: Remote, model: str, values: tuple[str, ...], body: str | None, csv_file: str | None, version: int | None

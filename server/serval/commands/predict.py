@@ -1,5 +1,6 @@
 """`serval predict`: predicts rows from the command line."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,18 +36,28 @@ class PredictCommand(click.RichCommand):
 INPUT_HELP = "A row or a list of rows as JSON, by name or by position; @FILE reads a file, @- standard input."
 
 
+def takes_rows(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds the model, its rows and a version to a command of the class PredictCommand."""
+    parameters = (
+        click.argument("model"),
+        click.argument("values", nargs=-1, type=click.UNPROCESSED),
+        click.option("--input", "body", metavar="JSON", help=INPUT_HELP),
+        click.option(
+            "--csv",
+            "csv_file",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+            help="Rows as CSV; - reads from standard input.",
+        ),
+        click.option("--version", type=click.IntRange(min=1), help="Version number; by default the live one."),
+    )
+    for parameter in reversed(parameters):
+        function = parameter(function)
+    return function
+
+
 @click.command(cls=PredictCommand, context_settings={"ignore_unknown_options": True})
-@click.argument("model")
-@click.argument("values", nargs=-1, type=click.UNPROCESSED)
-@click.option("--input", "body", metavar="JSON", help=INPUT_HELP)
-@click.option(
-    "--csv",
-    "csv_file",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    help="Rows as CSV; - reads from standard input.",
-)
-@click.option("--version", type=click.IntRange(min=1), help="Version number; by default the live one.")
+@takes_rows
 @remote
 def predict(
     server: Remote, model: str, values: tuple[str, ...], body: str | None, csv_file: str | None, version: int | None
