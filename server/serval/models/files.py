@@ -44,9 +44,12 @@ class VersionFiles:
         self._storage.write(_probe(version_id), msgspec.msgpack.encode(probe))
         return hashlib.sha256(onnx).hexdigest()
 
-    def read_onnx(self, version_id: str) -> bytes:
-        """Return the frozen graph. Raises OSError."""
-        return self._storage.read(_onnx(version_id))
+    def read_onnx(self, version_id: str, onnx_sha256: str | None) -> bytes:
+        """Return the frozen graph. Raises OSError, LoadError where it is not the one that was verified."""
+        onnx = self._storage.read(_onnx(version_id))
+        if hashlib.sha256(onnx).hexdigest() != onnx_sha256:
+            raise LoadError("its file on disk is not the one that was verified.")
+        return onnx
 
     def read_golden(self, version_id: str) -> Golden:
         """Return the golden requests of a version. Raises OSError, MsgspecError."""
@@ -55,9 +58,7 @@ class VersionFiles:
     def read(self, version_id: str, onnx_sha256: str | None) -> tuple[bytes, Probe]:
         """Return what was stored when the version was verified. Raises OSError, LoadError where the graph is not the
         verified one, MsgspecError."""
-        onnx = self.read_onnx(version_id)
-        if hashlib.sha256(onnx).hexdigest() != onnx_sha256:
-            raise LoadError("its file on disk is not the one that was verified.")
+        onnx = self.read_onnx(version_id, onnx_sha256)
         return onnx, msgspec.msgpack.decode(self._storage.read(_probe(version_id)), type=Probe)
 
     def delete(self, version_id: str) -> None:

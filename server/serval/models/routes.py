@@ -221,7 +221,7 @@ class VersionController(Controller):
         version, _ = await models.get_version(caller, model, number, DOWNLOAD)
         disposition = f'attachment; filename="{version.model.name}-{version.number}.onnx"'
         return Response(
-            models.read_onnx(version),
+            await models.read_onnx(version),
             media_type="application/octet-stream",
             headers={"Content-Disposition": disposition},
         )

@@ -1,5 +1,6 @@
 """The registry: lists, shows, changes, deletes and restores models and their versions."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,7 @@ from serval.audit.record import record
 from serval.auth.caller import Caller
 from serval.auth.permissions import READ
 from serval.changes import Changes
+from serval.data_plane.plane import LoadError
 from serval.db.engine import Database, now
 from serval.errors import Conflict, NameTaken, NotFound, Unavailable
 from serval.models.access import CHANGE, DELETE, RESTORE, SEE, TEST, Act
@@ -157,8 +159,16 @@ class ModelService:
             raise Conflict(f"Version {number} is archived: upload it again.")
         return visible
 
-    def read_onnx(self, version: Version) -> bytes:
-        """Return the frozen graph of a ready version. Raises Conflict."""
+    async def read_onnx(self, version: Version) -> bytes:
+        """Return the frozen graph of a ready version. Raises Conflict, and Unavailable where the one that was verified
+        is not there."""
         if version.status != "ready":
             raise Conflict(f"Version {version.number} is `{version.status}`: there is no ONNX to download.")
-        return self._files.read_onnx(version.id)
+        try:
+            return await asyncio.to_thread(self._files.read_onnx, version.id, version.onnx_sha256)
+        except (OSError, LoadError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+            raise Unavailable(
+                f"The graph of version {version.number} cannot be read: {reason}. Restore `model.onnx` from a backup, "
+                "or upload the file again."
+            ) from error

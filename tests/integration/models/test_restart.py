@@ -139,6 +139,15 @@ def test_a_start_deletes_what_was_being_written_and_sets_aside_files_without_a_r
     assert (restarted.stray.exists(), aside.read_bytes()) == (False, b"half an upload")
 
 
+def test_a_graph_that_is_missing_or_was_changed_is_not_downloaded(restarted: Restarted) -> None:
+    for name, reason in (("changed", "not the one that was verified"), ("missing", "No such file")):
+        refused = restarted.victims.http.get(f"/api/v1/models/{name}/versions/1/download")
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert reason in refused.json()["detail"]
+        assert "from a backup" in refused.json()["detail"]
+    assert restarted.victims.http.get("/api/v1/models/one/versions/1/download").status_code == 200
+
+
 def test_a_version_whose_files_were_missing_is_served_when_they_are_back(restarted: Restarted) -> None:
     assert predict(restarted.victims, "missing").status_code == 503
     restarted.moved.rename(restarted.missing)
