@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def error_help() -> str:
-    """What the page of errors says of each, as JSON, for the server to show (`/docs/errors`)."""
+    """The help text of each error code as JSON, which the server shows at `/docs/errors`."""
     sections = re.split(r"^## (\w+)$", (DOCS / "errors.md").read_text(), flags=re.MULTILINE)[1:]
     texts = {code: inspect.cleandoc(text.strip()) for code, text in zip(sections[::2], sections[1::2], strict=True)}
     return json.dumps(texts, indent=1, ensure_ascii=False) + "\n"

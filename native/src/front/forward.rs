@@ -88,10 +88,11 @@ impl App {
     ) -> Result<Response<Incoming>, ForwardError> {
         let body_error = BodyError::default();
         let mut request = self.request(parts, body, origin, &body_error).ok_or(ForwardError::Unavailable)?;
-        let has_body = !request.body().is_end_stream();
-        let connection = capture_connection(&mut request);
+        let connection = (!request.body().is_end_stream()).then(|| capture_connection(&mut request));
         let sent = self.client.request(request).await;
-        if has_body && sent.as_ref().is_ok_and(|response| !response.status().is_success()) {
+        if let Some(connection) = connection
+            && sent.as_ref().is_ok_and(|response| !response.status().is_success())
+        {
             leave(&connection);
         }
         sent.map_err(|_| body_error.take().unwrap_or(ForwardError::Unavailable))

@@ -8,11 +8,10 @@ import rich_click as click
 
 from serval.commands.failure import CommandFailed
 from serval.commands.files import write_new
+from serval.commands.model_versions import NUMBER
 from serval.commands.output import say
 from serval.commands.references import path_of
 from serval.commands.remote import Remote, remote
-
-NUMBER = click.IntRange(min=1)
 
 
 @click.command()

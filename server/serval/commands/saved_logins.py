@@ -1,15 +1,13 @@
 """The keys of `serval login`, one for each server, in a file of the user's configuration folder."""
 
-import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from serval.commands.failure import CommandFailed
+from serval.commands.files import written_whole
 
 
 class SavedLogin(NamedTuple):
@@ -74,20 +72,8 @@ def save_login(url: str, login: SavedLogin | None) -> Path:
         saved[address_key(url)] = login
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(file, {address: each._asdict() for address, each in saved.items()})
+        with written_whole(file) as opened:
+            opened.write(json.dumps({address: each._asdict() for address, each in saved.items()}, indent=2).encode())
     except OSError as error:
         raise CommandFailed(f"`{file}` cannot be written: {(error.strerror or '').lower()}") from error
     return file
-
-
-def write_whole(file: Path, content: Mapping[str, object]) -> None:
-    """Write JSON to a file whole or not at all, with mode 0600."""
-    descriptor, incoming = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            json.dump(content, opened, indent=2)
-        Path(incoming).replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(incoming).unlink()
-        raise

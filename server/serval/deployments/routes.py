@@ -97,5 +97,5 @@ class ReleaseController(Controller):
         releases: ReleasesDependency,
         links: LinksDependency,
     ) -> VersionView:
-        """End the service of a version that is not live. It answers nobody any more and can not be promoted."""
+        """End the service of a version that is not live. It answers no more requests and cannot be promoted."""
         return VersionView.of(await releases.retire(caller, model, number, "archived"), links)

@@ -13,6 +13,13 @@ AsgiApp = Callable[[AsgiMap, AsgiReceive, AsgiSend], Awaitable[None]]
 """`(scope, receive, send)`."""
 
 
+async def send_redirect(send: AsgiSend, location: bytes) -> None:
+    """Send a permanent redirect that keeps the method (308, RFC 9110, 15.4.9)."""
+    headers = [(b"location", location), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 308, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 def with_headers(send: AsgiSend, headers: Headers) -> AsgiSend:
     """Return a `send` that adds headers to the response."""
 

@@ -102,9 +102,13 @@ class _OpenApiPlugin(JsonRenderPlugin):
     def __init__(self, routes: Sequence[ControllerRouterHandler]) -> None:
         super().__init__(path="/openapi.json", media_type=MediaType.JSON)
         self._order = declared_operations(routes)
+        self._document: dict[str, Any] | None = None
+        """Made at the first request, when all routes are known."""
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return super().render(request, served_document(openapi_schema, self._order, root_path_of(request.scope)))
+        if self._document is None:
+            self._document = served_document(openapi_schema, self._order)
+        return super().render(request, {**self._document, "servers": [{"url": root_path_of(request.scope) or "/"}]})
 
 
 @get("/", sync_to_thread=False)

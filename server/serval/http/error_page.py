@@ -11,7 +11,7 @@ import msgspec
 from serval.errors import ServalError, error_classes
 
 HELP_FILE = Path(__file__).with_name("error_help.json")
-"""Code → what `docs/errors.md` says of it, in Markdown; `make docs` writes it."""
+"""The help text of each error code, in Markdown; `make docs` writes it from `docs/errors.md`."""
 
 _BLOCKS = re.compile(r"\n\s*\n")
 _ITEMS = re.compile(r"^- ", re.MULTILINE)

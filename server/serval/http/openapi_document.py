@@ -19,10 +19,10 @@ _VALUES = frozenset({"example", "examples", "default", "const", "enum"})
 """Members of a schema that hold values and no schemas."""
 
 
-def served_document(document: Node, order: Sequence[str], root_path: str) -> Node:
-    """Return the document as it is served.
+def served_document(document: Node, order: Sequence[str]) -> Node:
+    """Return the document as it is served, but for the server's own address.
 
-    `order`: ids of operations, as `declared_operations` returns them. `root_path`: the prefix of all paths, or empty.
+    `order`: ids of operations, as `declared_operations` returns them.
     """
     document = cast(Node, _simplified(document))
     schemas: dict[str, Node] = dict(document.get("components", {}).get("schemas", {}))
@@ -30,9 +30,7 @@ def served_document(document: Node, order: Sequence[str], root_path: str) -> Nod
         path: {method: _operation(each, schemas) for method, each in item.items()} for path, item in _paths(document)
     }
     components = document.get("components", {}) | ({"schemas": schemas} if schemas else {})
-    return in_order(
-        {**document, "servers": [{"url": root_path or "/"}], "paths": paths, "components": components}, order
-    )
+    return in_order({**document, "paths": paths, "components": components}, order)
 
 
 def declared_operations(routes: Sequence[ControllerRouterHandler]) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 
 from serval.errors import NotFound
-from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
+from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend, send_redirect
 from serval.http.problems import NOTHING_HERE, send_problem
 from serval.http.root_path import root_path_of
 
@@ -46,19 +46,12 @@ class PathNormalization:
             if scope["method"] == "HEAD":
                 scope["method"], send = "GET", _without_body(send)
             if scope["raw_path"] in PAGES_WITH_SLASH and scope["method"] == "GET":
-                await _redirect(scope, send, scope["path"].removesuffix("/"))
+                await send_redirect(send, f"{root_path_of(scope)}{scope['path'].removesuffix('/')}".encode())
                 return
             if not is_unambiguous(scope["raw_path"]):
                 await send_problem(scope, send, NotFound(NOTHING_HERE))
                 return
         await self._app(scope, receive, send)
-
-
-async def _redirect(scope: AsgiMap, send: AsgiSend, path: str) -> None:
-    location = f"{root_path_of(scope)}{path}".encode()
-    headers = [(b"location", location), (b"content-length", b"0")]
-    await send({"type": "http.response.start", "status": 308, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
 
 
 def canonical_path(path: str) -> str:

@@ -3,7 +3,7 @@
 from types import MappingProxyType
 
 from serval.errors import HttpsRequired
-from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend
+from serval.http.asgi import AsgiApp, AsgiMap, AsgiReceive, AsgiSend, send_redirect
 from serval.http.problems import send_problem
 from serval.http.proxy_headers import HOST
 from serval.http.root_path import root_path_of
@@ -62,10 +62,5 @@ async def _redirect_to_https(scope: AsgiMap, send: AsgiSend) -> None:
         await send_problem(scope, send, error)
         return
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    location = (
-        b"https://" + host.removesuffix(":80").encode() + root_path_of(scope).encode() + scope["raw_path"] + query
-    )
-    await send(
-        {"type": "http.response.start", "status": 308, "headers": [(b"location", location), (b"content-length", b"0")]}
-    )
-    await send({"type": "http.response.body", "body": b""})
+    origin = f"https://{host.removesuffix(':80')}{root_path_of(scope)}"
+    await send_redirect(send, origin.encode() + scope["raw_path"] + query)

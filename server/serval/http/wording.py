@@ -1,4 +1,4 @@
-"""Sentences about invalid parts of a request: what msgspec says of them, and what would be right instead."""
+"""Messages about invalid parts of a request: those of msgspec, with what would be valid instead."""
 
 import difflib
 import re

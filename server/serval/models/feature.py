@@ -48,8 +48,7 @@ class Shared(NamedTuple):
 
 async def build_shared(core: Core) -> Shared:
     """Raises CannotStart where the files of versions are those of another database, DatabaseUnavailable."""
-    folder = str(core.settings.data_dir / "models")
-    await check_owner(core.database, core.storage, folder, core.secrets["database_id"].hex())
+    await check_owner(core.database, core.storage, core.secrets["database_id"].hex())
     files, plane, sandbox = VersionFiles(core.storage), core.plane.models, new_sandbox(core.settings)
     attempts = LoadAttempts(core.settings.data_dir / "loading")
     loader = ModelLoader(core.database, files, attempts, plane, core.changes, core.log)
@@ -76,7 +75,11 @@ def build(core: Core, shared: Shared, publication: Publication) -> Models:
         "conversions": conversions,
         "golden": shared.golden,
     }
-    background: list[Background] = [RunningSandbox(sandbox, preload=settings.convert_preload), loader, conversions]
-    background.append(StrayFiles(database, core.storage, core.log))
+    background: list[Background] = [
+        RunningSandbox(sandbox, preload=settings.convert_preload),
+        loader,
+        conversions,
+        StrayFiles(database, core.storage, core.log),
+    ]
     feature = Feature(routes=ROUTES, dependencies=dependencies, background=background)
     return Models(feature, service)

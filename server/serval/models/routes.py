@@ -80,8 +80,8 @@ class ModelController(Controller):
         operation_class=KEYED,
     )
     async def delete_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> None:
-        """Delete a model with all its versions. It answers nobody any more, its name is free, and it can be restored by
-        its id."""
+        """Delete a model with all its versions. It answers no more requests, its name is free, and it can be
+        restored."""
         await models.delete_model(caller, model)
 
     @post(
@@ -93,8 +93,7 @@ class ModelController(Controller):
         operation_class=KEYED,
     )
     async def restore_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> ModelView:
-        """Bring a deleted model back, by its id, under its old name. That must not have been given to another model
-        meanwhile."""
+        """Bring a deleted model back under its old name, which no other model may have been given meanwhile."""
         return ModelView.of(await models.restore_model(caller, model))
 
 

@@ -24,8 +24,8 @@ FEW = 10
 """So many strays are set aside whatever their share of all versions."""
 
 
-async def check_owner(database: Database, storage: DiskStorage, folder: str, database_id: str) -> None:
-    """Check that the files of versions belong to a database, and write that down. `folder`: where they are.
+async def check_owner(database: Database, storage: DiskStorage, database_id: str) -> None:
+    """Check that the files of versions belong to a database, and write that down.
 
     Raises CannotStart where they are those of another database, DatabaseUnavailable.
     """
@@ -37,7 +37,7 @@ async def check_owner(database: Database, storage: DiskStorage, folder: str, dat
         storage.set_owner(database_id)
         return
     raise CannotStart(
-        f"`{folder}` holds the files of {len(stored)} versions of another database than this server's "
+        f"`{storage.root}` holds the files of {len(stored)} versions of another database than this server's "
         f"({database.description}): set `SERVAL_DATABASE_URL` (or the data folder) to theirs, or restore that database "
         "from a backup; to begin without these models, move the folder away"
     )

@@ -112,25 +112,27 @@ def remove_address(folder: Path) -> None:
 
 def holding_process(folder: Path) -> int | None:
     """The process that holds the lock of a data folder; None: no server runs there."""
-    try:
-        with (folder / LOCK_NAME).open("rb") as lock:
-            written = lock.read(32).decode(errors="replace").strip()
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int(written) if written.isdigit() else None
-    except OSError:
-        return None
-    return None
+    written = _held_lock(folder)
+    return int(written) if written is not None and written.isdigit() else None
 
 
 def running_server(folder: Path) -> str | None:
     """The base URL of the server that runs in a data folder; None: none runs there, or it is not ready."""
     try:
         url = (folder / ADDRESS_NAME).read_text(encoding="ascii").strip()
-        with (folder / LOCK_NAME).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:  # a server holds the lock
-        return url
     except (OSError, UnicodeDecodeError):
+        return None
+    return None if _held_lock(folder) is None else url
+
+
+def _held_lock(folder: Path) -> str | None:
+    """What the server that holds the lock of a data folder wrote into it; None: nobody holds it."""
+    try:
+        with (folder / LOCK_NAME).open("rb") as lock:
+            written = lock.read(32).decode(errors="replace").strip()
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return written
+    except OSError:
         return None
     return None

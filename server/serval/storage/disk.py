@@ -71,7 +71,7 @@ class DiskStorage:
 
     def __init__(self, root: Path, min_free_bytes: int) -> None:
         """`min_free_bytes`: an upload is refused when it would leave less than this free on the disk."""
-        self._root = root
+        self.root = root
         self._min_free_bytes = min_free_bytes
         self._set_aside = root / "set-aside"
         self._owner = root / "database"
@@ -79,7 +79,7 @@ class DiskStorage:
 
     def receive(self, limit_bytes: int) -> Incoming:
         """Open a file for an upload. Raises Unavailable when the disk is nearly full."""
-        free_bytes = shutil.disk_usage(self._root).free
+        free_bytes = shutil.disk_usage(self.root).free
         if free_bytes < self._min_free_bytes:
             raise Unavailable(
                 f"The disk has {free_bytes} bytes left, less than the {self._min_free_bytes} that have to stay free "
@@ -117,7 +117,7 @@ class DiskStorage:
 
     def folders(self) -> list[str]:
         """Return the first parts of all keys."""
-        return _folders_in(self._root, besides={"incoming", self._set_aside.name})
+        return _folders_in(self.root, besides={"incoming", self._set_aside.name})
 
     def folders_set_aside(self) -> list[str]:
         """Return the folders that were set aside and are still there."""
@@ -156,7 +156,7 @@ class DiskStorage:
             incoming.move_to(self._owner)
 
     def _path(self, key: str) -> Path:
-        return self._root / key
+        return self.root / key
 
 
 def _folders_in(folder: Path, besides: AbstractSet[str] = frozenset()) -> list[str]:

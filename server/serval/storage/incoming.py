@@ -1,4 +1,4 @@
-"""The folder in which one process receives files: removed by whoever starts after that process has ended."""
+"""The folder in which one process receives files. After that process has ended, the next one to start removes it."""
 
 import fcntl
 import os

@@ -16,7 +16,7 @@ ROOT = Path(serval_client.__file__).parent
 MODULES = sorted(ROOT.glob("*.py"))
 DEPENDENCIES = {"anyio", "httpx2", "msgspec"}
 OF_THE_USER = {"joblib", "numpy", "pandas", "sklearn"}
-"""What whoever has a fitted model has; imported where it is used."""
+"""Packages of everybody who has a fitted model; imported where they are used."""
 
 
 def imports_of(tree: ast.AST) -> Iterator[str]:

@@ -63,7 +63,7 @@ def test_paths_and_methods_follow_the_declared_order_and_then_their_names() -> N
 def test_a_schema_with_a_title_gets_a_name_wherever_it_stands() -> None:
     cell = {"title": "Cell", "type": ["number", "null"]}
     row = {"title": "Row", "type": "array", "items": cell}
-    served = served_document(document(with_body({"title": "Rows", "oneOf": [row, cell]}), Other={}), [], "")
+    served = served_document(document(with_body({"title": "Rows", "oneOf": [row, cell]}), Other={}), [])
     assert body_of(served) == {"$ref": "#/components/schemas/Rows"}
     schemas = served["components"]["schemas"]
     assert schemas["Rows"]["anyOf"] == [{"$ref": "#/components/schemas/Row"}, {"$ref": "#/components/schemas/Cell"}]
@@ -73,18 +73,18 @@ def test_a_schema_with_a_title_gets_a_name_wherever_it_stands() -> None:
 
 def test_a_title_among_values_names_nothing() -> None:
     schema = {"type": "object", "properties": {"title": {"type": "string"}}, "example": {"title": "A book"}}
-    assert body_of(served_document(document(with_body(schema)), [], "")) == schema
+    assert body_of(served_document(document(with_body(schema)), [])) == schema
 
 
 def test_two_schemas_with_one_title_are_a_mistake() -> None:
     schema = {"anyOf": [{"title": "Cell", "type": "number"}, {"title": "Cell", "type": "string"}]}
     with pytest.raises(ValueError, match="the title Cell"):
-        served_document(document(with_body(schema)), [], "")
+        served_document(document(with_body(schema)), [])
 
 
 def test_a_union_of_one_is_its_member() -> None:
     schema = {"oneOf": [{"type": "string"}], "maxLength": 3}
-    assert body_of(served_document(document(with_body(schema)), [], "")) == {"type": "string", "maxLength": 3}
+    assert body_of(served_document(document(with_body(schema)), [])) == {"type": "string", "maxLength": 3}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_a_union_of_one_is_its_member() -> None:
 def test_parameters_are_never_null(schema: dict[str, Any], expected: dict[str, Any]) -> None:
     assert without_null(schema) == expected
     operation = {"get": {"parameters": [{"name": "x", "in": "query", "schema": schema}]}}
-    served = served_document(document({"/a": operation}), [], "")
+    served = served_document(document({"/a": operation}), [])
     assert served["paths"]["/a"]["get"]["parameters"][0]["schema"] == expected
     assert operation["get"]["parameters"][0]["schema"] == schema

@@ -8,9 +8,9 @@ from litestar import Litestar, get, post
 from litestar.params import FromPath, QueryParameter
 from litestar.testing import TestClient
 
-from serval.http.problems import problem_handlers
 from serval.http.query_parameters import check_query_parameters
 from serval.http.request import HttpRequest
+from support.small_app import small_app
 
 Version = Annotated[int | None, QueryParameter(name="version", ge=1, required=False)]
 Outputs = Annotated[Literal["labels", "probabilities"] | None, QueryParameter(name="outputs", required=False)]
@@ -32,15 +32,7 @@ async def make(request: HttpRequest) -> None:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient[Litestar]]:
-    app = Litestar(
-        [show, make],
-        guards=[check_query_parameters],
-        exception_handlers=problem_handlers(),
-        request_class=HttpRequest,
-        openapi_config=None,
-        logging_config=None,
-    )
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with small_app(show, make, guards=[check_query_parameters]) as client:
         yield client
 
 

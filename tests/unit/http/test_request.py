@@ -11,8 +11,8 @@ from litestar.params import JSONBody
 from litestar.testing import RequestFactory, TestClient
 
 from serval.errors import BadRequest, MalformedBody
-from serval.http.problems import problem_handlers
 from serval.http.request import HttpRequest
+from support.small_app import small_app
 
 
 class Order(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,14 +31,7 @@ async def upload(request: HttpRequest) -> int:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient[Litestar]]:
-    app = Litestar(
-        [order, upload],
-        exception_handlers=problem_handlers(),
-        request_class=HttpRequest,
-        openapi_config=None,
-        logging_config=None,
-    )
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with small_app(order, upload) as client:
         yield client
 
 

@@ -71,12 +71,11 @@ async def test_where_much_would_go_nothing_does(parts: Registry, storage: DiskSt
 
 
 async def test_files_belong_to_the_database_that_knows_them_first(parts: Registry, storage: DiskStorage) -> None:
-    await check_owner(parts.database, storage, "data/models", "one")
-    await check_owner(parts.database, storage, "data/models", "one")
-    with pytest.raises(
-        CannotStart, match=r"`data/models` holds the files of 1 versions of another database"
-    ) as refused:
-        await check_owner(parts.database, storage, "data/models", "two")
+    await check_owner(parts.database, storage, "one")
+    await check_owner(parts.database, storage, "one")
+    with pytest.raises(CannotStart, match=r"/models` holds the files of 1 versions of another database") as refused:
+        await check_owner(parts.database, storage, "two")
+    assert str(refused.value).startswith(f"`{storage.root}` holds")
     assert "serval.sqlite`" in str(refused.value)
 
 
@@ -86,7 +85,7 @@ async def test_files_of_nobody_are_not_taken_by_a_database_that_knows_none(
     async with parts.database.write() as session:
         await session.delete(await session.get_one(Version, "ver_1"))
     with pytest.raises(CannotStart, match="another database"):
-        await check_owner(parts.database, storage, "data/models", "one")
+        await check_owner(parts.database, storage, "one")
     (tmp_path / "models" / "ver_1").rename(tmp_path / "elsewhere")
-    await check_owner(parts.database, storage, "data/models", "one")
+    await check_owner(parts.database, storage, "one")
     assert storage.owner() == "one"
