@@ -366,6 +366,7 @@ def test_serving_a_single_model_file_refuses_tls(tmp_path: Path) -> None:
 def test_without_the_front_a_new_certificate_replaces_the_process(secure: Secured, tmp_path: Path) -> None:
     with secure(tmp_path, SERVAL_FRONT="false") as server:
         (ready,) = [line for line in server.client.process.events if line["event"] == "ready"]
+        assert server.shown().strip() == first_pem(server.chain)  # the files are read before the first connection
         chain, key = server.authority.issue("next")
         key.replace(server.key)
         server.chain.write_bytes(chain.read_bytes())
