@@ -275,6 +275,31 @@ def many_rows(bench: Bench) -> Iterator[Figure]:
     yield Figure(goal, f"{around:.2f} ms around {model:.2f} ms of the model", around <= model)
 
 
+def strings(bench: Bench) -> Iterator[Figure]:
+    """Without the cache, so that each request is read and run."""
+    row = models.customers()[0].iloc[0].to_dict()
+    numbers = {name: value for name, value in row.items() if not isinstance(value, str)}
+    numbers |= {f"{name}_before": value for name, value in numbers.items()}
+    with serval(NO_CACHE) as (server, target):
+        server.upload("churn", models.churn())
+        server.upload("numbers", models.churn_of_numbers())
+
+        def asked(model: str, rows: Mapping[str, object]) -> Target:
+            return replace(target, path=f"/api/v1/predict/{model}", body=json.dumps(rows).encode())
+
+        both = asked("churn", {"input": row}), asked("numbers", {"input": numbers})
+        for connections in (1, 16):
+            goal = f"a named row of 3 numbers and 3 strings: ≥ 0.75 of the requests/s of 6 numbers ({connections} open)"
+            pairs = [[measure(each, connections, bench.seconds) for each in both] for _ in range(bench.rounds)]
+            ratio = median(one.requests_per_second / other.requests_per_second for one, other in pairs)
+            p50s = [median(pair[place].p50_us for pair in pairs) for place in (0, 1)]
+            text = f"{ratio:.2f} of them; p50 {p50s[0]:.0f} against {p50s[1]:.0f} µs"
+            yield Figure(goal, text, ratio >= 0.75)
+        rows = [dict(each) for each in models.customers()[0].head(100).to_dict("records")]
+        seen = measure(asked("churn", {"inputs": rows}), 1, bench.seconds)
+    yield Figure("100 such rows: ≤ 3 µs a row, all in", f"{seen.p50_us / 100:.2f} µs a row", seen.p50_us <= 300)
+
+
 def wrong_keys(bench: Bench) -> Iterator[Figure]:
     """The flood's client needs a share of the cores too; the second figure has the same client beside a server that
     does nothing."""
@@ -463,6 +488,7 @@ SCENARIOS: list[Callable[[Bench], Iterator[Figure]]] = [
     level_one,
     level_two,
     many_rows,
+    strings,
     wrong_keys,
     second_model,
     expensive_beside_cheap,

@@ -8,11 +8,15 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 ROW = [5.1, 3.5, 1.4, 0.2]
 
@@ -21,6 +25,41 @@ ROW = [5.1, 3.5, 1.4, 0.2]
 def iris() -> Any:
     """The model of the tables: a logistic regression, 4 columns, 3 classes."""
     return LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
+
+
+@cache
+def customers() -> tuple[pd.DataFrame, Any]:
+    """A table as companies have it: 3 numbers and 3 strings (40 categories together), and who left."""
+    chance = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "tenure": chance.integers(0, 72, 2000).astype(float),
+            "monthly": chance.normal(65, 20, 2000).round(2),
+            "total": chance.normal(2000, 900, 2000).round(2),
+            "plan": chance.choice(["basic", "plus", "pro", "max"], 2000),
+            "city": chance.choice([f"city {number}" for number in range(30)], 2000),
+            "payment": chance.choice(["card", "check", "wire", "cash", "app", "gift"], 2000),
+        }
+    )
+    return frame, (frame["monthly"] + 10 * (frame["plan"] == "pro") + chance.normal(0, 5, 2000) > 66).to_numpy()
+
+
+def churn() -> Any:
+    """A logistic regression on that table."""
+    encoded = ColumnTransformer(
+        [
+            ("numbers", StandardScaler(), ["tenure", "monthly", "total"]),
+            ("strings", OneHotEncoder(handle_unknown="ignore"), ["plan", "city", "payment"]),
+        ]
+    )
+    return make_pipeline(encoded, LogisticRegression()).fit(*customers())
+
+
+def churn_of_numbers() -> Any:
+    """The same without its strings: six numbers with names."""
+    frame, left = customers()
+    numbers = frame[["tenure", "monthly", "total"]]
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(numbers.join(numbers, rsuffix="_before"), left)
 
 
 def perceptron(*widths: int) -> Any:

@@ -8,8 +8,9 @@ use sha2::{Digest as _, Sha256};
 use crate::cache::signed;
 use crate::engine::signature::tests::signature;
 use crate::front::head::{self, Head};
+use crate::predict::columns::Columns;
 use crate::predict::request::AnswerShape;
-use crate::predict::rows::{Columns, decode, outline};
+use crate::predict::rows::{decode, outline};
 
 const MAX_ROWS: usize = 3;
 const BODIES: [&str; 8] = [

@@ -33,6 +33,10 @@ impl Run {
         self.batch.rows()
     }
 
+    pub fn string_bytes(&self) -> usize {
+        self.batch.string_bytes()
+    }
+
     /// How long all its rows are expected to take.
     pub fn seconds(&self) -> f64 {
         self.version.seconds(self.rows())

@@ -51,6 +51,11 @@ impl<'a> Batch<'a> {
         self.strings
     }
 
+    /// How long the strings of all rows are together.
+    pub fn string_bytes(&self) -> usize {
+        self.strings.iter().map(|string| string.len()).sum()
+    }
+
     /// One row.
     pub fn row(&self, row: usize) -> Self {
         self.slice(row, 1)
@@ -104,6 +109,11 @@ impl OwnedBatch {
     pub fn with<T>(&self, read: impl FnOnce(Batch<'_>) -> T) -> T {
         let strings: Vec<&str> = self.strings.iter().map(|string| &**string).collect();
         read(Batch { widths: self.widths, rows: self.rows, numbers: &self.numbers, strings: &strings })
+    }
+
+    /// How long the strings of all rows are together.
+    pub fn string_bytes(&self) -> usize {
+        self.strings.iter().map(|string| string.len()).sum()
     }
 
     /// Adds copies of the rows of another batch of the same signature.

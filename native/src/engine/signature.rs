@@ -5,6 +5,9 @@ use serde_json::value::RawValue;
 
 use crate::error::Fault;
 
+/// Stands for a missing string in a graph; no request may hold it.
+pub const MISSING_STRING: &str = "\u{1a}";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {

@@ -20,7 +20,7 @@ use crate::graph::check;
 use crate::graph::demand::Demand;
 use crate::graph::onnx::refused;
 use crate::graph::probes::width_probes;
-use crate::predict::rows::Columns;
+use crate::predict::columns::Columns;
 use crate::sync::lock;
 
 /// A model version in memory.

@@ -93,7 +93,6 @@ pub const OPERATORS: &[&str] = &[
     "Split",
     "Sqrt",
     "Squeeze",
-    "StringConcat",
     "StringNormalizer",
     "Sub",
     "Sum",

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cache::memory as cache;
 use crate::clock;
 use crate::engine::batch::{Batch, Outputs};
-use crate::engine::signature::{ColumnKind, Signature};
+use crate::engine::signature::{ColumnKind, MISSING_STRING, Signature};
 use crate::ids;
 use crate::limits::callers::Caller;
 use crate::predict::encode;
@@ -18,7 +18,6 @@ use crate::predict::routes::{PublishedModel, Target};
 /// Of a request of many rows the first are kept, as many as fit.
 pub const MOST_ROWS: usize = 8;
 const MOST_INPUT_BYTES: usize = 8192;
-const MISSING_STRING: &str = "\u{1a}";
 
 /// A prediction that has just been answered.
 #[derive(Clone, Copy)]

@@ -3,8 +3,10 @@
 pub mod account;
 pub mod answer;
 pub mod cached;
+pub mod columns;
 pub mod deferred;
 pub mod encode;
+pub mod json;
 pub mod path;
 pub mod prediction;
 pub mod request;

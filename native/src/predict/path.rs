@@ -20,6 +20,10 @@ use crate::predict::rows::{self, Outline, Rows, TooMany};
 /// What reading a byte of a body costs, at most; bodies that would take too long are left to another thread.
 const READ_SECONDS_PER_BYTE: f64 = 5e-9;
 
+/// What a run costs is measured on usual strings; with more than this it is left to another thread, however quick that
+/// was.
+const INLINE_STRING_BYTES: usize = 16 * 1024;
+
 /// Why a prediction stops before its answer.
 #[derive(Debug)]
 pub enum PredictError {
@@ -54,7 +58,8 @@ impl Plane {
             resolved.has_outputs(request.options)?;
             let rows = self.decode(&resolved, outline.as_ref())?;
             let prediction = Prediction::parsed(request.options, resolved, rows.is_list, stopwatch);
-            let batch = Batch::of(&prediction.resolved.version.signature, &rows.numbers, &[])?;
+            let strings: Vec<&str> = rows.strings.iter().map(AsRef::as_ref).collect();
+            let batch = Batch::of(&prediction.resolved.version.signature, &rows.numbers, &strings)?;
             self.answer_batch(prediction, batch)
         })
     }
@@ -81,7 +86,8 @@ impl Plane {
         self.charge(&mut prediction)?;
         let mut lookup = self.look_up(&mut prediction, batch);
         let asks_level_two = self.asks_level_two(&prediction, &lookup);
-        if asks_level_two || !self.is_inline(&prediction.resolved.version, lookup.missing_rows()) {
+        let is_inline = self.is_inline(&prediction.resolved.version, lookup.missing_rows(), batch.string_bytes());
+        if asks_level_two || !is_inline {
             return Err(PredictError::Deferred(Box::new(self.defer(prediction, lookup, batch, asks_level_two))));
         }
         self.run_inline(&mut prediction, &mut lookup, batch)?;
@@ -131,7 +137,7 @@ impl Plane {
         }
     }
 
-    fn decode(&self, resolved: &ResolvedVersion, outline: Option<&Outline<'_>>) -> Result<Rows, PredictError> {
+    fn decode<'a>(&self, resolved: &ResolvedVersion, outline: Option<&Outline<'a>>) -> Result<Rows<'a>, PredictError> {
         let read = |columns| rows::decode(outline?, columns, self.settings.max_rows);
         match resolved.version.columns.as_ref().and_then(read) {
             Some(Ok(rows)) => Ok(rows),
@@ -156,8 +162,9 @@ impl Plane {
     }
 
     /// Whether a run of so many rows is for the thread that received them; none are, whatever the model costs.
-    fn is_inline(&self, version: &Version, rows: usize) -> bool {
-        rows == 0 || version.seconds(rows) <= self.settings.inline_below_seconds
+    fn is_inline(&self, version: &Version, rows: usize, string_bytes: usize) -> bool {
+        let is_quick = || version.seconds(rows) <= self.settings.inline_below_seconds;
+        rows == 0 || (is_quick() && string_bytes <= INLINE_STRING_BYTES)
     }
 
     fn run_inline(&self, prediction: &mut Prediction, lookup: &mut CacheLookup, batch: Batch<'_>) -> Result<(), Fault> {
@@ -187,7 +194,7 @@ impl Plane {
         let timeout_seconds = prediction.options.timeout_seconds;
         let run = Run { model, version: version.clone(), batch, keys, timeout_seconds };
         let mut stopwatch = Stopwatch::start();
-        if self.is_inline(version, run.rows()) {
+        if self.is_inline(version, run.rows(), run.string_bytes()) {
             lookup.fill(run.execute()?);
             prediction.times.infer_seconds = stopwatch.lap();
         } else {

@@ -1,16 +1,23 @@
 """Rust and Python read JSON bodies alike: to the same bits, and Rust answers nothing that Python refuses."""
 
+import json
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serval._native import Answer, DataPlane
-from support.json_readers import ask, assert_readers_agree, echo_plane
+from serval._native import Answer
+from support.json_readers import NUMBERS, STRINGS, Readers
 
 
 @pytest.fixture(scope="module")
-def plane() -> DataPlane:
-    return echo_plane()
+def readers() -> Readers:
+    return Readers(NUMBERS)
+
+
+@pytest.fixture(scope="module")
+def readers_of_strings() -> Readers:
+    return Readers(STRINGS)
 
 
 numbers = (
@@ -81,21 +88,21 @@ bodies = st.tuples(
 @example(body=b'{"input": {"a": 1, "b": 2, "c d": 3, "f": -0, "e": [1, {"x": 2}]}}')
 @example(body=b'{"input": {"a": 1, "b": 2, "c d": 3, "f": 1, "e": [01]}}')
 @example(body=b'\xef\xbb\xbf{"input": [1, 2, 3, 4, 1]}')
-def test_rust_and_python_read_a_body_alike(plane: DataPlane, body: bytes) -> None:
-    assert_readers_agree(plane, body)
+def test_rust_and_python_read_a_body_alike(readers: Readers, body: bytes) -> None:
+    readers.assert_agree(body)
 
 
 @given(row=st.tuples(numbers, numbers, anything, numbers, booleans))
-def test_rust_and_python_read_every_spelling_of_a_number_alike(plane: DataPlane, row: tuple[str, ...]) -> None:
-    assert_readers_agree(plane, f'{{"input": [{", ".join(row)}]}}'.encode())
+def test_rust_and_python_read_every_spelling_of_a_number_alike(readers: Readers, row: tuple[str, ...]) -> None:
+    readers.assert_agree(f'{{"input": [{", ".join(row)}]}}'.encode())
 
 
 @given(body=st.binary(max_size=40) | st.text('{}[]",:input0123456789.eE+-null \\', max_size=60).map(str.encode))
-def test_rust_never_answers_a_body_that_python_refuses(plane: DataPlane, body: bytes) -> None:
-    assert_readers_agree(plane, body)
+def test_rust_never_answers_a_body_that_python_refuses(readers: Readers, body: bytes) -> None:
+    readers.assert_agree(body)
 
 
-def test_rust_answers_the_usual_forms_of_a_body(plane: DataPlane) -> None:
+def test_rust_answers_the_usual_forms_of_a_body(readers: Readers) -> None:
     plain = [
         '{"input":[1,2,"any",3,true]}',
         '{"inputs":[[1,null,3,4,null]]}',
@@ -103,4 +110,82 @@ def test_rust_answers_the_usual_forms_of_a_body(plane: DataPlane) -> None:
         '{"data":{"c d":1,"a":true,"b":3,"f":false,"e":"2026-01-01"}}',
         '{ "features" : [ 1.5e3 , -0 , null , 2 , 1.0 ] }',
     ]
-    assert [body for body in plain if not isinstance(ask(plane, body.encode()), Answer)] == []
+    assert [body for body in plain if not isinstance(readers.ask(body.encode()), Answer)] == []
+
+
+TEXTS = ["basic", "", "é\n", "🦡", "日本", '"\\/', "\b\f\r\t", "\x1a", "\0", "\x7f", "gold", "\u2028", "x" * 300]
+
+
+def spelled(text: str, ways: list[int]) -> str:
+    """A string as JSON may write it: each character as itself, where it may be, or in one of its escapes."""
+
+    def character(one: str, way: int) -> str:
+        units = one.encode("utf-16-be").hex()
+        codes = [units[at : at + 4] for at in range(0, len(units), 4)]
+        return [
+            json.dumps(one, ensure_ascii=False)[1:-1],
+            json.dumps(one)[1:-1],
+            "".join(f"\\u{code}" for code in codes),
+            "".join(f"\\u{code.upper()}" for code in codes),
+        ][way]
+
+    return '"' + "".join(character(one, ways[place % len(ways)]) for place, one in enumerate(text)) + '"'
+
+
+ways = st.lists(st.integers(0, 3), min_size=1, max_size=4)
+spelled_texts = st.builds(spelled, st.sampled_from(TEXTS) | st.text(max_size=6), ways)
+odd_texts = st.sampled_from(
+    ['"\\ud800"', '"\\udc00\\ud800"', '"\\ud83e\\u0041"', '"\\x"', '"\\u12"', '"a\tb"', "'a'", '"\\"', '"é', "1", "[]"]
+)
+text_names = ["a", "b", "c d", "f", "s", "n", 't "é"', "u", "v", "e"]
+text_cells = st.tuples(
+    numbers,
+    numbers,
+    st.sampled_from(["1", "-2.5", "1e29"]),
+    booleans,
+    spelled_texts | st.just("null"),
+    st.sampled_from(["0", "1", "2.5", "-0", "25e-1", "true"]),
+    spelled_texts,
+    st.builds(spelled, st.sampled_from(["", "basic", "é\n", "🦡"]), ways),
+    st.sampled_from(["true", "1", "1.0"]),
+    numbers | spelled_texts,
+)
+odd_cells = st.tuples(
+    st.integers(0, 9), odd_texts | st.sampled_from(["null", "2", "false", '"gold"', "9007199254740993"])
+)
+
+
+def replaced(row: tuple[str, ...], odd: tuple[int, str] | None) -> list[str]:
+    cells = list(row)
+    if odd is not None:
+        cells[odd[0]] = odd[1]
+    return cells
+
+
+text_rows = st.builds(replaced, text_cells, st.none() | st.none() | odd_cells)
+text_rows_by_name = st.tuples(text_rows, st.permutations(range(10)), st.integers(9, 10), ways).map(
+    lambda parts: (
+        "{" + ",".join(f"{spelled(text_names[at], parts[3])}:{parts[0][at]}" for at in parts[1][: parts[2]]) + "}"
+    )
+)
+text_rows_by_position = text_rows.map(lambda row: f"[{','.join([*row[:2], row[9], *row[2:9]])}]")
+
+
+@given(rows=st.lists(text_rows_by_name | text_rows_by_position, min_size=1, max_size=3))
+def test_rust_and_python_read_strings_alike(readers_of_strings: Readers, rows: list[str]) -> None:
+    readers_of_strings.assert_agree(f'{{"input": {rows[0]}}}'.encode())
+    readers_of_strings.assert_agree(f'{{"inputs": [{",".join(rows)}]}}'.encode())
+
+
+@given(string=st.binary(max_size=12) | st.text(max_size=12).map(str.encode))
+def test_no_bytes_between_quotes_are_another_string_for_rust(readers_of_strings: Readers, string: bytes) -> None:
+    readers_of_strings.assert_agree(b'{"input": [1, 2, 0, 3, 1, "%b", 1, "%b", "basic", 1]}' % (string, string))
+
+
+def test_rust_answers_the_usual_forms_of_strings(readers_of_strings: Readers) -> None:
+    usual = [
+        '{"input":[1,2,"any",3,true,"Köln",2.5,"x","basic",true]}',
+        '{"inputs":[[1,null,null,3,null,null,0,"","",1],[1,2,3,4,1,"K\\u00f6ln",1,"\\"","\\u00e9\\n",1]]}',
+        '{"data":{"u":"\\ud83e\\udda1","t \\"\\u00e9\\"":"x","s":"y","v":1,"n":1,"c d":1,"a":2,"b":3,"f":0}}',
+    ]
+    assert [body for body in usual if not isinstance(readers_of_strings.ask(body.encode()), Answer)] == []
