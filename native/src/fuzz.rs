@@ -9,7 +9,7 @@ use crate::cache::signed;
 use crate::engine::signature::tests::signature;
 use crate::front::head::{self, Head};
 use crate::predict::columns::Columns;
-use crate::predict::request::AnswerShape;
+use crate::predict::request::{AnswerShape, BodyFormat};
 use crate::predict::rows::{decode, outline};
 
 const MAX_ROWS: usize = 3;
@@ -90,7 +90,7 @@ fn any_body_is_read_or_left_to_python() {
         let seed = BODIES[random.usize(..BODIES.len())];
         let body = mutated(seed.as_bytes(), &PIECES, &mut random);
         for shape in [AnswerShape::Full, AnswerShape::Short] {
-            let Some(outline) = outline(&body, shape) else { continue };
+            let Some(outline) = outline(&body, BodyFormat::Json, shape) else { continue };
             let Some(Ok(rows)) = decode(&outline, &columns, MAX_ROWS) else { continue };
             assert!(std::str::from_utf8(&body).is_ok(), "{body:?}");
             assert!(

@@ -10,10 +10,11 @@ from urllib.parse import parse_qsl
 import pytest
 
 from serval.auth.credentials import read_credential
+from serval.data_plane.request import CsvDialect
 from serval.errors import NotAuthenticated
 from serval.predictions.request import is_no_cache
+from support.body_readers import NUMBERS, STRINGS, Readers
 from support.fronts import Fronted, fronted
-from support.json_readers import NUMBERS, STRINGS, Readers
 from support.malformed import LAST
 from support.raw_http import Reply, exchanged, replies
 
@@ -30,6 +31,31 @@ BODIES_OF_STRINGS = [
     b'{"inputs": [[1, null, 5, 3, 0, null, 0, "\\ud83e\\udda1\\n", "", 1], [1,2,3,4,1,"a","1","b","basic",1]]}',
     '{"data": {"a":1,"b":2,"c d":3,"f":1,"s":"é","n":1,"t \\"\\u00e9\\"":"日本","u":"🦡","v":true}}'.encode(),
     b'{"features":{"v":1,"u":"\\u00e9\\n","t \\"\xc3\xa9\\"":"\\\\","n":0,"s":null,"f":0,"c d":1,"b":1,"a":1,"e":""}}',
+]
+TABLES = [
+    b'a,b,c d,f,s,n,t "\xc3\xa9",u,v\n1,2,3,1,x,1,y,basic,1\n',
+    (
+        b'\xef\xbb\xbfu;v;a;b;c d;f;s;n;"t ""\xc3\xa9""";e\r\nbasic;TRUE;1.5;;2;;;2.5;"a""b";any\r\n'
+        b'"basic";1; -0 ;NA;1e3;0;"";0;z;\r\n'
+    ),
+    b'1\t2\t\t3\ttrue\t"a\tb"\t1\t"\n"\tbasic\ttrue\n1\tNaN\tx\t+3.\t0\t\t0\tq\tbasic\t1',
+    'a,b,c d,f,s,n,u,v,"t ""é"""\n1,2,3,1,x,1,🦡,1,日本\n4,5,6,0,,2.5,🦡,true,""\n'.encode(),
+]
+DIALECTS = [CsvDialect(True, ","), CsvDialect(True, ";"), CsvDialect(False, "\t"), CsvDialect(True, ",")]
+CSV_PIECES = [
+    *b',;\t"\n\r -+.eE01',
+    b'""',
+    b"\r\n",
+    b"NA",
+    b"inf",
+    b"1_0",
+    b"9007199254740993",
+    b"\xc2\xa0",
+    b"\x0b",
+    b"\x1a",
+    b"\0",
+    b"\xef\xbb\xbf",
+    b"\xff",
 ]
 PIECES = [
     *b'{}[],:"\\-+.eE0 \n',
@@ -75,6 +101,14 @@ def test_half_a_million_mutated_bodies_of_strings_are_read_alike_by_rust_and_pyt
     rng, readers = random.Random(82), Readers(STRINGS)
     for _ in range(500_000):
         readers.assert_agree(mutated(rng.choice(BODIES_OF_STRINGS), PIECES, rng))
+
+
+@pytest.mark.slow
+def test_half_a_million_mutated_tables_are_read_alike_by_rust_and_python() -> None:
+    rng, readers = random.Random(83), Readers(STRINGS)
+    for _ in range(500_000):
+        table, dialect = rng.choice(list(zip(TABLES, DIALECTS, strict=True)))
+        readers.assert_agree(mutated(table, CSV_PIECES, rng), dialect)
 
 
 TARGETS = [

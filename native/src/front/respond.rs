@@ -27,7 +27,7 @@ use crate::metrics::Counter;
 use crate::plane::Plane;
 use crate::predict::answer::Answer;
 use crate::predict::path::PredictError;
-use crate::predict::request::{EntryPoint, LongBodyRequest, PredictOptions, PredictRequest};
+use crate::predict::request::{BodyFormat, EntryPoint, LongBodyRequest, PredictOptions, PredictRequest};
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
@@ -211,7 +211,8 @@ impl Front {
             started_nanoseconds,
             entry_point: EntryPoint::Front,
         };
-        let request = PredictRequest { caller: &predict.caller, options, may_read_long_body: false };
+        let format = BodyFormat::Json;
+        let request = PredictRequest { caller: &predict.caller, options, format, may_read_long_body: false };
         match self.plane.answer(request, model, selector, body) {
             Err(PredictError::BodyTooLong) => {
                 self.plane.answer_long_body(LongBodyRequest::of(request, model, selector, body.clone())).await

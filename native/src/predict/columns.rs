@@ -1,5 +1,6 @@
 //! What the columns of a model accept, compiled from its signature for the reader of rows.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use crate::engine::signature::{Column, ColumnKind, Signature};
@@ -74,7 +75,39 @@ impl Columns {
     pub fn index(&self, name: Text<'_>, expected: usize) -> Option<usize> {
         match self.names.get(expected) {
             Some(guess) if !name.has_escapes && guess.as_bytes() == name.bytes => Some(expected),
-            _ => self.indexes.get(&*name.read()?).copied(),
+            _ => self.index_of(&name.read()?),
+        }
+    }
+
+    /// The same of a name that is read already.
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.indexes.get(name).copied()
+    }
+}
+
+impl Rule {
+    /// The number, where the column takes it.
+    pub fn number(&self, number: f64) -> Option<f64> {
+        let (number, categories) = match &self.accepts {
+            Accepts::Number { minimum, maximum, categories } => {
+                (Some(number).filter(|number| (*minimum..=*maximum).contains(number))?, categories)
+            }
+            Accepts::Boolean { categories } => {
+                (Some(number.abs()).filter(|number| [0.0, 1.0].contains(number))?, categories)
+            }
+            Accepts::String { .. } | Accepts::Unused => return None,
+        };
+        categories.as_ref().is_none_or(|known| known.contains(number)).then_some(number)
+    }
+
+    /// The string, where the column takes it.
+    pub fn string<'a>(&self, string: Cow<'a, str>) -> Option<Cow<'a, str>> {
+        if string.contains(['\0', '\u{1a}']) {
+            return None;
+        }
+        match &self.accepts {
+            Accepts::String { categories: Some(known) } if !known.contains(&*string) => None,
+            _ => Some(string),
         }
     }
 }

@@ -4,6 +4,8 @@ pub mod account;
 pub mod answer;
 pub mod cached;
 pub mod columns;
+pub mod csv;
+pub mod decoded;
 pub mod deferred;
 pub mod encode;
 pub mod json;

@@ -11,11 +11,12 @@ use crate::error::{Code, Fault, Refusal};
 use crate::plane::Plane;
 use crate::predict::answer::Answer;
 use crate::predict::cached::CacheLookup;
+use crate::predict::decoded::Rows;
 use crate::predict::deferred::DeferredPrediction;
 use crate::predict::prediction::{Prediction, ResolvedVersion};
 use crate::predict::request::{DecodedRows, LongBodyRequest, PredictRequest, VersionRef};
 use crate::predict::routes::{Selector, Target};
-use crate::predict::rows::{self, Outline, Rows, TooMany};
+use crate::predict::rows::{self, Outline, TooMany};
 
 /// What reading a byte of a body costs, at most; bodies that would take too long are left to another thread.
 const READ_SECONDS_PER_BYTE: f64 = 5e-9;
@@ -38,7 +39,7 @@ pub enum PredictError {
 }
 
 impl Plane {
-    /// Answers a JSON body. `model`: from the path; the short shape names it in the body.
+    /// Answers a body. `model`: from the path; the short shape names it in the body.
     pub fn answer(
         &self,
         request: PredictRequest<'_>,
@@ -52,7 +53,7 @@ impl Plane {
                 return Err(PredictError::BodyTooLong);
             }
             let stopwatch = Stopwatch::start();
-            let outline = rows::outline(body, request.options.shape);
+            let outline = rows::outline(body, request.format, request.options.shape);
             let model = model.or_else(|| outline.as_ref()?.model).ok_or_else(needs_python)?;
             let resolved = self.resolve(caller, model, selector)?;
             resolved.has_outputs(request.options)?;

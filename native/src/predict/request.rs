@@ -1,5 +1,6 @@
 //! What a request asks for, and the words that describe its answer.
 
+use crate::predict::csv::Dialect;
 use crate::predict::routes::{PublishedModel, Selector, Target};
 
 /// A request for predictions, but for its model and its rows.
@@ -8,8 +9,17 @@ pub struct PredictRequest<'a> {
     /// Digest of the key.
     pub caller: &'a [u8],
     pub options: PredictOptions,
+    /// Of no use where the rows are decoded.
+    pub format: BodyFormat,
     /// Whether the calling thread may take its time to read a long body.
     pub may_read_long_body: bool,
+}
+
+/// What a body is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFormat {
+    Json,
+    Csv(Dialect),
 }
 
 /// What an answer depends on beside its rows.
@@ -39,6 +49,7 @@ pub struct DecodedRows<'a> {
 pub struct LongBodyRequest<B> {
     caller: Vec<u8>,
     options: PredictOptions,
+    format: BodyFormat,
     model: Option<String>,
     version: Option<u64>,
     alias: Option<String>,
@@ -50,6 +61,7 @@ impl<B: AsRef<[u8]>> LongBodyRequest<B> {
         Self {
             caller: request.caller.to_vec(),
             options: request.options,
+            format: request.format,
             model: model.map(str::to_owned),
             version: selector.version,
             alias: selector.alias.map(str::to_owned),
@@ -58,7 +70,7 @@ impl<B: AsRef<[u8]>> LongBodyRequest<B> {
     }
 
     pub fn request(&self) -> PredictRequest<'_> {
-        PredictRequest { caller: &self.caller, options: self.options, may_read_long_body: true }
+        PredictRequest { caller: &self.caller, options: self.options, format: self.format, may_read_long_body: true }
     }
 
     pub fn model(&self) -> Option<&str> {

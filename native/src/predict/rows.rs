@@ -1,4 +1,4 @@
-//! A JSON body → rows: the accepting fast path, exact to its grammar, iterative and bounded.
+//! A body → rows: the accepting fast path, exact to its grammar, iterative and bounded.
 //!
 //! What is not plainly right is `None`: Python has the full grammar and explains.
 
@@ -6,8 +6,10 @@ use std::borrow::Cow;
 
 use crate::engine::signature::MISSING_STRING;
 use crate::predict::columns::{Accepts, Columns, Rule};
+use crate::predict::csv::{self, Dialect};
+use crate::predict::decoded::Rows;
 use crate::predict::json::Cursor;
-use crate::predict::request::AnswerShape;
+use crate::predict::request::{AnswerShape, BodyFormat};
 
 /// A list of rows is the deepest value there is.
 const MAX_DEPTH: usize = 2;
@@ -15,16 +17,6 @@ const MAX_DEPTH: usize = 2;
 const UNSET: u64 = 0x7ff8_5e7a_1000_0001;
 /// The same for a string: ONNX Runtime ends a string there, so no column takes one.
 const UNSET_STRING: &str = "\0";
-
-/// Rows, row-major: the numbers of each, a missing one as NaN, and its strings, a missing one as `MISSING_STRING`.
-#[derive(Debug, PartialEq)]
-pub struct Rows<'a> {
-    pub numbers: Vec<f64>,
-    pub strings: Vec<Cow<'a, str>>,
-    pub count: usize,
-    /// The body said `inputs`.
-    pub is_list: bool,
-}
 
 /// More rows than the limit: the only refusal that is decided here.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,11 +27,26 @@ pub struct TooMany;
 pub struct Outline<'a> {
     pub model: Option<&'a str>,
     rows: &'a [u8],
-    is_list: bool,
+    form: Form,
 }
 
-/// Finds the parts of a body; that of `POST /predict`, which asks for the short shape, names its model.
-pub fn outline(body: &[u8], shape: AnswerShape) -> Option<Outline<'_>> {
+/// What the rows of a body are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    OneOfJson,
+    ListOfJson,
+    Csv(Dialect),
+}
+
+/// Finds the parts of a body; a JSON body that asks for the short shape (`POST /predict`) names its model.
+pub fn outline(body: &[u8], format: BodyFormat, shape: AnswerShape) -> Option<Outline<'_>> {
+    match format {
+        BodyFormat::Json => outline_json(body, shape),
+        BodyFormat::Csv(dialect) => Some(Outline { model: None, rows: body, form: Form::Csv(dialect) }),
+    }
+}
+
+fn outline_json(body: &[u8], shape: AnswerShape) -> Option<Outline<'_>> {
     let is_short = shape == AnswerShape::Short;
     let mut cursor = Cursor::new(body);
     let (mut model, mut rows) = (None, None);
@@ -50,7 +57,8 @@ pub fn outline(body: &[u8], shape: AnswerShape) -> Option<Outline<'_>> {
         match key {
             "model_name" if is_short && model.is_none() => model = Some(plain_text(&mut cursor)?),
             "input" | "data" | "features" | "inputs" if rows.is_none() => {
-                rows = Some((cursor.nested(MAX_DEPTH)?, key == "inputs"));
+                let form = if key == "inputs" { Form::ListOfJson } else { Form::OneOfJson };
+                rows = Some((cursor.nested(MAX_DEPTH)?, form));
             }
             _ => return None,
         }
@@ -59,11 +67,11 @@ pub fn outline(body: &[u8], shape: AnswerShape) -> Option<Outline<'_>> {
         }
     }
     cursor.end()?;
-    let (rows, is_list) = rows?;
+    let (rows, form) = rows?;
     if is_short && model.is_none() {
         return None;
     }
-    Some(Outline { model, rows, is_list })
+    Some(Outline { model, rows, form })
 }
 
 /// A string without escapes.
@@ -74,12 +82,15 @@ fn plain_text<'a>(cursor: &mut Cursor<'a>) -> Option<&'a str> {
 
 /// Read the rows of a body: numbers correctly rounded, -0.0 kept.
 pub fn decode<'a>(outline: &Outline<'a>, columns: &Columns, max_rows: usize) -> Option<Result<Rows<'a>, TooMany>> {
+    if let Form::Csv(dialect) = outline.form {
+        return csv::decode(outline.rows, dialect, columns, max_rows).map(Ok);
+    }
     let mut cursor = Cursor::new(outline.rows);
     let numbers = Vec::with_capacity(columns.numbers + columns.rules.len());
     let strings = Vec::with_capacity(columns.strings);
-    let mut rows = Rows { numbers, strings, count: 0, is_list: outline.is_list };
-    if !outline.is_list {
-        rows.row(&mut cursor, columns)?;
+    let mut rows = Rows { numbers, strings, count: 0, is_list: outline.form == Form::ListOfJson };
+    if !rows.is_list {
+        row(&mut rows, &mut cursor, columns)?;
         cursor.end()?;
         return Some(Ok(rows));
     }
@@ -88,7 +99,7 @@ pub fn decode<'a>(outline: &Outline<'a>, columns: &Columns, max_rows: usize) -> 
         if rows.count == max_rows {
             return Some(Err(TooMany));
         }
-        rows.row(&mut cursor, columns)?;
+        row(&mut rows, &mut cursor, columns)?;
         if cursor.closes(b']')? {
             break;
         }
@@ -97,61 +108,59 @@ pub fn decode<'a>(outline: &Outline<'a>, columns: &Columns, max_rows: usize) -> 
     Some(Ok(rows))
 }
 
-impl<'a> Rows<'a> {
-    fn row(&mut self, cursor: &mut Cursor<'a>, columns: &Columns) -> Option<()> {
-        match cursor.peek()? {
-            b'[' => self.by_position(cursor, columns)?,
-            b'{' if columns.has_names => self.by_name(cursor, columns)?,
-            _ => return None,
-        }
-        self.count += 1;
-        Some(())
+fn row<'a>(rows: &mut Rows<'a>, cursor: &mut Cursor<'a>, columns: &Columns) -> Option<()> {
+    match cursor.peek()? {
+        b'[' => by_position(rows, cursor, columns)?,
+        b'{' if columns.has_names => by_name(rows, cursor, columns)?,
+        _ => return None,
     }
+    rows.count += 1;
+    Some(())
+}
 
-    fn by_position(&mut self, cursor: &mut Cursor<'a>, columns: &Columns) -> Option<()> {
-        cursor.take(b'[')?;
-        let last = columns.rules.len() - 1;
-        for (index, rule) in columns.rules.iter().enumerate() {
-            match rule.accepts {
-                Accepts::String { .. } => self.strings.push(rule.string(cursor)?),
-                Accepts::Unused => anything(cursor)?,
-                _ => self.numbers.push(rule.number(cursor)?),
-            }
-            if cursor.closes(b']')? != (index == last) {
-                return None;
-            }
+fn by_position<'a>(rows: &mut Rows<'a>, cursor: &mut Cursor<'a>, columns: &Columns) -> Option<()> {
+    cursor.take(b'[')?;
+    let last = columns.rules.len() - 1;
+    for (index, rule) in columns.rules.iter().enumerate() {
+        match rule.accepts {
+            Accepts::String { .. } => rows.strings.push(string(cursor, rule)?),
+            Accepts::Unused => anything(cursor)?,
+            _ => rows.numbers.push(number(cursor, rule)?),
         }
-        Some(())
+        if cursor.closes(b']')? != (index == last) {
+            return None;
+        }
     }
+    Some(())
+}
 
-    fn by_name(&mut self, cursor: &mut Cursor<'a>, columns: &Columns) -> Option<()> {
-        cursor.take(b'{')?;
-        let (numbers, strings) = (self.numbers.len(), self.strings.len());
-        self.numbers.resize(numbers + columns.rules.len() - columns.strings, f64::from_bits(UNSET));
-        self.strings.resize(strings + columns.strings, Cow::Borrowed(UNSET_STRING));
-        let mut filled = 0;
-        let mut expected = 0;
-        loop {
-            let index = columns.index(cursor.text()?, expected)?;
-            cursor.take(b':')?;
-            let rule = &columns.rules[index];
-            if let Accepts::String { .. } = rule.accepts {
-                set(&mut self.strings[strings + rule.slot], rule.string(cursor)?, |string| string == UNSET_STRING)?;
-                filled += 1;
-            } else {
-                let is_used = !matches!(rule.accepts, Accepts::Unused);
-                let number = if is_used { rule.number(cursor)? } else { anything(cursor).map(|()| 0.0)? };
-                set(&mut self.numbers[numbers + rule.slot], number, |number| number.to_bits() == UNSET)?;
-                filled += usize::from(is_used);
-            }
-            expected = index + 1;
-            if cursor.closes(b'}')? {
-                break;
-            }
+fn by_name<'a>(rows: &mut Rows<'a>, cursor: &mut Cursor<'a>, columns: &Columns) -> Option<()> {
+    cursor.take(b'{')?;
+    let (numbers, strings) = (rows.numbers.len(), rows.strings.len());
+    rows.numbers.resize(numbers + columns.rules.len() - columns.strings, f64::from_bits(UNSET));
+    rows.strings.resize(strings + columns.strings, Cow::Borrowed(UNSET_STRING));
+    let mut filled = 0;
+    let mut expected = 0;
+    loop {
+        let index = columns.index(cursor.text()?, expected)?;
+        cursor.take(b':')?;
+        let rule = &columns.rules[index];
+        if let Accepts::String { .. } = rule.accepts {
+            set(&mut rows.strings[strings + rule.slot], string(cursor, rule)?, |string| string == UNSET_STRING)?;
+            filled += 1;
+        } else {
+            let is_used = !matches!(rule.accepts, Accepts::Unused);
+            let number = if is_used { number(cursor, rule)? } else { anything(cursor).map(|()| 0.0)? };
+            set(&mut rows.numbers[numbers + rule.slot], number, |number| number.to_bits() == UNSET)?;
+            filled += usize::from(is_used);
         }
-        self.numbers.truncate(numbers + columns.numbers);
-        (filled == columns.numbers + columns.strings).then_some(())
+        expected = index + 1;
+        if cursor.closes(b'}')? {
+            break;
+        }
     }
+    rows.numbers.truncate(numbers + columns.numbers);
+    (filled == columns.numbers + columns.strings).then_some(())
 }
 
 /// Fills a place; None where it is filled already, because its name is there twice.
@@ -161,38 +170,20 @@ fn set<T>(place: &mut T, value: T, is_unset: impl Fn(&T) -> bool) -> Option<()> 
     is_free.then_some(())
 }
 
-impl Rule {
-    fn number(&self, cursor: &mut Cursor<'_>) -> Option<f64> {
-        let number = match cursor.peek()? {
-            b'n' => return cursor.null().filter(|()| self.takes_missing).map(|()| f64::NAN),
-            b't' | b'f' => f64::from(u8::from(cursor.boolean()?)),
-            _ => cursor.number()?,
-        };
-        let (number, categories) = match &self.accepts {
-            Accepts::Number { minimum, maximum, categories } => {
-                (Some(number).filter(|number| (*minimum..=*maximum).contains(number))?, categories)
-            }
-            Accepts::Boolean { categories } => {
-                (Some(number.abs()).filter(|number| [0.0, 1.0].contains(number))?, categories)
-            }
-            Accepts::String { .. } | Accepts::Unused => return None,
-        };
-        categories.as_ref().is_none_or(|known| known.contains(number)).then_some(number)
-    }
+fn number(cursor: &mut Cursor<'_>, rule: &Rule) -> Option<f64> {
+    let number = match cursor.peek()? {
+        b'n' => return cursor.null().filter(|()| rule.takes_missing).map(|()| f64::NAN),
+        b't' | b'f' => f64::from(u8::from(cursor.boolean()?)),
+        _ => cursor.number()?,
+    };
+    rule.number(number)
+}
 
-    fn string<'a>(&self, cursor: &mut Cursor<'a>) -> Option<Cow<'a, str>> {
-        if cursor.peek()? == b'n' {
-            return cursor.null().filter(|()| self.takes_missing).map(|()| Cow::Borrowed(MISSING_STRING));
-        }
-        let string = cursor.text()?.read()?;
-        if string.contains(['\0', '\u{1a}']) {
-            return None;
-        }
-        match &self.accepts {
-            Accepts::String { categories: Some(known) } if !known.contains(&*string) => None,
-            _ => Some(string),
-        }
+fn string<'a>(cursor: &mut Cursor<'a>, rule: &Rule) -> Option<Cow<'a, str>> {
+    if cursor.peek()? == b'n' {
+        return cursor.null().filter(|()| rule.takes_missing).map(|()| Cow::Borrowed(MISSING_STRING));
     }
+    rule.string(cursor.text()?.read()?)
 }
 
 /// A value that nobody reads: a number, a word or a string, but no array and no object.
@@ -213,7 +204,7 @@ mod tests {
 
     fn read(body: &str) -> Option<Vec<f64>> {
         let columns = Columns::of(&signature("[0,1]")).unwrap();
-        let outline = outline(body.as_bytes(), AnswerShape::Full)?;
+        let outline = outline(body.as_bytes(), BodyFormat::Json, AnswerShape::Full)?;
         decode(&outline, &columns, 3)?.ok().map(|rows| rows.numbers)
     }
 
@@ -274,7 +265,7 @@ mod tests {
     fn read_mixed(row: &str) -> Option<(Vec<f64>, Vec<String>)> {
         let columns = Columns::of(&Signature::parse(MIXED.as_bytes()).unwrap()).unwrap();
         let body = format!(r#"{{"input":{row}}}"#);
-        let outline = outline(body.as_bytes(), AnswerShape::Full)?;
+        let outline = outline(body.as_bytes(), BodyFormat::Json, AnswerShape::Full)?;
         let rows = decode(&outline, &columns, 3)?.unwrap();
         Some((rows.numbers, rows.strings.into_iter().map(Cow::into_owned).collect()))
     }
@@ -337,17 +328,17 @@ mod tests {
     #[test]
     fn too_many_rows_are_refused() {
         let columns = Columns::of(&signature("[0,1]")).unwrap();
-        let outline = outline(br#"{"inputs":[[1,2],[1,2],[1,2],[1,2]]}"#, AnswerShape::Full).unwrap();
+        let outline = outline(br#"{"inputs":[[1,2],[1,2],[1,2],[1,2]]}"#, BodyFormat::Json, AnswerShape::Full).unwrap();
         assert_eq!(decode(&outline, &columns, 3), Some(Err(TooMany)));
     }
 
     #[test]
     fn a_short_body_names_its_model() {
         assert_eq!(
-            outline(br#"{"features":[1],"model_name":"iris"}"#, AnswerShape::Short).unwrap().model,
+            outline(br#"{"features":[1],"model_name":"iris"}"#, BodyFormat::Json, AnswerShape::Short).unwrap().model,
             Some("iris")
         );
-        assert_eq!(outline(br#"{"features":[1]}"#, AnswerShape::Short), None);
-        assert_eq!(outline(br#"{"features":[1],"model_name":"iris"}"#, AnswerShape::Full), None);
+        assert_eq!(outline(br#"{"features":[1]}"#, BodyFormat::Json, AnswerShape::Short), None);
+        assert_eq!(outline(br#"{"features":[1],"model_name":"iris"}"#, BodyFormat::Json, AnswerShape::Full), None);
     }
 }

@@ -10,10 +10,11 @@ use tokio::task::AbortHandle;
 use crate::error::Fault;
 use crate::plane::Plane;
 use crate::predict::answer;
+use crate::predict::csv::Dialect;
 use crate::predict::deferred::DeferredPrediction;
 use crate::predict::path::PredictError;
 use crate::predict::request::{
-    self, AnswerShape, DecodedRows, EntryPoint, LongBodyRequest, PredictOptions, VersionRef,
+    self, AnswerShape, BodyFormat, DecodedRows, EntryPoint, LongBodyRequest, PredictOptions, VersionRef,
 };
 use crate::predict::routes::Selector;
 use crate::python::models::{borrowed, floats};
@@ -33,10 +34,25 @@ struct PredictRequest {
     no_cache: bool,
     is_charged: bool,
     timeout_seconds: Option<f64>,
+    csv: Option<CsvDialect>,
     started_ns: u64,
 }
 
+/// `serval.data_plane.request.CsvDialect`.
+#[derive(FromPyObject)]
+struct CsvDialect {
+    has_header: bool,
+    delimiter: char,
+}
+
 impl PredictRequest {
+    fn format(&self) -> BodyFormat {
+        match self.csv {
+            None => BodyFormat::Json,
+            Some(CsvDialect { has_header, delimiter }) => BodyFormat::Csv(Dialect { has_header, delimiter }),
+        }
+    }
+
     fn options(&self) -> Result<PredictOptions, Fault> {
         let shape = AnswerShape::parse(&self.shape).ok_or_else(|| {
             Fault::argument(format!("the shape of an answer is `short` or `full`, not `{}`", self.shape))
@@ -210,8 +226,8 @@ impl Predictor {
         alias: Option<&str>,
         body: PyBackedBytes,
     ) -> PyResult<Reply> {
-        let options = request.options()?;
-        let request = request::PredictRequest { caller: &request.caller, options, may_read_long_body: false };
+        let (options, format) = (request.options()?, request.format());
+        let request = request::PredictRequest { caller: &request.caller, options, format, may_read_long_body: false };
         let selector = Selector { version, alias };
         let result = py.detach(|| self.0.answer(request, model, selector, &body));
         if let Err(PredictError::BodyTooLong) = result {
@@ -232,8 +248,8 @@ impl Predictor {
         numbers: &[u8],
         strings: Vec<PyBackedStr>,
     ) -> PyResult<Reply> {
-        let options = request.options()?;
-        let request = request::PredictRequest { caller: &request.caller, options, may_read_long_body: true };
+        let (options, format) = (request.options()?, request.format());
+        let request = request::PredictRequest { caller: &request.caller, options, format, may_read_long_body: true };
         let result = py.detach(|| {
             let rows = DecodedRows { numbers: &floats(numbers)?, strings: &borrowed(&strings), is_list };
             self.0.predict(request, model, version, rows)

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from serval.conversion.signature import Column, Signature
+from serval.data_plane.request import CsvDialect
 from serval.errors import MalformedBody, TooLarge, UnsupportedContent
 from serval.predictions.decoding import did_you_mean
 from serval.predictions.exact_json import LARGEST_EXACT_INTEGER, InexactInteger, shown
@@ -33,19 +34,16 @@ class Record(NamedTuple):
     fields: list[str]
 
 
-def decode_csv(body: bytes, signature: Signature, *, parameters: Mapping[str, str], max_rows: int) -> Decoded:
+def decode_csv(body: bytes, signature: Signature, dialect: CsvDialect, *, max_rows: int) -> Decoded:
     """Rows of a CSV body (RFC 4180, UTF-8) as tensors of the signature's columns.
 
-    `parameters`: those of the Content-Type: `header=absent` (default `present`), `delimiter` (one character or `tab`),
-    `charset=utf-8`. Raises UnsupportedContent for other parameters, MalformedBody, InvalidFeatures with lines, TooLarge
-    past `max_rows`.
+    Raises MalformedBody, InvalidFeatures with lines, TooLarge past `max_rows`.
     """
-    has_header, delimiter = _dialect(parameters)
-    records = _records(_text(body), delimiter)
+    records = _records(_text(body), dialect.delimiter)
     names = [column.name for column in signature.columns]
     order: list[int | None] = list(range(len(names)))
     width = len(names)
-    if has_header:
+    if dialect.has_header:
         header = next(records, None)
         order = _order(header, signature.columns)
         width = len(header.fields) if header else 0
@@ -58,17 +56,23 @@ def decode_csv(body: bytes, signature: Signature, *, parameters: Mapping[str, st
     return Decoded(is_list=True, rows=len(rows), numbers=numbers, strings=strings)
 
 
-def _dialect(parameters: Mapping[str, str]) -> tuple[bool, str]:
-    """Whether there is a header line, and the delimiter."""
+def read_dialect(parameters: Mapping[str, str]) -> CsvDialect:
+    """Return what the parameters of a Content-Type say, their names in small letters: `header=absent` (default
+    `present`), `delimiter` (one character or `tab`), `charset=utf-8`.
+
+    Raises UnsupportedContent for others.
+    """
     for name, value in parameters.items():
-        if not _is_understood(name.lower(), value):
+        if not _is_understood(name, value):
             raise UnsupportedContent(
                 f"text/csv with {name}={shown(value)} is not understood; the parameters are `header=absent`, "
                 "`delimiter=` one character (or `tab`), and `charset=utf-8`."
             )
-    given = {name.lower(): value for name, value in parameters.items()}
-    delimiter = given.get("delimiter", ",")
-    return given.get("header", "present").lower() == "present", "\t" if delimiter.lower() == "tab" else delimiter
+    delimiter = parameters.get("delimiter", ",")
+    return CsvDialect(
+        has_header=parameters.get("header", "present").lower() == "present",
+        delimiter="\t" if delimiter.lower() == "tab" else delimiter,
+    )
 
 
 def _is_understood(name: str, value: str) -> bool:

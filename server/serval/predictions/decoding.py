@@ -4,11 +4,11 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal
 
 import msgspec
 
 from serval.conversion.signature import Signature
+from serval.data_plane.request import Shape
 from serval.errors import InvalidFeatures, TooLarge
 from serval.predictions.exact_json import parse, shown
 from serval.predictions.values import MAX_ERRORS, SKIPPED, Decoded, Wrong, invalid_features, tensors
@@ -19,7 +19,6 @@ ROW_KEYS = ("input", "data", "features")
 LIST_KEY = "inputs"
 """Holds a list of such rows."""
 
-Shape = Literal["short", "full"]
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 _MAX_NAMES_COMPARED = 500
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,9})", re.DOTALL)

@@ -1,18 +1,17 @@
 """What a prediction request asks for, beside its rows: read from HTTP, or made for a stored example."""
 
 import time
-from collections.abc import Mapping
 from email.message import Message
 
 import msgspec
 
 from serval.auth.caller import Caller, ClientInfo
 from serval.auth.credentials import Credential, read_credential
-from serval.data_plane.request import PredictRequest
+from serval.data_plane.request import CsvDialect, PredictRequest, Shape
 from serval.errors import UnsupportedContent
 from serval.http.request import MAX_VERSION_NUMBER, HttpRequest
 from serval.http.request_logging import client_of
-from serval.predictions.decoding import Shape
+from serval.predictions.csv_rows import read_dialect
 
 JSON = "application/json"
 
@@ -28,8 +27,8 @@ class PredictionRequest(msgspec.Struct, kw_only=True):
     version: int | None = None
     all_probabilities: bool = False
     no_cache: bool = False
-    csv: Mapping[str, str] | None = None
-    """Parameters of `text/csv`; None: the body is JSON."""
+    csv: CsvDialect | None = None
+    """None: the body is JSON."""
     started_ns: int
     """CLOCK_MONOTONIC when the body began to arrive."""
 
@@ -45,6 +44,7 @@ class PredictionRequest(msgspec.Struct, kw_only=True):
             shape=self.shape,
             all_probabilities=self.all_probabilities,
             no_cache=self.no_cache,
+            csv=self.csv,
             started_ns=self.started_ns,
         )
 
@@ -62,7 +62,7 @@ def read_request(
         version=None if version is None else min(version, MAX_VERSION_NUMBER),
         all_probabilities=outputs == "probabilities",
         no_cache=is_no_cache(request.headers.get("cache-control", "")),
-        csv=_csv_parameters(request.headers.get("content-type", JSON)),
+        csv=_csv_dialect(request.headers.get("content-type", JSON)),
         started_ns=time.monotonic_ns(),
     )
 
@@ -78,7 +78,7 @@ def uncached_request(request: HttpRequest, caller: Caller, model_id: str, versio
         version=version,
         all_probabilities=True,
         no_cache=True,
-        csv=_csv_parameters(request.headers.get("content-type", JSON)),
+        csv=_csv_dialect(request.headers.get("content-type", JSON)),
         started_ns=time.monotonic_ns(),
     )
 
@@ -88,15 +88,15 @@ def is_no_cache(cache_control: str) -> bool:
     return "no-cache" in {directive.partition("=")[0].strip().lower() for directive in cache_control.split(",")}
 
 
-def _csv_parameters(content_type: str) -> dict[str, str] | None:
-    """Return the parameters of `text/csv`, None for JSON. Raises UnsupportedContent for anything else."""
+def _csv_dialect(content_type: str) -> CsvDialect | None:
+    """Return what the parameters of `text/csv` say, None for JSON. Raises UnsupportedContent for anything else."""
     if content_type == JSON:
         return None
     header = Message()
     header["Content-Type"] = content_type
     kind = header.get_content_type()
     if kind == "text/csv":
-        return {name.lower(): str(value) for name, value in header.get_params([])[1:]}
+        return read_dialect({name.lower(): str(value) for name, value in header.get_params([])[1:]})
     if kind == JSON:
         return None
     raise UnsupportedContent(

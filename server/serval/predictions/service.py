@@ -64,7 +64,7 @@ class PredictionService:
 
         def decode() -> Decoded:
             if request.csv is not None:
-                return decode_csv(body, signature, parameters=request.csv, max_rows=self._max_rows)
+                return decode_csv(body, signature, request.csv, max_rows=self._max_rows)
             return decode_json(body, signature, max_rows=self._max_rows, shape=request.shape)
 
         return await asyncio.to_thread(decode) if len(body) > SMALL_BODY_BYTES else decode()
@@ -76,8 +76,10 @@ class PredictionService:
 
     async def answer(self, request: PredictionRequest, body: bytes) -> Answer:
         """Return the encoded answer. Raises the ServalError that explains why there is none."""
-        if request.csv is not None:
-            return await self._decode_and_predict(request, body, await self._resolve(request, request.model))
+        if request.csv is not None and request.model is None:
+            raise UnsupportedContent(
+                "`POST /predict` names the model in a JSON body: send CSV to /api/v1/predict/{model}."
+            )
         plane_request = request.for_data_plane()
 
         def ask() -> Answer | Refusal | NeedsPython | Deferred:
@@ -100,12 +102,8 @@ class PredictionService:
         """Return the id of the user whose credential it is, None where the data plane does not know it."""
         return self._callers.user_of(request.digest)
 
-    async def _resolve(self, request: PredictionRequest, model: str | None) -> ResolvedVersion:
+    async def _resolve(self, request: PredictionRequest, model: str) -> ResolvedVersion:
         """Return the version that a request is about."""
-        if model is None:
-            raise UnsupportedContent(
-                "`POST /predict` names the model in a JSON body: send CSV to /api/v1/predict/{model}."
-            )
 
         def find() -> ResolvedVersion | Refusal:
             version = self._predictor.find(request.digest, model, request.version, None)

@@ -1,13 +1,17 @@
-"""Rust and Python read JSON bodies alike: to the same bits, and Rust answers nothing that Python refuses."""
+"""Rust and Python read bodies alike: to the same bits, and Rust answers nothing that Python refuses."""
 
+import csv
+import io
 import json
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serval._native import Answer
-from support.json_readers import NUMBERS, STRINGS, Readers
+from serval.data_plane.request import CsvDialect
+from support.body_readers import NUMBERS, STRINGS, Readers
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +193,88 @@ def test_rust_answers_the_usual_forms_of_strings(readers_of_strings: Readers) ->
         '{"data":{"u":"\\ud83e\\udda1","t \\"\\u00e9\\"":"x","s":"y","v":1,"n":1,"c d":1,"a":2,"b":3,"f":0}}',
     ]
     assert [body for body in usual if not isinstance(readers_of_strings.ask(body.encode()), Answer)] == []
+
+
+fields = st.sampled_from(
+    [
+        "",
+        "1",
+        "0",
+        "-0",
+        "2.5",
+        " 1 ",
+        "+1.",
+        ".5",
+        "1e3",
+        "true",
+        "False",
+        "NA",
+        "nan",
+        "inf",
+        "basic",
+        "é\n",
+        "🦡",
+        "a,b",
+    ]
+)
+odd_fields = st.sampled_from(
+    ["1e999", "9007199254740993", "0009007199254740992", "1_0", "\xa01", "\x0b1", "0x1", " ", "\x1a", "\0", "gold", "-"]
+) | st.text(max_size=4)
+good_records = st.tuples(
+    st.sampled_from(["1", "-0", " 2.5 ", "1e3", "TRUE"]),
+    st.sampled_from(["1", "", "NA", "nan"]),
+    st.sampled_from(["3", ".5", "+1."]),
+    st.sampled_from(["1", "", "true", "False"]),
+    fields | st.text(max_size=4),
+    st.sampled_from(["0", "1", "2.5", "-0"]),
+    st.text('ab,;"\n\r é🦡', min_size=1, max_size=4),
+    st.sampled_from(["basic", "é\n", "🦡"]),
+    st.sampled_from(["1", "true", "TRUE"]),
+    fields,
+)
+records = st.builds(replaced, good_records, st.none() | st.none() | st.tuples(st.integers(0, 9), odd_fields))
+dialects = st.builds(CsvDialect, st.booleans(), st.sampled_from([",", ";", "\t", " ", "é"]))
+
+
+@given(
+    rows=st.lists(records, min_size=1, max_size=4),
+    order=st.permutations(range(10)),
+    width=st.integers(9, 10),
+    dialect=dialects,
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_rust_and_python_read_tables_alike(
+    readers_of_strings: Readers,
+    rows: list[list[str]],
+    order: list[int],
+    width: int,
+    dialect: CsvDialect,
+    quoting: Any,
+    end: str,
+) -> None:
+    order = order[:width] if dialect.has_header else [0, 1, 9, *range(2, 9)]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=dialect.delimiter, quoting=quoting, lineterminator=end)
+    table = [[row[place] for place in order] for row in rows]
+    writer.writerows([[text_names[place] for place in order], *table] if dialect.has_header else table)
+    readers_of_strings.assert_agree(text.getvalue().encode(), dialect)
+    readers_of_strings.assert_agree(text.getvalue().rstrip("\r\n").encode(), dialect)
+
+
+@given(body=st.binary(max_size=60) | st.text('ab,"\n\r01. ', max_size=60).map(str.encode), dialect=dialects)
+def test_rust_never_answers_a_table_that_python_refuses(readers: Readers, body: bytes, dialect: CsvDialect) -> None:
+    readers.assert_agree(body, dialect)
+    readers.assert_agree(b"a,b,c d,f\n1,2,3,0\n" + body, CsvDialect(True, ","))
+
+
+def test_rust_answers_the_usual_tables(readers_of_strings: Readers) -> None:
+    usual = [
+        ('a,b,c d,f,s,n,"t ""é""",u,v\n1,,3,true,Köln,1,"x, y",basic,1\n2,NA,4,,,2.5,z,"é\n",TRUE\n', True, ","),
+        ('\ufeff1;2;any;3;1;s;1;"a""b";basic;true\r\n', False, ";"),
+    ]
+    assert [
+        body
+        for body, has_header, delimiter in usual
+        if not isinstance(readers_of_strings.ask(body.encode(), CsvDialect(has_header, delimiter)), Answer)
+    ] == []

@@ -7,7 +7,7 @@ import pytest
 
 from serval.conversion.signature import MISSING_STRING, Column, Signature
 from serval.errors import InvalidFeatures, MalformedBody, TooLarge, UnsupportedContent
-from serval.predictions.csv_rows import NA_WORDS, decode_csv
+from serval.predictions.csv_rows import NA_WORDS, decode_csv, read_dialect
 from serval.predictions.values import Decoded
 from support.signatures import signature_of
 
@@ -16,7 +16,10 @@ HEADER = "island,bill_length,is_adult,sex\n"
 
 def decode(signature: Signature, body: str | bytes, max_rows: int = 100, **parameters: str) -> Decoded:
     return decode_csv(
-        body if isinstance(body, bytes) else body.encode(), signature, parameters=parameters, max_rows=max_rows
+        body if isinstance(body, bytes) else body.encode(),
+        signature,
+        dialect=read_dialect(parameters),
+        max_rows=max_rows,
     )
 
 

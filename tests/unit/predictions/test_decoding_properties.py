@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from serval.conversion.signature import MISSING_STRING, Column, Signature
 from serval.errors import InvalidFeatures, MalformedBody, TooLarge
-from serval.predictions.csv_rows import decode_csv
+from serval.predictions.csv_rows import decode_csv, read_dialect
 from serval.predictions.decoding import decode_json
 from serval.predictions.values import Decoded
 from support.signatures import signature_of
@@ -111,7 +111,9 @@ def test_csv_rows_become_the_bytes_that_numpy_makes_of_them(
         ]
     )
     parameters = {"delimiter": delimiter, "header": "present" if has_header else "absent"}
-    assert_tensors(decode_csv(text.getvalue().encode(), signature, parameters=parameters, max_rows=10), signature, rows)
+    assert_tensors(
+        decode_csv(text.getvalue().encode(), signature, dialect=read_dialect(parameters), max_rows=10), signature, rows
+    )
 
 
 @given(tables(), st.data())
@@ -147,4 +149,4 @@ def test_any_json_body_is_decoded_or_refused(
 @given(tables(), st.binary(max_size=60) | st.text('ab,"\n\r01.', max_size=60).map(str.encode))
 def test_any_csv_body_is_decoded_or_refused(table: tuple[Signature, list[list[object]]], body: bytes) -> None:
     with suppress(MalformedBody, InvalidFeatures, TooLarge):
-        assert decode_csv(body, table[0], parameters={"header": "absent"}, max_rows=3).rows in {1, 2, 3}
+        assert decode_csv(body, table[0], dialect=read_dialect({"header": "absent"}), max_rows=3).rows in {1, 2, 3}

@@ -33,7 +33,7 @@ from serval.conversion.freeze import FreezeRequest, Frozen, freeze
 from serval.conversion.from_sklearn import as_fitted
 from serval.errors import InvalidFeatures, NotConvertible
 from serval.models.samples import example_body
-from serval.predictions.csv_rows import decode_csv
+from serval.predictions.csv_rows import decode_csv, read_dialect
 from support.in_process import InProcessSandbox
 from support.served import Served
 
@@ -294,7 +294,7 @@ def test_one_moment_in_every_notation_is_one_row(served: Served) -> None:
 def test_csv() -> None:
     frame = framed(COLUMNS["of a zone, with NaT"])
     served = Served(fitted(lenient("when"), frame))
-    decoded = decode_csv(frame.to_csv(index=False).encode(), served.signature, parameters={}, max_rows=ROWS)
+    decoded = decode_csv(frame.to_csv(index=False).encode(), served.signature, dialect=read_dialect({}), max_rows=ROWS)
     np.testing.assert_allclose(
         served.predict_decoded(decoded), fitted(lenient("when"), frame).predict(frame), rtol=1e-6
     )

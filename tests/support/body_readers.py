@@ -1,4 +1,4 @@
-"""The two readers of JSON bodies side by side: the data plane's and Python's."""
+"""The two readers of bodies side by side: the data plane's and Python's."""
 
 import json
 import math
@@ -11,7 +11,9 @@ from onnx import TensorProto, helper
 
 from serval._native import Answer, NeedsPython, Refusal
 from serval.conversion.signature import MISSING_STRING, Column, Signature
+from serval.data_plane.request import CsvDialect
 from serval.errors import ServalError, TooLarge
+from serval.predictions.csv_rows import decode_csv
 from serval.predictions.decoding import decode_json
 from support import graphs, planes
 from support.planes import new_plane, put_caller, route
@@ -53,14 +55,18 @@ class Readers:
         self.plane.models.set_routes([route(name="echo")])
         put_caller(self.plane)
 
-    def ask(self, body: bytes) -> Any:
-        return planes.ask(self.plane, body, model="echo", no_cache=True, waits=False)
+    def ask(self, body: bytes, dialect: CsvDialect | None = None) -> Any:
+        """`dialect`: of a CSV body."""
+        return planes.ask(self.plane, body, model="echo", no_cache=True, waits=False, csv=dialect)
 
-    def assert_agree(self, body: bytes) -> None:
+    def assert_agree(self, body: bytes, dialect: CsvDialect | None = None) -> None:
         """What Rust answers, Python decodes to the same bits; what Python refuses, Rust does not answer."""
-        reply = self.ask(body)
+        reply = self.ask(body, dialect)
         try:
-            decoded = decode_json(body, self.signature, max_rows=MAX_ROWS, shape="full")
+            if dialect is None:
+                decoded = decode_json(body, self.signature, max_rows=MAX_ROWS, shape="full")
+            else:
+                decoded = decode_csv(body, self.signature, dialect, max_rows=MAX_ROWS)
         except TooLarge:
             assert isinstance(reply, NeedsPython | Refusal)
         except ServalError:
