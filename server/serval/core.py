@@ -23,7 +23,7 @@ from serval.metrics import Metrics, count_connections
 from serval.settings.settings import Settings
 from serval.storage.disk import DiskStorage
 
-SECRETS = ("cache", "csrf", "database_id")
+SECRETS = ("cache", "csrf", "refresh", "database_id")
 """What all replicas share and nobody else knows; the last says whose the files in a folder are."""
 
 

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, get_args
 import msgspec
 
 from serval.auth.credentials import Credential
+from serval.settings.addresses import limited_network
 from serval.settings.plans import Rate
 
 Role = Literal["admin", "user"]
@@ -21,6 +22,11 @@ class ClientInfo(msgspec.Struct, frozen=True):
 
     address: str
     request_id: str
+
+    @property
+    def network(self) -> str:
+        """What limits by address apply to."""
+        return limited_network(self.address)
 
 
 SERVER_ITSELF = ClientInfo("", "")

@@ -3,41 +3,51 @@
 import asyncio
 import math
 import secrets
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache, cached_property
 from typing import TypeVar
 
 from pwdlib import PasswordHash
-from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 
-from serval.errors import BadRequest, Unavailable
+from serval.auth.password_hashes import hash_problem
+from serval.auth.turns import Turns
+from serval.errors import BadRequest
 
 T = TypeVar("T")
 
 MAX_LENGTH = 256
-THREADS = 2
+PLACES = 2
 """By default a hash takes 64 MiB for 50 ms or more, so only a few run at a time."""
-MAX_WAITING = 32
+MAX_WAITING_EACH = 16
+"""Hashes of one address, or of one user, that may wait for a place."""
+MAX_WAITING = 256
 FAILURE_SECONDS = 0.5
 """A failed login is answered at the next multiple, so that its time does not show what was verified."""
 _BCRYPT_BYTES = 72
 
 
 class Passwords:
-    """Hashes and verifies on its own threads; a call is refused at once when too many wait."""
+    """Hashes and verifies on threads of its own, a few at a time, which those who ask have in turn.
+
+    The threads are not waited for when the process ends.
+    """
 
     def __init__(self, min_length: int, hash_bytes: int) -> None:
         """`hash_bytes`: memory of a hash; with 64 MiB it is the second recommended option of RFC 9106, 4."""
         self._min_length = min_length
         argon2 = Argon2Hasher(time_cost=3, memory_cost=hash_bytes // 1024, parallelism=4)
         self._hasher = PasswordHash((argon2, BcryptHasher()))
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="passwords")
-        self._in_progress = 0
+        self._hash_bytes = hash_bytes
+        self._turns = Turns(
+            PLACES, MAX_WAITING_EACH, MAX_WAITING, "Too many passwords are being verified: try again in a second."
+        )
 
     @cached_property
     def _dummy_hash(self) -> str:
@@ -45,7 +55,8 @@ class Passwords:
         return self._hasher.hash(secrets.token_urlsafe(16))
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Refuse what waits; what runs ends by itself, or with the process."""
+        self._turns.close()
 
     def check(self, password: str, about: Iterable[str]) -> str:
         """Return a password that may be set, normalized. `about`: what others know of its owner. Raises BadRequest."""
@@ -71,41 +82,53 @@ class Passwords:
             return "it can be guessed from the account; choose another"
         return None
 
-    async def hash(self, password: str) -> str:
-        """Return the Argon2id hash of a password that `check` has let through. Raises Unavailable."""
-        return await self._on_a_thread(lambda: self._hasher.hash(password))
+    async def hash(self, password: str, *, subject: str = "") -> str:
+        """Return the Argon2id hash of a password that `check` has let through.
 
-    async def verify(self, password: str, stored: str | None) -> tuple[bool, str | None]:
+        `subject`: whose turn it takes, an address or a user. Raises Unavailable.
+        """
+        return await self._on_a_thread(subject, lambda: self._hasher.hash(password))
+
+    async def verify(self, password: str, stored: str | None, *, subject: str = "") -> tuple[bool, str | None]:
         """Return whether a password matches its stored hash, and the hash to store instead where that is outdated.
 
-        `stored` None: the user does not exist, which takes as long. Raises Unavailable.
+        `stored` None, or a hash that `problem_of` refuses: no password is right, which takes as long as for others.
+        `subject`: as for `hash`. Raises Unavailable.
         """
-        return await self._on_a_thread(lambda: self._verify(_normalize(password[: MAX_LENGTH + 1]), stored))
+        if stored is not None and self.problem_of(stored) is not None:
+            stored = None
+        return await self._on_a_thread(subject, lambda: self._verify(_normalize(password[: MAX_LENGTH + 1]), stored))
+
+    def problem_of(self, stored: str) -> str | None:
+        """Return why a hash is not verified, as a clause; None: it is."""
+        return hash_problem(stored, self._hash_bytes)
 
     def _verify(self, password: str, stored_hash: str | None) -> tuple[bool, str | None]:
         stored = stored_hash or self._dummy_hash
         # bcrypt ignores the rest, and the library refuses a longer password.
         presented: str | bytes = password.encode()[:_BCRYPT_BYTES] if stored.startswith("$2") else password
-        try:
-            is_right, newer = self._hasher.verify_and_update(presented, stored)
-        except UnknownHashError:
-            return False, None
+        is_right, newer = self._hasher.verify_and_update(presented, stored)
         if newer is not None and presented is not password:  # it would be the hash of a truncated password
             newer = self._hasher.hash(password)
         return is_right and stored_hash is not None, newer
 
-    def is_supported_hash(self, text: str) -> bool:
-        """Whether a text is a hash that `verify` supports: Argon2 or bcrypt."""
-        return any(hasher.identify(text) for hasher in (Argon2Hasher, BcryptHasher))
+    async def _on_a_thread(self, subject: str, work: Callable[[], T]) -> T:
+        await self._turns.take(subject)
+        loop = asyncio.get_running_loop()
+        outcome: Future[T] = Future()
+        outcome.set_running_or_notify_cancel()  # a hash that runs is not cancelled when its client goes
 
-    async def _on_a_thread(self, work: Callable[[], T]) -> T:
-        if self._in_progress >= THREADS + MAX_WAITING:
-            raise Unavailable("Too many passwords are being verified: try again in a second.")
-        self._in_progress += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        finally:
-            self._in_progress -= 1
+        def run() -> None:
+            try:
+                outcome.set_result(work())
+            except Exception as error:  # noqa: BLE001 it is raised where the outcome is awaited
+                outcome.set_exception(error)
+            finally:
+                with suppress(RuntimeError):  # the event loop has closed: the server has stopped meanwhile
+                    loop.call_soon_threadsafe(self._turns.release)
+
+        threading.Thread(target=run, name="password", daemon=True).start()
+        return await asyncio.wrap_future(outcome)
 
 
 async def delay_failure(started: float) -> None:

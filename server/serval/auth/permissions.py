@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
 import msgspec
 
@@ -19,6 +20,8 @@ class RouteRule(msgspec.Struct, frozen=True):
     needs_admin: bool = False
     is_charged: bool = True
     """Whether the route counts against `api_rate`."""
+    account: Literal["address", "logins"] = "address"
+    """Of a public route: the account of the address that it is charged to."""
 
     def check(self, caller: Caller) -> None:
         """Raises NotPermitted, which names what is missing."""
@@ -30,6 +33,9 @@ class RouteRule(msgspec.Struct, frozen=True):
 
 PROBE = RouteRule("everyone, without a rate limit", is_public=True, is_charged=False)
 PUBLIC = RouteRule("everyone", is_public=True)
+LOG_IN = RouteRule("everyone", is_public=True, account="logins")
+PRESENT_TOKEN = RouteRule("everyone", is_public=True, is_charged=False)
+"""With a refresh token in the body or a cookie: the handler charges wrong ones as wrong credentials."""
 AUTHENTICATED = RouteRule("every authenticated caller")
 PREDICT = RouteRule("logins, and keys with the scope `predict`", "predict", is_charged=False)
 READ = RouteRule("logins, and keys with the scope `models:read`", "models:read")
@@ -74,10 +80,10 @@ ROUTE_RULES: Mapping[str, RouteRule] = MappingProxyType(
         "GET /api/v1/api-keys/{key_id}": ACCOUNT,
         "DELETE /api/v1/api-keys/{key_id}": ACCOUNT,
         "POST /api/v1/api-keys/{key_id}/rotate": ACCOUNT,
-        "POST /api/v1/auth/register": PUBLIC,
-        "POST /api/v1/auth/login": PUBLIC,
-        "POST /api/v1/auth/refresh": PUBLIC,
-        "POST /api/v1/auth/logout": PUBLIC,
+        "POST /api/v1/auth/register": LOG_IN,
+        "POST /api/v1/auth/login": LOG_IN,
+        "POST /api/v1/auth/refresh": PRESENT_TOKEN,
+        "POST /api/v1/auth/logout": PRESENT_TOKEN,
         "GET /api/v1/auth/me": AUTHENTICATED,
         "POST /api/v1/auth/signing-keys": ADMINISTRATE,
         "GET /api/v1/users/me": AUTHENTICATED,

@@ -40,7 +40,7 @@ class Authenticate(ASGIMiddleware):
     async def _admit(self, scope: Scope, method: str, rule: RouteRule) -> dict[str, str]:
         """Return the headers that state what is left of a rate. Raises NotAuthenticated, NotPermitted, RateLimited."""
         if rule.is_public:
-            return self._limiter.admit_client(client_of(scope)) if rule.is_charged else {}
+            return self._limiter.admit_client(client_of(scope), rule.account) if rule.is_charged else {}
         credential = read_credential(scope["headers"])
         if scope["route_handler"].opt.get("own_authentication") and not credential.is_cookie:
             return {}

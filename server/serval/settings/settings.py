@@ -120,7 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     predict_rate: RateText | None = None
     """Prediction rate of each user, over all their keys and all servers of one database; unset: unlimited."""
     api_rate: RateText = "100/min"
-    """Rate of other requests of each user, or of each address without authentication; `unlimited`: no limit."""
+    """Rate of other requests of each user; and of each address without authentication, with wrong credentials, and to
+    log in, each by itself; `unlimited`: no limit."""
     plans: dict[str, Plan] = {}
     """Limits by the `subscription_tier` of users, as `{"free": {"predict_rate": "10/s", "api_rate": "60/min",
     "monthly_quota": 10000}}`."""

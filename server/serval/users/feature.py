@@ -42,7 +42,9 @@ async def build(core: Core, find_model: FindModel) -> Users:
         core.log.info("administrator_created", key_file=str(settings.admin_key_file))
     limits = UserLimits(settings)
     signing_keys = SigningKeys(database, core.changes, settings.signing_key_days, settings.access_token_minutes)
-    sessions = SessionService(database, callers, core.changes, signing_keys, limits, settings.refresh_token_days)
+    sessions = SessionService(
+        database, callers, core.changes, signing_keys, limits, settings.refresh_token_days, core.secrets["refresh"]
+    )
     usage = UsageRecorder(callers, database, core.log)
     keys = KeyService(database, callers, core.changes, limits, usage, find_model)
     limiter = RequestLimiter(core.plane.rates, callers, _find_caller(keys, sessions), rate_of(settings.api_rate))
@@ -54,11 +56,12 @@ async def build(core: Core, find_model: FindModel) -> Users:
         UserGauges(database, core.metrics.gauges, core.log),
     )
     dependencies = {
-        "users": UserService(database, core.changes, passwords, sessions, limiter),
+        "users": UserService(database, core.changes, passwords, sessions, limiter, core.log),
         "sessions": sessions,
         "signing_keys": signing_keys,
         "keys": keys,
         "csrf": csrf,
+        "limiter": limiter,
     }
     return Users(Feature(routes=ROUTES, dependencies=dependencies, background=background), limiter, csrf, usage)
 

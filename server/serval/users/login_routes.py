@@ -7,6 +7,7 @@ from litestar.params import JSONBody
 from serval.auth.caller import Caller
 from serval.auth.credentials import ACCESS_COOKIE, REFRESH_COOKIE, cookie, read_credential
 from serval.auth.csrf import Csrf
+from serval.auth.request_limiter import RequestLimiter
 from serval.errors import BadRequest, NameTaken, NotAuthenticated, NotPermitted
 from serval.http.cookies import expired_cookies, login_cookies
 from serval.http.openapi import JSON_ERRORS, KEYED, PUBLIC, keyed_responses
@@ -99,13 +100,19 @@ class AuthController(Controller):
         request: HttpRequest,
         sessions: NamedDependency[SessionService],
         csrf: NamedDependency[Csrf],
+        limiter: NamedDependency[RequestLimiter],
         data: JSONBody[Refresh | None] = None,
     ) -> Response[Tokens | CookieLogin]:
-        """Exchange a refresh token, or the one in the cookie, for new tokens. Each can be used once."""
-        token, in_cookies = _refresh_token(request, data)
-        if in_cookies:
-            csrf.check(await sessions.session_of(token), _own_origin(request), request.headers)
-        login = await sessions.refresh(token, client_of(request.scope))
+        """Exchange a refresh token, or the one in the cookie, for new tokens. Each can be used once; within ten seconds
+        another request with it, as of a second tab, gets the same new refresh token."""
+        client = client_of(request.scope)
+        async with limiter.checking(client):
+            token, in_cookies = _refresh_token(request, data)
+            session = await sessions.session_of(token)
+            if in_cookies:
+                csrf.check(session.id, _own_origin(request), request.headers)
+            limiter.charge_user(session.user_id, sessions.api_rate_of(session))
+            login = await sessions.refresh(token, client)
         return _answer(request, login, csrf, in_cookies=in_cookies)
 
     @post(
@@ -123,10 +130,12 @@ class AuthController(Controller):
         users: NamedDependency[UserService],
         sessions: NamedDependency[SessionService],
         csrf: NamedDependency[Csrf],
+        limiter: NamedDependency[RequestLimiter],
         data: JSONBody[Refresh | None] = None,
     ) -> Response[None]:
         """End a login: its refresh token and its access tokens stop working."""
-        session_id, in_cookies = await _login_of(request, data, sessions)
+        async with limiter.checking(client_of(request.scope)):
+            session_id, in_cookies = await _login_of(request, data, sessions)
         if in_cookies:
             csrf.check(session_id, _own_origin(request), request.headers)
         await users.logout(client_of(request.scope), session_id)
@@ -197,7 +206,7 @@ async def _login_of(request: HttpRequest, data: Refresh | None, sessions: Sessio
     is_in_body = data is not None and data.refresh_token is not None
     if is_in_body or not (has_header or cookie(request.scope["headers"], ACCESS_COOKIE)):
         token, in_cookies = _refresh_token(request, data)
-        return await sessions.session_of(token), in_cookies
+        return (await sessions.session_of(token)).id, in_cookies
     credential = read_credential(request.scope["headers"])
     if credential.kind == "key":
         raise BadRequest("An API key has no login to end: revoke the key instead.")

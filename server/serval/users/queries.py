@@ -1,8 +1,9 @@
-"""Finds users by id, username or email address."""
+"""Finds users by id, username or email address, and names them."""
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from serval.audit.record import AuditSubject
 from serval.errors import NotFound
 from serval.users.tables import User
 
@@ -27,6 +28,11 @@ def is_account(reference: str) -> ColumnElement[bool]:
 async def get_user(session: AsyncSession, user_id: str, *, to_change: bool = False) -> User:
     """Return a user by id; `to_change` locks the row. Raises NotFound."""
     return existing(await session.get(User, user_id, with_for_update=to_change or None), user_id)
+
+
+def subject_of(user: User) -> AuditSubject:
+    """Return a user as the audit trail names them."""
+    return AuditSubject(user.id, user.username, user.id)
 
 
 def existing(user: User | None, reference: str, *, hint: str = "") -> User:

@@ -5,9 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import select
 
 from serval.audit.record import AuditSubject, record, record_unauthenticated
 from serval.auth.caller import Caller, ClientInfo, Role
@@ -15,19 +13,18 @@ from serval.auth.passwords import Passwords, delay_failure, generate_password
 from serval.auth.request_limiter import RequestLimiter
 from serval.changes import Changes
 from serval.db.engine import Database, now
-from serval.errors import BadRequest, Conflict, NameTaken, NotAuthenticated
+from serval.errors import BadRequest, NotAuthenticated
 from serval.ids import new_id
-from serval.settings.addresses import limited_network
+from serval.log import Log
 from serval.settings.plans import Rate
 from serval.users.names import check_email, check_username, username_from
-from serval.users.queries import find_account, get_user
+from serval.users.queries import find_account, get_user, subject_of
 from serval.users.sessions import LoginTokens, SessionService
 from serval.users.tables import User
+from serval.users.user_rows import apply, check_not_last_administrator, insert
 
 LOGIN_RATE = Rate(10, 60)
 """Attempts to log in to one account from one address: guessing there does not slow down the logins of others."""
-MAX_USERNAME_ATTEMPTS = 20
-"""Usernames that are tried when the one derived from an email address is taken."""
 
 
 class UserService:
@@ -40,21 +37,23 @@ class UserService:
         passwords: Passwords,
         sessions: SessionService,
         limiter: RequestLimiter,
+        log: Log,
     ) -> None:
         self._database = database
         self._changes = changes
         self._passwords = passwords
         self._sessions = sessions
         self._limiter = limiter
+        self._log = log
 
     async def register(
         self, client: ClientInfo, *, email: str, password: str, full_name: str, username: str | None
     ) -> User:
         """Register a user. Raises BadRequest, NameTaken."""
-        user = await self._new_user(email, password, full_name, username)
+        user = await self._new_user(email, password, full_name, username, client.network)
         async with self._database.write() as session:
-            await _insert(session, user, is_named=username is not None)
-            record_unauthenticated(session, client, "user.register", _subject(user), "success", user.username)
+            await insert(session, user, is_named=username is not None)
+            record_unauthenticated(session, client, "user.register", subject_of(user), "success", user.username)
         return user
 
     async def create_user(
@@ -69,26 +68,28 @@ class UserService:
         role: Role,
     ) -> User:
         """Create a user, who cannot log in without a password. Raises BadRequest, NameTaken."""
-        user = await self._new_user(email, password, full_name, username)
+        user = await self._new_user(email, password, full_name, username, caller.user_id)
         if password_hash is not None:
-            if not self._passwords.is_supported_hash(password_hash):
-                raise BadRequest(
-                    "`password_hash`: neither Argon2 nor bcrypt.", errors=[("password_hash", "unknown kind")]
-                )
+            problem = self._passwords.problem_of(password_hash)
+            if problem is not None:
+                raise BadRequest(f"`password_hash`: {problem}.", errors=[("password_hash", problem)])
             user.password_hash = password_hash
         user.role = role
         async with self._database.write() as session:
-            await _insert(session, user, is_named=username is not None)
-            record(session, caller, "user.create", _subject(user), role=user.role)
+            await insert(session, user, is_named=username is not None)
+            record(session, caller, "user.create", subject_of(user), role=user.role)
         return user
 
-    async def _new_user(self, email: str, password: str | None, full_name: str, username: str | None) -> User:
+    async def _new_user(
+        self, email: str, password: str | None, full_name: str, username: str | None, subject: str
+    ) -> User:
+        """`subject`: whose turn hashing the password takes."""
         email = check_email(email)
         name = username_from(email) if username is None else check_username(username)
         hashed = (
             None
             if password is None
-            else await self._passwords.hash(self._passwords.check(password, (email, name, full_name)))
+            else await self._passwords.hash(self._passwords.check(password, (email, name, full_name)), subject=subject)
         )
         return User(
             id=new_id("usr"),
@@ -100,49 +101,6 @@ class UserService:
             password_hash=hashed,
             created_at=now(),
         )
-
-    async def login(self, client: ClientInfo, account: str, password: str) -> LoginTokens:
-        """Log in by email address or username.
-
-        Raises NotAuthenticated, with the same message after the same time for every cause; RateLimited.
-        """
-        started = time.monotonic()
-        account = account.strip().lower()
-        attempts = f"login:{hashlib.sha256(account.encode()).hexdigest()[:32]}:{limited_network(client.address)}"
-        self._limiter.charge(attempts, LOGIN_RATE)
-        async with self._database.read() as session:
-            user = await session.scalar(
-                select(User).where((User.email == account) if "@" in account else (User.username == account))
-            )
-        is_right, newer = await self._passwords.verify(password, None if user is None else user.password_hash)
-        if user is None or not is_right or user.disabled_at is not None:
-            await self._record_failure(client, account, user)
-            await delay_failure(started)
-            raise NotAuthenticated("The account or the password is wrong.")
-        self._limiter.refund(attempts, LOGIN_RATE)
-        async with self._database.write() as session:
-            row = await get_user(session, user.id, to_change=True)
-            row.last_login_at = now()
-            row.password_hash = newer or row.password_hash
-            grant = await self._sessions.open(session, row, client)
-            record_unauthenticated(
-                session, client, "login", _subject(row), "success", row.username, login=grant.session_id
-            )
-        return await self._sessions.issue(grant)
-
-    async def _record_failure(self, client: ClientInfo, account: str, user: User | None) -> None:
-        subject = AuditSubject(None, account, None) if user is None else _subject(user)
-        async with self._database.write() as session:
-            record_unauthenticated(session, client, "login", subject, "failure", account)
-
-    async def logout(self, client: ClientInfo, session_id: str) -> None:
-        """End a login, unless it has ended."""
-        login = await self._sessions.end(session_id)
-        if login is not None:
-            async with self._database.write() as session:
-                record_unauthenticated(
-                    session, client, "logout", _subject(login.user), "success", login.user.username, login=session_id
-                )
 
     async def get_user(self, user_id: str) -> User:
         """Return a user by id. Raises NotFound."""
@@ -169,8 +127,8 @@ class UserService:
         """Update the caller's own `full_name` and `email`. Raises BadRequest, NameTaken."""
         async with self._database.write() as session:
             user = await get_user(session, caller.user_id, to_change=True)
-            await _apply(session, user, changes)
-            record(session, caller, "user.change", _subject(user), fields=sorted(changes))
+            await apply(session, user, changes)
+            record(session, caller, "user.change", subject_of(user), fields=sorted(changes))
         return user
 
     async def update_user(self, caller: Caller, reference: str, changes: Mapping[str, Any]) -> User:
@@ -181,10 +139,12 @@ class UserService:
         async with self._database.write() as session:
             user = await find_account(session, reference, to_change=True)
             if changes.get("role", user.role) != "admin":
-                await _check_not_last_administrator(session, user)
-            await _apply(session, user, changes)
+                await check_not_last_administrator(session, user)
+            await apply(session, user, changes)
             self._changes.record(session, "user", user.id)
-            record(session, caller, "user.change", _subject(user), **{name: changes[name] for name in sorted(changes)})
+            record(
+                session, caller, "user.change", subject_of(user), **{name: changes[name] for name in sorted(changes)}
+            )
         self._sessions.forget_user(user.id)
         return user
 
@@ -195,10 +155,10 @@ class UserService:
         """
         async with self._database.write() as session:
             user = await find_account(session, reference, to_change=True)
-            await _check_not_last_administrator(session, user)
+            await check_not_last_administrator(session, user)
             user.disabled_at = user.disabled_at or now()
             await self._sessions.end_all(session, user.id)
-            record(session, caller, "user.disable", _subject(user))
+            record(session, caller, "user.disable", subject_of(user))
         self._sessions.forget_user(user.id)
         return user
 
@@ -208,16 +168,73 @@ class UserService:
             user = await find_account(session, reference, to_change=True)
             user.disabled_at = None
             self._changes.record(session, "user", user.id)
-            record(session, caller, "user.enable", _subject(user))
+            record(session, caller, "user.enable", subject_of(user))
         self._sessions.forget_user(user.id)
         return user
 
+    async def login(self, client: ClientInfo, account: str, password: str) -> LoginTokens:
+        """Log in by email address or username.
+
+        Raises NotAuthenticated, with the same message after the same time for every cause; RateLimited.
+        """
+        started = time.monotonic()
+        account = account.strip().lower()
+        attempts = f"login:{hashlib.sha256(account.encode()).hexdigest()[:32]}:{client.network}"
+        self._limiter.charge(attempts, LOGIN_RATE)
+        async with self._database.read() as session:
+            user = await session.scalar(
+                select(User).where((User.email == account) if "@" in account else (User.username == account))
+            )
+        is_right, newer = await self._verify(password, user, client.network)
+        if user is None or not is_right or user.disabled_at is not None:
+            await self._record_failure(client, account, user)
+            await delay_failure(started)
+            raise NotAuthenticated("The account or the password is wrong.")
+        self._limiter.refund(attempts, LOGIN_RATE)
+        async with self._database.write() as session:
+            row = await get_user(session, user.id, to_change=True)
+            row.last_login_at = now()
+            row.password_hash = newer or row.password_hash
+            grant = await self._sessions.open(session, row, client)
+            record_unauthenticated(
+                session, client, "login", subject_of(row), "success", row.username, login=grant.session_id
+            )
+        return await self._sessions.issue(grant)
+
+    async def _verify(self, password: str, user: User | None, subject: str) -> tuple[bool, str | None]:
+        """Verify a user's password in the turn of `subject`; say in the log why a stored hash is not verified."""
+        stored = None if user is None else user.password_hash
+        problem = None if stored is None else self._passwords.problem_of(stored)
+        if user is not None and problem is not None:
+            self._log.warning(
+                "password_hash_refused",
+                user=user.username,
+                reason=f"The stored password hash is not verified, so this user cannot log in with it: {problem}. "
+                "An administrator can set a new password.",
+            )
+        return await self._passwords.verify(password, stored, subject=subject)
+
+    async def _record_failure(self, client: ClientInfo, account: str, user: User | None) -> None:
+        subject = AuditSubject(None, account, None) if user is None else subject_of(user)
+        async with self._database.write() as session:
+            record_unauthenticated(session, client, "login", subject, "failure", account)
+
+    async def logout(self, client: ClientInfo, session_id: str) -> None:
+        """End a login, unless it has ended."""
+        login = await self._sessions.end(session_id)
+        if login is not None:
+            async with self._database.write() as session:
+                record_unauthenticated(
+                    session, client, "logout", subject_of(login.user), "success", login.user.username, login=session_id
+                )
+
     async def change_password(self, caller: Caller, current: str, new: str) -> None:
         """Change the caller's own password and end their other logins. Raises BadRequest, RateLimited."""
-        user = await self.get_user(caller.user_id)
-        attempts = f"login:{user.id}:{limited_network(caller.origin.address)}"
+        async with self._database.read() as session:
+            user = await get_user(session, caller.user_id)
+        attempts = f"login:{user.id}:{caller.origin.network}"
         self._limiter.charge(attempts, LOGIN_RATE)
-        is_right, _ = await self._passwords.verify(current, user.password_hash)
+        is_right, _ = await self._verify(current, user, caller.user_id)
         if not is_right:
             raise BadRequest(
                 "`current_password`: this is not the current password.", errors=[("current_password", "wrong")]
@@ -229,63 +246,21 @@ class UserService:
 
         Raises NotFound, BadRequest.
         """
-        user = await self.find_user(reference)
+        async with self._database.read() as session:
+            user = await find_account(session, reference)
         password = new or generate_password()
         await self._set_password(caller, user, password)
         return user, password
 
     async def _set_password(self, caller: Caller, user: User, password: str) -> None:
         text = self._passwords.check(password, (user.email or "", user.username, user.full_name))
-        hashed = await self._passwords.hash(text)
+        hashed = await self._passwords.hash(text, subject=caller.user_id)
         async with self._database.write() as session:
             row = await get_user(session, user.id, to_change=True)
             row.password_hash = hashed
             await self._sessions.end_all(session, row.id, except_id=caller.session_id)
-            record(session, caller, "user.password", _subject(row))
+            record(session, caller, "user.password", subject_of(row))
         self._sessions.forget_user(user.id)
 
 
 _LITERAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
-
-
-def _subject(user: User) -> AuditSubject:
-    return AuditSubject(user.id, user.username, user.id)
-
-
-async def _insert(session: AsyncSession, user: User, *, is_named: bool) -> None:
-    """Add a user; a derived username that is taken gets a number. Raises NameTaken."""
-    if await session.scalar(select(User.id).where(User.email == user.email)) is not None:
-        raise NameTaken(f"`email`: `{user.email}` has an account already.")
-    suggested = user.username
-    for number in range(2, MAX_USERNAME_ATTEMPTS + 2):
-        if await session.scalar(select(User.id).where(User.username == user.username)) is None:
-            break
-        if is_named:
-            raise NameTaken(f"`username`: `{suggested}` is taken.")
-        user.username = f"{suggested}-{number if number < MAX_USERNAME_ATTEMPTS else user.id[-8:].lower()}"
-    session.add(user)
-    await _flush(session)
-
-
-async def _apply(session: AsyncSession, user: User, changes: Mapping[str, Any]) -> None:
-    for name, value in changes.items():
-        setattr(user, name, check_email(value) if name == "email" else value)
-    await _flush(session)
-
-
-async def _flush(session: AsyncSession) -> None:
-    try:
-        await session.flush()
-    except IntegrityError:  # a concurrent transaction was first
-        raise NameTaken("Another account has this address or username.") from None
-
-
-async def _check_not_last_administrator(session: AsyncSession, user: User) -> None:
-    """Raises Conflict where a user is the last administrator."""
-    others = (
-        select(func.count())
-        .select_from(User)
-        .where(User.role == "admin", User.disabled_at.is_(None), User.id != user.id)
-    )
-    if user.role == "admin" and user.disabled_at is None and not await session.scalar(others):
-        raise Conflict(f"`{user.username}` is the last administrator: make another user an administrator first.")

@@ -16,6 +16,7 @@ from serval.data_plane.plane import Callers
 from serval.db.engine import Database, now
 from serval.errors import NotAuthenticated
 from serval.ids import new_id
+from serval.settings.plans import Rate
 from serval.users.callers import caller_of
 from serval.users.limits import UserLimits
 from serval.users.signing_keys import SigningKeys
@@ -56,13 +57,16 @@ class SessionService:
         signing_keys: SigningKeys,
         limits: UserLimits,
         refresh_days: float,
+        refresh_secret: bytes,
     ) -> None:
+        """`refresh_secret`: what successors of refresh tokens are made with, the same on every replica."""
         self._database = database
         self._callers = callers
         self._changes = changes
         self._signing_keys = signing_keys
         self._limits = limits
         self._lifetime = timedelta(days=refresh_days)
+        self._refresh_secret = refresh_secret
         changes.on("user", callers.revoke_user, reset=callers.revoke_all)
 
     async def find_caller(self, presented: Credential, origin: ClientInfo) -> Caller:
@@ -109,7 +113,9 @@ class SessionService:
         )
         session.add(login)
         await session.flush()
-        return _next_grant(session, login)
+        refresh_token = key_format.new_key(key_format.REFRESH_PREFIX)
+        _add_token(session, login.id, refresh_token)
+        return RefreshGrant(user.id, login.id, refresh_token)
 
     async def issue(self, grant: RefreshGrant) -> LoginTokens:
         """Return the tokens of a login, after its transaction: rotating a signing key needs one of its own."""
@@ -120,7 +126,8 @@ class SessionService:
         )
 
     async def refresh(self, refresh_token: str, client: ClientInfo) -> LoginTokens:
-        """Replace a refresh token; reusing one after its grace period ends the login. Raises NotAuthenticated."""
+        """Replace a refresh token by its successor, which is the same for all who ask within its grace period; reusing
+        one after that ends the login. Raises NotAuthenticated."""
         grant: RefreshGrant | None = None
         async with self._database.write() as session:
             token = await self._token(session, refresh_token)
@@ -134,7 +141,10 @@ class SessionService:
                 token.used_at = token.used_at or now()
                 token.session.expires_at = now() + self._lifetime
                 await _delete_old_tokens(session, token.session_id, now() - self._lifetime)
-                grant = _next_grant(session, token.session)
+                successor = key_format.successor(refresh_token, self._refresh_secret)
+                if await session.get(RefreshToken, key_format.digest(successor)) is None:
+                    _add_token(session, token.session_id, successor)
+                grant = RefreshGrant(token.session.user_id, token.session_id, successor)
         if grant is None:
             self._callers.revoke_user(token.session.user_id)
             raise NotAuthenticated(
@@ -142,10 +152,14 @@ class SessionService:
             )
         return await self.issue(grant)
 
-    async def session_of(self, refresh_token: str) -> str:
-        """Return the id of the login that a refresh token belongs to. Raises NotAuthenticated."""
+    async def session_of(self, refresh_token: str) -> LoginSession:
+        """Return the login that a refresh token belongs to. Raises NotAuthenticated."""
         async with self._database.read() as session:
-            return (await self._token(session, refresh_token)).session_id
+            return (await self._token(session, refresh_token)).session
+
+    def api_rate_of(self, login: LoginSession) -> Rate | None:
+        """Return the rate of its user's requests; None: unlimited."""
+        return self._limits.api_rate(login.user.subscription_tier)
 
     async def end(self, session_id: str) -> LoginSession | None:
         """End a login, here at once and elsewhere within a second; None: it has ended or does not exist."""
@@ -201,12 +215,10 @@ class SessionService:
         await session.execute(delete(LoginSession).where(LoginSession.id.in_(old_ids)))
 
 
-def _next_grant(session: AsyncSession, login: LoginSession) -> RefreshGrant:
-    refresh_token = key_format.new_key(key_format.REFRESH_PREFIX)
+def _add_token(session: AsyncSession, session_id: str, refresh_token: str) -> None:
     session.add(
-        RefreshToken(digest=key_format.digest(refresh_token), session_id=login.id, created_at=now(), used_at=None)
+        RefreshToken(digest=key_format.digest(refresh_token), session_id=session_id, created_at=now(), used_at=None)
     )
-    return RefreshGrant(login.user_id, login.id, refresh_token)
 
 
 async def _delete_old_tokens(session: AsyncSession, session_id: str, before: datetime) -> None:

@@ -50,7 +50,9 @@ def test_reusing_a_refresh_token_after_its_grace_period_ends_the_login(own: Clie
         assert again.status_code == 401
         assert "used before" in again.json()["detail"]
         assert http.post("/api/v1/auth/refresh", json={"refresh_token": thief["refresh_token"]}).status_code == 401
-    assert asks(own, thief["access_token"]) == 401
+        assert asks(own, thief["access_token"]) == 401
+        latest = http.post("/api/v1/auth/refresh", json={"refresh_token": other["refresh_token"]}).json()
+        assert latest["refresh_token"] != thief["refresh_token"]
     assert asks(own, other["access_token"]) == 200
 
 
