@@ -1,5 +1,6 @@
 """The caller of a request, as the routes see it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Protocol, get_args
 
@@ -60,6 +61,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     predict_limits: tuple[tuple[str, Rate], ...]
     """(`kind:id`, rate) of each limit that a prediction is charged to."""
     quota: Quota | None
+    is_metered: bool = False
+    """Whether the key has a rate or a quota of its own."""
     origin: ClientInfo = SERVER_ITSELF
 
     @property
@@ -87,6 +90,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def may_use(self, model_id: str) -> bool:
         """Whether the key is for a model; whether the user may see the model is a separate question."""
         return self.models is None or model_id in self.models
+
+    def covers(self, models: Sequence[str] | None) -> bool:
+        """Whether a key for these models (None: all) is for no others than the caller's key is."""
+        return self.models is None or (models is not None and self.models.issuperset(models))
 
 
 class FindCaller(Protocol):

@@ -18,6 +18,10 @@ class RouteRule(msgspec.Struct, frozen=True):
     """The scope that a key must have; a login has every scope."""
     is_public: bool = False
     needs_admin: bool = False
+    needs_all_models: bool = False
+    """Whether keys for some models only are refused: the route is about more than models."""
+    needs_unmetered: bool = False
+    """Whether keys with a rate or a quota of their own are refused: the route could give more than these allow."""
     is_charged: bool = True
     """Whether the route counts against `api_rate`."""
     account: Literal["address", "logins"] = "address"
@@ -29,6 +33,15 @@ class RouteRule(msgspec.Struct, frozen=True):
             raise NotPermitted(f"This API key lacks the scope `{self.scope}`.")
         if self.needs_admin and not caller.is_admin:
             raise NotPermitted("Only administrators may do this.")
+        if self.needs_all_models and caller.models is not None:
+            raise NotPermitted(
+                "This API key is for some models only, and this is about more: use a key for all models, or log in."
+            )
+        if self.needs_unmetered and caller.is_metered:
+            raise NotPermitted(
+                "This API key has a rate or a quota of its own, and this could give more than it allows: "
+                "use a key without, or log in."
+            )
 
 
 PROBE = RouteRule("everyone, without a rate limit", is_public=True, is_charged=False)
@@ -40,9 +53,15 @@ AUTHENTICATED = RouteRule("every authenticated caller")
 PREDICT = RouteRule("logins, and keys with the scope `predict`", "predict", is_charged=False)
 READ = RouteRule("logins, and keys with the scope `models:read`", "models:read")
 WRITE = RouteRule("logins, and keys with the scope `models:write`", "models:write")
-ACCOUNT = RouteRule("logins, and keys with the scope `admin`", "admin")
+KEYS = RouteRule("logins, and keys with the scope `admin`", "admin")
+GIVE_KEYS = RouteRule("logins, and unmetered keys with the scope `admin`", "admin", needs_unmetered=True)
+ACCOUNT = RouteRule("logins, and keys for all models with the scope `admin`", "admin", needs_all_models=True)
 ADMINISTRATE = RouteRule(
-    "administrators: their logins, and their keys with the scope `admin`", "admin", needs_admin=True
+    "administrators: their logins, and their unmetered keys for all models with the scope `admin`",
+    "admin",
+    needs_admin=True,
+    needs_all_models=True,
+    needs_unmetered=True,
 )
 
 ROUTE_RULES: Mapping[str, RouteRule] = MappingProxyType(
@@ -75,11 +94,11 @@ ROUTE_RULES: Mapping[str, RouteRule] = MappingProxyType(
         "PATCH /api/v1/models/{model}/versions/{number}": WRITE,
         "POST /api/v1/models/{model}/versions/{number}/deprecate": WRITE,
         "POST /api/v1/models/{model}/versions/{number}/archive": WRITE,
-        "GET /api/v1/api-keys": ACCOUNT,
-        "POST /api/v1/api-keys": ACCOUNT,
-        "GET /api/v1/api-keys/{key_id}": ACCOUNT,
-        "DELETE /api/v1/api-keys/{key_id}": ACCOUNT,
-        "POST /api/v1/api-keys/{key_id}/rotate": ACCOUNT,
+        "GET /api/v1/api-keys": KEYS,
+        "POST /api/v1/api-keys": GIVE_KEYS,
+        "GET /api/v1/api-keys/{key_id}": KEYS,
+        "DELETE /api/v1/api-keys/{key_id}": KEYS,
+        "POST /api/v1/api-keys/{key_id}/rotate": GIVE_KEYS,
         "POST /api/v1/auth/register": LOG_IN,
         "POST /api/v1/auth/login": LOG_IN,
         "POST /api/v1/auth/refresh": PRESENT_TOKEN,

@@ -38,5 +38,6 @@ def caller_of(
             else limits.predict_limits(user.id, tier, key.id, key.predict_rate)
         ),
         quota=quota,
+        is_metered=key is not None and (key.predict_rate is not None or key.monthly_quota is not None),
         origin=origin,
     )

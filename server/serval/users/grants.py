@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
-from serval.auth.caller import SCOPES, Caller, Scope
+from serval.auth.caller import SCOPES, Caller, Role, Scope
 from serval.errors import BadRequest, NotPermitted
 
 DEFAULT_SCOPES: frozenset[Scope] = frozenset({"predict", "models:read", "models:write"})
@@ -49,10 +49,19 @@ def check_scopes(caller: Caller, scopes: frozenset[Scope] | set[Scope]) -> None:
 
 def check_models(caller: Caller, models: Sequence[str] | None) -> None:
     """Raises NotPermitted where a key would be for models (None: all) that the creating key is not for."""
-    if caller.models is not None and (models is None or not caller.models.issuperset(models)):
+    if not caller.covers(models):
         raise NotPermitted(
             "The creating key is restricted to some models, so the new key cannot be for others: "
             "log in to create such a key."
+        )
+
+
+def check_lasts_no_longer(caller: Caller, role: Role) -> None:
+    """Raises NotPermitted where a key that expires would give an administrator's power, which does not."""
+    if role == "admin" and own_expiry(caller) is not None:
+        raise NotPermitted(
+            "This API key expires, and what it does to an administrator's account would outlast it: "
+            "use a key that does not expire, or log in."
         )
 
 

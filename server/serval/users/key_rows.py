@@ -59,6 +59,24 @@ def keys_with_usage(at: datetime) -> Select[ApiKey, int]:
     return select(ApiKey, USED).select_from(ApiKey).outerjoin(KeyUsage, counted_in(month_of(at)))
 
 
+async def keys_of(
+    session: AsyncSession, caller: Caller, owner_id: str, before: str | None, limit: int, at: datetime
+) -> list[KeyWithUsage]:
+    """Return keys of an owner that are for no other models than the caller's, newest first. `before`: a key's id;
+    `at`: a moment of the month whose predictions are counted."""
+    query = keys_with_usage(at).where(ApiKey.user_id == owner_id).order_by(ApiKey.id.desc()).limit(limit)
+    keys: list[KeyWithUsage] = []
+    while True:
+        page = [
+            KeyWithUsage(row, used)
+            for row, used in await session.execute(query if before is None else query.where(ApiKey.id < before))
+        ]
+        keys += [key for key in page if caller.covers(key.row.models)]
+        if len(page) < limit or len(keys) >= limit:
+            return keys[:limit]
+        before = page[-1].row.id
+
+
 async def one_key(session: AsyncSession, query: Select[ApiKey, int]) -> KeyWithUsage | None:
     """Return the key that a query finds."""
     row = (await session.execute(query)).one_or_none()
@@ -66,9 +84,14 @@ async def one_key(session: AsyncSession, query: Select[ApiKey, int]) -> KeyWithU
 
 
 def visible_key(caller: Caller, key: KeyWithUsage | None, key_id: str) -> KeyWithUsage:
-    """Return a key that a caller may see. Raises NotFound."""
+    """Return a key that a caller may see. Raises NotFound, NotPermitted where the caller's key is for fewer models."""
     if key is None or not caller.may_see(key.row.user_id):
         raise NotFound(f"There is no API key `{key_id[:100]}`.")
+    if not caller.covers(key.row.models):
+        raise NotPermitted(
+            f"This API key is for some models only, and the key `{key_id}` for others too: "
+            "use a key for all models, or log in."
+        )
     return key
 
 

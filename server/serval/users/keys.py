@@ -17,7 +17,7 @@ from serval.db.engine import Database, now
 from serval.errors import Conflict, NotAuthenticated, NotPermitted
 from serval.users.callers import caller_of
 from serval.users.grants import check_models, check_scopes, expiry_of, name_of, scopes_of, successor_expiry
-from serval.users.key_rows import KeyWithUsage, keys_with_usage, locked_family, new_row, one_key, visible_key
+from serval.users.key_rows import KeyWithUsage, keys_of, keys_with_usage, locked_family, new_row, one_key, visible_key
 from serval.users.key_schemas import NewKey
 from serval.users.limits import UserLimits
 from serval.users.months import end_of_month
@@ -85,16 +85,15 @@ class KeyService:
     async def list_keys(
         self, caller: Caller, *, user: str | None, before: str | None, limit: int
     ) -> list[KeyWithUsage]:
-        """Return keys of the caller, newest first, including expired and revoked ones.
+        """Return keys of the caller, newest first, including expired and revoked ones; of a key for some models, those
+        for no others.
 
         `user`: id or username of the owner, for administrators. `before`: the id of a key; only older ones.
         Raises NotPermitted, NotFound.
         """
         async with self._database.read() as session:
             owner_id = caller.user_id if user is None else await _owner_id(session, caller, user)
-            query = keys_with_usage(now()).where(ApiKey.user_id == owner_id).order_by(ApiKey.id.desc()).limit(limit)
-            rows = await session.execute(query if before is None else query.where(ApiKey.id < before))
-            return [KeyWithUsage(row, used) for row, used in rows]
+            return await keys_of(session, caller, owner_id, before, limit, now())
 
     async def get_key(self, caller: Caller, key_id: str) -> KeyWithUsage:
         """Return a key of the caller, or for an administrator of any user. Raises NotFound."""

@@ -8,19 +8,20 @@ from serval.auth.caller import Caller
 from serval.auth.credentials import ACCESS_COOKIE, REFRESH_COOKIE, cookie, read_credential
 from serval.auth.csrf import Csrf
 from serval.auth.request_limiter import RequestLimiter
-from serval.errors import BadRequest, NameTaken, NotAuthenticated, NotPermitted
+from serval.errors import BadRequest, NameTaken, NotAuthenticated
 from serval.http.cookies import expired_cookies, login_cookies
 from serval.http.openapi import JSON_ERRORS, KEYED, PUBLIC, keyed_responses
 from serval.http.request import HttpRequest
 from serval.http.request_logging import client_of
-from serval.settings.addresses import is_loopback
 from serval.settings.settings import Settings
+from serval.users.registration import check_may_register, is_local
 from serval.users.schemas import (
     CookieLogin,
     KeyRotation,
     Login,
     Refresh,
     Registration,
+    RegistrationReceived,
     SigningKeyView,
     Tokens,
     UserView,
@@ -28,8 +29,6 @@ from serval.users.schemas import (
 from serval.users.service import UserService
 from serval.users.sessions import LoginTokens, SessionService
 from serval.users.signing_keys import SigningKeys
-
-_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 
 class AuthController(Controller):
@@ -51,18 +50,15 @@ class AuthController(Controller):
         data: JSONBody[Registration],
         users: NamedDependency[UserService],
         settings: NamedDependency[Settings],
-    ) -> UserView:
-        """Create an account for yourself, where this server allows it (setting `SERVAL_REGISTRATION`)."""
-        if not _may_register(request, settings):
-            raise NotPermitted("Registration is closed: ask an administrator for an account (`registration`).")
-        user = await users.register(
-            client_of(request.scope),
-            email=data.email,
-            password=data.password,
-            full_name=data.full_name,
-            username=data.username,
-        )
-        return UserView.of(user)
+    ) -> UserView | RegistrationReceived:
+        """Create an account for yourself, where this server allows it (setting `SERVAL_REGISTRATION`). Where others
+        than this machine may, the response is the same whether the address or username has an account already."""
+        check_may_register(request, settings)
+        client = client_of(request.scope)
+        if is_local(request, settings):
+            return UserView.of(await users.register(client, data))
+        await users.register_untold(client, data)
+        return RegistrationReceived()
 
     @post(
         "/login",
@@ -172,15 +168,6 @@ class AuthController(Controller):
         return SigningKeyView(
             await signing_keys.replace(caller, revoke_issued_tokens=data is not None and data.revoke_issued_tokens)
         )
-
-
-def _may_register(request: HttpRequest, settings: Settings) -> bool:
-    if settings.registration != "auto":
-        return settings.registration == "open"
-    client = request.client
-    # Behind a proxy on this machine that the settings do not name, every client would look local.
-    is_forwarded = bool(settings.trusted_proxies) or any(name in request.headers for name in _FORWARDED)
-    return is_loopback(settings.host) and client is not None and is_loopback(client.host) and not is_forwarded
 
 
 def _own_origin(request: HttpRequest) -> str:

@@ -28,6 +28,16 @@ class Registration(msgspec.Struct, forbid_unknown_fields=True):
     """Derived from the email address by default."""
 
 
+class RegistrationReceived(msgspec.Struct):
+    """What becomes of a registration where anybody may register: it is not told, so that nobody learns who has an
+    account."""
+
+    detail: str = (
+        "If neither the email address nor the username had an account, there is one now: log in. "
+        "If that fails, one of them is taken: choose others, or ask an administrator."
+    )
+
+
 class NewUser(msgspec.Struct, forbid_unknown_fields=True):
     """A user whom an administrator creates."""
 

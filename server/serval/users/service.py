@@ -13,12 +13,14 @@ from serval.auth.passwords import Passwords, delay_failure, generate_password
 from serval.auth.request_limiter import RequestLimiter
 from serval.changes import Changes
 from serval.db.engine import Database, now
-from serval.errors import BadRequest, NotAuthenticated
+from serval.errors import BadRequest, NameTaken, NotAuthenticated
 from serval.ids import new_id
 from serval.log import Log
 from serval.settings.plans import Rate
+from serval.users.grants import check_lasts_no_longer
 from serval.users.names import check_email, check_username, username_from
 from serval.users.queries import find_account, get_user, subject_of
+from serval.users.schemas import Registration
 from serval.users.sessions import LoginTokens, SessionService
 from serval.users.tables import User
 from serval.users.user_rows import apply, check_not_last_administrator, insert
@@ -46,15 +48,25 @@ class UserService:
         self._limiter = limiter
         self._log = log
 
-    async def register(
-        self, client: ClientInfo, *, email: str, password: str, full_name: str, username: str | None
-    ) -> User:
+    async def register(self, client: ClientInfo, data: Registration) -> User:
         """Register a user. Raises BadRequest, NameTaken."""
-        user = await self._new_user(email, password, full_name, username, client.network)
+        user = await self._new_user(data.email, data.password, data.full_name, data.username, client.network)
         async with self._database.write() as session:
-            await insert(session, user, is_named=username is not None)
+            await insert(session, user, is_named=data.username is not None)
             record_unauthenticated(session, client, "user.register", subject_of(user), "success", user.username)
         return user
+
+    async def register_untold(self, client: ClientInfo, data: Registration) -> None:
+        """Register a user unless the email address or username is taken, which only the audit trail tells: not the
+        time either. Raises BadRequest."""
+        started = time.monotonic()
+        try:
+            await self.register(client, data)
+        except NameTaken:
+            async with self._database.write() as session:
+                subject = AuditSubject(None, data.email, None)
+                record_unauthenticated(session, client, "user.register", subject, "failure", data.email)
+        await delay_failure(started)
 
     async def create_user(
         self,
@@ -67,13 +79,14 @@ class UserService:
         username: str | None,
         role: Role,
     ) -> User:
-        """Create a user, who cannot log in without a password. Raises BadRequest, NameTaken."""
+        """Create a user, who cannot log in without a password. Raises BadRequest, NameTaken, NotPermitted."""
         user = await self._new_user(email, password, full_name, username, caller.user_id)
         if password_hash is not None:
             problem = self._passwords.problem_of(password_hash)
             if problem is not None:
                 raise BadRequest(f"`password_hash`: {problem}.", errors=[("password_hash", problem)])
             user.password_hash = password_hash
+        check_lasts_no_longer(caller, role)
         user.role = role
         async with self._database.write() as session:
             await insert(session, user, is_named=username is not None)
@@ -134,10 +147,12 @@ class UserService:
     async def update_user(self, caller: Caller, reference: str, changes: Mapping[str, Any]) -> User:
         """Update a user as an administrator: also `role` and `subscription_tier`.
 
-        Raises NotFound, Conflict, BadRequest, NameTaken.
+        Raises NotFound, Conflict, BadRequest, NameTaken, NotPermitted.
         """
         async with self._database.write() as session:
             user = await find_account(session, reference, to_change=True)
+            if changes.get("role") == "admin":
+                check_lasts_no_longer(caller, "admin")
             if changes.get("role", user.role) != "admin":
                 await check_not_last_administrator(session, user)
             await apply(session, user, changes)
@@ -163,9 +178,10 @@ class UserService:
         return user
 
     async def enable_user(self, caller: Caller, reference: str) -> User:
-        """Let a disabled user log in again, and their keys work again. Raises NotFound."""
+        """Let a disabled user log in again, and their keys work again. Raises NotFound, NotPermitted."""
         async with self._database.write() as session:
             user = await find_account(session, reference, to_change=True)
+            check_lasts_no_longer(caller, user.role)
             user.disabled_at = None
             self._changes.record(session, "user", user.id)
             record(session, caller, "user.enable", subject_of(user))
@@ -244,10 +260,11 @@ class UserService:
     async def reset_password(self, caller: Caller, reference: str, new: str | None) -> tuple[User, str]:
         """Set a user's password, a generated one by default, and end their logins; return both.
 
-        Raises NotFound, BadRequest.
+        Raises NotFound, BadRequest, NotPermitted.
         """
         async with self._database.read() as session:
             user = await find_account(session, reference)
+        check_lasts_no_longer(caller, user.role)
         password = new or generate_password()
         await self._set_password(caller, user, password)
         return user, password
