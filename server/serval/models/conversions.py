@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import select
 
 from serval.conversion.examine import Examination, examine
 from serval.conversion.freeze import Frozen, freeze
@@ -19,7 +20,7 @@ from serval.models.lifecycle import UNDER_WAY, Status
 from serval.models.loading import ModelLoader
 from serval.models.publication import Publication
 from serval.models.samples import freeze_request
-from serval.models.tables import Version
+from serval.models.tables import Model, Version
 from serval.settings.settings import Settings
 from serval.work.queue import TooManyAttempts, WorkQueue, WorkStates
 
@@ -52,6 +53,7 @@ class Conversions:
             database,
             Version,
             STATES,
+            select(Version.id, Model.owner_id).join(Model),
             perform=self._convert,
             fail=self._fail,
             on_end=self._count,
@@ -68,9 +70,9 @@ class Conversions:
         """Interrupt conversions under way; the next start takes them up again."""
         await self._queue.stop()
 
-    def enqueue(self, version_id: str) -> None:
-        """Convert a pending version when its turn comes."""
-        self._queue.enqueue(version_id)
+    def enqueue(self, version_id: str, owner_id: str) -> None:
+        """Convert a pending version when the turn of its model's owner comes."""
+        self._queue.enqueue(version_id, owner_id)
 
     async def wait(self, version_id: str, seconds: float, user_id: str) -> float:
         """Return when a conversion has ended, or after some seconds: at once where many requests of the user wait.
@@ -78,12 +80,12 @@ class Conversions:
         return await self._queue.wait(version_id, seconds, user_id)
 
     async def examine(
-        self, upload: Path, columns: list[str] | None, sample: str | None, expected_with: str | None
+        self, user_id: str, upload: Path, columns: list[str] | None, sample: str | None, expected_with: str | None
     ) -> Examination:
-        """Return what a file is and whether it would be served, when its turn comes; nothing of it is stored. Raises
-        BadRequest."""
+        """Return what a file is and whether it would be served, when the turn of a user comes; nothing of it is stored.
+        Raises BadRequest."""
         request = freeze_request(columns, sample, self._limit_bytes, expected_with)
-        async with self._queue.turn():
+        async with self._queue.turn(user_id):
             return await examine(self._sandbox, upload, request)
 
     async def _convert(self, version: Version) -> None:

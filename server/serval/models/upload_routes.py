@@ -77,7 +77,7 @@ async def upload(
         request.note(body_limit_bytes=uploads.max_bytes)
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming)
         version = await uploads.add_version(caller, form, incoming)
-    conversions.enqueue(version.id)
+    conversions.enqueue(version.id, version.model.owner_id)
     waited = await conversions.wait(version.id, wait_seconds, caller.user_id)
     request.note(waited_ms=waited * 1e3)
     return _uploaded(await models.get_version(caller, version.model_id, version.number), links)
@@ -104,7 +104,7 @@ async def validate(
         request.note(body_limit_bytes=uploads.max_bytes)
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming, EXAMINED_FIELDS)
         async with incoming.open() as file:
-            return await conversions.examine(file, form.columns, form.sample, form.expected_with)
+            return await conversions.examine(caller.user_id, file, form.columns, form.sample, form.expected_with)
 
 
 def _uploaded(visible: VisibleVersion, links: Links) -> Response[VersionView]:

@@ -3,17 +3,18 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select
 from sqlalchemy.orm import Mapped
 
 from serval.db.base import Table
 from serval.db.engine import Database
 from serval.errors import DatabaseUnavailable
 from serval.log import Log
+from serval.work.turns import Turns
 
 MAX_ATTEMPTS = 3
 """Work that has taken the process down so often is not tried again."""
@@ -59,8 +60,9 @@ class TooManyAttempts(Exception):
 class WorkQueue(Generic[Row]):
     """Does the work of a table's rows in the background.
 
-    Who creates a row, in the status of waiting work, enqueues it afterwards. Work that an orderly stop or a crash
-    interrupts is done again at the next start, with its attempts counted.
+    Who creates a row, in the status of waiting work, enqueues it afterwards. Users take turns, and the work of each is
+    done in order. Work that an orderly stop or a crash interrupts is done again at the next start, with its attempts
+    counted.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class WorkQueue(Generic[Row]):
         database: Database,
         table: type[Row],
         states: WorkStates,
+        owners: Select[str, str],
         *,
         perform: Callable[[Row], Awaitable[None]],
         fail: Callable[[str, Exception], Awaitable[None]],
@@ -76,7 +79,9 @@ class WorkQueue(Generic[Row]):
         name: str,
         log: Log,
     ) -> None:
-        """`perform`: does the work of a row and records its end.
+        """`owners`: the id of each row and of the user whose turn it takes.
+
+        `perform`: does the work of a row and records its end.
 
         `fail`: records that the row of an id has failed; by what `perform` has raised, or TooManyAttempts.
         `on_end`: called after either, with the error and the seconds since its turn came. `parallel`: how many turns
@@ -85,10 +90,11 @@ class WorkQueue(Generic[Row]):
         self._database = database
         self._table = table
         self._states = states
+        self._owners = owners
         self._perform = perform
         self._fail = fail
         self._on_end = on_end
-        self._turns = asyncio.Semaphore(parallel)
+        self._turns = Turns(parallel)
         self._name = name
         self._log = log
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -97,11 +103,11 @@ class WorkQueue(Generic[Row]):
 
     async def start(self) -> None:
         """Take up all work that has not ended, oldest first. Raises DatabaseUnavailable."""
-        unfinished = select(self._table.id).where(self._table.status.in_(self._states.unfinished))
+        unfinished = self._owners.where(self._table.status.in_(self._states.unfinished)).order_by(self._table.id)
         async with self._database.read() as session:
-            row_ids = list(await session.scalars(unfinished.order_by(self._table.id)))
-        for row_id in row_ids:
-            self.enqueue(row_id)
+            rows = list(await session.execute(unfinished))
+        for row_id, owner_id in rows:
+            self.enqueue(row_id, owner_id)
 
     async def stop(self) -> None:
         """Interrupt the work under way and put it back; the next start takes it up again."""
@@ -110,9 +116,9 @@ class WorkQueue(Generic[Row]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def enqueue(self, row_id: str) -> None:
-        """Do the work of a row when its turn comes."""
-        task = asyncio.create_task(self._take_turn(row_id), name=f"{self._name} {row_id}")
+    def enqueue(self, row_id: str, owner_id: str) -> None:
+        """Do the work of a row when the turn of its user comes."""
+        task = asyncio.create_task(self._take_turn(row_id, owner_id), name=f"{self._name} {row_id}")
         self._tasks[row_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(row_id, None))
 
@@ -130,11 +136,9 @@ class WorkQueue(Generic[Row]):
             self._waiting -= Counter({user_id: 1})
         return time.monotonic() - started
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Take one of the turns for work that has no row."""
-        async with self._turns:
-            yield
+    def turn(self, owner_id: str) -> AbstractAsyncContextManager[None]:
+        """Take one of a user's turns for work that has no row."""
+        return self._turns.turn(owner_id)
 
     async def record(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write to the database as soon as it is available: accepted work does not fail because it is not."""
@@ -145,8 +149,8 @@ class WorkQueue(Generic[Row]):
                 self._log.warning(f"{self._name}_waiting_for_database")
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _take_turn(self, row_id: str) -> None:
-        async with self.turn():
+    async def _take_turn(self, row_id: str, owner_id: str) -> None:
+        async with self.turn(owner_id):
             started = time.monotonic()
             error = await self._outcome(row_id)
             self._on_end(error, time.monotonic() - started)
