@@ -22,6 +22,7 @@ from serval.log import Log
 from serval.metrics import Metrics, count_connections
 from serval.settings.settings import Settings
 from serval.storage.disk import DiskStorage
+from serval.storage.space import DiskSpace
 
 SECRETS = ("cache", "csrf", "refresh", "database_id")
 """What all replicas share and nobody else knows; the last says whose the files in a folder are."""
@@ -35,10 +36,16 @@ class Core(msgspec.Struct, frozen=True):
     metrics: Metrics
     database: Database
     redis: Redis
+    space: DiskSpace
     storage: DiskStorage
     secrets: Mapping[str, bytes]
     plane: DataPlane
     changes: Changes
+
+    def is_database_disk_low(self) -> bool:
+        """Whether rows that can wait must not be written, because the database shares the disk of the data folder and
+        less is free than has to stay free."""
+        return self.database.engine.dialect.name == "sqlite" and self.space.is_low()
 
     def render_metrics(self) -> bytes:
         """Return the metrics of both planes as Prometheus text."""
@@ -53,7 +60,8 @@ class Core(msgspec.Struct, frozen=True):
 async def open_core(settings: Settings, log: Log) -> AsyncIterator[Core]:
     """Yield the shared parts and close them at the end. Raises CannotStart, DatabaseUnavailable."""
     async with AsyncExitStack() as stack:
-        database = Database(open_engine(database_url(settings.database_url, settings.data_dir)))
+        space = DiskSpace(settings.data_dir, settings.min_free_disk_bytes)
+        database = Database(open_engine(database_url(settings.database_url, settings.data_dir)), space.make_room)
         stack.push_async_callback(database.close)
         # One retry: a connection of the pool may have died with an earlier server.
         redis: Redis = Redis.from_url(
@@ -69,7 +77,8 @@ async def open_core(settings: Settings, log: Log) -> AsyncIterator[Core]:
             metrics=metrics,
             database=database,
             redis=redis,
-            storage=DiskStorage(settings.data_dir / "models", settings.min_free_disk_bytes),
+            space=space,
+            storage=DiskStorage(settings.data_dir / "models", space),
             secrets=secrets,
             plane=open_data_plane(settings, secrets["cache"]),
             changes=Changes(database, metrics.changes, log),

@@ -26,6 +26,8 @@ ServalError
 ├── RateLimited 429               rate_limited
 ├── Unavailable 503               unavailable
 │   ├── DatabaseUnavailable       database_unavailable
+│   │   └── DatabaseDiskFull      database_disk_full
+│   ├── DiskFull                  disk_full
 │   └── Quarantined               quarantined
 ├── DeadlineExceeded 504          deadline_exceeded
 └── CannotStart                   cannot_start      (never on the wire: the process ends)
@@ -166,6 +168,16 @@ class Unavailable(ServalError):
 
 class DatabaseUnavailable(Unavailable):
     code, title = "database_unavailable", "The database is unavailable"
+
+
+class DatabaseDiskFull(DatabaseUnavailable):
+    code, title = "database_disk_full", "The disk of the database is full"
+    retry_after_seconds = None
+
+
+class DiskFull(Unavailable):
+    code, title = "disk_full", "The disk is full"
+    retry_after_seconds = None
 
 
 class Quarantined(Unavailable):

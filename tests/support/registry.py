@@ -23,6 +23,7 @@ from serval.models.load_attempts import LoadAttempts
 from serval.models.loading import ModelLoader
 from serval.models.tables import Model, Version
 from serval.storage.disk import DiskStorage
+from serval.storage.space import DiskSpace
 from serval.users.tables import User
 from support import graphs
 from support.planes import new_plane, regressor
@@ -99,7 +100,7 @@ async def registry(folder: Path, content: bytes | None = None, **plane: Any) -> 
 
 
 def files_in(folder: Path) -> VersionFiles:
-    return VersionFiles(DiskStorage(folder / "models", min_free_bytes=0))
+    return VersionFiles(DiskStorage(folder / "models", DiskSpace(folder, 0)))
 
 
 async def add_version(parts: Registry, content: bytes, number: int = 1) -> None:

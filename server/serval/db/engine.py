@@ -1,7 +1,7 @@
 """Opens the database, SQLite in the data folder or PostgreSQL, and tells the time that its rows carry."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 
+from serval.db.disk_full import disk_full, is_disk_full
 from serval.errors import BadRequest, CannotStart, DatabaseUnavailable
 
 SQLITE_BUSY_MILLISECONDS = 10_000
@@ -100,8 +101,10 @@ def _begin_immediate(connection: Any) -> None:
 class Database:
     """Sessions on one engine: `read` takes no lock, `write` is one transaction."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, make_room: Callable[[], None] | None = None) -> None:
+        """`make_room`: makes some for a write on a full disk that must not fail."""
         self.engine = engine
+        self._make_room = make_room
         self._readers = async_sessionmaker(engine.execution_options(writes=False), expire_on_commit=False)
         self.writers = sessionmaker()
         """The factory of the sessions of `write`, for event listeners."""
@@ -117,14 +120,20 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Yield a session for queries. Raises DatabaseUnavailable."""
-        with _translated_errors():
+        with _translated_errors(self.engine.url):
             async with self._readers() as session:
                 yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
-        """Yield a session that is committed at the end, or rolled back on an exception. Raises DatabaseUnavailable."""
-        with _translated_errors():
+    async def write(self, *, spends_reserve: bool = False) -> AsyncIterator[AsyncSession]:
+        """Yield a session that is committed at the end, or rolled back on an exception.
+
+        `spends_reserve`: it frees space, or ends what somebody may do, and works on a full disk too. Raises
+        DatabaseUnavailable, of which DatabaseDiskFull is one.
+        """
+        with _translated_errors(self.engine.url):
+            if spends_reserve and self._make_room is not None:
+                self._make_room()
             async with self._writers.begin() as session:
                 yield session
 
@@ -133,11 +142,14 @@ class Database:
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Turn the errors of an unavailable database into DatabaseUnavailable."""
+def _translated_errors(url: URL) -> Iterator[None]:
+    """Turn the errors of an unavailable database into DatabaseUnavailable, and those of a full disk into
+    DatabaseDiskFull."""
     try:
         yield
     except (DBAPIError, PoolTimeout, OSError) as error:
+        if is_disk_full(url, error):
+            raise disk_full(url) from error
         if _is_unavailable(error):
             raise DatabaseUnavailable("The database is unreachable: try again in a moment.") from error
         if isinstance(error, DBAPIError) and _state(error) in _UNSUPPORTED_CHARACTER:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from serval.db.disk_full import disk_full, is_disk_full
 from serval.db.engine import open_engine
 from serval.errors import Unavailable
 
@@ -61,5 +62,7 @@ async def current_revision(url: URL) -> str | None:
 
 
 def _unreachable(url: URL, error: Exception) -> Unavailable:
+    if is_disk_full(url, error):
+        return disk_full(url)
     reason = str(getattr(error, "orig", None) or error).splitlines()[0]
     return Unavailable(f"The database {url.render_as_string(hide_password=True)} cannot be used: {reason}")

@@ -1,7 +1,7 @@
 """Publishes the routes of all models to the data plane, and keeps them in step with the registry."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -43,6 +43,8 @@ class RoutePublisher:
         self._log = log
         self.has_routes = False
         """Whether routes were published."""
+        self.is_ready = False
+        """Whether it has begun to answer: something that is live was loaded, unless nothing is or can be."""
         self._publishing = asyncio.Lock()
         self._announcements: set[asyncio.Event] = set()
         """One for each version that is being recorded as live, set when its route is published."""
@@ -160,9 +162,16 @@ class RoutePublisher:
                 [route_of(versions, answering[model_id], audiences[model_id]) for model_id, versions in models.items()]
             )
             self.has_routes = True
+            self.is_ready = self.is_ready or self._can_answer(models.values())
             self._held = [version for version in routed if version.is_held]
             self._answering = {model_id: version.id for model_id, version in answering.items() if version is not None}
             self._loader.unload_others(version.id for version in routed if not version.is_held)
+
+    def _can_answer(self, models: Iterable[Versions]) -> bool:
+        """Whether something live is loaded, or everything live is known to be unloadable."""
+        live = [version.id for versions in models if (version := live_version(versions)) is not None]
+        is_lost = all(self._loader.is_unavailable(version_id) for version_id in live)
+        return is_lost or any(self._loader.is_loaded(version_id) for version_id in live)
 
     def _choose(self, versions: Versions) -> RoutedVersion | None:
         """Return the version that answers for a model, and begin to load the live one where it is another."""

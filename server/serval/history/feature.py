@@ -11,7 +11,14 @@ ROUTES = (HistoryController,)
 
 
 def build(core: Core, models: ModelService) -> Feature:
-    recorder = HistoryRecorder(core.plane.history, core.database, core.settings, core.metrics.history, core.log)
+    recorder = HistoryRecorder(
+        core.plane.history,
+        core.database,
+        core.settings,
+        core.metrics.history,
+        core.log,
+        is_disk_low=core.is_database_disk_low,
+    )
     return Feature(
         routes=ROUTES, dependencies={"history": HistoryService(core.database, models)}, background=[recorder]
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -41,8 +42,16 @@ class HistoryRecorder:
     drained."""
 
     def __init__(
-        self, ring: History, database: Database, settings: Settings, metrics: HistoryMetrics, log: Log
+        self,
+        ring: History,
+        database: Database,
+        settings: Settings,
+        metrics: HistoryMetrics,
+        log: Log,
+        *,
+        is_disk_low: Callable[[], bool],
     ) -> None:
+        """`is_disk_low`: whether nothing may be written for now."""
         self._ring = ring
         self._database = database
         self._days = settings.history_days
@@ -52,6 +61,8 @@ class HistoryRecorder:
         self._pending: deque[list[Row]] = deque()
         self._pending_rows = 0
         self._is_unavailable = False
+        self._is_disk_low = is_disk_low
+        self._has_told_of_disk = False
         self._tasks = [
             PeriodicTask(
                 step,
@@ -85,6 +96,8 @@ class HistoryRecorder:
                 await self._drain()
                 await self._write()
         except (DatabaseUnavailable, TimeoutError):
+            pass
+        if self._pending:
             self._log.warning("history_write_failed", rows=self._pending_rows)
 
     async def _drain(self) -> None:
@@ -145,8 +158,8 @@ class HistoryRecorder:
         )
 
     async def _write(self) -> None:
-        """Write what is kept; what the database cannot take now stays. Raises DatabaseUnavailable."""
-        while self._pending:
+        """Write what is kept; what the database or its disk cannot take now stays. Raises DatabaseUnavailable."""
+        while self._pending and not await self._must_wait_for_disk():
             rows = self._pending[0]
             try:
                 await self._insert_rows(rows)
@@ -163,6 +176,13 @@ class HistoryRecorder:
                 self._metrics.written.inc(len(rows))
             self._pending.popleft()
             self._pending_rows -= len(rows)
+
+    async def _must_wait_for_disk(self) -> bool:
+        is_low = await asyncio.to_thread(self._is_disk_low)
+        if is_low and not self._has_told_of_disk:
+            self._log.warning("history_waiting_for_disk", rows=self._pending_rows)
+        self._has_told_of_disk = is_low
+        return is_low
 
     async def _insert_rows(self, rows: list[Row]) -> None:
         """The driver is given the rows as they are: SQLAlchemy's own preparation takes ten times as long as writing

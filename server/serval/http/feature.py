@@ -10,6 +10,7 @@ from serval.core import Core
 from serval.feature import Feature
 from serval.http.metrics_route import MetricsPages, metrics
 from serval.http.probes import Probes, health, info, live, ready
+from serval.storage.watch import DiskWatch
 
 CHECK_SECONDS = 2.0
 """Timeout of each check of `/health`."""
@@ -33,6 +34,9 @@ def build(core: Core, is_ready: Callable[[], bool], loaded_models: Callable[[], 
         async with asyncio.timeout(CHECK_SECONDS):
             await core.redis.ping()
 
-    probes = Probes({"database": check_database, "redis": check_redis}, is_ready, loaded_models)
+    disk = DiskWatch(core.space, core.log)
+    checks = {"database": check_database, "redis": check_redis, "disk": disk.check}
+    probes = Probes(checks, is_ready, loaded_models)
     pages = MetricsPages(everything=core.render_metrics, of_user=core.render_metrics_of)
-    return Http(Feature(routes=ROUTES, dependencies={"probes": probes, "pages": pages}), probes)
+    feature = Feature(routes=ROUTES, dependencies={"probes": probes, "pages": pages}, background=[disk])
+    return Http(feature, probes)

@@ -16,8 +16,8 @@ from serval.errors import BadRequest
 from serval.http.openapi import PUBLIC, problem_responses
 from serval.http.request import HttpRequest
 
-Check = Callable[[], Awaitable[None]]
-"""Raises an error where the dependency does not work."""
+Check = Callable[[], Awaitable[str | None]]
+"""Raises an error where the dependency does not work; None where all is well, else what is not."""
 
 
 class Health(msgspec.Struct):
@@ -65,10 +65,9 @@ class Probes:
 
 async def _outcome(check: Check) -> str:
     try:
-        await check()
+        return await check() or "ok"
     except Exception as error:  # noqa: BLE001 - a probe reports whatever is wrong; the kind is enough, its text may hold an address
         return f"failed: {type(error).__name__}"
-    return "ok"
 
 
 class Status(msgspec.Struct):
@@ -91,7 +90,11 @@ class Info(msgspec.Struct):
 _WRONG = problem_responses(BadRequest)
 _NOT_READY = {
     **_WRONG,
-    503: ResponseSpec(Status, generate_examples=False, description="The process is starting or about to stop."),
+    503: ResponseSpec(
+        Status,
+        generate_examples=False,
+        description="The process is starting or about to stop, or has loaded nothing yet.",
+    ),
 }
 
 
@@ -131,7 +134,8 @@ async def live() -> Status:
     operation_class=PUBLIC,
 )
 async def ready(probes: NamedDependency[Probes]) -> Response[Status]:
-    """Answer 200 when the server takes requests, and 503 while it starts or stops. For the readiness probe."""
+    """Answer 200 when the server takes requests, and 503 while it starts or stops, or could load nothing of what is
+    live. For the readiness probe."""
     return (
         Response(Status("ready"), status_code=200)
         if probes.is_ready

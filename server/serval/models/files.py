@@ -8,7 +8,7 @@ import msgspec
 
 from serval.conversion.golden import Golden
 from serval.data_plane.plane import LoadError
-from serval.storage.disk import DiskStorage, Incoming
+from serval.storage.disk import DiskStorage, Incoming, Limit
 
 
 class Probe(msgspec.Struct):
@@ -24,9 +24,9 @@ class VersionFiles:
     def __init__(self, storage: DiskStorage) -> None:
         self._storage = storage
 
-    def receive(self, limit_bytes: int) -> Incoming:
-        """Open a file for an upload. Raises Unavailable when the disk is nearly full."""
-        return self._storage.receive(limit_bytes)
+    def receive(self, limit: Limit) -> Incoming:
+        """Open a file for an upload. Raises DiskFull when the disk is nearly full."""
+        return self._storage.receive(limit)
 
     def keep_source(self, version_id: str, incoming: Incoming) -> None:
         """Store an uploaded file, durably."""

@@ -12,10 +12,14 @@ class LoadAttempts:
         self._folder = folder
 
     def begin(self, version_id: str) -> int:
-        """Count a load before it is made. Returns how many before it have not ended. Raises OSError."""
+        """Count a load before it is made. Returns how many before it have not ended. Raises OSError.
+
+        The count is the length of a file without content, which takes no space on a full disk.
+        """
         with (self._folder / version_id).open("ab") as file:
-            file.write(b".")
-            return file.tell() - 1
+            before = file.tell()
+            file.truncate(before + 1)
+            return before
 
     def end(self, version_id: str) -> None:
         """The process has survived it."""

@@ -177,7 +177,7 @@ class ModelLoader:
     async def _load_verified(self, version: Version, signature: Signature) -> None:
         version_id = version.id
         try:
-            deaths = self._attempts.begin(version_id)
+            deaths = self._begin_attempt(version_id)
             if deaths >= MAX_ATTEMPTS:
                 await self.quarantine(version_id, f"the server died {deaths} times while loading it")
                 raise self._refusal(version_id)
@@ -192,11 +192,24 @@ class ModelLoader:
             self._unavailable[version_id] = (Unavailable, f"Version {version_id} cannot be loaded: {error}")
             raise self._refusal(version_id) from error
         finally:
-            self._attempts.end(version_id)
+            self._end_attempt(version_id)
         if version_id in self._unavailable:  # since, by a run of it or by another replica
             self._unload(version_id)
             raise self._refusal(version_id)
         self._loaded[version_id] = served
+
+    def _begin_attempt(self, version_id: str) -> int:
+        """Count a load before it is made. Returns how many before it have not ended; 0 where it cannot be counted: a
+        disk that takes nothing must not take down what is on it."""
+        try:
+            return self._attempts.begin(version_id)
+        except OSError as error:
+            self._log.warning("load_not_counted", version=version_id, reason=error.strerror)
+            return 0
+
+    def _end_attempt(self, version_id: str) -> None:
+        with suppress(OSError):
+            self._attempts.end(version_id)
 
     async def _load(self, version_id: str, signature: Signature, onnx: bytes, probe: Probe) -> ServedVersion:
         encoded = msgspec.json.encode(signature)

@@ -83,7 +83,7 @@ class ModelService:
     async def delete_model(self, caller: Caller, model: str) -> None:
         """Delete a model for everybody; `restore_model` brings it back, shares included. Raises NotFound,
         NotPermitted."""
-        async with self._database.write() as session:
+        async with self._database.write(spends_reserve=True) as session:
             row = (await find_model(session, caller, model, DELETE, to_change=True)).model
             row.deleted_at = now()
             record(session, caller, "model.delete", subject_of(row))

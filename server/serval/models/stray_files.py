@@ -5,11 +5,12 @@ one by mistake, or an old backup. So nothing is deleted before it was out of the
 """
 
 import asyncio
+from contextlib import suppress
 
 from sqlalchemy import select
 
 from serval.db.engine import Database
-from serval.errors import CannotStart
+from serval.errors import CannotStart, DiskFull
 from serval.log import Log
 from serval.models.tables import Version
 from serval.periodic import PeriodicTask
@@ -34,7 +35,8 @@ async def check_owner(database: Database, storage: DiskStorage, database_id: str
         return
     stored = set(storage.folders())
     if owner is None and (not stored or stored & await _known(database)):
-        storage.set_owner(database_id)
+        with suppress(DiskFull):  # the next start says it
+            storage.set_owner(database_id)
         return
     raise CannotStart(
         f"`{storage.root}` holds the files of {len(stored)} versions of another database than this server's "

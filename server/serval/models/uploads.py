@@ -22,7 +22,7 @@ from serval.models.queries import find_model, find_own_model, subject_of
 from serval.models.samples import freeze_request
 from serval.models.tables import Model, Version
 from serval.models.upload_form import UploadForm, check_length
-from serval.storage.disk import Incoming
+from serval.storage.disk import Incoming, of_uploads
 
 
 class UploadService:
@@ -41,12 +41,12 @@ class UploadService:
     async def receive(self, caller: Caller, announced_bytes: int | None) -> AsyncIterator[Incoming]:
         """Yield a file for the body of an upload, deleted at the end of the block unless `add_version` stored it.
 
-        Raises TooLarge, RateLimited and Unavailable, before the body is read, where it announces too many bytes, too
+        Raises TooLarge, RateLimited and DiskFull, before the body is read, where it announces too many bytes, too
         many uploads of the caller are pending, or the disk is nearly full.
         """
         check_length(announced_bytes, self.max_bytes)
         async with self._slot(caller):
-            with self._files.receive(self.max_bytes) as incoming:
+            with self._files.receive(of_uploads(self.max_bytes)) as incoming:
                 yield incoming
 
     async def add_version(self, caller: Caller, form: UploadForm, incoming: Incoming) -> Version:

@@ -17,6 +17,7 @@ from serval.process import handover
 from serval.process.handover import ServeConfig
 from serval.process.parent_death import die_with_parent
 from serval.settings.settings import Settings
+from serval.storage.space import NO_SPACE, full_to_start
 
 if TYPE_CHECKING:
     from serval.http.asgi import AsgiApp
@@ -92,6 +93,11 @@ def run_child(*, open_app: OpenApp = open_serval) -> int:
             runner.run(serve(config, open_app, log))
         except ServalError as error:
             sys.stderr.write(f"serval: {error.message}\n")
+            return handover.ALREADY_REPORTED
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            sys.stderr.write(f"serval: {full_to_start(config.settings.data_dir)}\n")
             return handover.ALREADY_REPORTED
         finally:
             log.close()

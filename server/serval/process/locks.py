@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from serval.errors import CannotStart
+from serval.storage.space import DiskSpace
 
 LOCK_NAME = "serval.lock"
 ADDRESS_NAME = "address"
@@ -30,8 +31,10 @@ def lock_data_folder(folder: Path, *, patience_seconds: float = 2.0) -> int:
                 "stop it or choose `--data-dir`"
             )
         time.sleep(0.05)
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    DiskSpace(folder, min_free_bytes=0).make_room()  # or a server on a full disk could not open what it has
+    line = f"{os.getpid()}\n".encode()
+    with suppress(OSError):  # on a full disk nobody can read whose the lock is, and all else goes on
+        os.truncate(descriptor, os.pwrite(descriptor, line, 0))
     return descriptor
 
 

@@ -171,7 +171,10 @@ class Supervisor:
     async def _log_ready(self, child: ServingProcess, settings: Settings) -> None:
         await child.ready.wait()
         url = url_of(settings)
-        write_address(settings.data_dir, url)
+        try:
+            write_address(settings.data_dir, url)
+        except OSError as error:  # commands in the folder do not find it then, and everybody else does
+            self._log.warning("address_not_written", reason=error.strerror)
         self._log.info(
             "ready",
             url=url,

@@ -135,7 +135,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_pending_uploads: Count = 4
     """Maximum number of one user's uploads that wait for their conversion."""
     min_free_disk_bytes: Size = GIB
-    """Refuse an upload that would leave less free disk space than this."""
+    """Free disk space that uploads, the history and records of failed logins leave: with less, nothing of these is
+    written."""
 
     convert_parallel: Count = 1
     """Maximum number of conversions that run at the same time."""

@@ -5,14 +5,15 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
-from serval.errors import TooLarge, Unavailable
+from serval.errors import ServalError, TooLarge
 from serval.storage.incoming import IncomingFolder
+from serval.storage.space import DiskSpace
 
 
 class Incoming:
@@ -21,10 +22,11 @@ class Incoming:
     As a context manager it is dropped at the end of the block, unless it was kept.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, limit_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, path: Path, limit: "Limit", space: DiskSpace) -> None:
         self._file = file
         self._path = path
-        self._limit_bytes = limit_bytes
+        self._limit = limit
+        self._space = space
         self._hash = hashlib.sha256()
         self.size_bytes = 0
 
@@ -35,12 +37,13 @@ class Incoming:
         self.drop()
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Append a chunk. Raises TooLarge past the limit, before the chunk is written."""
+        """Append a chunk. Raises what the limit says past it, before the chunk is written; DiskFull."""
         self.size_bytes += len(chunk)
-        if self.size_bytes > self._limit_bytes:
-            raise TooLarge(f"The file is larger than {self._limit_bytes} bytes, the limit set by `max_upload_bytes`.")
+        if self.size_bytes > self._limit.size_bytes:
+            raise self._limit.refusal()
         self._hash.update(chunk)
-        self._file.write(chunk)
+        with self._translated_errors():
+            self._file.write(chunk)
 
     def sha256(self) -> str:
         return self._hash.hexdigest()
@@ -48,54 +51,80 @@ class Incoming:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Path]:
         """Yield a local file with all that was written, to be read inside the block."""
-        self._file.flush()
+        with self._translated_errors():
+            self._file.flush()
         yield self._path
 
     def move_to(self, target: Path) -> None:
-        """Make the file durable and visible under its final name."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._path.replace(target)
-        _sync_folder(target.parent)
-        _sync_folder(target.parent.parent)  # it holds the entry of the first, which may be new
+        """Make the file durable and visible under its final name. Raises DiskFull."""
+        with self._translated_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._path.replace(target)
+            _sync_folder(target.parent)
+            _sync_folder(target.parent.parent)  # it holds the entry of the first, which may be new
 
     def drop(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what was not written yet, on a full disk
+            self._file.close()
         self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._space.failure(error) from error
+
+
+class Limit(NamedTuple):
+    """How long a file may become, and the error of one that would be longer."""
+
+    size_bytes: int
+    refusal: Callable[[], ServalError]
+
+
+def of_uploads(max_bytes: int) -> Limit:
+    """What the settings say of one file."""
+    return Limit(
+        max_bytes,
+        lambda: TooLarge(f"The file is larger than {max_bytes} bytes, the limit set by `max_upload_bytes`."),
+    )
 
 
 class DiskStorage:
     """Files by key, `<folder>/<name>`, below one folder of the disk."""
 
-    def __init__(self, root: Path, min_free_bytes: int) -> None:
-        """`min_free_bytes`: an upload is refused when it would leave less than this free on the disk."""
+    def __init__(self, root: Path, space: DiskSpace) -> None:
+        """`space`: of the disk; a file is refused when it would leave less free than has to stay free."""
         self.root = root
-        self._min_free_bytes = min_free_bytes
+        self._space = space
         self._set_aside = root / "set-aside"
         self._owner = root / "database"
         self._incoming = IncomingFolder(root / "incoming")
 
-    def receive(self, limit_bytes: int) -> Incoming:
-        """Open a file for an upload. Raises Unavailable when the disk is nearly full."""
-        free_bytes = shutil.disk_usage(self.root).free
-        if free_bytes < self._min_free_bytes:
-            raise Unavailable(
-                f"The disk has {free_bytes} bytes left, less than the {self._min_free_bytes} that have to stay free "
-                "(`min_free_disk_bytes`)."
-            )
-        descriptor, name = tempfile.mkstemp(dir=self._incoming.path)
-        limit_bytes = min(limit_bytes, free_bytes - self._min_free_bytes + 1)
-        return Incoming(os.fdopen(descriptor, "wb"), Path(name), limit_bytes)
+    def receive(self, limit: Limit) -> Incoming:
+        """Open a file for an upload. Raises DiskFull when the disk is nearly full, Unavailable where it
+        takes nothing."""
+        may_write_bytes = self._space.check()
+        of_disk = Limit(may_write_bytes, lambda: self._space.refusal(self._space.free_bytes()))
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._incoming.path)
+        except OSError as error:
+            raise self._space.failure(error) from error
+        return Incoming(
+            os.fdopen(descriptor, "wb"), Path(name), min(limit, of_disk, key=lambda each: each.size_bytes), self._space
+        )
 
     def keep(self, incoming: Incoming, key: str) -> None:
         """Store a received file under a key, durably."""
         incoming.move_to(self._path(key))
 
     def write(self, key: str, content: bytes) -> None:
-        """Store bytes under a key, durably."""
-        with self.receive(len(content)) as incoming:
+        """Store bytes under a key, durably. Raises DiskFull."""
+        with self.receive(of_uploads(len(content))) as incoming:
             incoming.write(content)
             self.keep(incoming, key)
 
@@ -150,8 +179,8 @@ class DiskStorage:
         return self._owner.read_text().strip() if self._owner.exists() else None
 
     def set_owner(self, owner: str) -> None:
-        """Remember whose files these are, durably."""
-        with self.receive(len(owner) + 1) as incoming:
+        """Remember whose files these are, durably. Raises DiskFull."""
+        with self.receive(of_uploads(len(owner) + 1)) as incoming:
             incoming.write(f"{owner}\n".encode())
             incoming.move_to(self._owner)
 

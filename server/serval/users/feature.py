@@ -11,6 +11,7 @@ from serval.auth.request_limiter import RequestLimiter
 from serval.core import Core
 from serval.feature import Background, Closing, Feature
 from serval.settings.plans import rate_of
+from serval.users.failed_logins import FailedLogins
 from serval.users.first_administrator import ensure_administrator
 from serval.users.gauges import UserGauges
 from serval.users.key_routes import ApiKeyController
@@ -56,7 +57,15 @@ async def build(core: Core, find_model: FindModel) -> Users:
         UserGauges(database, core.metrics.gauges, core.log),
     )
     dependencies = {
-        "users": UserService(database, core.changes, passwords, sessions, limiter, core.log),
+        "users": UserService(
+            database,
+            core.changes,
+            passwords,
+            sessions,
+            limiter,
+            core.log,
+            FailedLogins(database, core.is_database_disk_low, core.log),
+        ),
         "sessions": sessions,
         "signing_keys": signing_keys,
         "keys": keys,

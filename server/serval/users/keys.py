@@ -191,7 +191,7 @@ class KeyService:
 
         Raises NotFound.
         """
-        async with self._database.write() as session:
+        async with self._database.write(spends_reserve=True) as session:
             stored = await session.get(ApiKey, key_id, with_for_update={"of": ApiKey})
             row = visible_key(caller, None if stored is None else KeyWithUsage(stored, 0), key_id).row
             if row.revoked_at is None:

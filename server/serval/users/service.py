@@ -17,6 +17,7 @@ from serval.errors import BadRequest, NameTaken, NotAuthenticated
 from serval.ids import new_id
 from serval.log import Log
 from serval.settings.plans import Rate
+from serval.users.failed_logins import FailedLogins
 from serval.users.grants import check_lasts_no_longer
 from serval.users.names import check_email, check_username, username_from
 from serval.users.queries import find_account, get_user, subject_of
@@ -40,6 +41,7 @@ class UserService:
         sessions: SessionService,
         limiter: RequestLimiter,
         log: Log,
+        failed_logins: FailedLogins,
     ) -> None:
         self._database = database
         self._changes = changes
@@ -47,6 +49,7 @@ class UserService:
         self._sessions = sessions
         self._limiter = limiter
         self._log = log
+        self._failed_logins = failed_logins
 
     async def register(self, client: ClientInfo, data: Registration) -> User:
         """Register a user. Raises BadRequest, NameTaken."""
@@ -168,7 +171,7 @@ class UserService:
 
         Raises NotFound, Conflict.
         """
-        async with self._database.write() as session:
+        async with self._database.write(spends_reserve=True) as session:
             user = await find_account(session, reference, to_change=True)
             await check_not_last_administrator(session, user)
             user.disabled_at = user.disabled_at or now()
@@ -203,7 +206,7 @@ class UserService:
             )
         is_right, newer = await self._verify(password, user, client.network)
         if user is None or not is_right or user.disabled_at is not None:
-            await self._record_failure(client, account, user)
+            await self._failed_logins.record(client, account, None if user is None else subject_of(user))
             await delay_failure(started)
             raise NotAuthenticated("The account or the password is wrong.")
         self._limiter.refund(attempts, LOGIN_RATE)
@@ -230,16 +233,11 @@ class UserService:
             )
         return await self._passwords.verify(password, stored, subject=subject)
 
-    async def _record_failure(self, client: ClientInfo, account: str, user: User | None) -> None:
-        subject = AuditSubject(None, account, None) if user is None else subject_of(user)
-        async with self._database.write() as session:
-            record_unauthenticated(session, client, "login", subject, "failure", account)
-
     async def logout(self, client: ClientInfo, session_id: str) -> None:
         """End a login, unless it has ended."""
         login = await self._sessions.end(session_id)
         if login is not None:
-            async with self._database.write() as session:
+            async with self._database.write(spends_reserve=True) as session:
                 record_unauthenticated(
                     session, client, "logout", subject_of(login.user), "success", login.user.username, login=session_id
                 )

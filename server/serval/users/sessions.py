@@ -163,7 +163,7 @@ class SessionService:
 
     async def end(self, session_id: str) -> LoginSession | None:
         """End a login, here at once and elsewhere within a second; None: it has ended or does not exist."""
-        async with self._database.write() as session:
+        async with self._database.write(spends_reserve=True) as session:
             login = await session.get(LoginSession, session_id, with_for_update={"of": LoginSession})
             if login is None or login.ended_at is not None:
                 return None

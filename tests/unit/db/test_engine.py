@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from serval.db import engine
 from serval.db.engine import Database, database_url, open_engine
-from serval.errors import CannotStart, DatabaseUnavailable
+from serval.errors import CannotStart, DatabaseDiskFull, DatabaseUnavailable
+from support.backends import Postgres
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,35 @@ async def test_a_database_that_stays_locked_is_unavailable(tmp_path: Path, monke
     with closing(sqlite3.connect(tmp_path / "serval.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert await raised_by(database, "INSERT INTO things VALUES (1)") is DatabaseUnavailable
+
+
+FULL_POSTGRES = "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$"
+
+
+@pytest.mark.anyio
+async def test_a_postgres_whose_disk_is_full_says_so(shared_postgres: Postgres) -> None:
+    database = Database(open_engine(database_url(shared_postgres.url(), Path())))
+    assert await raised_by(database, FULL_POSTGRES) is DatabaseDiskFull
+
+
+@pytest.mark.anyio
+async def test_a_sqlite_that_may_not_grow_says_that_its_disk_is_full(tmp_path: Path) -> None:
+    database = Database(open_engine(database_url(None, tmp_path)))
+    async with database.write() as session:
+        await session.execute(text("CREATE TABLE things (content BLOB)"))
+        await session.execute(text("PRAGMA max_page_count = 4"))
+    assert await raised_by(database, "INSERT INTO things VALUES (zeroblob(100000))") is DatabaseDiskFull
+
+
+@pytest.mark.anyio
+async def test_only_what_spends_the_reserve_makes_room_for_itself(tmp_path: Path) -> None:
+    made: list[str] = []
+    database = Database(open_engine(database_url(None, tmp_path)), lambda: made.append("room"))
+    for spends_reserve, expected in ((False, []), (True, ["room"])):
+        async with database.write(spends_reserve=spends_reserve) as session:
+            await session.execute(text("SELECT 1"))
+        assert made == expected
+    await database.close()
 
 
 async def raised_by(database: Database, query: str) -> type[Exception] | None:

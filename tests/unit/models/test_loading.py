@@ -13,11 +13,14 @@ from serval.errors import Quarantined, Unavailable
 from serval.log import open_log
 from serval.models.column_names import name_columns
 from serval.models.files import Probe, VersionFiles
+from serval.models.load_attempts import LoadAttempts
 from serval.models.loading import ModelLoader, ServedVersion
 from serval.models.tables import Version
 from serval.storage.disk import DiskStorage
+from serval.storage.space import DiskSpace
 from serval.work.queue import MAX_ATTEMPTS
 from support.registry import PROBE, Registry, registry
+from support.waiting import wait_until_async
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -53,6 +56,40 @@ async def test_a_version_past_its_attempts_is_quarantined_and_not_loaded(parts: 
         await parts.loader.ensure_loaded("ver_1")
 
 
+async def test_a_load_that_cannot_be_counted_is_made_all_the_same(parts: Registry, tmp_path: Path) -> None:
+    (tmp_path / "loading").rmdir()
+    await parts.start()
+    assert parts.loader.count == 1
+
+
+def test_counting_a_load_takes_no_space(tmp_path: Path) -> None:
+    attempts = LoadAttempts(tmp_path)
+    assert [attempts.begin("ver_1") for _ in range(3)] == [0, 1, 2]
+    assert (tmp_path / "ver_1").stat().st_blocks == 0
+
+
+async def test_a_server_that_could_load_nothing_is_not_ready_until_it_can(
+    parts: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serval.deployments.publishing.RELOAD_SECONDS", 0.01)
+    files, away = tmp_path / "models" / "ver_1", tmp_path / "away"
+    files.rename(away)
+    await parts.start()
+    assert (parts.routes.has_routes, parts.routes.is_ready) == (True, False)
+    away.rename(files)
+    await wait_until_async(lambda: _value(parts.routes.is_ready))
+
+
+async def test_a_server_whose_only_version_is_in_quarantine_is_ready_for_another(parts: Registry) -> None:
+    die_while_loading(parts, MAX_ATTEMPTS)
+    await parts.start()
+    assert (parts.loader.count, parts.routes.is_ready) == (0, True)
+
+
+async def _value(value: T) -> T:
+    return value
+
+
 async def test_a_graph_that_was_replaced_on_disk_is_refused_without_a_quarantine(parts: Registry) -> None:
     parts.files.store("ver_1", b"something else", PROBE)
     await parts.start()
@@ -76,7 +113,7 @@ class GatedFiles(VersionFiles):
     """Files that are read when the test says so."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(DiskStorage(folder / "models", min_free_bytes=0))
+        super().__init__(DiskStorage(folder / "models", DiskSpace(folder, 0)))
         self.asked, self.gate = threading.Event(), threading.Event()
 
     def read(self, version_id: str, sha256: str | None) -> tuple[bytes, Probe]:

@@ -12,6 +12,7 @@ from serval.log import open_log
 from serval.models.stray_files import FEW, StrayFiles, check_owner
 from serval.models.tables import Version
 from serval.storage.disk import DiskStorage
+from serval.storage.space import DiskSpace
 from support.registry import Registry, registry
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,7 @@ async def parts(tmp_path: Path) -> AsyncIterator[Registry]:
 
 @pytest.fixture
 def storage(tmp_path: Path) -> DiskStorage:
-    return DiskStorage(tmp_path / "models", min_free_bytes=0)
+    return DiskStorage(tmp_path / "models", DiskSpace(tmp_path, 0))
 
 
 def strays_of(parts: Registry, storage: DiskStorage) -> StrayFiles:
