@@ -16,6 +16,7 @@ ServalError
 │   ├── GoldenMismatch            golden_mismatch
 │   └── VersionHeld               version_held
 ├── TooLarge 413                  too_large
+│   └── StorageQuotaExceeded      storage_quota_exceeded
 ├── UnsupportedContent 415        unsupported_content
 ├── Unprocessable 422             unprocessable
 │   ├── NotAModel                 not_a_model
@@ -126,6 +127,10 @@ class VersionHeld(Conflict):
 
 class TooLarge(ServalError):
     code, status, title = "too_large", 413, "Too large"
+
+
+class StorageQuotaExceeded(TooLarge):
+    code, title = "storage_quota_exceeded", "The storage quota is used up"
 
 
 class UnsupportedContent(ServalError):

@@ -128,6 +128,7 @@ def whoami(server: Remote) -> None:
 
     def as_text() -> None:
         say(f"{user['username']} ({user['email'] or 'no e-mail address'}), {user['role']}")
+        say(f"storage {user['stored_bytes']} bytes of models")
         say(f"server  {server.api.url}")
         say(f"key     from {server.key_source}")
 

@@ -53,9 +53,14 @@ def archive(server: Remote, model: str, version: int) -> None:
 
 @click.command()
 @click.argument("model")
+@click.option("--purge", is_flag=True, help="Delete its files too, at once; nobody can restore it. Also a deleted one.")
 @remote
-def delete(server: Remote, model: str) -> None:
+def delete(server: Remote, model: str, purge: bool) -> None:
     """Delete MODEL; `serval model restore` brings it back, with its versions and shares."""
+    if purge:
+        server.api.delete(f"{path_of(server, model)}?purge=true")
+        server.show({"model": model, "purged": True}, lambda: say(f"{model} is deleted for good, with its files"))
+        return
     path = path_of(server, model)
     found = server.api.get(path)
     server.api.delete(path)

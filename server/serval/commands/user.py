@@ -15,6 +15,7 @@ COLUMNS = {
     "email": "address",
     "role": "role",
     "subscription_tier": "plan",
+    "stored_bytes": "stored bytes",
     "is_disabled": "disabled",
     "last_login_at": "last login",
 }

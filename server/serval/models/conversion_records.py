@@ -8,7 +8,7 @@ from serval.errors import ServalError
 from serval.models.lifecycle import Status, advance
 from serval.models.publication import Publication
 from serval.models.samples import example_body
-from serval.models.tables import Version
+from serval.models.tables import Version, set_stored_bytes
 
 
 class ConversionRecords:
@@ -24,8 +24,8 @@ class ConversionRecords:
             if version.status != stage:
                 version.status = advance(version.status, stage)
 
-    async def finish(self, version_id: str, frozen: Frozen, onnx_sha256: str) -> None:
-        """Record the result and release the version."""
+    async def finish(self, version_id: str, frozen: Frozen, onnx_sha256: str, stored_bytes: int) -> None:
+        """Record the result and release the version. `stored_bytes`: of all its files."""
         async with self._database.write() as session:
             version = await session.get_one(Version, version_id)
             if version.status == "ready":  # an earlier try was committed, only its confirmation was lost
@@ -38,13 +38,16 @@ class ConversionRecords:
             version.example = example_body(frozen.signature, frozen.numbers, frozen.strings)
             version.onnx_bytes = len(frozen.onnx)
             version.onnx_sha256 = onnx_sha256
+            await set_stored_bytes(session, version, stored_bytes)
             await self._publication.release_converted(session, version, frozen.report.hold_reason)
 
-    async def fail(self, version_id: str, failure: ServalError) -> None:
-        """Record why a version was not converted."""
+    async def fail(self, version_id: str, failure: ServalError, stored_bytes: int) -> None:
+        """Record why a version was not converted. `stored_bytes`: of all its files."""
         async with self._database.write() as session:
             version = await session.get_one(Version, version_id)
             version.status = "failed"
+            version.failed_at = now()
+            await set_stored_bytes(session, version, stored_bytes)
             version.failure = {"code": failure.code, "message": failure.message}
             report = failure.extra.get("report")
             if isinstance(report, dict):

@@ -104,12 +104,13 @@ class Conversions:
         """Store the result, load it into the engine that will serve it, and release it."""
         probe = Probe(frozen.numbers, frozen.strings)
         sha256 = await asyncio.to_thread(self._files.store, version_id, frozen.onnx, probe, frozen.golden)
+        stored_bytes = await asyncio.to_thread(self._files.size_bytes, version_id)
         try:
             async with (
                 self._loader.trial(version_id, frozen.signature, frozen.onnx, probe),
                 self._publication.announcing(),
             ):
-                await self._queue.record(lambda: self._records.finish(version_id, frozen, sha256))
+                await self._queue.record(lambda: self._records.finish(version_id, frozen, sha256, stored_bytes))
         except (GraphError, LoadError) as error:
             raise NotConvertible(f"The engine cannot run the converted model: {error}") from error
 
@@ -121,7 +122,8 @@ class Conversions:
         failure = _failure_of(error)
         if failure is not error and not isinstance(error, TooManyAttempts):
             self._log.error("conversion_crashed", version=version_id, exception=error)
-        await self._queue.record(lambda: self._records.fail(version_id, failure))
+        stored_bytes = await asyncio.to_thread(self._files.size_bytes, version_id)
+        await self._queue.record(lambda: self._records.fail(version_id, failure, stored_bytes))
         self._log.info("conversion_failed", version=version_id, code=failure.code, reason=failure.message)
 
     def _count(self, error: Exception | None, seconds: float) -> None:

@@ -13,14 +13,17 @@ from serval.models.golden_requests import GoldenRequests
 from serval.models.load_attempts import LoadAttempts
 from serval.models.loading import ModelLoader
 from serval.models.publication import Publication
+from serval.models.retention import FailedUploadRetention
 from serval.models.routes import ModelController, VersionController, short_list
 from serval.models.sandbox import RunningSandbox, new_sandbox
 from serval.models.service import ModelService
 from serval.models.sharing import SharingService
 from serval.models.sharing_routes import ShareController
+from serval.models.storage_quota import StorageQuota
 from serval.models.stray_files import StrayFiles, check_owner
 from serval.models.upload_routes import upload, validate
 from serval.models.uploads import UploadService
+from serval.users.limits import UserLimits
 
 ROUTES = (upload, ModelController, VersionController, ShareController, validate, short_list)
 
@@ -69,6 +72,7 @@ def build(core: Core, shared: Shared, publication: Publication) -> Models:
         "uploads": UploadService(
             database,
             files,
+            StorageQuota(UserLimits(settings), settings.failed_upload_days),
             max_pending_uploads=settings.max_pending_uploads,
             max_bytes=settings.max_upload_bytes,
         ),
@@ -80,6 +84,7 @@ def build(core: Core, shared: Shared, publication: Publication) -> Models:
         loader,
         conversions,
         StrayFiles(database, core.storage, core.log),
+        FailedUploadRetention(database, files, settings.failed_upload_days, core.log),
     ]
     feature = Feature(routes=ROUTES, dependencies=dependencies, background=background)
     return Models(feature, service)

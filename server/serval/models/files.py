@@ -61,6 +61,10 @@ class VersionFiles:
         onnx = self.read_onnx(version_id, onnx_sha256)
         return onnx, msgspec.msgpack.decode(self._storage.read(_probe(version_id)), type=Probe)
 
+    def size_bytes(self, version_id: str) -> int:
+        """Return what all files of a version take."""
+        return self._storage.size_bytes(version_id)
+
     def delete(self, version_id: str) -> None:
         """Delete all files of a version."""
         self._storage.delete(version_id)

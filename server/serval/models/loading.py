@@ -10,7 +10,7 @@ import msgspec
 from serval.changes import Changes
 from serval.conversion.signature import Signature
 from serval.data_plane.plane import GraphError, LoadedVersion, LoadError, Models, Outputs
-from serval.db.engine import Database
+from serval.db.engine import Database, now
 from serval.errors import DatabaseUnavailable, NotFound, Quarantined, Unavailable
 from serval.log import Log
 from serval.models.files import Probe, VersionFiles
@@ -143,6 +143,7 @@ class ModelLoader:
             if version is not None and version.status == "ready":
                 version.status = advance(version.status, "failed")
                 version.failure = {"code": Quarantined.code, "message": message}
+                version.failed_at = now()
                 self._changes.record(session, "model", version.model_id)
 
     def adopt_quarantine(self, version_id: str, message: str) -> None:
@@ -170,9 +171,9 @@ class ModelLoader:
         await self._load_verified(version, signature)
         if not signature.has_names:
             # Named while it was loaded, perhaps: a publication asks for those alone that are loaded.
-            now = await self._find_ready(version_id)
-            if now.parsed_signature != signature:
-                await self._load_verified(now, now.parsed_signature)
+            newest = await self._find_ready(version_id)
+            if newest.parsed_signature != signature:
+                await self._load_verified(newest, newest.parsed_signature)
 
     async def _load_verified(self, version: Version, signature: Signature) -> None:
         version_id = version.id

@@ -32,6 +32,14 @@ Deleted = Annotated[
 ]
 
 
+Purged = Annotated[
+    bool,
+    QueryParameter(
+        name="purge", required=False, description="Delete its files at once; nothing can be restored afterwards"
+    ),
+]
+
+
 class ModelController(Controller):
     """The models that exist for the caller: their own, those shared with them; for administrators all."""
 
@@ -75,14 +83,24 @@ class ModelController(Controller):
     @delete(
         "/{model:str}",
         operation_id="delete_model",
-        summary="Delete a model; it can be restored",
-        responses=keyed_responses(NotFound),
+        summary="Delete a model; it can be restored, unless it is purged",
+        responses=keyed_responses(NotFound, Conflict),
         operation_class=KEYED,
     )
-    async def delete_model(self, model: Name, caller: CallerDependency, models: ModelsDependency) -> None:
-        """Delete a model with all its versions. It answers no more requests, its name is free, and it can be
-        restored."""
-        await models.delete_model(caller, model)
+    async def delete_model(
+        self,
+        model: Name,
+        caller: CallerDependency,
+        models: ModelsDependency,
+        is_purged: Purged = False,
+    ) -> None:
+        """Delete a model with all its versions. It answers no more requests, its name is free, and it can be restored;
+        its files stay. With `purge` they are deleted at once, and nothing can be restored; that works for a model that
+        was deleted before too."""
+        if is_purged:
+            await models.purge_model(caller, model)
+        else:
+            await models.delete_model(caller, model)
 
     @post(
         "/{model:str}/restore",

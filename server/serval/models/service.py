@@ -19,6 +19,7 @@ from serval.models.access import CHANGE, DELETE, RESTORE, SEE, TEST, Act
 from serval.models.column_names import name_columns
 from serval.models.files import VersionFiles
 from serval.models.loading import ModelLoader
+from serval.models.purge import Purge
 from serval.models.queries import (
     VisibleModel,
     VisibleVersion,
@@ -50,6 +51,7 @@ class ModelService:
         self._loader = loader
         self._changes = changes
         self._publish = publish
+        self._purge = Purge(database, files, changes, publish)
 
     async def list_models(self, caller: Caller, *, deleted: bool = False) -> list[VisibleModel]:
         """Return what the caller may see and their key is for, by name; or the deleted models that they may restore,
@@ -89,6 +91,11 @@ class ModelService:
             record(session, caller, "model.delete", subject_of(row))
             self._changes.record(session, "model", row.id)
         await self._publish()
+
+    async def purge_model(self, caller: Caller, model: str) -> None:
+        """Delete a model, or one that was deleted before, with its files and for good. Raises NotFound, NotPermitted,
+        Conflict where one of its uploads is not done yet or several deleted models have the name."""
+        await self._purge.purge_model(caller, model)
 
     async def restore_model(self, caller: Caller, model: str) -> VisibleModel:
         """Bring a deleted model back, by its id or name. Raises NotFound, NotPermitted, Conflict where several of the

@@ -3,7 +3,8 @@
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from serval.conversion.signature import Signature
@@ -96,8 +97,11 @@ class Version(WorkTable):
     """A real row, as a request body."""
     onnx_bytes: Mapped[int | None] = mapped_column(BigInteger)
     onnx_sha256: Mapped[str | None] = mapped_column(String(64))
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """What its files take on disk; 0 after they were deleted."""
     created_at: Mapped[CreatedAt]
     ready_at: Mapped[Moment | None]
+    failed_at: Mapped[Moment | None]
     model: Mapped[Model] = relationship(lazy="joined", innerjoin=True)
 
     @property
@@ -113,3 +117,15 @@ class Version(WorkTable):
     def is_held(self) -> bool:
         """Whether it answers nobody; the live version does whatever was recorded of it."""
         return self.held is not None and not self.is_live
+
+
+async def set_stored_bytes(session: AsyncSession, version: Version, size_bytes: int) -> None:
+    """Record what the files of a version take; its model's owner has as many more, or fewer."""
+    await add_stored_bytes(session, version.model.owner_id, size_bytes - version.stored_bytes)
+    version.stored_bytes = size_bytes
+
+
+async def add_stored_bytes(session: AsyncSession, user_id: str, size_bytes: int) -> None:
+    """Add to what the files of a user take; less where negative."""
+    query = update(User).where(User.id == user_id).values(stored_bytes=User.stored_bytes + size_bytes)
+    await session.execute(query.execution_options(synchronize_session=False))

@@ -17,6 +17,7 @@ from serval.errors import (
     RateLimited,
     SandboxViolation,
     SchemaChanged,
+    StorageQuotaExceeded,
     TooLarge,
     UnsupportedContent,
     error_class,
@@ -57,7 +58,10 @@ _STILL_CONVERTING = ResponseSpec(
     dependencies=LINKS,
     request_max_body_size=None,
     status_code=201,
-    responses={202: _STILL_CONVERTING, **keyed_responses(NotFound, SchemaChanged, *_UPLOAD_ERRORS, *_FILE_ERRORS)},
+    responses={
+        202: _STILL_CONVERTING,
+        **keyed_responses(NotFound, SchemaChanged, StorageQuotaExceeded, *_UPLOAD_ERRORS, *_FILE_ERRORS),
+    },
     operation_class=operation(takes=UPLOAD_BODY, headers={"Location": "Where the version is shown."}),
 )
 async def upload(
@@ -73,6 +77,7 @@ async def upload(
     with the original, and goes live where all agrees. The response waits for that for 30 seconds, or as `Prefer:
     wait=SECONDS` says; after that it is 202, and `Location` shows what became of the version."""
     wait_seconds = preferred_wait(prefer, DEFAULT_WAIT_SECONDS)
+    await uploads.check_quota(caller, request.content_length)
     async with uploads.receive(caller, request.content_length) as incoming:
         request.note(body_limit_bytes=uploads.max_bytes)
         form = await read_upload(request.headers.get("content-type"), request.stream(), incoming)

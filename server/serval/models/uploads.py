@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from serval.audit.record import record
 from serval.auth.caller import Caller
 from serval.db.engine import Database, now
-from serval.errors import BadRequest, NotFound, NotPermitted, RateLimited
+from serval.errors import BadRequest, NotFound, NotPermitted, RateLimited, StorageQuotaExceeded
 from serval.ids import new_id
 from serval.models.access import UPLOAD, check_makes_models
 from serval.models.files import VersionFiles
@@ -20,18 +20,26 @@ from serval.models.lifecycle import UNDER_WAY
 from serval.models.names import check_reference
 from serval.models.queries import find_model, find_own_model, subject_of
 from serval.models.samples import freeze_request
-from serval.models.tables import Model, Version
+from serval.models.storage_quota import StorageQuota
+from serval.models.tables import Model, Share, Version
 from serval.models.upload_form import UploadForm, check_length
 from serval.storage.disk import Incoming, of_uploads
+from serval.users.tables import User
+
+MAX_FORM_BYTES = 64 << 10
+"""What an announced body may have besides the file, for a refusal before it is read."""
 
 
 class UploadService:
     """Bounds the uploads that are under way, and stores those that arrive."""
 
-    def __init__(self, database: Database, files: VersionFiles, *, max_pending_uploads: int, max_bytes: int) -> None:
+    def __init__(
+        self, database: Database, files: VersionFiles, quota: StorageQuota, *, max_pending_uploads: int, max_bytes: int
+    ) -> None:
         """`max_bytes`: of a file."""
         self._database = database
         self._files = files
+        self._quota = quota
         self._max_pending_uploads = max_pending_uploads
         self.max_bytes = max_bytes
         self._receiving: Counter[str] = Counter()
@@ -49,11 +57,22 @@ class UploadService:
             with self._files.receive(of_uploads(self.max_bytes)) as incoming:
                 yield incoming
 
+    async def check_quota(self, caller: Caller, announced_bytes: int | None) -> None:
+        """Refuse a body before it is read that the caller has no room for. Raises StorageQuotaExceeded.
+
+        Not where they manage models of others, for whose bytes their owners answer: that is known at the end.
+        """
+        async with self._database.read() as session:
+            user = await session.get_one(User, caller.user_id)
+            shared = select(Share.id).where(Share.user_id == caller.user_id, Share.permission == "manage").limit(1)
+            if await session.scalar(shared) is None:
+                self._quota.check(user, max(1, (announced_bytes or 0) - MAX_FORM_BYTES))
+
     async def add_version(self, caller: Caller, form: UploadForm, incoming: Incoming) -> Version:
         """Store an uploaded file as the next version of its model, to be converted.
 
-        Raises BadRequest, NotFound, NotPermitted, and RateLimited where uploads for the owner of a shared model are not
-        done yet.
+        Raises BadRequest, NotFound, NotPermitted, RateLimited where uploads for the owner of a shared model are not
+        done yet, and StorageQuotaExceeded where the owner has no room for it.
         """
         name = _check(form, incoming)
         version_id = new_id("ver")
@@ -64,7 +83,7 @@ class UploadService:
             return await self._insert_version(version_id, caller, name, form, incoming)
         except IntegrityError:  # another first upload under this name was quicker; now there is a row to lock
             return await self._insert_version(version_id, caller, name, form, incoming)
-        except (BadRequest, NotFound, NotPermitted, RateLimited):
+        except (BadRequest, NotFound, NotPermitted, RateLimited, StorageQuotaExceeded):
             self._files.delete(version_id)
             raise
 
@@ -91,6 +110,9 @@ class UploadService:
             await self._check_slots_of_owner(session, caller, model)
             if form.description is not None:
                 model.description = form.description
+            owner = await session.get_one(User, model.owner_id, with_for_update=True, populate_existing=True)
+            self._quota.check(owner, incoming.size_bytes)
+            owner.stored_bytes += incoming.size_bytes
             latest = await session.scalar(select(func.max(Version.number)).where(Version.model_id == model.id))
             version = _new_version(version_id, model, (latest or 0) + 1, form, incoming)
             session.add(version)
@@ -155,6 +177,7 @@ def _new_version(version_id: str, model: Model, number: int, form: UploadForm, i
         lifecycle="active",
         filename=form.filename,
         source_bytes=incoming.size_bytes,
+        stored_bytes=incoming.size_bytes,
         source_sha256=incoming.sha256(),
         request={
             "columns": form.columns,

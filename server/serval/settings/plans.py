@@ -44,3 +44,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Predictions of one user."""
     monthly_quota: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """Predictions of each key of a user in a calendar month (UTC), unless the key has its own quota."""
+    max_stored_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Bytes that the files of a user's models may take."""

@@ -124,7 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log in, each by itself; `unlimited`: no limit."""
     plans: dict[str, Plan] = {}
     """Limits by the `subscription_tier` of users, as `{"free": {"predict_rate": "10/s", "api_rate": "60/min",
-    "monthly_quota": 10000}}`."""
+    "monthly_quota": 10000, "max_stored_bytes": 1000000000}}`."""
     max_rows: Count = 10_000
     """Maximum number of rows in one prediction request."""
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 8 * MIB
@@ -134,6 +134,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Maximum size of a model file."""
     max_pending_uploads: Count = 4
     """Maximum number of one user's uploads that wait for their conversion."""
+    max_stored_bytes: Size = 20 * GIB
+    """Maximum size of the files of all models of one user, with those of failed uploads and deleted models; plans can
+    set another."""
+    failed_upload_days: Duration = 1.0
+    """Retention of the files of failed uploads; what failed and why stays."""
     min_free_disk_bytes: Size = GIB
     """Free disk space that uploads, the history and records of failed logins leave: with less, nothing of these is
     written."""

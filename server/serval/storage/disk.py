@@ -152,6 +152,11 @@ class DiskStorage:
         """Return the folders that were set aside and are still there."""
         return _folders_in(self._set_aside) if self._set_aside.is_dir() else []
 
+    def size_bytes(self, folder: str) -> int:
+        """Return the size of all files in a folder; 0 where there is none."""
+        path = self._path(folder)
+        return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else 0
+
     def age_seconds(self, folder: str) -> float:
         """Return the time since something in a folder was written or deleted, by the clock of this machine."""
         return time.time() - self._path(folder).stat().st_mtime

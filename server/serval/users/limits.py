@@ -28,6 +28,11 @@ class UserLimits:
         """Return the monthly predictions of a key; None: unlimited."""
         return self._plan(tier).monthly_quota if key_quota is None else key_quota
 
+    def max_stored_bytes(self, tier: str) -> int:
+        """Return how many bytes the files of a user's models may take."""
+        of_plan = self._plan(tier).max_stored_bytes
+        return self._settings.max_stored_bytes if of_plan is None else of_plan
+
     def _plan(self, tier: str) -> Plan:
         """Return the plan of a tier; one without limits of its own where the settings do not name it."""
         return self._settings.plans.get(tier, Plan())

@@ -105,6 +105,8 @@ class UserView(msgspec.Struct):
     full_name: str
     role: Role
     subscription_tier: str
+    stored_bytes: int
+    """What the files of their models take on disk, deleted ones included."""
     is_disabled: bool
     created_at: datetime
     last_login_at: datetime | None
@@ -118,6 +120,7 @@ class UserView(msgspec.Struct):
             full_name=user.full_name,
             role=user.role,
             subscription_tier=user.subscription_tier,
+            stored_bytes=user.stored_bytes,
             is_disabled=user.disabled_at is not None,
             created_at=user.created_at,
             last_login_at=user.last_login_at,

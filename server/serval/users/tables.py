@@ -25,6 +25,8 @@ class User(Table):
     """Name of the plan in the settings whose limits apply."""
     password_hash: Mapped[str | None] = mapped_column(Text)
     """Argon2id, or an imported bcrypt hash until the next login; None: no login with a password."""
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """What the files of their models take on disk, deleted models included."""
     created_at: Mapped[CreatedAt]
     last_login_at: Mapped[Moment | None]
     disabled_at: Mapped[Moment | None]

@@ -1,5 +1,6 @@
 """What migrations do to the rows that they find."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from serval.db.migrate import _config, migrate
 from support.backends import Postgres
 
 pytestmark = pytest.mark.anyio
+NUMBERS = itertools.count(1)
 
 ROWS = """
 INSERT INTO users (id, username, email, role, subscription_tier, created_at)
@@ -40,8 +42,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return database_url(None, tmp_path)
     server: Postgres = request.getfixturevalue("shared_postgres")
-    server.ask("CREATE DATABASE migrations;")
-    return database_url(server.url("migrations"), tmp_path)
+    name = f"migrations_{next(NUMBERS)}"
+    server.ask(f"CREATE DATABASE {name};")
+    return database_url(server.url(name), tmp_path)
 
 
 async def test_versions_that_were_promoted_are_not_held_any_more(url: str) -> None:
@@ -52,4 +55,19 @@ async def test_versions_that_were_promoted_are_not_held_any_more(url: str) -> No
     async with engine.connect() as connection:
         held = await connection.execute(text("SELECT id FROM versions WHERE held IS NOT NULL"))
         assert held.scalars().all() == ["ver_4"]
+    await engine.dispose()
+
+
+async def test_versions_and_users_have_the_bytes_that_they_took_before(url: str) -> None:
+    engine = open_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+        await connection.execute(text("UPDATE versions SET onnx_bytes = 10, status = 'failed' WHERE number = 1"))
+    await migrate(url)
+    async with engine.connect() as connection:
+        versions = await connection.execute(
+            text("SELECT stored_bytes, failed_at IS NOT NULL FROM versions ORDER BY number")
+        )
+        assert [tuple(row) for row in versions] == [(11, True), (1, False), (1, False), (1, False)]
+        assert (await connection.execute(text("SELECT stored_bytes FROM users"))).scalar() == 14
     await engine.dispose()
