@@ -5,7 +5,9 @@ import logging
 import os
 import queue
 import select
+import stat
 import threading
+import time
 import traceback
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -18,23 +20,39 @@ COLOURS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31"}
 JSON_OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
 MAX_QUEUED_LINES: Final = 20_000
 """Lines that may wait for the reader; more are counted and dropped."""
+FREQUENT: Final = frozenset({"request", "prediction"})
+"""Events of which each request may make one."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the disk of a log file."""
 
 
 class Writer:
     """Accepts lines from any thread without blocking, and writes them in order from its own thread."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, min_free_bytes: int = 0) -> None:
+        """`min_free_bytes`: a file on a disk with less free space gets no lines of usual requests."""
         self._descriptor = descriptor
+        self._min_free_bytes = min_free_bytes if stat.S_ISREG(os.fstat(descriptor).st_mode) else 0
+        self._is_disk_low = False
+        self._looks_again_at = 0.0
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._dropped_lines = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def put(self, line: bytes) -> None:
-        if self._queue.qsize() < MAX_QUEUED_LINES:
+    def put(self, line: bytes, *, matters: bool = True) -> None:
+        """Queue a line; one that does not matter is counted instead while the disk of a log file is nearly full."""
+        if self._queue.qsize() < MAX_QUEUED_LINES and (matters or not self._must_save()):
             self._queue.put(line)
         else:
             self._dropped_lines += 1
+
+    def _must_save(self) -> bool:
+        if self._min_free_bytes and (now := time.monotonic()) >= self._looks_again_at:
+            self._looks_again_at = now + LOOK_SECONDS
+            disk = os.fstatvfs(self._descriptor)
+            self._is_disk_low = disk.f_bavail * disk.f_frsize < self._min_free_bytes
+        return self._is_disk_low
 
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Write the queued lines, unless the reader takes longer than the timeout."""
@@ -113,7 +131,8 @@ class Log:
         self._writer.close()
 
     def _write(self, level: Level, event: str, fields: dict[str, Any]) -> None:
-        self._writer.put(self._encode(level, event, {**self._bound, **fields} if self._bound else fields))
+        line = self._encode(level, event, {**self._bound, **fields} if self._bound else fields)
+        self._writer.put(line, matters=event not in FREQUENT or LEVELS[level] > LEVELS["info"])
 
 
 class RequestLog:
@@ -183,10 +202,15 @@ class LoggingBridge(logging.Handler):
         write(record.getMessage(), **fields)
 
 
-def open_log(*, level: Level, form: Literal["auto", "json", "text"], descriptor: int = 1) -> Log:
-    """Return a log on a file descriptor (standard output); queued lines are written when the process ends."""
+def open_log(
+    *, level: Level, form: Literal["auto", "json", "text"], descriptor: int = 1, min_free_bytes: int = 0
+) -> Log:
+    """Return a log on a file descriptor (standard output); queued lines are written when the process ends.
+
+    `min_free_bytes`: where it is a file, with less free on its disk no lines of usual requests are written.
+    """
     is_text = form == "text" or (form == "auto" and os.isatty(descriptor))
-    log = Log(Writer(descriptor), level=level, is_text=is_text)
+    log = Log(Writer(descriptor, min_free_bytes), level=level, is_text=is_text)
     atexit.register(log.close)
     return log
 

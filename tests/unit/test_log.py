@@ -118,6 +118,21 @@ def test_dropped_lines_are_counted() -> None:
     os.close(writing)
 
 
+def test_a_file_on_a_nearly_full_disk_gets_no_lines_of_usual_requests_and_their_number(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        log = Log(Writer(file.fileno(), min_free_bytes=1 << 62))
+        log.info("request", status=200)
+        log.info("prediction")
+        log.warning("request", status=200)
+        log.info("ready")
+        log.close()
+    assert {(line["event"], line.get("lines")) for line in lines((tmp_path / "log").read_text())} == {
+        ("log_lines_left_out", 2),
+        ("request", None),
+        ("ready", None),
+    }
+
+
 def test_a_closed_reader_stops_nothing() -> None:
     reading, writing = os.pipe()
     log = Log(Writer(writing))

@@ -39,7 +39,7 @@ def serve(model_file: Path | None, config: Path | None, reload: bool, **options:
         sys.exit(serve_file(model_file, options, config))
     sources = surroundings(options, config)
     settings = typed(sources)
-    log = open_log(level=settings.log_level, form=settings.log_format)
+    log = open_log(level=settings.log_level, form=settings.log_format, min_free_bytes=settings.min_free_disk_bytes)
     try:
         sys.exit(asyncio.run(run(settings, log, reload=reload, is_metrics_port_chosen="metrics_port" in sources)))
     finally:
@@ -83,7 +83,7 @@ def serve_file(model_file: Path, options: dict[str, str | None], config: Path | 
             "`serval serve FILE` serves on this machine only, without TLS: remove `tls_cert_file`, or run `serval"
             " serve` without a file"
         )
-    log = open_log(level=settings.log_level, form=settings.log_format)
+    log = open_log(level=settings.log_level, form=settings.log_format, min_free_bytes=settings.min_free_disk_bytes)
     try:
         is_chosen = "metrics_port" in sources
         return asyncio.run(run(settings, log, model_file=model_file, is_metrics_port_chosen=is_chosen))

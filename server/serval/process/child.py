@@ -87,7 +87,8 @@ def run_child(*, open_app: OpenApp = open_serval) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent, which stops us in order
     config = handover.decode(sys.stdin.buffer.read())
     die_with_parent(config.parent)
-    log = open_log(level=config.settings.log_level, form=config.settings.log_format)
+    settings = config.settings
+    log = open_log(level=settings.log_level, form=settings.log_format, min_free_bytes=settings.min_free_disk_bytes)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(serve(config, open_app, log))

@@ -94,7 +94,9 @@ class Supervisor:
         return listener
 
     async def _start_valkey(self, stack: AsyncExitStack) -> str:
-        valkey = Valkey(self._settings.data_dir / "valkey", self._lock, self._log)
+        valkey = Valkey(
+            self._settings.data_dir / "valkey", self._lock, self._log, min_free_bytes=self._settings.min_free_disk_bytes
+        )
         stack.push_async_callback(valkey.stop)
         await valkey.start()
         return valkey.url

@@ -14,21 +14,28 @@ from serval.log import Log
 from serval.port.sockets import socket_path
 from serval.process.parent_death import bound_to_parent
 from serval.process.termination import end
+from serval.storage.space import DiskSpace
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+WATCH_DISK_SECONDS = 5.0
 
 
 class Valkey:
     """Starts Valkey, starts it again when it dies, and stops it with its data on disk."""
 
-    def __init__(self, folder: Path, lock: int, log: Log) -> None:
-        """`lock`: descriptor of the data folder's lock, which Valkey holds too as long as it lives."""
+    def __init__(self, folder: Path, lock: int, log: Log, *, min_free_bytes: int) -> None:
+        """`lock`: descriptor of the data folder's lock, which Valkey holds too as long as it lives.
+
+        `min_free_bytes`: with less free disk space Valkey writes nothing; what it holds may be lost at a crash then.
+        """
         self._folder = folder
         self._lock = lock
         self._log = log
         self._process: Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._space = DiskSpace(folder.parent, min_free_bytes)
+        self._is_persistent = True
+        self._tasks: list[asyncio.Task[None]] = []
         self._opened = ExitStack()
         self.socket = folder / "valkey.sock"
 
@@ -42,20 +49,20 @@ class Valkey:
         # The lock on the data folder is ours, so a socket that lies here was left by a server that is dead.
         self.socket = self._opened.enter_context(socket_path(self._folder, "valkey.sock"))
         await self._launch()
-        self._keeper = asyncio.create_task(self._keep())
+        self._tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._watch_disk())]
 
     async def stop(self) -> None:
         """Write what is in memory and end."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._process is not None and self._process.returncode is None:
             await end(self._process, STOP_SECONDS)
         self._opened.close()
 
     async def _launch(self) -> None:
         self.socket.unlink(missing_ok=True)
+        self._is_persistent = not self._space.is_full()  # or it could not start
         self._process = await asyncio.create_subprocess_exec(
             *bound_to_parent([str(binary()), *self._options()]),
             stdin=DEVNULL,
@@ -79,7 +86,7 @@ class Valkey:
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self._folder.resolve()),
-            "appendonly": "yes",
+            "appendonly": "yes" if self._is_persistent else "no",
             "appendfsync": "everysec",
             "save": "",
             "logfile": "valkey.log",
@@ -107,17 +114,40 @@ class Valkey:
                 self._log.error("valkey_start_failed", reason=error.message)
                 await asyncio.sleep(5)
 
+    async def _watch_disk(self) -> None:
+        """Stop the append-only file while the disk has too little free, and begin it anew afterwards."""
+        while True:
+            with contextlib.suppress(OSError):
+                may_persist = not (self._space.is_low() or self._space.is_full())
+                if may_persist != self._is_persistent:
+                    command = b"CONFIG SET appendonly %s" % (b"yes" if may_persist else b"no")
+                    if await asyncio.to_thread(asked, self.socket, command) == b"+OK":
+                        self._is_persistent = may_persist
+                        self._tell_persistence()
+            await asyncio.sleep(WATCH_DISK_SECONDS)
+
+    def _tell_persistence(self) -> None:
+        if self._is_persistent:
+            self._log.info("valkey_persistence_resumed")
+        else:
+            self._log.warning("valkey_persistence_stopped", free_bytes=self._space.free_bytes())
+
 
 def answers(path: Path) -> bool:
     """Whether a Valkey at this socket has loaded its data and takes commands."""
+    return asked(path, b"PING") == b"+PONG"
+
+
+def asked(path: Path, command: bytes) -> bytes | None:
+    """The first line of Valkey's answer to a command; None where there is none."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
         try:
             connection.connect(str(path))
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            connection.sendall(command + b"\r\n")
+            return connection.recv(64).partition(b"\r\n")[0]
         except OSError:
-            return False
+            return None
 
 
 def binary() -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from support.backends import Postgres
 from support.http_client import Client, serving
@@ -133,6 +134,13 @@ def test_a_disk_with_too_little_free_takes_no_upload_and_all_else_goes_on(low: C
     assert low.http.get("/health").json()["checks"]["disk"] == "low"
     assert low.http.get("/health/ready").status_code == 200
     assert low.http.post("/api/v1/api-keys", json={"name": "another", "scopes": ["predict"]}).status_code == 201
+
+
+def test_the_embedded_valkey_writes_no_file_and_says_so(low: Client) -> None:
+    assert low.process.told("valkey_persistence_stopped")["free_bytes"] > 0
+    with Redis.from_url(f"unix://{low.folder / 'valkey' / 'valkey.sock'}") as valkey:
+        assert valkey.config_get("appendonly") == {"appendonly": "no"}
+        assert valkey.set("anything", 1)
 
 
 def test_a_history_waits_for_room_and_says_so(low: Client) -> None:
