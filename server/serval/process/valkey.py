@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import platform
+import shutil
 import socket
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from contextlib import ExitStack
@@ -19,6 +20,8 @@ from serval.storage.space import DiskSpace
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 WATCH_DISK_SECONDS = 5.0
+DAMAGED = "damaged"
+"""Holds the files of the last Valkey that could not read them, inside its folder."""
 
 
 class Valkey:
@@ -44,11 +47,16 @@ class Valkey:
         return f"unix://{self.socket}"
 
     async def start(self) -> None:
-        """Start and wait until it answers. Raises CannotStart with the last line of its log."""
+        """Start and wait until it answers, without its files where it cannot read them. Raises CannotStart with the
+        last line of its log."""
+        if self._folder.exists() and not self._folder.is_dir():
+            aside = self._folder.with_name(f"{self._folder.name}.{DAMAGED}")
+            self._folder.replace(aside)
+            self._report_set_aside("it is not a folder", aside)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         # The lock on the data folder is ours, so a socket that lies here was left by a server that is dead.
         self.socket = self._opened.enter_context(socket_path(self._folder, "valkey.sock"))
-        await self._launch()
+        await self._launch_anyhow()
         self._tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._watch_disk())]
 
     async def stop(self) -> None:
@@ -60,7 +68,32 @@ class Valkey:
             await end(self._process, STOP_SECONDS)
         self._opened.close()
 
+    async def _launch_anyhow(self) -> None:
+        """Launch; where Valkey ends instead, once more without its files: it holds nothing but rates and what may be
+        computed again. They come back where that does not help. Raises CannotStart."""
+        try:
+            await self._launch()
+        except _Ended as error:
+            reason = str(error)
+        else:
+            return
+        aside = self._folder / DAMAGED
+        try:
+            moved = _move_all(self._folder, aside)
+            try:
+                await self._launch()
+            except _Ended:
+                _move_back(aside, moved, self._folder)
+                raise _cannot_start(reason) from None
+        except OSError as error:
+            raise _cannot_start(f"{reason}; its files cannot be moved to `{aside}`: {error.strerror}") from error
+        self._report_set_aside(reason, aside)
+
+    def _report_set_aside(self, reason: str, aside: Path) -> None:
+        self._log.warning("valkey_files_set_aside", reason=reason, folder=str(aside))
+
     async def _launch(self) -> None:
+        """Start and wait until it answers. Raises _Ended, CannotStart."""
         self.socket.unlink(missing_ok=True)
         self._is_persistent = not self._space.is_full()  # or it could not start
         self._process = await asyncio.create_subprocess_exec(
@@ -73,11 +106,10 @@ class Valkey:
         )
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while not answers(self.socket):
-            if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise CannotStart(
-                    f"the embedded Valkey does not start: {self._last_line()}; "
-                    "set `SERVAL_REDIS_URL` to use a server of your own"
-                )
+            if self._process.returncode is not None:
+                raise _Ended(self._last_line())
+            if asyncio.get_running_loop().time() > deadline:
+                raise _cannot_start(f"it does not answer after {START_SECONDS:g} s")
             await asyncio.sleep(0.005)
 
     def _options(self) -> list[str]:
@@ -98,7 +130,7 @@ class Valkey:
     def _last_line(self) -> str:
         try:
             lines = (self._folder / "valkey.log").read_text(errors="replace").strip().splitlines()
-        except FileNotFoundError:
+        except OSError:
             lines = []
         return lines[-1] if lines else "its log is empty"
 
@@ -108,7 +140,7 @@ class Valkey:
             code = await self._process.wait()
             self._log.error("valkey_ended", code=code)
             try:
-                await self._launch()
+                await self._launch_anyhow()
                 self._log.info("valkey_restarted")
             except CannotStart as error:
                 self._log.error("valkey_start_failed", reason=error.message)
@@ -131,6 +163,41 @@ class Valkey:
             self._log.info("valkey_persistence_resumed")
         else:
             self._log.warning("valkey_persistence_stopped", free_bytes=self._space.free_bytes())
+
+
+class _Ended(Exception):
+    """Valkey ended before it answered; the text is the last line of its log."""
+
+
+def _cannot_start(reason: str) -> CannotStart:
+    return CannotStart(
+        f"the embedded Valkey does not start: {reason}; set `SERVAL_REDIS_URL` to use a server of your own"
+    )
+
+
+def _move_all(folder: Path, aside: Path) -> list[str]:
+    """Move what is in a folder into a folder in it, in place of what was set aside before. Returns the names."""
+    entries = [entry for entry in folder.iterdir() if entry != aside and not entry.is_socket()]
+    _remove(aside)
+    aside.mkdir(mode=0o700)
+    for entry in entries:
+        entry.rename(aside / entry.name)
+    return [entry.name for entry in entries]
+
+
+def _move_back(aside: Path, names: list[str], folder: Path) -> None:
+    """Undo `_move_all`, in place of what was written since."""
+    for name in names:
+        _remove(folder / name)
+        (aside / name).rename(folder / name)
+    aside.rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def answers(path: Path) -> bool:

