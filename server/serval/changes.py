@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -31,7 +31,7 @@ SWEEP_SECONDS = 3600.0
 
 CHANNEL = "serval:changes"
 LISTEN_SECONDS = 1.0
-RETRY_SECONDS = 1.0
+RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 30.0
 
 _NOW = func.now(type_=UtcDateTime())
 
@@ -150,8 +150,8 @@ class ChangeNotifier:
 
     async def start(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._listen_always(), name="listen for changes"),
-            asyncio.create_task(self._notify(), name="notify of changes"),
+            asyncio.create_task(self._always(self._listen), name="listen for changes"),
+            asyncio.create_task(self._always(self._notify), name="notify of changes"),
         ]
 
     async def stop(self) -> None:
@@ -160,16 +160,24 @@ class ChangeNotifier:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _listen_always(self) -> None:
+    async def _always(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Work until it is cancelled; after a failure again, later each time that follows soon."""
+        pause = RETRY_SECONDS
         while True:
+            began = time.monotonic()
             try:
-                await self._listen()
+                await work()
             except (RedisError, OSError) as error:
-                self._failures.inc()
+                pause = RETRY_SECONDS
                 if not self._is_unavailable:
                     self._log.warning("change_notifications_unavailable", reason=str(error))
-                self._is_unavailable = True
-                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
+                pause = RETRY_SECONDS if time.monotonic() - began > MAX_RETRY_SECONDS else pause
+                self._log.error("change_notifications_failed", exception=error, next_in_seconds=pause)
+            self._failures.inc()
+            self._is_unavailable = True
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_RETRY_SECONDS)
 
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as messages:

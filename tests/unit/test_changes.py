@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from redis.asyncio import Redis
 from sqlalchemy import func, select
 
-from serval.changes import RETENTION, Change, Changes
+from serval.changes import RETENTION, Change, ChangeNotifier, Changes
 from serval.db.engine import Database, database_url, now, open_engine
 from serval.db.migrate import migrate
 from serval.errors import NotFound
 from serval.log import open_log
 from serval.metrics import Metrics
+from support.backends import valkey
 
 pytestmark = pytest.mark.anyio
 
@@ -121,3 +123,48 @@ async def test_old_changes_are_deleted(replicas: Replicas, monkeypatch: pytest.M
     async with database.read() as session:
         assert list(await session.scalars(select(Change.subject).order_by(Change.id))) == ["new", "newer"]
         assert await session.scalar(select(func.count()).select_from(Change)) == 2
+
+
+class Faulty(Redis):
+    """A client of Redis with a fault of its own in the first calls."""
+
+    faults = 2
+
+    def _fail_at_first(self) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise ValueError("Nobody has thought of this.")
+
+    def pubsub(self, **options: Any) -> Any:
+        self._fail_at_first()
+        return super().pubsub(**options)
+
+    def publish(self, *arguments: Any, **options: Any) -> Any:
+        self._fail_at_first()
+        return super().publish(*arguments, **options)
+
+
+async def test_notifications_go_on_after_a_fault_that_nobody_expected(
+    replicas: Replicas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("serval.changes.RETRY_SECONDS", 0.001)
+    metrics = Metrics()
+    with valkey(tmp_path) as server:
+        redis = Faulty.from_url(server.url)
+        notifier = ChangeNotifier(
+            redis, replicas.first.changes, metrics.redis_failures, open_log(level="info", form="json")
+        )
+        replicas.first.changes.committed.set()
+        await notifier.start()
+        try:
+            # The listener may be late for the first notification, so there are more until one is heard.
+            replicas.first.changes.wake.clear()
+            async with asyncio.timeout(20):
+                while redis.faults or notifier._is_unavailable or not replicas.first.changes.wake.is_set():
+                    replicas.first.changes.committed.set()
+                    await asyncio.sleep(0.01)
+        finally:
+            await notifier.stop()
+            await redis.aclose()
+    assert capfd.readouterr().out.count('"change_notifications_failed"') == 2
+    assert metrics.redis_failures.labels("changes")._value.get() == 2

@@ -80,10 +80,12 @@ class Leases:
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     await self._refill()
-            except (RedisError, OSError) as error:  # a timeout is an OSError
+            except Exception as error:  # noqa: BLE001 - whatever it is, rates hold and the next try may succeed
                 self._rates.partition()
                 self._failures.inc()
-                if not self._is_unavailable:
+                if not isinstance(error, RedisError | OSError):  # a timeout is an OSError
+                    self._log.error("rate_leases_failed", exception=error)
+                elif not self._is_unavailable:
                     self._log.warning(
                         "rates_partitioned",
                         replicas=self._notifier.replicas,

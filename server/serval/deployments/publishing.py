@@ -78,13 +78,19 @@ class RoutePublisher:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def refresh(self) -> None:
-        """Publish the routes of all models again and unload versions without a route; later, if the database is
-        unavailable."""
+        """Publish the routes of all models again and unload versions without a route; later, where that fails: what is
+        to be published is committed."""
         try:
             await self._publish()
         except DatabaseUnavailable:
             self._log.warning("route_publication_waiting_for_database")
             self._stale.set()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the act was done and is not to be done again
+            self._log.error("route_publication_failed", exception=error)
+            self._stale.set()
+        except BaseException:  # cancelled
+            self._stale.set()
+            raise
 
     @asynccontextmanager
     async def announcing(self) -> AsyncIterator[None]:
@@ -95,6 +101,9 @@ class RoutePublisher:
         try:
             yield
             await self.refresh()
+        except BaseException:
+            self._stale.set()  # a write may have been committed although its confirmation was lost
+            raise
         finally:
             self._announcements.discard(announced)
             announced.set()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serval.data_plane.plane import Refusal
-from serval.errors import Quarantined, Unavailable
+from serval.errors import DatabaseUnavailable, Quarantined, Unavailable
 from serval.models.column_names import name_columns
 from serval.models.tables import Model, Version
 from support.planes import put_caller
@@ -105,6 +105,39 @@ async def test_a_failed_publication_is_tried_again(parts: Registry, capfd: pytes
             log += capfd.readouterr().out
     assert answering(parts) == "ver_1"
     await renumber(parts, 1)
+    await until_answering(parts, "ver_2")
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_refresh_that_fails_after_an_act_is_made_up_for(parts: Registry) -> None:
+    await parts.start()
+    await renumber(parts, -1)
+    await parts.routes.refresh()  # the act is committed: it does not fail any more
+    await add_version(parts, echo(), number=2)
+    await renumber(parts, 1)
+    await until_answering(parts, "ver_2")
+
+
+async def test_a_write_that_was_committed_although_it_failed_is_published(parts: Registry) -> None:
+    async def commit_without_a_confirmation() -> None:
+        async with parts.routes.announcing():
+            await add_version(parts, echo(), number=2)
+            raise DatabaseUnavailable("The confirmation of the commit was lost.")
+
+    await parts.start()
+    with pytest.raises(DatabaseUnavailable):
+        await commit_without_a_confirmation()
+    await until_answering(parts, "ver_2")
+
+
+async def test_a_refresh_that_was_cancelled_is_made_up_for(parts: Registry) -> None:
+    await parts.start()
+    await add_version(parts, echo(), number=2)
+    refreshing = asyncio.create_task(parts.routes.refresh())
+    await asyncio.sleep(0)
+    refreshing.cancel()
+    await asyncio.wait([refreshing])
+    assert refreshing.cancelled()
     await until_answering(parts, "ver_2")
 
 
