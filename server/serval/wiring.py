@@ -50,7 +50,12 @@ async def open_service(settings: Settings, log: Log) -> AsyncIterator[Service]:
         releases = deployments.build(core, loader, shared.golden)
         registry = models.build(core, shared, releases.publication)
         accounts = await users.build(core, registry.find_model)
-        probes = http.build(core, is_ready=lambda: releases.publisher.is_ready, loaded_models=lambda: loader.count)
+        probes = http.build(
+            core,
+            is_ready=lambda: releases.publisher.is_ready,
+            loaded_models=lambda: loader.count,
+            unloadable=lambda: loader.unloadable,
+        )
         # In the order of their start, and back at the end: the history takes the last predictions, conversions need
         # published routes, and changes of other servers are applied when every listener is there.
         features = (

@@ -56,10 +56,13 @@ class VersionFiles:
         return msgspec.json.decode(self._storage.read(_golden(version_id)), type=Golden)
 
     def read(self, version_id: str, onnx_sha256: str | None) -> tuple[bytes, Probe]:
-        """Return what was stored when the version was verified. Raises OSError, LoadError where the graph is not the
-        verified one, MsgspecError."""
+        """Return what was stored when the version was verified. Raises OSError, and LoadError where the graph is not
+        the verified one or the rows are damaged."""
         onnx = self.read_onnx(version_id, onnx_sha256)
-        return onnx, msgspec.msgpack.decode(self._storage.read(_probe(version_id)), type=Probe)
+        try:
+            return onnx, msgspec.msgpack.decode(self._storage.read(_probe(version_id)), type=Probe)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise LoadError(f"its file `probe` on disk is damaged: {error}") from error
 
     def size_bytes(self, version_id: str) -> int:
         """Return what all files of a version take."""

@@ -52,6 +52,8 @@ class ModelLoader:
         self._loaded: dict[str, ServedVersion] = {}
         self._unavailable: dict[str, tuple[type[Unavailable], str]] = {}
         """Versions that cannot be loaded, and the error that callers get, without another try to load them."""
+        self._unloadable: dict[str, str] = {}
+        """Versions in use whose last load failed, by their files or the engine, and why."""
         self._on_trial: set[str] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._runaways: dict[str, str] = {}
@@ -68,6 +70,11 @@ class ModelLoader:
     @property
     def count(self) -> int:
         return len(self._loaded)
+
+    @property
+    def unloadable(self) -> list[str]:
+        """The ids of versions in use whose files are missing or damaged, sorted."""
+        return sorted(self._unloadable)
 
     def is_loaded(self, version_id: str) -> bool:
         return version_id in self._loaded
@@ -162,7 +169,9 @@ class ModelLoader:
 
     def unload_others(self, kept: Iterable[str]) -> None:
         """Unload all versions but these and those on trial."""
-        for version_id in self._loaded.keys() - set(kept) - self._on_trial:
+        others = (self._loaded.keys() | self._unloadable.keys()) - set(kept) - self._on_trial
+        for version_id in others:
+            self._unloadable.pop(version_id, None)
             self._unload(version_id)
 
     async def _load_stored(self, version_id: str) -> None:
@@ -185,12 +194,14 @@ class ModelLoader:
             onnx, probe = await asyncio.to_thread(self._files.read, version_id, version.onnx_sha256)
             served = await self._load(version_id, signature, onnx, probe)
         except OSError as error:
-            raise Unavailable(
-                f"The files of version {version_id} cannot be read: {error.strerror or error}."
-            ) from error
-        except (GraphError, LoadError, msgspec.MsgspecError) as error:
+            message = f"The files of version {version_id} cannot be read: {error.strerror or error}."
+            await self._record_unloadable(version, message)
+            raise Unavailable(message) from error
+        except (GraphError, LoadError) as error:
             # Until the next start only: another build of the engine, or the file from a backup, may do.
-            self._unavailable[version_id] = (Unavailable, f"Version {version_id} cannot be loaded: {error}")
+            message = f"Version {version_id} cannot be loaded: {error}"
+            self._unavailable[version_id] = (Unavailable, message)
+            await self._record_unloadable(version, message)
             raise self._refusal(version_id) from error
         finally:
             self._end_attempt(version_id)
@@ -198,6 +209,22 @@ class ModelLoader:
             self._unload(version_id)
             raise self._refusal(version_id)
         self._loaded[version_id] = served
+        await self._record_unloadable(version, None)
+
+    async def _record_unloadable(self, version: Version, reason: str | None) -> None:
+        """Remember, and show as the failure of a version that is ready, why it cannot be loaded; None: it can be."""
+        if reason is None:
+            self._unloadable.pop(version.id, None)
+        else:
+            self._unloadable[version.id] = reason
+        failure = None if reason is None else {"code": Unavailable.code, "message": reason}
+        if version.failure == failure:
+            return
+        with suppress(DatabaseUnavailable):  # the next load records it
+            async with self._database.write() as session:
+                stored = await session.get(Version, version.id)
+                if stored is not None and stored.status == "ready":
+                    stored.failure = failure
 
     def _begin_attempt(self, version_id: str) -> int:
         """Count a load before it is made. Returns how many before it have not ended; 0 where it cannot be counted: a

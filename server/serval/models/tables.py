@@ -81,7 +81,7 @@ class Version(WorkTable):
     status: Mapped[Status] = mapped_column(String(12))
     lifecycle: Mapped[Lifecycle] = mapped_column(String(12))
     failure: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    """Of a failed version: `code` and `message`."""
+    """Of a failed version, or a ready one that cannot be loaded: `code` and `message`."""
     held: Mapped[dict[str, Any] | None] = mapped_column(Json)
     """Why a ready version did not go live by itself: `code` and `message`."""
     filename: Mapped[str] = mapped_column(String(255))

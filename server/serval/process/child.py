@@ -63,12 +63,16 @@ async def open_serval(config: ServeConfig, log: Log) -> AsyncIterator[Serving]:
 
 
 async def prepare_database(config: ServeConfig) -> None:
-    """Migrate the embedded database; an operator migrates a database of their own. Raises CannotStart, Unavailable."""
+    """Check a database that is a file, and migrate the embedded one; an operator migrates a database of their own.
+    Raises CannotStart, Unavailable."""
     from serval.db.engine import database_url
+    from serval.db.integrity import check_at_start
     from serval.db.migrate import current_revision, migrate, newest_revision
 
     settings = config.settings
     url = database_url(settings.database_url, settings.data_dir)
+    if config.is_first:
+        await check_at_start(url)
     if settings.database_url is None:
         if config.is_first:
             await migrate(url)

@@ -148,10 +148,29 @@ def test_a_graph_that_is_missing_or_was_changed_is_not_downloaded(restarted: Res
     assert restarted.victims.http.get("/api/v1/models/one/versions/1/download").status_code == 200
 
 
+def test_health_and_the_version_itself_say_what_cannot_be_loaded_and_the_rest_goes_on(restarted: Restarted) -> None:
+    http = restarted.victims.http
+    health = http.get("/health").json()
+    damaged = sorted([restarted.changed.parent.name, restarted.missing.name])
+    assert (health["status"], health["checks"]["models"]) == ("degraded", f"cannot be loaded: {', '.join(damaged)}")
+    for name, reason in (("changed", "not the one that was verified"), ("missing", "No such file")):
+        version = http.get(f"/api/v1/models/{name}/versions/1").json()
+        assert (version["status"], version["is_live"], version["failure"]["code"]) == ("ready", True, "unavailable")
+        assert reason in version["failure"]["message"]
+        for path in ("", "/versions", "/versions/1/report", "/versions/1/golden", "/shares"):
+            assert http.get(f"/api/v1/models/{name}{path}").status_code < 500, path
+        for path in (f"predict/{name}", f"models/{name}/test", f"models/{name}/versions/1/promote"):
+            assert http.post(f"/api/v1/{path}", json=None if "promote" in path else ROW).status_code == 503, path
+        csv = http.post(f"/api/v1/predict/{name}", content=b"1,2,3,4\n", headers={"Content-Type": "text/csv"})
+        assert csv.status_code == 503
+    assert http.get("/health/ready").status_code == 200
+
+
 def test_a_version_whose_files_were_missing_is_served_when_they_are_back(restarted: Restarted) -> None:
     assert predict(restarted.victims, "missing").status_code == 503
     restarted.moved.rename(restarted.missing)
     assert predict(restarted.victims, "missing").status_code == 200
+    assert restarted.victims.http.get("/api/v1/models/missing/versions/1").json()["failure"] is None
 
 
 def test_a_version_whose_graph_was_changed_on_disk_is_not_served_until_it_is_restored(restarted: Restarted) -> None:
@@ -161,6 +180,7 @@ def test_a_version_whose_graph_was_changed_on_disk_is_not_served_until_it_is_res
     restarted.changed.write_bytes(restarted.graph)
     restart(restarted.victims)
     assert predict(restarted.victims, "changed").status_code == 200
+    assert restarted.victims.http.get("/health").json()["checks"]["models"] == "ok"
 
 
 def test_an_orderly_stop_makes_a_conversion_pending_again_without_counting_an_attempt(victims: Victims) -> None:
@@ -193,14 +213,9 @@ def test_a_version_that_crashes_the_server_three_times_is_quarantined_until_the_
     assert predict(victims, "bad", version=1).status_code == 503
 
 
-def test_a_start_with_another_database_deletes_nothing_and_says_whose_the_files_are(victims: Victims) -> None:
-    version = upload(victims, "kept")
-    key = (victims.folder / "admin.key").read_text()
-    stop(victims)
-    for file in victims.folder.glob("serval.sqlite*"):
-        file.unlink()
+def refusal_to_start(folder: Path) -> str:
     refused = subprocess.run(
-        [SERVAL, "serve", "--data-dir", victims.folder, "--port", "0", "--metrics-port", "0"],
+        [SERVAL, "serve", "--data-dir", folder, "--port", "0", "--metrics-port", "0"],
         capture_output=True,
         text=True,
         check=False,
@@ -208,6 +223,22 @@ def test_a_start_with_another_database_deletes_nothing_and_says_whose_the_files_
     )
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
+    return line
+
+
+def test_a_start_with_a_damaged_an_empty_or_another_database_deletes_nothing_and_says_why(victims: Victims) -> None:
+    version = upload(victims, "kept")
+    key = (victims.folder / "admin.key").read_text()
+    stop(victims)
+    database = victims.folder / "serval.sqlite"
+    content = database.read_bytes()
+    database.write_bytes(content[:8192] + b"\xff" * 4096 + content[12288:])
+    assert f"the database `{database}` is damaged (" in refusal_to_start(victims.folder)
+    database.write_bytes(b"")
+    assert "holds the files of 1 versions of another database" in refusal_to_start(victims.folder)
+    for file in victims.folder.glob("serval.sqlite*"):
+        file.unlink()
+    line = refusal_to_start(victims.folder)
     assert "holds the files of 1 versions of another database" in line
     assert "`SERVAL_DATABASE_URL`" in line
     assert (victims.folder / "models" / version / "source").read_bytes() == fitted(1.0)

@@ -109,6 +109,56 @@ async def test_a_version_whose_files_were_missing_is_loaded_when_they_are_back(p
     assert parts.loader.count == 1
 
 
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: None, "cannot be read: No such file or directory"),
+        (lambda content: content[:-1], "its file `probe` on disk is damaged"),
+        (lambda content: b"\xc1", "its file `probe` on disk is damaged"),
+        (lambda content: content.replace(b"\x90", b"\x91\xa1\xff"), "its file `probe` on disk is damaged"),
+        (lambda content: content.replace(b"\xc4\x40", b"\xc4\x3f"), "cannot be loaded"),
+    ],
+    ids=["missing", "cut off", "no message", "no text", "too short"],
+)
+async def test_a_version_with_a_damaged_file_is_named_and_says_why_until_it_can_be_loaded(
+    parts: Registry, tmp_path: Path, damage: Callable[[bytes], bytes | None], reason: str
+) -> None:
+    probe = tmp_path / "models" / "ver_1" / "probe"
+    kept = probe.read_bytes()
+    damaged = damage(kept)
+    assert damaged != kept
+    if damaged is None:
+        probe.unlink()
+    else:
+        probe.write_bytes(damaged)
+    await parts.start()
+    with pytest.raises(Unavailable, match=reason):
+        await parts.loader.ensure_loaded("ver_1")
+    version = await parts.version()
+    assert (parts.loader.unloadable, version.status) == (["ver_1"], "ready")
+    assert version.failure is not None
+    assert (version.failure["code"], reason in version.failure["message"]) == ("unavailable", True)
+    probe.write_bytes(kept)
+    other = ModelLoader(
+        parts.database,
+        parts.files,
+        parts.attempts,
+        parts.plane.models,
+        parts.changes,
+        open_log(level="error", form="json"),
+    )
+    await other.ensure_loaded("ver_1")  # as the next start does
+    assert (other.unloadable, (await parts.version()).failure) == ([], None)
+
+
+async def test_a_version_that_nobody_can_ask_any_more_is_no_fault(parts: Registry) -> None:
+    parts.files.store("ver_1", b"something else", PROBE)
+    await parts.start()
+    assert parts.loader.unloadable == ["ver_1"]
+    parts.loader.unload_others([])
+    assert parts.loader.unloadable == []
+
+
 class GatedFiles(VersionFiles):
     """Files that are read when the test says so."""
 
