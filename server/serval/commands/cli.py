@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "audit": "audit",
         "demo": "demo",
         "migrate": "migrate",
+        "verify-data": "verify_data",
         "diagnose": "diagnose",
     }
 )
@@ -41,7 +42,8 @@ class Commands(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 Click's signature
         if cmd_name not in COMMANDS:
             return None
-        command: Any = getattr(import_module(f"serval.commands.{COMMANDS[cmd_name]}"), cmd_name)
+        module = import_module(f"serval.commands.{COMMANDS[cmd_name]}")
+        command: Any = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 

@@ -1,0 +1,75 @@
+"""Compares the files of versions with what the database says of them, while no server needs to run."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import select
+
+from serval.conversion.golden import Golden
+from serval.db.engine import Database
+from serval.models.files import Probe
+from serval.models.tables import Version
+
+CHUNK_BYTES = 1 << 20
+
+
+class Problem(NamedTuple):
+    """Something at rest that is not as it should be."""
+
+    path: str
+    """File or folder."""
+    message: str
+
+
+async def find_problems(database: Database, root: Path) -> list[Problem]:
+    """Return what is missing, damaged, or without a row among the files of versions below `root`, by their names;
+    nothing is written. Raises DatabaseUnavailable."""
+    async with database.read() as session:
+        versions = list(await session.scalars(select(Version).order_by(Version.id)))
+    return await asyncio.to_thread(_find_problems, versions, root)
+
+
+def _find_problems(versions: Sequence[Version], root: Path) -> list[Problem]:
+    known = {version.id for version in versions}
+    strays = sorted(path for path in root.glob("ver_*") if path.name not in known)
+    problems = [problem for version in versions for problem in _problems_of(version, root / version.id)]
+    return problems + [Problem(str(path), "no version in the database has it") for path in strays]
+
+
+def _problems_of(version: Version, folder: Path) -> Iterator[Problem]:
+    if version.status != "failed":
+        yield from _problems_with_digest(folder / "source", version.source_sha256)
+    if version.status != "ready":
+        return
+    yield from _problems_with_digest(folder / "model.onnx", version.onnx_sha256)
+    yield from _problems_with_decoding(folder / "probe", msgspec.msgpack.Decoder(Probe))
+    if (version.report or {}).get("golden_requests"):
+        yield from _problems_with_decoding(folder / "golden.json", msgspec.json.Decoder(Golden))
+
+
+def _problems_with_digest(path: Path, sha256: str | None) -> Iterator[Problem]:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        yield Problem(str(path), f"cannot be read: {error.strerror}")
+        return
+    if digest.hexdigest() != sha256:
+        yield Problem(str(path), "is not the file that was stored: its SHA-256 is another")
+
+
+def _problems_with_decoding(
+    path: Path, decoder: msgspec.msgpack.Decoder[Probe] | msgspec.json.Decoder[Golden]
+) -> Iterator[Problem]:
+    try:
+        decoder.decode(path.read_bytes())
+    except OSError as error:
+        yield Problem(str(path), f"cannot be read: {error.strerror}")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        yield Problem(str(path), f"is damaged: {error}")
