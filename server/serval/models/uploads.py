@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from serval.audit.record import record
 from serval.auth.caller import Caller
 from serval.db.engine import Database, now
-from serval.errors import BadRequest, NotFound, NotPermitted, RateLimited, StorageQuotaExceeded
+from serval.errors import BadRequest, Conflict, NotFound, NotPermitted, RateLimited, StorageQuotaExceeded
 from serval.ids import new_id
 from serval.models.access import UPLOAD, check_makes_models
 from serval.models.files import VersionFiles
@@ -28,6 +28,9 @@ from serval.users.tables import User
 
 MAX_FORM_BYTES = 64 << 10
 """What an announced body may have besides the file, for a refusal before it is read."""
+
+MAX_TRIES = 5
+"""Of an upload whose name is made by another request meanwhile; the next try finds its row, unless it is deleted."""
 
 
 class UploadService:
@@ -71,8 +74,8 @@ class UploadService:
     async def add_version(self, caller: Caller, form: UploadForm, incoming: Incoming) -> Version:
         """Store an uploaded file as the next version of its model, to be converted.
 
-        Raises BadRequest, NotFound, NotPermitted, RateLimited where uploads for the owner of a shared model are not
-        done yet, and StorageQuotaExceeded where the owner has no room for it.
+        Raises BadRequest, NotFound, NotPermitted, Conflict, RateLimited where uploads for the owner of a shared model
+        are not done yet, and StorageQuotaExceeded where the owner has no room for it.
         """
         name = _check(form, incoming)
         version_id = new_id("ver")
@@ -80,12 +83,14 @@ class UploadService:
         # without a row.
         await asyncio.to_thread(self._files.keep_source, version_id, incoming)
         try:
-            return await self._insert_version(version_id, caller, name, form, incoming)
-        except IntegrityError:  # another first upload under this name was quicker; now there is a row to lock
-            return await self._insert_version(version_id, caller, name, form, incoming)
+            for _ in range(MAX_TRIES):
+                with suppress(IntegrityError):  # another first upload or a restore of this name was quicker
+                    return await self._insert_version(version_id, caller, name, form, incoming)
         except (BadRequest, NotFound, NotPermitted, RateLimited, StorageQuotaExceeded):
             self._files.delete(version_id)
             raise
+        self._files.delete(version_id)
+        raise Conflict(f"`{name}` is being made and deleted by others all the time: upload the file again.")
 
     @asynccontextmanager
     async def _slot(self, caller: Caller) -> AsyncIterator[None]:
