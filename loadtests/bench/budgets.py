@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -171,7 +172,8 @@ def limits_and_log(bench: Bench) -> Iterator[Figure]:
 
 def limited_key(target: Target) -> str:
     """A new key with every limit that a key can have."""
-    limits = {"name": "limited", "scopes": ["predict"], "predict_rate": "1000000/s", "monthly_quota": 10**12}
+    name = f"limited {secrets.token_hex(4)}"
+    limits = {"name": name, "scopes": ["predict"], "predict_rate": "1000000/s", "monthly_quota": 10**12}
     answer = httpx2.post(f"{target.url}/api/v1/api-keys", json=limits, headers={"X-API-Key": target.key})
     return str(answer.raise_for_status().json()["key"])
 

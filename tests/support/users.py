@@ -1,6 +1,7 @@
 """People for tests: users with logins and keys, as they come about over HTTP."""
 
 import itertools
+import secrets
 from typing import Any, NamedTuple
 
 import httpx2
@@ -67,6 +68,7 @@ def person(server: Client, **more: Any) -> Person:
 
 def key_of(server: Client, owner: Person, **more: Any) -> str:
     """A new API key of somebody."""
-    made = plain_http.post(f"{server.url}/api/v1/api-keys", json={"name": "test"} | more, headers=owner.bearer)
+    body = {"name": f"test {secrets.token_hex(4)}"} | more
+    made = plain_http.post(f"{server.url}/api/v1/api-keys", json=body, headers=owner.bearer)
     assert made.status_code == 201, made.text
     return str(made.json()["key"])

@@ -1,6 +1,7 @@
 """`serval login`, `logout` and `whoami`: a key for a person, made with the password and kept for one server."""
 
 import functools
+import itertools
 import os
 import platform
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import rich_click as click
 
-from serval.commands.credentials import data_folder
+from serval.commands.credentials import data_folder, is_same_server
 from serval.commands.failure import CommandFailed, RequestFailed
 from serval.commands.output import say, show
 from serval.commands.remote import URL_HELP, Api, Remote, address, remote
@@ -59,10 +60,7 @@ def login(url: str, account: str | None, password_stdin: bool, days: int | None,
         tokens = api.post("/api/v1/auth/login", named | {"password": password})
     with closing(Api(url, None, token=tokens["access_token"])) as api:
         user = api.get("/api/v1/auth/me")
-        key = api.post(
-            "/api/v1/api-keys",
-            {"name": f"serval login on {platform.node()}"[:100], "scopes": list(SCOPES), "expires_in_days": days},
-        )
+        key = key_of_login(api, days)
         api.post("/api/v1/auth/logout", {"refresh_token": tokens["refresh_token"]})
     before = login_at(url)
     file = save_login(url, SavedLogin(user["username"], key["key"], key["id"], key["expires_at"]))
@@ -80,12 +78,28 @@ def login(url: str, account: str | None, password_stdin: bool, days: int | None,
         sys.stderr.write(f"serval: commands here still use {first}, which comes before a login\n")
 
 
+def key_of_login(api: Api, days: int | None) -> dict[str, Any]:
+    """A new key, named after this machine; with a number where a login here, or another one, has the name."""
+    base = f"serval login on {platform.node()}"[:90]
+    names = itertools.chain([base], (f"{base} ({number})" for number in itertools.count(2)))
+    while True:
+        body = {"name": next(names), "scopes": list(SCOPES), "expires_in_days": days}
+        try:
+            key: dict[str, Any] = api.post("/api/v1/api-keys", body)
+        except RequestFailed as error:
+            if error.problem.get("code") != "name_taken":
+                raise
+        else:
+            return key
+
+
 def what_comes_first(url: str) -> str | None:
     """What else commands in this folder send to this server; None: nothing else."""
     if os.environ.get("SERVAL_KEY"):
         return "the key in `SERVAL_KEY`"
     folder = data_folder(None)
-    return f"the administrator's key in `{folder}`" if running_server(folder) == url else None
+    running = running_server(folder)
+    return None if running is None or not is_same_server(running, url) else f"the administrator's key in `{folder}`"
 
 
 def asked(what: str, option: str) -> str:

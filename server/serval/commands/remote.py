@@ -228,7 +228,7 @@ def remote(function: Callable[Concatenate[Remote, P], R]) -> Callable[..., R]:
         base = address(url, data_dir, has_key=api_key is not None)
         given = None if api_key is None else Credential(api_key, "`--key`" if is_on_line("api_key") else "`SERVAL_KEY`")
         credential = find_key(given, data_dir, base, is_url_given=url is not None)
-        with closing(Api(base, credential.key)) as api:
+        with closing(Api(credential.address or base, credential.key)) as api:
             try:
                 return function(Remote(api, as_json=as_json, key_source=credential.source), *args, **kwargs)
             except RequestFailed as error:

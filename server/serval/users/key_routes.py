@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from serval.auth.caller import Caller
-from serval.errors import Conflict, NotFound
+from serval.errors import Conflict, NameTaken, NotFound
 from serval.http.openapi import JSON_ERRORS, KEYED, keyed_responses, operation
 from serval.http.pagination import Limit, cursor_of, page
 from serval.http.request import PLAIN_TEXT, Name
@@ -67,14 +67,14 @@ class ApiKeyController(Controller):
     @post(
         operation_id="create_key",
         summary="Create a key; it is shown once",
-        responses=keyed_responses(NotFound, *JSON_ERRORS),
+        responses=keyed_responses(NotFound, NameTaken, *JSON_ERRORS),
         operation_class=KEYED,
     )
     async def create_key(
         self, data: JSONBody[NewKey], caller: NamedDependency[Caller], keys: NamedDependency[KeyService]
     ) -> CreatedKey:
-        """Create a key of your own, with all rights of the key that creates it or fewer. The response is the only one
-        that ever shows it."""
+        """Create a key of your own, with all rights of the key that creates it or fewer, and a name that none of your
+        valid keys has. The response is the only one that ever shows it."""
         return CreatedKey.of(*await keys.create_key(caller, data))
 
     @post(

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from serval.auth import key_format
 from serval.auth.caller import Caller, Scope
-from serval.errors import NotFound, NotPermitted
+from serval.errors import NameTaken, NotFound, NotPermitted
 from serval.ids import new_id
 from serval.users.months import month_of
-from serval.users.tables import ApiKey, KeyUsage
+from serval.users.tables import ApiKey, KeyUsage, User
 from serval.users.usage import USED, counted_in
 
 
@@ -81,6 +81,22 @@ async def one_key(session: AsyncSession, query: Select[ApiKey, int]) -> KeyWithU
     """Return the key that a query finds."""
     row = (await session.execute(query)).one_or_none()
     return None if row is None else KeyWithUsage(row[0], row[1])
+
+
+async def check_name(session: AsyncSession, new: ApiKey, at: datetime) -> None:
+    """Raises NameTaken if another valid key of the same user has the name of a new one.
+
+    Locks the user: of two keys that are created at once, the second sees the first.
+    """
+    await session.scalar(select(User.id).where(User.id == new.user_id).with_for_update())
+    is_valid = and_(ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > at))
+    named = select(ApiKey).where(ApiKey.user_id == new.user_id, ApiKey.name == new.name, is_valid)
+    taken = await session.scalar(named.order_by(ApiKey.id.desc()).limit(1))
+    if taken is not None:
+        raise NameTaken(
+            f"You have a valid key `{new.name}` already (`{taken.id}`, starts with {taken.prefix}): choose another"
+            " name, rotate that key, or revoke it first."
+        )
 
 
 def visible_key(caller: Caller, key: KeyWithUsage | None, key_id: str) -> KeyWithUsage:

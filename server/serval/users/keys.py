@@ -17,7 +17,16 @@ from serval.db.engine import Database, now
 from serval.errors import Conflict, NotAuthenticated, NotPermitted
 from serval.users.callers import caller_of
 from serval.users.grants import check_models, check_scopes, expiry_of, name_of, scopes_of, successor_expiry
-from serval.users.key_rows import KeyWithUsage, keys_of, keys_with_usage, locked_family, new_row, one_key, visible_key
+from serval.users.key_rows import (
+    KeyWithUsage,
+    check_name,
+    keys_of,
+    keys_with_usage,
+    locked_family,
+    new_row,
+    one_key,
+    visible_key,
+)
 from serval.users.key_schemas import NewKey
 from serval.users.limits import UserLimits
 from serval.users.months import end_of_month
@@ -105,7 +114,7 @@ class KeyService:
     async def create_key(self, caller: Caller, request: NewKey) -> KeyWithSecret:
         """Create a key of the caller, with no more access than the caller's credential has.
 
-        Raises BadRequest, NotPermitted, NotFound.
+        Raises BadRequest, NotPermitted, NotFound, NameTaken.
         """
         at, secret = now(), key_format.new_key()
         row = new_row(
@@ -121,6 +130,7 @@ class KeyService:
         )
         async with self._database.write() as session:
             await self._check_quota(session, caller, request.monthly_quota)
+            await check_name(session, row, at)
             session.add(row)
             record(session, caller, "key.create", _subject(row), **_details(row))
         self._callers.forget_unknown(row.digest)

@@ -157,7 +157,8 @@ def test_keys_are_rotated_and_revoked_by_name_start_or_id_and_ambiguous_names_ar
     assert made.out.strip().startswith(first["prefix"])
     assert f"shown only once; the key is {first['id']} and does not expire" in made.err
     assert first["id"] in key("list").out
-    key("create", "checkout", "--days", 1)
+    assert f"`checkout` already (`{first['id']}`" in key("create", "checkout", "--days", 1, code=4).err
+    key("rotate", "checkout", "--overlap", 60)
     refused = key("revoke", "checkout", code=1).err
     assert "`checkout` names 2 keys: give the id of one, " in refused
     assert first["id"] in refused

@@ -61,9 +61,35 @@ def test_the_administrators_key_goes_to_no_other_machine_by_itself(asked: Client
     told = usage_error(run("model", "list", folder=tmp_path, **elsewhere))
     assert told.startswith("serval: no API key for `serval.invalid`: log in with `serval login`, or give a key")
     assert run("model", "list", "--key", "k", folder=tmp_path, **elsewhere).code == 5
-    assert run("model", "list", "--data-dir", asked.folder, folder=tmp_path, **elsewhere).code == 5
+    told = usage_error(run("model", "list", "--data-dir", asked.folder, folder=tmp_path, **elsewhere))
+    assert f"only to the server that runs in its folder (that is {asked.url})" in told
     nearby = {"SERVAL_URL": asked.url, "SERVAL_DATA_DIR": str(asked.folder)}
     assert run("model", "list", folder=tmp_path, **nearby).code == 0
+    by_name = asked.url.replace("127.0.0.1", "localhost")
+    assert run("whoami", "--url", by_name, folder=tmp_path, **nearby).out.splitlines()[1] == f"server  {asked.url}"
+
+
+@pytest.mark.parametrize("is_address_left", [True, False])
+def test_the_administrators_key_goes_to_nothing_else_on_this_machine(tmp_path: Path, *, is_address_left: bool) -> None:
+    folder = tmp_path / "serval-data"
+    folder.mkdir()
+    (folder / "admin.key").write_text("srv_secret\n")
+    (folder / "serval.lock").write_text("1\n")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"http://127.0.0.1:{other.getsockname()[1]}"
+        if is_address_left:
+            (folder / "address").write_text(f"{address}\n")
+        asking = usage_error(run("model", "list", "--url", address, folder=tmp_path))
+        assert (
+            "`serval-data/admin.key` is sent by itself only to the server that runs in its folder (none runs" in asking
+        )
+        usage_error(run("model", "list", "--url", address, "--data-dir", folder, folder=tmp_path))
+        for data in ([], ["--data-dir", folder]):
+            alone = run("model", "list", *data, folder=tmp_path)
+            assert (alone.code, "start it with `serval serve`, or name a server with `--url`" in alone.err) == (1, True)
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
 
 
 def test_a_proxy_of_the_environment_never_sees_a_request_to_this_machine(asked: Client, tmp_path: Path) -> None:

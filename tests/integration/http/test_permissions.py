@@ -1,6 +1,7 @@
 """Every route asked by every kind of caller: who is let in, who is told no, and for whom the thing does not exist."""
 
 import pickle
+import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -276,5 +277,5 @@ def test_owners_and_administrators_are_admitted(scene: Scene, route: str) -> Non
 def fresh(scene: Scene) -> Things:
     """The same model with another key and another share to name."""
     owner = scene.callers["user"]
-    key_id = made(scene.server, owner, "api-keys", {"name": "another"})["id"]
+    key_id = made(scene.server, owner, "api-keys", {"name": f"another {secrets.token_hex(4)}"})["id"]
     return scene.things._replace(key_id=key_id, share_id=shared(scene.server, owner, scene.things.model))

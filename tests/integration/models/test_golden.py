@@ -125,7 +125,7 @@ def test_a_version_that_no_longer_agrees_is_not_promoted(server: Client, name: s
 
 def test_a_golden_test_is_charged_like_one_prediction(server: Client, name: str) -> None:
     uploaded(server, name)
-    slow = server.http.post("/api/v1/api-keys", json={"name": "slow", "predict_rate": "1/day"}).json()
+    slow = server.http.post("/api/v1/api-keys", json={"name": f"slow {name}", "predict_rate": "1/day"}).json()
     own = {"X-API-Key": slow["key"]}
     assert [status(server, "POST", f"{name}/test", headers=own) for _ in range(2)] == [200, 429]
 
@@ -176,7 +176,7 @@ def test_a_held_version_that_no_longer_agrees_is_not_promoted(server: Client, na
 
 def test_a_key_without_the_scope_to_read_models_sees_no_golden_requests(server: Client, name: str) -> None:
     uploaded(server, name)
-    made = server.http.post("/api/v1/api-keys", json={"name": "asks", "scopes": ["predict"]}).json()
+    made = server.http.post("/api/v1/api-keys", json={"name": f"asks {name}", "scopes": ["predict"]}).json()
     own = {"X-API-Key": made["key"]}
     tested = server.http.post(f"/api/v1/models/{name}/test", headers=own).json()
     assert ("golden" in tested, "answer" in tested) == (False, True)

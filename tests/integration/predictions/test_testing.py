@@ -96,7 +96,7 @@ def test_rows_that_do_not_fit_and_versions_that_cannot_answer_are_refused(server
 
 def test_tests_of_a_held_version_are_charged_like_predictions(server: Client, name: str) -> None:
     version = held(server, name)
-    made = server.http.post("/api/v1/api-keys", json={"name": "one", "monthly_quota": 1}).json()
+    made = server.http.post("/api/v1/api-keys", json={"name": f"one {name}", "monthly_quota": 1}).json()
     own = {"X-API-Key": made["key"]}
     assert ask(server, name, {"input": ["x"]}, own, version=1).status_code == 400
     assert ask(server, name, ROW, own, version=1).status_code == 200
@@ -107,7 +107,7 @@ def test_tests_of_a_held_version_are_charged_like_predictions(server: Client, na
     wait_until(used)
     spent = ask(server, name, ROW, own, version=1)
     assert (spent.status_code, "quota of 1 predictions" in spent.json()["detail"]) == (429, True)
-    slow = server.http.post("/api/v1/api-keys", json={"name": "slow", "predict_rate": "1/day"}).json()
+    slow = server.http.post("/api/v1/api-keys", json={"name": f"slow {name}", "predict_rate": "1/day"}).json()
     statuses = [ask(server, name, ROW, {"X-API-Key": slow["key"]}, version=1) for _ in range(2)]
     assert [answer.status_code for answer in statuses] == [200, 429]
     assert statuses[0].headers["ratelimit-remaining"] == "0"

@@ -1,6 +1,7 @@
 """How often a key may predict: its rate, its quota of a month, those of its user's plan."""
 
 import json
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ Headers = dict[str, str]
 
 def make(server: Client, **options: Any) -> tuple[str, Headers]:
     """The id of a new key, and what it is presented in."""
-    answer = server.http.post(KEYS, json={"name": "limited", **options})
+    answer = server.http.post(KEYS, json={"name": f"limited {secrets.token_hex(4)}", **options})
     assert answer.status_code == 201, answer.text
     return answer.json()["id"], {"X-API-Key": answer.json()["key"]}
 

@@ -1,5 +1,6 @@
 """API keys over HTTP."""
 
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from support import plain_http
 from support.http_client import Client
 from support.replicas import ROW, constant
 from support.stored_users import add_person, on_database
+from support.users import person
 from support.waiting import wait_until
 
 KEYS = "/api/v1/api-keys"
@@ -39,14 +41,14 @@ def headers_of(made: dict[str, Any]) -> Headers:
 
 
 def make(server: Client, headers: Headers | None = None, **options: Any) -> dict[str, Any]:
-    answer = server.http.post(KEYS, json={"name": "test", **options}, headers=headers)
+    answer = server.http.post(KEYS, json={"name": f"test {secrets.token_hex(4)}", **options}, headers=headers)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
 
 
 def refused(server: Client, headers: Headers | None = None, **options: Any) -> tuple[int, str]:
-    answer = server.http.post(KEYS, json={"name": "test", **options}, headers=headers)
+    answer = server.http.post(KEYS, json={"name": f"test {secrets.token_hex(4)}", **options}, headers=headers)
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, answer.json()["detail"]
 
@@ -507,3 +509,22 @@ def test_concurrent_rotations_of_a_key_succeed_once(server: Client) -> None:
             )
         )
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+
+
+def test_a_second_valid_key_of_a_name_is_refused_until_the_first_has_ended(server: Client) -> None:
+    owner = person(server)
+    body = {"name": "checkout"}
+    first = plain_http.post(f"{server.url}{KEYS}", json=body, headers=owner.bearer).json()
+    assert plain_http.post(f"{server.url}{KEYS}", json=body, headers=person(server).bearer).status_code == 201
+    second = plain_http.post(f"{server.url}{KEYS}", json={"name": " checkout "}, headers=owner.bearer)
+    assert (second.status_code, second.json()["code"]) == (409, "name_taken")
+    assert f"`{first['id']}`, starts with {first['prefix']}" in second.json()["detail"]
+    rotated = plain_http.post(f"{server.url}{KEYS}/{first['id']}/rotate", json={}, headers=owner.bearer).json()
+    for made in (rotated, first):
+        assert plain_http.post(f"{server.url}{KEYS}", json=body, headers=owner.bearer).status_code == 409
+        plain_http.delete(f"{server.url}{KEYS}/{made['id']}", headers=owner.bearer)
+    with ThreadPoolExecutor(4) as pool:
+        at_once = [
+            pool.submit(plain_http.post, f"{server.url}{KEYS}", json=body, headers=owner.bearer) for _ in range(4)
+        ]
+        assert sorted(answer.result().status_code for answer in at_once) == [201, 409, 409, 409]
