@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -12,11 +10,12 @@ import msgspec
 
 from serval_client.answers import Predictions
 from serval_client.connection import Address
+from serval_client.errors import RequestFailed, TooLarge
 from serval_client.models import Models
 from serval_client.operations import Asynchronous, Blocking, Call, Noun, Patience, Performer, Steps, operation
 from serval_client.paths import predict_path
 from serval_client.responses import response_to, value_of
-from serval_client.rows import rows_of
+from serval_client.tables import MAX_ROWS, Table, joined
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,18 +36,33 @@ class Predictor(Noun[Performer]):
         datetimes are moments, in UTC unless they have a time zone. `version`: the number of another version than the
         live one.
 
+        A table that is too large for one request is sent in several, one after the other, which all ask the version
+        that answered the first.
+
         Raises BadRequest for rows that do not fit the model, NotFound, and ValueError or TypeError for values that
         cannot be sent.
         """
         query = {} if version is None else {"version": str(version)}
         if probabilities:
             query["outputs"] = "probabilities"
-        path = predict_path(model)
-        if isinstance(rows, os.PathLike):
-            call = Call("POST", path, query, Path(rows).read_bytes(), "text/csv")
-        else:
-            call = Call("POST", path, query, msgspec.json.encode({"inputs": rows_of(rows)}), "application/json")
-        return (yield from value_of(call, Predictions, self._patience))
+        table, path = Table.of(rows), predict_path(model)
+        answers: list[Predictions] = []
+        start, count = 0, MAX_ROWS
+        while start < len(table) or not answers:
+            part = table.part(start, count)
+            call = Call("POST", path, query, part.content, table.content_type)
+            try:
+                answers.append((yield from value_of(call, Predictions, self._patience)))
+            except TooLarge as error:  # this server takes less than most
+                if part.end - part.start <= 1:
+                    raise table.error_of(part, error) from None
+                count = (part.end - part.start) // 2
+                continue
+            except RequestFailed as error:
+                raise table.error_of(part, error) from None
+            query = {**query, "version": str(answers[0].version)}
+            start = part.end
+        return joined(answers)
 
     @operation
     def request(

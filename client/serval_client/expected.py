@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from serval_client.files import loaded
+from serval_client.moments import as_fitted
 from serval_client.rows import Row, is_frame, plain, rows_of
 
 MAX_ROWS = 300
@@ -34,17 +35,22 @@ def sample_fields(model: Any, sample: Any, columns: Sequence[str] | None, is_ans
     if not is_answered and are_dicts(sample):  # which may hold answers of their own
         return {"sample": encoded([nested(row) for row in evenly_spaced(sample, MAX_ROWS)])}
     table = evenly_spaced(table_of(sample), MAX_ROWS)
-    return answered(loaded(model), table, columns) if is_answered else {"sample": encoded(rows_of(table))}
+    if not is_answered:
+        return {"sample": encoded(rows_of(table))}
+    is_text = isinstance(sample, (str, os.PathLike)) or are_dicts(sample)
+    return answered(loaded(model), table, columns, is_text=is_text)
 
 
-def answered(model: Any, table: Any, columns: Sequence[str] | None) -> dict[str, str]:
+def answered(model: Any, table: Any, columns: Sequence[str] | None, *, is_text: bool) -> dict[str, str]:
+    """`is_text`: dates and timestamps in the table may be text, as CSV and JSON have them."""
     import sklearn  # type: ignore[import-untyped,unused-ignore]
 
     names = names_of(model)
+    asked, other = as_fitted(model, table) if is_text and is_frame(table) else (table, table)
     if names is None and is_frame(table):
-        table = table.to_numpy()
+        table, asked, other = table.to_numpy(), asked.to_numpy(), other.to_numpy()
     rows = [named(row, names, columns) for row in rows_of(table)]
-    answers = answers_of(model, table)
+    answers = answers_to_either(model, asked, other)
     if len(answers) != len(rows):
         raise ValueError(f"the model predicts {len(answers)} rows of a sample of {len(rows)}")
     return {
@@ -108,6 +114,19 @@ def named(row: Row, names: list[str] | None, columns: Sequence[str] | None) -> d
             " `expected_answers=False` and no sample"
         )
     return named_row
+
+
+def answers_to_either(model: Any, table: Any, other: Any) -> list[dict[str, Any]]:
+    """The answers to a table, or to another reading of it if the model refuses the first. Raises what it raises."""
+    if other is table:
+        return answers_of(model, table)
+    try:
+        return answers_of(model, table)
+    except UNANSWERED as error:
+        try:
+            return answers_of(model, other)
+        except UNANSWERED:
+            raise error from None
 
 
 def answers_of(model: Any, table: Any) -> list[dict[str, Any]]:

@@ -9,11 +9,11 @@ from typing import Any, Callable, TypeVar
 
 import msgspec
 
-from serval_client.errors import Problem, Refused
+from serval_client.errors import NotFound, Problem, Refused
 from serval_client.expected import sample_fields
 from serval_client.files import ModelFile
 from serval_client.operations import Call, Noun, Patience, Pause, Performer, Steps, Work, operation
-from serval_client.paths import model_path, version_path
+from serval_client.paths import model_path, segment, version_path
 from serval_client.progress import Progress, Show, shown
 from serval_client.registry import Examination, Model, ModelList, Version, VersionList
 from serval_client.responses import value_of
@@ -40,19 +40,20 @@ class Models(Noun[Performer]):
 
     @operation
     def show(self, model: str) -> Steps[Model]:
-        """One model, by its id or name. Raises NotFound."""
-        return (yield from value_of(Call("GET", model_path(model)), Model, self._patience))
+        """One model, by its id, its name or `owner/name`. Raises NotFound."""
+        return (yield from value_of(Call("GET", (yield from self._path_of(model))), Model, self._patience))
 
     @operation
     def versions(self, model: str) -> Steps[Sequence[Version]]:
         """The versions of a model, newest first. Raises NotFound."""
-        call = Call("GET", f"{model_path(model)}/versions")
+        call = Call("GET", f"{(yield from self._path_of(model))}/versions")
         return (yield from value_of(call, VersionList, self._patience)).items
 
     @operation
     def version(self, model: str, number: int) -> Steps[Version]:
         """One version of a model. Raises NotFound."""
-        return (yield from value_of(Call("GET", version_path(model, number)), Version, self._patience))
+        call = Call("GET", f"{(yield from self._path_of(model))}/versions/{number}")
+        return (yield from value_of(call, Version, self._patience))
 
     @operation
     def push(
@@ -122,14 +123,28 @@ class Models(Noun[Performer]):
     def promote(self, model: str, number: int, *, allow_schema_change: bool = False) -> Steps[Version]:
         """Make a version the live one, also one that is held. Raises Conflict with the reason if that is refused."""
         body = msgspec.json.encode({"allow_schema_change": allow_schema_change})
-        call = Call("POST", f"{version_path(model, number)}/promote", content=body, content_type="application/json")
+        path = f"{(yield from self._path_of(model))}/versions/{number}/promote"
+        call = Call("POST", path, content=body, content_type="application/json")
         return (yield from value_of(call, Version, self._patience))
 
     @operation
     def rollback(self, model: str) -> Steps[Version]:
         """Make the version live again that was live before. Raises Conflict if there is none."""
-        call = Call("POST", f"{model_path(model)}/rollback", is_repeatable=False)
+        call = Call("POST", f"{(yield from self._path_of(model))}/rollback", is_repeatable=False)
         return (yield from value_of(call, Version, self._patience))
+
+    def _path_of(self, model: str) -> Steps[str]:
+        """The path of a model, which for `owner/name` has the id that a list says. Raises NotFound."""
+        owner, slash, name = model.partition("/")
+        if not slash:
+            return model_path(model)
+        for part in (owner, name):
+            segment(part)
+        found = yield from value_of(Call("GET", "/api/v1/models"), ModelList, self._patience)
+        for each in found.items:
+            if (each.owner, each.name) == (owner, name):
+                return model_path(each.id)
+        raise NotFound(Problem(status=404, code="not_found", detail=f"There is no model `{model}` that you may see."))
 
     def _sent(
         self, call: Call, kind: type[T], model: Any, answering: Callable[[], Mapping[str, str]] | None, show: Show

@@ -48,7 +48,11 @@ def test_a_pushed_model_is_live_and_compared_with_the_answers_here(
     assert golden["expected_with"] == sklearn.__version__
     assert client.models.show("client-iris").description == "flowers"
     assert iris.model_id in [model.id for model in client.models.list()]
-    assert client.models.version("client-iris", iris.version) == iris
+    for called in ("client-iris", "admin/client-iris", iris.model_id):
+        assert client.models.version(called, iris.version) == iris
+    assert client.models.show("admin/client-iris") == client.models.show("client-iris")
+    with pytest.raises(serval.NotFound, match="no model `admin/nosuch`"):
+        client.models.versions("admin/nosuch")
     assert iris in client.models.versions("client-iris")
 
 
@@ -61,6 +65,21 @@ def test_predictions_are_those_of_the_model(client: serval.Client, rows: Any) ->
     assert np.asarray(answer).tolist() == list(answer) == IRIS.predict(X).tolist()
     assert answer.classes == IRIS.classes_.tolist()
     np.testing.assert_allclose(answer.probabilities, IRIS.predict_proba(X), atol=1e-12)
+
+
+def test_a_table_that_no_single_request_may_hold_is_answered(
+    client: serval.Client, iris: serval.Version, tmp_path: Path
+) -> None:
+    many = pd.concat([X] * 70, ignore_index=True)
+    many.to_csv(tmp_path / "many.csv", index=False)
+    expected = IRIS.predict(many).tolist()
+    for rows in (many, tmp_path / "many.csv"):
+        answer = client.predict("client-iris", rows)
+        assert (answer.predictions, answer.version) == (expected, iris.version)
+    many.loc[10_200, X.columns[0]] = np.inf
+    many.to_csv(tmp_path / "many.csv", index=False)
+    with pytest.raises(serval.BadRequest, match=r"^line 10202, sepal length"):
+        client.predict("client-iris", tmp_path / "many.csv")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from serval_client.expected import MAX_BYTES, evenly_spaced, names_of, sample_fields
 
@@ -97,3 +99,41 @@ def test_a_column_named_as_an_answer_is_refused_with_a_way_out() -> None:
 def test_a_skops_file_is_not_loaded() -> None:
     with pytest.raises(ValueError, match=r"`model\.skops` is not loaded here: .*`expected_answers=False`"):
         rows_of("model.skops", X)
+
+
+MOMENTS = ["2024-05-05", "2024-05-06", "2024-05-07", "2024-05-08"]
+
+
+def as_moments(kind: str) -> list[Any]:
+    if kind == "text":
+        return list(MOMENTS)
+    stamps = [pd.Timestamp(text, tz="Europe/Berlin" if kind == "instants" else None) for text in MOMENTS]
+    return [stamp.date() for stamp in stamps] if kind == "dates" else stamps
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "dicts"])
+@pytest.mark.parametrize("kind", ["timestamps", "instants", "dates", "text"])
+def test_text_of_a_sample_is_a_moment_where_the_model_was_fitted_on_moments(
+    tmp_path: Path, kind: str, suffix: str
+) -> None:
+    frame = pd.DataFrame({"when": as_moments(kind), "amount": [1.0, 2.0, 3.0, 4.0]})
+    encoded = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["when"]), remainder="passthrough")
+    model = make_pipeline(encoded, LinearRegression()).fit(frame, [1.0, 5.0, 2.0, 9.0])
+    texts = [moment.isoformat() if hasattr(moment, "isoformat") else moment for moment in frame["when"]]
+    rows = frame.assign(when=texts).iloc[[3, 1, 0]]
+    sample: Any = rows.to_dict("records")
+    if suffix != "dicts":
+        sample = tmp_path / f"rows.{suffix}"
+        sample.write_text(rows.to_csv(index=False) if suffix == "csv" else rows.to_json(orient="records"))
+    sent = rows_of(model, sample)
+    assert [row["when"] for row in sent] == [texts[3], texts[1], texts[0]]
+    np.testing.assert_allclose([row["prediction"] for row in sent], model.predict(frame.iloc[[3, 1, 0]]))
+
+
+def test_text_that_a_model_refuses_is_read_as_moments() -> None:
+    frame = pd.DataFrame({"when": pd.to_datetime(MOMENTS), "amount": [1.0, 2.0, 3.0, 4.0]})
+    days = FunctionTransformer(lambda moments: moments.apply(lambda column: column.dt.day))
+    parts = make_column_transformer((days, ["when"]), remainder="passthrough")
+    model = make_pipeline(parts, LinearRegression()).fit(frame, [1.0, 5.0, 2.0, 9.0])
+    sent = rows_of(model, frame.assign(when=MOMENTS).to_dict("records"))
+    np.testing.assert_allclose([row["prediction"] for row in sent], model.predict(frame))

@@ -95,12 +95,9 @@ def test_a_server_that_answers_at_once_is_not_asked_all_the_time(file: Path) -> 
     assert performer.pauses == [0.5, 1.0, 2.0, 4.0]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../users"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../users", "ada/..", "/iris", "ada/"])
 def test_a_name_leads_to_no_other_path(name: str) -> None:
     namespace, performer = models(responded("ready"))
-    if name == "../users":
+    with pytest.raises(ValueError, match="no name of a model"):
         namespace.version(name, 3)
-        assert performer.calls[0].path == "/api/v1/models/..%2Fusers/versions/3"
-    else:
-        with pytest.raises(ValueError, match="no name of a model"):
-            namespace.version(name, 3)
+    assert performer.calls == []
