@@ -10,10 +10,11 @@ NATIVE_SOURCES := $(shell find native -name '*.rs' -not -path '*/target/*') nati
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-.venv/.installed: requirements/build.txt requirements/dev.txt
+.venv/.installed: requirements/build.txt requirements/dev.txt client/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/build.txt requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable client
 	@touch $@
 
 .venv/.native: .venv/.installed $(NATIVE_SOURCES)
@@ -93,8 +94,8 @@ clean:  ## remove what was built
 	rm -rf .venv native/target loadtests/bench/limit/target
 
 lock:  ## lock the dependencies anew
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements/dev.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml -o requirements/serval.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-package serval-client --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-package serval-client pyproject.toml -o requirements/serval.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes requirements/build.in -o requirements/build.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --group loadtests -o requirements/loadtests.txt
 	cd loadtests/bench/peers && for each in requirements mlserver; do uv pip compile -q --universal --python-version 3.11 --generate-hashes $$each.in -o $$each.txt; done

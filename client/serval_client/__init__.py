@@ -18,6 +18,7 @@ from serval_client.errors import (
     Unavailable,
     Unreachable,
 )
+from serval_client.expected import Sample
 from serval_client.progress import Progress
 from serval_client.registry import Examination, Model, Reason, Version
 
@@ -39,6 +40,7 @@ __all__ = [
     "Reason",
     "Refused",
     "RequestFailed",
+    "Sample",
     "ServalError",
     "TooLarge",
     "Unavailable",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -12,9 +13,9 @@ from serval_client.answers import Predictions
 from serval_client.connection import Address
 from serval_client.errors import RequestFailed, TooLarge
 from serval_client.models import Models
-from serval_client.operations import Asynchronous, Blocking, Call, Noun, Patience, Performer, Steps, operation
+from serval_client.operations import Asynchronous, Blocking, Call, Lost, Noun, Patience, Performer, Steps, operation
 from serval_client.paths import predict_path
-from serval_client.responses import response_to, value_of
+from serval_client.responses import error_of, failure_of, response_to, value_of
 from serval_client.tables import MAX_ROWS, Table, joined
 
 if TYPE_CHECKING:
@@ -66,17 +67,27 @@ class Predictor(Noun[Performer]):
 
     @operation
     def request(
-        self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        retry_seconds: float | None = None,
     ) -> Steps[Any]:
         """The response of any route, for those without a method here: of JSON its value, else its text.
 
-        `body` is sent as JSON. Raises RequestFailed, Unreachable.
+        `body` is sent as JSON; bytes are sent as they are, as `content_type`. `retry_seconds`: other than that of the
+        client. Raises RequestFailed, Unreachable.
         """
         is_repeatable = method.upper() in {"GET", "HEAD", "PUT", "DELETE"}
         call = Call(method, path, query or {}, is_repeatable=is_repeatable)
         if body is not None:
-            call = call._replace(content=msgspec.json.encode(body), content_type="application/json")
-        response = yield from response_to(call, self._patience)
+            content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+            call = call._replace(content=content, content_type=content_type)
+        patience = self._patience if retry_seconds is None else Patience.up_to(retry_seconds)
+        response = yield from response_to(call, patience)
         is_json = response.headers.get("content-type", "").startswith("application/json")
         return msgspec.json.decode(response.content) if is_json else response.text
 
@@ -91,21 +102,44 @@ class Client(Predictor[Blocking]):
         url: str | None = None,
         key: str | None = None,
         *,
+        token: str | None = None,
         timeout_seconds: float = 60.0,
         retry_seconds: float = Patience().retry_seconds,
     ) -> None:
         """`url`: the server's address, by default `SERVAL_URL` or `http://127.0.0.1:8080`; `key`: an API key, by
-        default `SERVAL_KEY`.
+        default `SERVAL_KEY`; `token`: an access token in place of a key.
 
         `timeout_seconds`: how long the server may be silent. `retry_seconds`: how long a call may pause altogether
         before it is repeated, which happens only where it is safe.
 
         Raises ValueError for what is no address, and without a key.
         """
-        self._address = Address.of(url, key)
-        self._http = httpx2.Client(**self._address.options(timeout_seconds))
-        super().__init__(Blocking(self._http), Patience.up_to(retry_seconds))
+        self._open(Address.of(url, key, token), timeout_seconds, Patience.up_to(retry_seconds))
+
+    @classmethod
+    def at(cls, address: Address, *, timeout_seconds: float = 60.0, retry_seconds: float | None = None) -> Self:
+        """A client of an address as it is, also one without a key, which may log in or register."""
+        client = cls.__new__(cls)
+        client._open(address, timeout_seconds, Patience() if retry_seconds is None else Patience.up_to(retry_seconds))
+        return client
+
+    def _open(self, address: Address, timeout_seconds: float, patience: Patience) -> None:
+        self._address = address
+        self._http = httpx2.Client(**address.options(timeout_seconds))
+        super().__init__(Blocking(self._http), patience)
         self.models = Models(self._performer, self._patience)
+
+    @contextmanager
+    def download(self, path: str, *, query: Mapping[str, str] | None = None) -> Iterator[Iterator[bytes]]:
+        """The content of the response of a route, in parts as it arrives. Raises RequestFailed, Unreachable."""
+        try:
+            with self._http.stream("GET", path, params=query) as response:
+                if not response.is_success:
+                    response.read()
+                    raise failure_of(response)
+                yield response.iter_bytes()
+        except httpx2.RequestError as error:
+            raise error_of(Call("GET", path), Lost.by(error, self._http.base_url)) from None
 
     def __repr__(self) -> str:
         return f"Client({self._address.url!r})"
@@ -130,17 +164,32 @@ class AsyncClient(Predictor[Asynchronous]):
         url: str | None = None,
         key: str | None = None,
         *,
+        token: str | None = None,
         timeout_seconds: float = 60.0,
         retry_seconds: float = Patience().retry_seconds,
     ) -> None:
         """As `Client`."""
-        self._address = Address.of(url, key)
+        self._address = Address.of(url, key, token)
         self._http = httpx2.AsyncClient(**self._address.options(timeout_seconds))
         super().__init__(Asynchronous(self._http), Patience.up_to(retry_seconds))
         self.models = Models(self._performer, self._patience)
 
     def __repr__(self) -> str:
         return f"AsyncClient({self._address.url!r})"
+
+    @asynccontextmanager
+    async def download(
+        self, path: str, *, query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As that of `Client`."""
+        try:
+            async with self._http.stream("GET", path, params=query) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise failure_of(response)
+                yield response.aiter_bytes()
+        except httpx2.RequestError as error:
+            raise error_of(Call("GET", path), Lost.by(error, self._http.base_url)) from None
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 
 from serval_client.answers import Predictions
+from serval_client.arguments import name_from, value_of
 from serval_client.client import Client
 from serval_client.errors import RequestFailed, ServalError, Unavailable, Unreachable
 from serval_client.registry import Version
@@ -99,21 +99,6 @@ def json_value(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
-
-
-def name_from(file: str) -> str:
-    """`My Model (2).pkl` → `my-model-2`."""
-    name = re.sub(r"[^a-z0-9._]+", "-", Path(file).name.lower().split(".")[0]).strip("-._")[:50].strip("-._")
-    return name if len(name) >= 3 else f"model-{name}".strip("-")
-
-
-def value_of(text: str) -> Any:
-    """`5.1` → a number, `true` → a boolean, `null` → missing, other text → a string."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return text if isinstance(value, (str, list, dict)) else value
 
 
 def text_of(version: Version) -> str:

@@ -13,21 +13,26 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 class Address(NamedTuple):
-    """The address of a server, and a key that its `repr` does not show."""
+    """The address of a server, and a key or an access token that its `repr` does not show; both None: neither is
+    sent."""
 
     url: str
-    key: str
+    key: str | None = None
+    token: str | None = None
 
     def __repr__(self) -> str:
         return f"Address({self.url!r})"
 
     @classmethod
-    def of(cls, url: str | None, key: str | None) -> Address:
-        """As given, or of the environment: `SERVAL_URL`, or else the default port of this machine; `SERVAL_KEY`.
+    def of(cls, url: str | None, key: str | None, token: str | None = None) -> Address:
+        """As given, or of the environment: `SERVAL_URL`, or else the default port of this machine; `SERVAL_KEY`, unless
+        there is an access token.
 
         Raises ValueError for what is no address of a server, and without a key.
         """
         url = given("url", "SERVAL_URL", url)
+        if token is not None:
+            return cls(base_url(url or DEFAULT_URL), token=token)
         key = given("key", "SERVAL_KEY", key)
         if key is None:
             raise ValueError("no API key: give `key`, or set `SERVAL_KEY`")
@@ -40,9 +45,11 @@ class Address(NamedTuple):
         from serval_client import __version__
 
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        sent = {"X-API-Key": self.key, "Authorization": self.token and f"Bearer {self.token}"}
+        headers = {name: value for name, value in sent.items() if value is not None}
         return {
             "base_url": self.url,
-            "headers": {"X-API-Key": self.key, "User-Agent": f"serval-client/{__version__} python/{python}"},
+            "headers": {**headers, "User-Agent": f"serval-client/{__version__} python/{python}"},
             "timeout": timeout_seconds,
             # A proxy of the environment would get the key of a server that nobody else can reach.
             "trust_env": not is_loopback(urlsplit(self.url).hostname or ""),

@@ -15,9 +15,14 @@ ServalError
     └── DeadlineExceeded  504
 """
 
-from typing import Optional
+import re
+from collections.abc import Mapping
+from typing import Any, Optional
 
 import msgspec
+
+POINTER = re.compile(r" \(and \d+ more, see `errors`\)")
+"""The note in a detail that counts the errors it leaves out."""
 
 
 class InvalidPart(msgspec.Struct, frozen=True):
@@ -47,15 +52,31 @@ class ServalError(Exception):
 class Unreachable(ServalError):
     """The server did not respond."""
 
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message, cause)
+        self.message = message
+        self.cause = cause
+        """Why, without the address."""
+
+    def __str__(self) -> str:
+        return self.message
+
 
 class RequestFailed(ServalError):
     """The server responded with a problem."""
 
-    def __init__(self, problem: Problem, retry_after_seconds: Optional[float] = None) -> None:
-        super().__init__(problem, retry_after_seconds)
+    def __init__(
+        self,
+        problem: Problem,
+        retry_after_seconds: Optional[float] = None,
+        document: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        super().__init__(problem, retry_after_seconds, document)
         self.problem = problem
         self.retry_after_seconds = retry_after_seconds
         """When to try again, if the server has said so."""
+        self.document = document
+        """The whole problem document, with the members that only some problems have; None if there is none."""
 
     @property
     def status(self) -> int:
@@ -70,8 +91,7 @@ class RequestFailed(ServalError):
         others = [f"{part.path}: {part.message}" for part in (self.problem.errors or [])[1:]]
         if not others:
             return self.problem.detail
-        first = self.problem.detail.partition(" (and ")[0].rstrip(".")
-        return "; ".join([first, *others])
+        return "; ".join([POINTER.sub("", self.problem.detail).rstrip("."), *others])
 
 
 class BadRequest(RequestFailed): ...

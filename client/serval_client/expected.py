@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,14 +22,30 @@ UNANSWERED = (NotImplementedError, ValueError, TypeError, AttributeError, IndexE
 """What the `predict_proba` of a model raises that predicts, but has no probabilities."""
 
 
+class Sample(NamedTuple):
+    """The rows of a sample with their answers, as an upload has them."""
+
+    text: str
+    """JSON or CSV: each row with its `prediction`, and `probabilities` if there are any."""
+    expected_with: str | None = None
+    """The version of scikit-learn that computed them."""
+
+    def fields(self) -> dict[str, str]:
+        computed = {} if self.expected_with is None else {"expected_with": self.expected_with}
+        return {"sample": self.text, **computed}
+
+
 def sample_fields(model: Any, sample: Any, columns: Sequence[str] | None, is_answered: bool) -> dict[str, str]:
     """The form fields `sample` and `expected_with` of an upload: rows of the sample, evenly spaced, with the answers of
     the model, and the version of scikit-learn that computed them; or the rows alone.
 
-    `sample`: what the model's `predict` takes, or the path of a CSV or JSON file with it.
+    `sample`: what the model's `predict` takes, the path of a CSV or JSON file with it, or a `Sample`, which is sent as
+    it is.
 
     Raises what the model raises, ValueError for rows that cannot be sent.
     """
+    if isinstance(sample, Sample):
+        return sample.fields()
     if not is_answered and isinstance(sample, (str, os.PathLike)):
         return {"sample": Path(sample).read_text(encoding="utf-8")}
     if not is_answered and are_dicts(sample):  # which may hold answers of their own
@@ -38,11 +54,12 @@ def sample_fields(model: Any, sample: Any, columns: Sequence[str] | None, is_ans
     if not is_answered:
         return {"sample": encoded(rows_of(table))}
     is_text = isinstance(sample, (str, os.PathLike)) or are_dicts(sample)
-    return answered(loaded(model), table, columns, is_text=is_text)
+    return answered(loaded(model), table, columns, is_text=is_text).fields()
 
 
-def answered(model: Any, table: Any, columns: Sequence[str] | None, *, is_text: bool) -> dict[str, str]:
-    """`is_text`: dates and timestamps in the table may be text, as CSV and JSON have them."""
+def answered(model: Any, table: Any, columns: Sequence[str] | None, *, is_text: bool) -> Sample:
+    """The rows of a table with the answers of the model. `is_text`: dates and timestamps in the table may be text, as
+    CSV and JSON have them."""
     import sklearn  # type: ignore[import-untyped,unused-ignore]
 
     names = names_of(model)
@@ -53,10 +70,7 @@ def answered(model: Any, table: Any, columns: Sequence[str] | None, *, is_text: 
     answers = answers_to_either(model, asked, other)
     if len(answers) != len(rows):
         raise ValueError(f"the model predicts {len(answers)} rows of a sample of {len(rows)}")
-    return {
-        "sample": encoded([{**row, **answer} for row, answer in zip(rows, answers)]),
-        "expected_with": sklearn.__version__,
-    }
+    return Sample(encoded([{**row, **answer} for row, answer in zip(rows, answers)]), sklearn.__version__)
 
 
 def table_of(sample: Any) -> Any:
@@ -153,6 +167,8 @@ def probabilities_of(model: Any, table: Any, *, is_multi_target: bool) -> list[A
     if is_multi_target and type(innermost(model)).__name__ == "StackingClassifier":
         answered = 1.0 - answered  # it has the probability of the first of two labels, all others of the second
     probabilities: list[Any] = nested(answered)
+    if is_multi_target:
+        return [[[1.0 - second, second] for second in row] for row in probabilities]
     return probabilities
 
 

@@ -76,7 +76,7 @@ class Models(Noun[Performer]):
         `sample`: rows that the model's `predict` takes, or the path of a CSV or JSON file with some. The model predicts
         up to 300 of them here, and the server must come to the same answers; a path is loaded for that, which runs the
         code in the file. Without a sample the server chooses rows by itself. `expected_answers=False` sends the sample
-        as it is: a list of dicts may hold a `prediction` and `probabilities` each.
+        as it is: a list of dicts may hold a `prediction` and `probabilities` each. A `Sample` always is.
 
         `columns`: names for the columns of a model that was fitted on an array. `allow_schema_change`: go live although
         the columns differ from those of the live version. `progress` gets each moment of the push; by default a
@@ -85,15 +85,33 @@ class Models(Noun[Performer]):
         The version that is returned is live, or held for the reason `held`. Raises Refused if the server cannot serve
         the model, and what the model raises.
         """
-        fields = form_fields(
-            name=name, description=description, columns=columns, allow_schema_change=allow_schema_change
-        )
-        call = Call("POST", "/api/v1/models/upload", fields=fields, prefer="wait=0", is_repeatable=False)
-        answering = None if sample is None else partial(sample_fields, model, sample, columns, expected_answers)
         with shown(progress) as show:
-            version = yield from self._sent(call, Version, model, answering, show)
+            version = yield from self._uploaded(
+                model, name, sample, expected_answers, columns, description, allow_schema_change, show
+            )
             version = yield from self._end_of(version, show)
         return served(version)
+
+    @operation
+    def upload(
+        self,
+        model: Any,
+        *,
+        name: str,
+        sample: Any = None,
+        expected_answers: bool = True,
+        columns: Sequence[str] | None = None,
+        description: str | None = None,
+        allow_schema_change: bool = False,
+        progress: Show | None = None,
+    ) -> Steps[Version]:
+        """Upload a fitted model as `push` does, without waiting for its conversion; `wait` waits for it."""
+        with shown(progress) as show:
+            return (
+                yield from self._uploaded(
+                    model, name, sample, expected_answers, columns, description, allow_schema_change, show
+                )
+            )
 
     @operation
     def check(
@@ -132,6 +150,24 @@ class Models(Noun[Performer]):
         """Make the version live again that was live before. Raises Conflict if there is none."""
         call = Call("POST", f"{(yield from self._path_of(model))}/rollback", is_repeatable=False)
         return (yield from value_of(call, Version, self._patience))
+
+    def _uploaded(
+        self,
+        model: Any,
+        name: str,
+        sample: Any,
+        expected_answers: bool,
+        columns: Sequence[str] | None,
+        description: str | None,
+        allow_schema_change: bool,
+        show: Show,
+    ) -> Steps[Version]:
+        fields = form_fields(
+            name=name, description=description, columns=columns, allow_schema_change=allow_schema_change
+        )
+        call = Call("POST", "/api/v1/models/upload", fields=fields, prefer="wait=0", is_repeatable=False)
+        answering = None if sample is None else partial(sample_fields, model, sample, columns, expected_answers)
+        return (yield from self._sent(call, Version, model, answering, show))
 
     def _path_of(self, model: str) -> Steps[str]:
         """The path of a model, which for `owner/name` has the id that a list says. Raises NotFound."""

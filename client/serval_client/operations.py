@@ -80,14 +80,18 @@ class Lost(NamedTuple):
     """Whether the server may have received it."""
     is_late: bool
     """Whether it was given up after the time limit."""
+    cause: str = ""
+    """The reason without the address."""
 
     @classmethod
     def by(cls, error: httpx2.RequestError, url: httpx2.URL) -> Lost:
         """The error itself holds the request with its key, so its text alone is kept."""
+        cause = str(error).rstrip(".") or type(error).__name__
         return cls(
-            reason=f"{str(url).rstrip('/')} does not respond: {str(error).rstrip('.') or type(error).__name__}",
+            reason=f"{str(url).rstrip('/')} does not respond: {cause}",
             is_sent=not isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)),
             is_late=isinstance(error, httpx2.TimeoutException),
+            cause=cause,
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import httpx2
 import msgspec
@@ -63,15 +64,18 @@ def retry_after(response: httpx2.Response) -> float | None:
 def error_of(call: Call, outcome: httpx2.Response | Lost) -> ServalError:
     if isinstance(outcome, Lost):
         is_unknown = outcome.is_sent and not call.is_repeatable
-        return Unreachable(outcome.reason + ("; it may have done what was asked all the same" if is_unknown else ""))
-    problem = problem_of(outcome)
-    return BY_STATUS.get(problem.status, RequestFailed)(problem, retry_after(outcome))
+        unknown = "; it may have done what was asked all the same" if is_unknown else ""
+        return Unreachable(outcome.reason + unknown, outcome.cause + unknown)
+    return failure_of(outcome)
 
 
-def problem_of(response: httpx2.Response) -> Problem:
-    """The problem document of a response, or one that says that there is none."""
+def failure_of(response: httpx2.Response) -> RequestFailed:
+    """The error of a response: with its problem document, or with one that says that there is none."""
+    document: Mapping[str, Any] | None
     try:
-        return msgspec.json.decode(response.content, type=Problem)
+        problem = msgspec.json.decode(response.content, type=Problem)
+        document = msgspec.json.decode(response.content, type=dict[str, Any])
     except msgspec.DecodeError:
         detail = f"{response.url} responded with {response.status_code} and no reason; is it a Serval server?"
-        return Problem(status=response.status_code, detail=detail)
+        problem, document = Problem(status=response.status_code, detail=detail), None
+    return BY_STATUS.get(problem.status, RequestFailed)(problem, retry_after(response), document)

@@ -38,7 +38,8 @@ def audit(server: Remote, /, limit: int, as_csv: bool, **filters: str | None) ->
     if as_csv:
         if server.as_json:
             raise click.UsageError("`--csv` and `--json` are mutually exclusive.")
-        sys.stdout.buffer.write(server.api.get_bytes("/api/v1/audit", query | {"format": "csv"}))
+        with server.api.reading("/api/v1/audit", query | {"format": "csv"}) as parts:
+            sys.stdout.buffer.writelines(parts)
         return
     items = all_items(server, "/api/v1/audit", query, limit)
     server.show({"items": items}, lambda: server.table(map(as_row, items), COLUMNS))

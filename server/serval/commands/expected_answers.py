@@ -1,36 +1,28 @@
 """The answers of a model in the environment that pushes it, as a sample for the server to compare with."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serval.errors import CannotStart, ServalError
+from serval.errors import CannotStart, InvalidFeatures, ServalError
+from serval_client.expected import MAX_ROWS, PREDICTION, Sample, answered, encoded, evenly_spaced, nested, table_of
+from serval_client.rows import is_frame
 
 if TYPE_CHECKING:
     from serval.conversion.signature import Signature
 
-MAX_ROWS = 300
 
-
-class ExpectedSample(NamedTuple):
-    """The form fields of an upload: rows with their answers, and the scikit-learn that computed these (None: the rows
-    came with them, or there are none)."""
-
-    sample: str | None
-    expected_with: str | None
-    problem: str | None = None
-    """Why there are no answers."""
-
-
-def expected_sample(file: Path, given: Path | None) -> ExpectedSample:
+def expected_sample(
+    file: Path, given: Path | None, columns: Sequence[str] | None = None
+) -> tuple[Sample | None, str | None]:
     """JSON rows with a `prediction` and, where the model has them, `probabilities` each: the rows of `given`, or rows
-    made from the model's own signature.
+    made from the model's own signature; None: there are none. `columns`: names for those of a model without names.
 
-    No answers, and the problem, if this environment cannot load the model or the model answers none of them.
+    No answers, and the problem, if this environment cannot load the model or the model does not answer the rows.
     Loading runs the code in the file, which is the caller's own.
     """
-    import msgspec
     import sklearn
 
     from serval.conversion.contents import predictor
@@ -38,54 +30,39 @@ def expected_sample(file: Path, given: Path | None) -> ExpectedSample:
 
     try:
         estimator = predictor(load(file.read_bytes()).content)
-        table = read_rows(given) if given else None
-        rows = generated(estimator) if table is None else with_predictions(estimator, table)
+        if given is not None:
+            return with_answers(estimator, read_rows(given), columns), None
+        rows = generated(estimator)
     except ServalError as error:
-        return ExpectedSample(given.read_text(encoding="utf-8") if given else None, None, error.message)
-    if not rows:
-        return ExpectedSample(None, None)
-    is_computed = table is None or "prediction" not in table
-    return ExpectedSample(msgspec.json.encode(rows).decode(), sklearn.__version__ if is_computed else None)
+        return (Sample(given.read_text(encoding="utf-8")) if given else None), error.message
+    return (Sample(encoded(rows), sklearn.__version__) if rows else None), None
 
 
 def read_rows(path: Path) -> Any:
     """A table from CSV with a header, or from JSON rows. Raises CannotStart."""
-    import pandas as pd
-
     try:
-        if path.suffix.lower() == ".json":
-            return pd.read_json(path, orient="records", convert_dates=False)
-        return pd.read_csv(path)
+        table = table_of(path)
     except ValueError as error:
         raise CannotStart(f"`{path}` cannot be read as rows: {error}") from error
+    if not is_frame(table):
+        raise CannotStart(f"`{path}` cannot be read as rows: expected a list of objects")
+    return table
 
 
-def with_predictions(estimator: Any, table: Any) -> list[dict[str, Any]]:
-    """The rows of a table, with the model's answers unless the table already has a `prediction` column."""
-    if "prediction" not in table:
-        from serval.conversion.from_sklearn import as_fitted
+def with_answers(estimator: Any, table: Any, columns: Sequence[str] | None) -> Sample:
+    """The rows of a table, with the model's answers unless the table already has a `prediction` column.
 
-        given = as_fitted(estimator, table)
-        given = given if hasattr(estimator, "feature_names_in_") else given.to_numpy()
-        predicted = estimator.predict(given)
-        predicted = predicted.toarray() if hasattr(predicted, "toarray") else np.asarray(predicted)
-        answers = {"prediction": predicted.tolist()}
-        if (probabilities := _probabilities(estimator, given, is_multi_target=predicted.ndim == 2)) is not None:
-            answers["probabilities"] = probabilities
-        table = table.assign(**answers)
-    return [{str(name): plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+    Raises InvalidFeatures for rows that the model refuses.
+    """
+    if PREDICTION in table:
+        return Sample(encoded([nested(row) for row in table.to_dict("records")]))
+    from serval.conversion.from_sklearn import as_fitted
 
-
-def _probabilities(estimator: Any, given: Any, *, is_multi_target: bool) -> list[Any] | None:
-    """For each row its probabilities, of several targets a list for each; None where the model has none."""
-    from serval.conversion.export.probability_tables import tables_if_any
-
-    tables = tables_if_any(estimator, given, is_multi_target=is_multi_target)
-    if tables is None:
-        return None
-    if is_multi_target:
-        return [list(row) for row in zip(*(table.tolist() for table in tables), strict=True)]
-    return tables[0].tolist() if tables[0].ndim == 2 else None
+    chosen = as_fitted(estimator, evenly_spaced(table, MAX_ROWS))
+    try:
+        return answered(estimator, chosen, columns, is_text=False)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InvalidFeatures(f"the model refuses rows of the sample here ({error})") from error
 
 
 def generated(estimator: Any) -> list[dict[str, Any]]:
@@ -115,9 +92,3 @@ def prediction(signature: "Signature", answers: Any, index: int) -> Any:
     if signature.kind == "classifier":
         return signature.by_target(signature.predicted(answers.labels[index].tolist()))
     return signature.by_target(answers.scores[index].tolist())
-
-
-def plain(value: Any) -> Any:
-    """A NumPy or pandas scalar as JSON has it; NaN and None are null."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 NaN alone differs from itself

@@ -7,7 +7,7 @@ import rich_click as click
 
 from serval.commands.failure import DONE, FAILED
 from serval.commands.output import as_text, say
-from serval.commands.predict import PredictCommand, print_answer, rows_of, takes_rows
+from serval.commands.predict import PredictCommand, print_answer, query_of, rows_of, takes_rows
 from serval.commands.references import path_of
 from serval.commands.remote import Remote, remote
 
@@ -22,9 +22,9 @@ def test(
 
     The exit code is 1 if a golden request got another answer.
     """
-    path = f"{path_of(server, model)}/test" + ("" if version is None else f"?version={version}")
+    path, query = f"{path_of(server, model)}/test", query_of(version)
     rows = rows_of(values, body, csv_file) if values or body is not None or csv_file is not None else None
-    tested = server.api.post(path, None) if rows is None else rows.post(server, path)
+    tested = server.api.post(path, None, query) if rows is None else rows.post(server, path, query)
     server.show(tested, lambda: print_tested(server, model, tested))
     sys.exit(DONE if has_passed(tested) else FAILED)
 

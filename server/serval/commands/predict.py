@@ -4,13 +4,12 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import rich_click as click
 
 from serval.commands.failure import RequestFailed
 from serval.commands.output import as_text, say, tables_of
-from serval.commands.references import with_near_names
+from serval.commands.references import named, with_near_names
 from serval.commands.remote import NOT_FOUND, Remote, remote
 
 
@@ -66,10 +65,11 @@ def predict(
 
     Pass the VALUES of one row in the order of its columns, or --input, or --csv.
     """
-    path = f"/api/v1/predict/{quote(model, safe='/')}" + ("" if version is None else f"?version={version}")
+    from serval_client.paths import predict_path
+
     rows = rows_of(values, body, csv_file)
     try:
-        answer = rows.post(server, path)
+        answer = rows.post(server, named(predict_path, model), query_of(version))
     except RequestFailed as error:
         raise error if error.problem.get("status") != NOT_FOUND else with_near_names(server, model, error) from error
     server.show(answer, lambda: print_answer(server, answer))
@@ -81,17 +81,24 @@ class Rows(NamedTuple):
     body: object = None
     csv: bytes | None = None
 
-    def post(self, server: Remote, path: str) -> Any:
+    def post(self, server: Remote, path: str, query: dict[str, str]) -> Any:
         """Send them; the answer."""
-        return (
-            server.api.post(path, self.body) if self.csv is None else server.api.post_text(path, self.csv, "text/csv")
-        )
+        if self.csv is not None:
+            return server.api.post_csv(path, self.csv, query)
+        return server.api.post(path, self.body, query)
+
+
+def query_of(version: int | None) -> dict[str, str]:
+    """The query that asks a version; None: the live one."""
+    return {} if version is None else {"version": str(version)}
 
 
 def rows_of(values: tuple[str, ...], body: str | None, csv_file: str | None) -> Rows:
     """The rows that a command was given. Raises UsageError unless they were given exactly once."""
     match (bool(values), body, csv_file):
         case (True, None, None):
+            from serval_client.arguments import value_of
+
             return Rows({"input": [value_of(text) for text in values]})
         case (False, str(), None):
             return Rows(body_of(parsed(text_of(body))))
@@ -120,17 +127,6 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def value_of(text: str) -> object:
-    """`5.1` → a number, `true` → a boolean, `null` → missing, other text → a string."""
-    import msgspec
-
-    try:
-        value: object = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-    return value if value is None or isinstance(value, bool | int | float) else text
 
 
 def parsed(text: str) -> object:

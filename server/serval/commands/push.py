@@ -1,15 +1,14 @@
 """Uploads a model file: with its expected answers, a progress bar, and again when it changes."""
 
 import hashlib
-import re
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from serval.commands.failure import DONE, HELD, CommandFailed, Interrupted, RequestFailed
 from serval.commands.output import escaped_lines, say
@@ -19,11 +18,11 @@ from serval.commands.reports import print_report
 from serval.errors import ServalError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
-HELD_SECONDS = 10
-"""How long the server may hold a request for the state of a conversion; then its stage is shown."""
-MIN_PAUSE_SECONDS = 0.5
+    from serval_client import Progress, Sample, Version
+
 WATCH_SECONDS = 0.5
 
 
@@ -41,6 +40,11 @@ class Upload:
     key_file: Path | None = None
     """The key of the server that serves this file alone, which shows what to do with it."""
 
+    @property
+    def names(self) -> list[str] | None:
+        """The names of the columns, if they were given."""
+        return [column.strip() for column in self.columns.split(",")] if self.columns else None
+
 
 def push_once(server: Remote, upload: Upload) -> int:
     """Upload, wait, print. Returns the exit code. Raises RequestFailed if the version fails."""
@@ -54,6 +58,8 @@ def push_once(server: Remote, upload: Upload) -> int:
 
 def live_version_of(server: Remote, upload: Upload) -> dict[str, Any] | None:
     """The live version, if it was made of this very file: a server that starts again has no need to convert it."""
+    from serval_client.arguments import name_from
+
     name = upload.name or name_from(upload.file)
     listed = server.api.get("/api/v1/models")["items"]
     live = next((model["live_version"] for model in listed if model["name"] == name), None)
@@ -67,15 +73,23 @@ def live_version_of(server: Remote, upload: Upload) -> dict[str, Any] | None:
 
 def send(server: Remote, upload: Upload) -> dict[str, Any]:
     """Upload and wait until the version is ready. Raises RequestFailed with the reason if it fails, Interrupted."""
-    with progress() as bar, upload.file.open("rb") as file:
-        bar.show("reading the file" if upload.no_expected_answers else "asking the model")
-        fields = fields_of(upload)
-        problem = fields.pop("problem", None)
-        content = bar.reading(file, upload.file.stat().st_size)
-        version = server.api.upload(
-            "/api/v1/models/upload", fields, {"file": (upload.file.name, content)}, prefer="wait=0"
-        )
-        version = waited(server, version, bar.show)
+    from serval_client import Progress
+    from serval_client.arguments import name_from
+
+    with progress() as bar:
+        bar.show(Progress("reading the file" if upload.no_expected_answers else "asking the model"))
+        sample, problem = sample_of(upload)
+        with server.api.failing():
+            started = server.api.client.models.upload(
+                upload.file,
+                name=upload.name or name_from(upload.file),
+                sample=sample,
+                columns=upload.names,
+                description=upload.description or None,
+                allow_schema_change=upload.allow_schema_change,
+                progress=bar.show,
+            )
+        version = waited(server, started, bar.show)
     failure = version["failure"]
     if problem and not (failure and failure["message"] == problem):
         sys.stderr.write(f"serval: pushed without expected answers: {escaped_lines(problem)}\n")
@@ -84,59 +98,38 @@ def send(server: Remote, upload: Upload) -> dict[str, Any]:
     return version
 
 
-def waited(server: Remote, version: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
-    """Wait until a conversion has ended, by requests that the server holds; `show` gets each stage.
+def waited(server: Remote, started: "Version", show: "Callable[[Progress], None]") -> dict[str, Any]:
+    """Wait until a conversion has ended; `show` gets each stage. Returns the version as the API has it.
 
     Raises Interrupted for Ctrl-C.
     """
-    pause = MIN_PAUSE_SECONDS
+    from serval_client import Refused
+    from serval_client.paths import version_path
+
     try:
-        while version["status"] not in {"ready", "failed"}:
-            show(version["status"])
-            began = time.monotonic()
-            path = f"/api/v1/models/{version['model_id']}/versions/{version['version']}"
-            version = server.api.get(path, prefer=f"wait={HELD_SECONDS}")
-            if time.monotonic() - began < HELD_SECONDS / 2 and version["status"] not in {"ready", "failed"}:
-                time.sleep(pause)  # another server of the same database converts it
-                pause = min(2 * pause, HELD_SECONDS)
+        with server.api.failing(), suppress(Refused):  # the version says why
+            server.api.client.models.wait(started, progress=show)
+        path = version_path(started.model_id, started.version)
+        version: dict[str, Any] = server.api.get(path)
     except KeyboardInterrupt:
-        name = version["model"]
+        name = started.model
         raise Interrupted(
-            f"the server goes on with {name} version {version['version']}; `serval model show {name}` shows what became"
+            f"the server goes on with {name} version {started.version}; `serval model show {name}` shows what became"
             " of it"
         ) from None
     return version
 
 
-def fields_of(upload: Upload) -> dict[str, str]:
-    """The form fields sent with the file."""
-    import msgspec
-
-    fields = {"name": upload.name or name_from(upload.file)}
-    if upload.description:
-        fields["description"] = upload.description
-    if upload.columns:
-        fields["columns"] = msgspec.json.encode([column.strip() for column in upload.columns.split(",")]).decode()
-    if upload.allow_schema_change:
-        fields["allow_schema_change"] = "true"
-    given = expected_of(upload)
-    return fields | {name: value for name, value in given.items() if value}
-
-
-def expected_of(upload: Upload) -> dict[str, str | None]:
-    """The fields `sample` and `expected_with`: rows with the answers of the file in this environment, or the given rows
-    unchanged; and the `problem`, which is not sent, where there are no answers."""
+def sample_of(upload: Upload) -> "tuple[Sample | None, str | None]":
+    """Rows with the answers of the file in this environment, or the given rows unchanged; and the problem, where there
+    are no answers."""
     if upload.no_expected_answers:
-        return {"sample": upload.sample.read_text(encoding="utf-8") if upload.sample else None}
+        from serval_client import Sample
+
+        return (Sample(upload.sample.read_text(encoding="utf-8")) if upload.sample else None), None
     from serval.commands.expected_answers import expected_sample
 
-    return expected_sample(upload.file, upload.sample)._asdict()
-
-
-def name_from(file: Path) -> str:
-    """`My Model (2).pkl` → `my-model-2`."""
-    name = re.sub(r"[^a-z0-9._]+", "-", file.name.lower().split(".")[0]).strip("-._")[:50].strip("-._")
-    return name if len(name) >= 3 else f"model-{name}".strip("-")
+    return expected_sample(upload.file, upload.sample, upload.names)
 
 
 def print_version(version: dict[str, Any], url: str, key_file: Path | None) -> None:
@@ -190,30 +183,25 @@ def settled(file: Path) -> int | None:
 class Bar:
     """Progress on a terminal: what is going on, for how long, and of an upload the bytes that were sent."""
 
-    def __init__(self, rich_progress: "Progress") -> None:
+    def __init__(self, rich_progress: "RichProgress") -> None:
         self._progress = rich_progress
         self._stage: str | None = None
         self._task: TaskID | None = None
 
-    def reading(self, file: BinaryIO, size: int) -> BinaryIO:
-        """The file, counted as it is read."""
-        return self._progress.wrap_file(file, task_id=self._enter("uploading", size))
-
-    def show(self, stage: str) -> None:
-        if stage != self._stage:
-            self._enter(stage, None)
-
-    def _enter(self, stage: str, total: int | None) -> "TaskID":
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._stage, self._task = stage, self._progress.add_task(stage, total=total)
-        return self._task
+    def show(self, moment: "Progress") -> None:
+        if moment.stage != self._stage or self._task is None:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._stage, self._task = moment.stage, self._progress.add_task(moment.stage, total=moment.total_bytes)
+        if moment.done_bytes is not None:
+            self._progress.update(self._task, completed=moment.done_bytes)
 
 
 @contextmanager
 def progress() -> Iterator[Bar]:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, Task, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, DownloadColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
     from rich.text import Text
 
     class SentColumn(DownloadColumn):
@@ -221,5 +209,5 @@ def progress() -> Iterator[Bar]:
             return Text("") if task.total is None else super().render(task)
 
     columns = (TextColumn("{task.description}"), BarColumn(), SentColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with RichProgress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         yield Bar(bar)

@@ -1,9 +1,11 @@
 """How commands name models: by name, id or `owner/name`."""
 
 import sys
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
-from urllib.parse import quote
+
+import rich_click as click
 
 from serval.commands.failure import CommandFailed, RequestFailed
 from serval.commands.remote import Remote
@@ -17,7 +19,17 @@ def path_of(server: Remote, model: str) -> str:
         if not found:
             raise CommandFailed(f"there is no model `{model}` that you may see; `serval model list` shows all")
         (model,) = found
-    return f"/api/v1/models/{quote(model, safe='')}"
+    from serval_client.paths import model_path
+
+    return named(model_path, model)
+
+
+def named(path: Callable[[str], str], model: str) -> str:
+    """The path of a model. Raises UsageError for text that is no name."""
+    try:
+        return path(model)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
 
 
 def models_of(server: Remote) -> list[dict[str, Any]]:

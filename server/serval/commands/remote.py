@@ -4,22 +4,24 @@ import functools
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from typing import IO, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import rich_click as click
 
-from serval.commands.credentials import Credential, data_folder, find_key, host_of
+from serval.commands.credentials import Credential, data_folder, find_key
 from serval.commands.failure import CommandFailed, RequestFailed, Unreachable
 from serval.commands.output import distance, show
 from serval.commands.saved_logins import last_address
 from serval.conversion.plain_text import escaped
 from serval.process.locks import running_server
-from serval.settings.addresses import is_loopback
+
+if TYPE_CHECKING:
+    from serval_client import Problem
+    from serval_client import ServalError as ClientError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,129 +30,92 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 URL_HELP = f"Address of the server; by default the one of the data folder, or of the last login, or {DEFAULT_URL}."
 TIMEOUT_SECONDS = 330.0
 """A little more than the longest wait that an upload may request."""
-RATE_LIMITED, NOT_FOUND, NOT_AUTHENTICATED, UNAVAILABLE = 429, 404, 401, frozenset({502, 503, 504})
-MAX_PAUSE_SECONDS = 60.0
+RETRY_SECONDS = 60.0
+"""The pauses before repetitions of a request that only reads."""
+NOT_FOUND, NOT_AUTHENTICATED, UNAVAILABLE = 404, 401, frozenset({502, 503, 504})
+NOT_SERVAL = "{url} does not answer with JSON; is it a Serval server?"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-POINTER = re.compile(r" \(and \d+ more, see `errors`\)")
-"""The note in a detail that counts the errors it leaves out."""
 
 
 class Api:
-    """A server's HTTP interface. Every method raises RequestFailed with the message of the server."""
+    """A server's HTTP interface, called by a client. Every method raises CommandFailed with the sentence to show."""
 
     def __init__(self, url: str, key: str | None, *, token: str | None = None) -> None:
         """`key` or `token`, an access token, are sent with each request; neither: none is."""
-        import httpx2
+        from serval_client import Client
+        from serval_client.connection import Address
 
         self.url = url.rstrip("/")
         self.key = key
-        headers = {} if key is None else {"X-API-Key": key}
-        # A proxy of the environment would get the key of a server that nobody else can reach.
-        self._client = httpx2.Client(
-            base_url=self.url,
-            headers=headers if token is None else {"Authorization": f"Bearer {token}"},
-            timeout=TIMEOUT_SECONDS,
-            trust_env=not is_loopback(host_of(self.url)),
+        self.client = Client.at(
+            Address(self.url, key, token), timeout_seconds=TIMEOUT_SECONDS, retry_seconds=RETRY_SECONDS
         )
 
     def close(self) -> None:
-        self._client.close()
+        self.client.close()
 
-    def get(self, path: str, query: Mapping[str, str] | None = None, *, prefer: str | None = None) -> Any:
-        return self._request("GET", path, params=query, headers=None if prefer is None else {"Prefer": prefer})
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        return self._request("GET", path, query=query)
 
     @contextmanager
-    def reading(self, path: str) -> Iterator[Iterator[bytes]]:
+    def reading(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Iterator[bytes]]:
         """The content of a response, in parts as it arrives."""
-        import httpx2
+        with self.failing(), self.client.download(path, query=query) as parts:
+            yield parts
 
-        try:
-            with self._client.stream("GET", path) as response:
-                if not response.is_success:
-                    response.read()
-                    raise failure_of(response, self.url)
-                yield response.iter_bytes()
-        except httpx2.RequestError as error:
-            raise unreachable(self.url, error) from error
-
-    def get_bytes(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
-        content: bytes = self._response("GET", path, params=query).content
-        return content
-
-    def post(self, path: str, body: object) -> Any:
+    def post(self, path: str, body: object, query: Mapping[str, str] | None = None) -> Any:
         """`body`: None sends none."""
-        return self._request("POST", path, json=body)
+        return self._request("POST", path, body, query=query)
+
+    def post_csv(self, path: str, text: bytes, query: Mapping[str, str] | None = None) -> Any:
+        return self._request("POST", path, text, query=query, content_type="text/csv")
 
     def put(self, path: str, body: object) -> Any:
-        return self._request("PUT", path, json=body)
+        return self._request("PUT", path, body)
 
     def patch(self, path: str, body: object) -> Any:
-        return self._request("PATCH", path, json=body)
-
-    def post_text(self, path: str, text: bytes, content_type: str) -> Any:
-        return self._request("POST", path, content=text, headers={"Content-Type": content_type})
+        return self._request("PATCH", path, body)
 
     def delete(self, path: str) -> None:
         self._request("DELETE", path)
 
-    def upload(
-        self, path: str, fields: Mapping[str, str], files: Mapping[str, tuple[str, IO[bytes] | bytes]], *, prefer: str
-    ) -> Any:
-        return self._request("POST", path, data=fields, files=files, headers={"Prefer": prefer})
+    def _request(self, method: str, path: str, body: object = None, **options: Any) -> Any:
+        if method != "GET":
+            options["retry_seconds"] = 0.0  # who waits at a terminal decides whether to try again
+        with self.failing():
+            response = self.client.request(method, path, body, **options)
+        if response == "":
+            return None
+        if isinstance(response, str):
+            raise RequestFailed(NOT_SERVAL.format(url=self.url))
+        return response
 
-    def _request(self, method: str, path: str, **options: Any) -> Any:
-        response = self._response(method, path, **options)
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Turns the errors of the client into those of commands."""
+        from serval_client import ServalError
+
         try:
-            return response.json() if response.content else None
-        except ValueError as error:
-            raise RequestFailed(f"{self.url} does not answer with JSON; is it a Serval server?") from error
-
-    def _response(self, method: str, path: str, **options: Any) -> Any:
-        import httpx2
-
-        while True:
-            try:
-                response = self._client.request(method, path, **options)
-            except httpx2.RequestError as error:
-                raise unreachable(self.url, error) from error
-            if response.status_code != RATE_LIMITED or method != "GET":
-                break
-            time.sleep(pause_of(response))
-        if response.is_success:
-            return response
-        raise failure_of(response, self.url)
+            yield
+        except ServalError as error:
+            raise failure_of(error, self.url) from error
 
 
-def unreachable(url: str, error: Exception) -> Unreachable:
-    reason = str(error).rstrip(".") or type(error).__name__
-    return Unreachable(f"{url} does not answer: {reason}; is `serval serve` running there?")
+def failure_of(error: "ClientError", url: str) -> CommandFailed:
+    """What a command says of an error of the client: the sentence of the server, or that there is none."""
+    import serval_client
+
+    if isinstance(error, serval_client.Unreachable):
+        return Unreachable(f"{url} does not answer: {error.cause}; is `serval serve` running there?")
+    if not isinstance(error, serval_client.RequestFailed):
+        return RequestFailed(NOT_SERVAL.format(url=url))
+    failure = Unreachable if error.status in UNAVAILABLE else RequestFailed
+    return failure(f"{error}{hint_of(error.problem, url)}", problem=error.document)
 
 
-def pause_of(response: Any) -> float:
-    """The seconds that a server asks to wait; at least one, and a minute at most."""
-    asked = response.headers.get("retry-after", "1")
-    return max(1.0, min(float(asked), MAX_PAUSE_SECONDS)) if asked.isdecimal() else 1.0
-
-
-def failure_of(response: Any, url: str) -> CommandFailed:
-    """The error of a response: the detail of its problem document and the parts that are wrong, or its status."""
-    failure = Unreachable if response.status_code in UNAVAILABLE else RequestFailed
-    if not response.headers.get("content-type", "").startswith("application/problem+json"):
-        return failure(f"{response.request.url} answered {response.status_code}{hint_of(response, url)}")
-    problem = response.json()
-    return failure(sentence_of(problem) + hint_of(response, url), problem=problem)
-
-
-def sentence_of(problem: Mapping[str, Any]) -> str:
-    """The detail of a problem document, which tells of its first wrong part, and the other parts."""
-    detail: str = problem["detail"]
-    parts = [f"{part['path']}: {part['message']}" for part in (problem.get("errors") or [])[1:]]
-    return "; ".join([POINTER.sub("", detail).rstrip("."), *parts]) if parts else detail
-
-
-def hint_of(response: Any, url: str) -> str:
+def hint_of(problem: "Problem", url: str) -> str:
     path = urlsplit(url).path
-    is_lost = response.status_code == NOT_FOUND and b"There is nothing at this path" in response.content
+    is_lost = problem.status == NOT_FOUND and problem.detail.startswith("There is nothing at this path")
     return (
         f" `--url` has the path `{path}`: leave it out unless a proxy serves Serval there." if is_lost and path else ""
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import sklearn
@@ -244,3 +245,29 @@ async def test_everything_can_be_awaited(embedded_server: Server) -> None:
     async with serval.AsyncClient("http://127.0.0.1:9", "srv_secret", retry_seconds=0) as stranger:
         with pytest.raises(serval.Unreachable):
             await stranger.models.list()
+
+
+def test_an_upload_that_is_waited_for_later_is_the_version_of_a_push(client: serval.Client) -> None:
+    rows = X.assign(prediction=LABELS).head(20).to_json(orient="records")
+    sample = serval.Sample(rows, sklearn.__version__)
+    started = client.models.upload(IRIS, name="client-upload", sample=sample)
+    ended = client.models.wait(started)
+    assert (ended.version, ended.is_live) == (started.version, True)
+    assert ended.report is not None
+    assert ended.report["expected_rows"] == 20
+
+
+def test_a_file_is_downloaded_in_parts_and_an_error_has_its_document(
+    client: serval.Client, iris: serval.Version
+) -> None:
+    path = f"/api/v1/models/client-iris/versions/{iris.version}/download"
+    with client.download(path) as parts:
+        content = b"".join(parts)
+    assert onnx.load_from_string(content).graph.input
+    with pytest.raises(serval.NotFound) as missing, client.download("/api/v1/models/client-iris/versions/99/download"):
+        pass
+    assert missing.value.document is not None
+    assert missing.value.document["type"].endswith("/docs/errors#not_found")
+    nobody = serval.Client("http://127.0.0.1:9", "k")
+    with pytest.raises(serval.Unreachable, match="does not respond"), nobody, nobody.download(path):
+        pass

@@ -17,8 +17,17 @@ def _unset(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_environment_names_the_server_and_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVAL_URL", "models.example.com:8443/")
     monkeypatch.setenv("SERVAL_KEY", f"{KEY}\n")
-    assert tuple(Address.of(None, None)) == ("http://models.example.com:8443", KEY)
-    assert tuple(Address.of("https://other", "another")) == ("https://other", "another")
+    assert tuple(Address.of(None, None)) == ("http://models.example.com:8443", KEY, None)
+    assert tuple(Address.of("https://other", "another")) == ("https://other", "another", None)
+
+
+def test_an_access_token_stands_in_for_a_key_and_a_client_may_have_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = Address.of("host", None, "a.b.c").options(1.0)["headers"]
+    assert (sent["Authorization"], "X-API-Key" in sent) == ("Bearer a.b.c", False)
+    monkeypatch.setenv("SERVAL_KEY", KEY)
+    assert "X-API-Key" not in Address.of("host", None, "a.b.c").options(1.0)["headers"]
+    with serval.Client.at(Address("http://host")) as client:
+        assert not {"x-api-key", "authorization"} & set(client._http.headers)
 
 
 def test_without_an_address_it_is_this_machine() -> None:
@@ -49,6 +58,7 @@ def test_a_client_does_not_show_its_key() -> None:
         assert repr(client) == "Client('http://host')"
         assert KEY not in repr(vars(client))
     assert KEY not in repr(serval.AsyncClient("host", KEY))
+    assert KEY not in repr(Address("http://host", token=KEY))
 
 
 @pytest.mark.parametrize(

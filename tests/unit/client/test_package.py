@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import serval_client
 
@@ -31,6 +32,14 @@ def test_three_dependencies_are_declared() -> None:
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
     assert {re.split(r"[^\w-]", each)[0] for each in project["dependencies"]} == DEPENDENCIES
     assert project["version"] == serval_client.__version__
+
+
+def test_the_server_depends_on_this_version() -> None:
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())["project"]
+    (required,) = [Requirement(each) for each in project["dependencies"] if each.startswith("serval-client")]
+    assert required.specifier.contains(serval_client.__version__)
+    locked = (ROOT.parents[1] / "requirements" / "serval.txt").read_text()
+    assert all(f"\n{name}==" in locked for name in DEPENDENCIES)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)

@@ -87,7 +87,9 @@ async def test_an_example_lies_among_the_rows_of_the_fit(
     content, request = pickle.dumps(build()), None
     if is_pushed:
         (tmp_path / "pushed.pkl").write_bytes(content)
-        request = freeze_request(None, *expected_sample(tmp_path / "pushed.pkl", None)[:1], 1 << 30)
+        sample, _ = expected_sample(tmp_path / "pushed.pkl", None)
+        assert sample is not None
+        request = freeze_request(None, sample.text, 1 << 30)
     example = await example_of(content, tmp_path, request)
     if isinstance(example, dict):
         assert CUSTOMERS.age.min() <= example["age"] <= CUSTOMERS.age.max()

@@ -1,5 +1,6 @@
 """Classifiers of several targets: the probabilities of each are scikit-learn's, or there are none and it is known."""
 
+import json
 import warnings
 from typing import Any
 
@@ -20,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
-from serval.commands.expected_answers import expected_answer, with_predictions
+from serval.commands.expected_answers import expected_answer, with_answers
 from serval.conversion.export.original import answers_of
 from serval.conversion.from_sklearn import Converted, convert
 from serval.conversion.rows import Answers, Rows
@@ -205,7 +206,7 @@ def test_what_a_push_expects_is_a_table_for_each_target(name: str) -> None:
     model, targets = MODELS[name]
     signature = converted(model, targets).signature
     original = answers_of(model, signature, rows(X))
-    told = with_predictions(model, pd.DataFrame(X))
+    told = json.loads(with_answers(model, pd.DataFrame(X), None).text)
     for index in range(len(X)):
         expected = expected_answer(signature, original, index)
         assert told[index]["prediction"] == expected["prediction"]
