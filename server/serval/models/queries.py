@@ -80,11 +80,11 @@ async def find_model(
     query = _with_shares(caller).where(_is_called(caller, reference), Model.deleted_at.is_(None), is_visible(caller))
     row = (await session.execute(query.with_for_update(of=Model) if to_change else query)).one_or_none()
     if row is None:
-        raise unknown_model(reference, await _others_called(session, caller, reference))
+        raise unknown_model(reference, await others_called(session, caller, reference))
     return _permitted(caller, *row, act)
 
 
-async def _others_called(session: AsyncSession, caller: Caller, name: str) -> list[Model]:
+async def others_called(session: AsyncSession, caller: Caller, name: str) -> list[Model]:
     """Return models of others that the caller may use and that have this name."""
     query = select(Model).where(Model.name == name, Model.deleted_at.is_(None), is_visible(caller))
     return list(await session.scalars(query.where(is_of_key(caller, Model.id)).order_by(Model.id).limit(3)))

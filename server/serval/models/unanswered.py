@@ -1,4 +1,4 @@
-"""Why a model answers nobody although it is there: all that was uploaded failed, is held or is still converted."""
+"""Why a name answers nobody: all that was uploaded failed, is held or is still converted, or it is of others."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -6,15 +6,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from serval.auth.caller import Caller
 from serval.errors import NotFound, NotPermitted
 from serval.models.access import DOWNLOAD, allows
-from serval.models.queries import find_model
+from serval.models.queries import find_model, others_called, unknown_model
 from serval.models.tables import Version
 
 
 async def unanswered_reason(session: AsyncSession, caller: Caller, reference: str) -> str | None:
-    """Return a sentence about a model without a live version; None where it has one, or is not there for the caller."""
+    """Return a sentence about a model without a live version, or about models of others with its name that the caller
+    may use; None where it has a live version, or there is none of the name."""
     try:
         model, access = await find_model(session, caller, reference)
-    except (NotFound, NotPermitted):
+    except NotFound:
+        others = await others_called(session, caller, reference)
+        return unknown_model(reference, others).message if others else None
+    except NotPermitted:
         return None
     newest = select(Version).where(Version.model_id == model.id).order_by(Version.number.desc()).limit(1)
     version = await session.scalar(newest)

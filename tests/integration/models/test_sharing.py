@@ -184,7 +184,11 @@ def test_a_shared_model_predicts_by_its_id_and_by_owner_and_name_on_both_routes(
                 person.name,
                 reference,
             )
-    assert ask(server, people.predictor, "served").status_code == 404  # a bare name is among one's own
+    bare = ask(server, people.predictor, "served")  # is among one's own
+    short = server.http.post("/predict", json={"model_name": "served", **ROW}, headers=people.predictor.headers)
+    told = f"You have no model `served` of your own, but may use `{full_name}` (`{served}`)."
+    assert [(answer.status_code, answer.json()["detail"]) for answer in (bare, short)] == [(404, told)] * 2
+    assert full_name not in ask(server, people.stranger, "served").text
 
 
 def test_a_shared_model_is_listed_with_the_access_of_the_caller(server: Client, people: People, served: str) -> None:
