@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TITLES: Mapping[str, str] = MappingProxyType(
     {
         "server": "the server of this folder",
+        "database": "the database of a server here",
         "commands": "what commands here call",
         "settings": "what a server started here would use",
     }
@@ -51,9 +52,12 @@ def diagnose(config: Path | None, data_dir: str | None, as_json: bool) -> None:
     """
     import msgspec
 
+    from serval.commands.database_facts import database_facts
+
     settings, sources = settings_here(config, data_dir)
     diagnosis: dict[str, Mapping[str, object]] = {
         "server": server_in(settings.data_dir),
+        "database": database_facts(settings.database_url, settings.data_dir),
         "commands": what_commands_use(data_dir),
         "settings": settings_in_force(settings, sources),
         "machine": machine(),

@@ -167,6 +167,7 @@ def test_diagnose_shows_the_settings_with_their_sources_and_the_machine(serval: 
     ]
     assert (found["server"]["running"], found["server"]["process"], found["server"]["address"]) == (False, None, None)
     assert "no API key" in found["commands"]["problem"]
+    assert "there is no database yet" in found["database"]["problem"]
     assert found["settings"]["redis_url"]["value"] == "redis://:***@host/0"
     assert found["machine"]["cores"] == len(os.sched_getaffinity(0))
     assert {"serval", "python", "onnxruntime", "scikit-learn"} <= set(found["versions"])
@@ -190,6 +191,12 @@ def test_diagnose_knows_the_server_of_the_folder(serval: Serval, server: Client)
     assert found["server"]["administrator's key"] == str(server.folder / "admin.key")
     assert found["commands"]["key from"] == f"`{server.folder / 'admin.key'}`"
     assert server.key not in json.dumps(found)
+    database = found["database"]
+    assert (database["problem"], database["schema version"]) == (None, database["schema version needed"])
+    listed = server.http.get("/api/v1/models").json()["items"]
+    live = sum(model["live_version"] is not None for model in listed)
+    assert (database["models"], database["models that are live"]) == (len(listed), live)
+    assert database["versions"] >= live
     text = output(serval("diagnose", at=server, **data))
     assert re.search(rf"address +{server.url}\n", text)
     assert re.search(r"key from +`SERVAL_KEY`\n", text)
