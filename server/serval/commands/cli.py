@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "migrate": "migrate",
         "verify-data": "verify_data",
         "diagnose": "diagnose",
+        "completion": "completion",
     }
 )
 """Command → module in `serval.commands` with a function of the same name."""

@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 
 from serval.commands import model_releases, model_shares, model_testing, model_versions
+from serval.commands.completion import model_names
 from serval.commands.model_versions import print_versions
 from serval.commands.output import say
 from serval.commands.references import called, caller_of, path_of
@@ -81,7 +82,7 @@ def list_models(server: Remote, deleted: bool) -> None:
 
 
 @model.command()
-@click.argument("name")
+@click.argument("name", shell_complete=model_names)
 @remote
 def show(server: Remote, name: str) -> None:
     """Show the model NAME, its versions, and the columns and the example of the live or else the newest ready one."""
@@ -103,7 +104,7 @@ def show(server: Remote, name: str) -> None:
 
 
 @model.command()
-@click.argument("name")
+@click.argument("name", shell_complete=model_names)
 @click.option(
     "--version",
     type=click.IntRange(min=1),

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import rich_click as click
 
+from serval.commands.completion import model_names
 from serval.commands.failure import CommandFailed
 from serval.commands.files import write_new
 from serval.commands.model_versions import NUMBER
@@ -15,7 +16,7 @@ from serval.commands.remote import Remote, remote
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("version", type=NUMBER)
 @click.option("--allow-schema-change", is_flag=True, help="Even if its columns differ from those of the live version.")
 @remote
@@ -26,7 +27,7 @@ def promote(server: Remote, model: str, version: int, allow_schema_change: bool)
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @remote
 def rollback(server: Remote, model: str) -> None:
     """Make the version live again that was live before."""
@@ -34,7 +35,7 @@ def rollback(server: Remote, model: str) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("version", type=NUMBER)
 @remote
 def deprecate(server: Remote, model: str, version: int) -> None:
@@ -43,7 +44,7 @@ def deprecate(server: Remote, model: str, version: int) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("version", type=NUMBER)
 @remote
 def archive(server: Remote, model: str, version: int) -> None:
@@ -52,7 +53,7 @@ def archive(server: Remote, model: str, version: int) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.option("--purge", is_flag=True, help="Delete its files too, at once; nobody can restore it. Also a deleted one.")
 @remote
 def delete(server: Remote, model: str, purge: bool) -> None:
@@ -69,7 +70,7 @@ def delete(server: Remote, model: str, purge: bool) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @remote
 def restore(server: Remote, model: str) -> None:
     """Restore the deleted MODEL, by its name, its id or owner/name; `serval model list --deleted` shows them."""
@@ -92,7 +93,7 @@ def deleted_one(server: Remote, model: str) -> str:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("version", type=NUMBER)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @remote

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import rich_click as click
 
+from serval.commands.completion import model_names
 from serval.commands.failure import CommandFailed
 from serval.commands.output import say
 from serval.commands.references import path_of
@@ -22,7 +23,7 @@ def with_whom(user: str | None, *, everybody: bool) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("user", required=False)
 @click.option("--everybody", is_flag=True, help="Share with all users of the server, for predict only.")
 @click.option(
@@ -46,7 +47,7 @@ def share(server: Remote, model: str, user: str | None, everybody: bool, permiss
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("user", required=False)
 @click.option("--everybody", is_flag=True, help="End the share with all users.")
 @remote
@@ -61,7 +62,7 @@ def unshare(server: Remote, model: str, user: str | None, everybody: bool) -> No
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @remote
 def shares(server: Remote, model: str) -> None:
     """List with whom MODEL is shared."""

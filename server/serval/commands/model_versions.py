@@ -4,6 +4,7 @@ from typing import Any
 
 import rich_click as click
 
+from serval.commands.completion import model_names
 from serval.commands.output import say
 from serval.commands.references import path_of
 from serval.commands.remote import Remote, remote
@@ -20,7 +21,7 @@ COLUMNS = {
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @remote
 def versions(server: Remote, model: str) -> None:
     """List the versions of MODEL, newest first, and why any failed or is held."""
@@ -36,7 +37,7 @@ def print_versions(server: Remote, listed: list[dict[str, Any]]) -> None:
 
 
 @click.command("set-columns")
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.argument("version", type=NUMBER)
 @click.argument("names", nargs=-1, required=True)
 @remote
@@ -48,7 +49,7 @@ def set_columns(server: Remote, model: str, version: int, names: tuple[str, ...]
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.option("--description", help="Description of the model.")
 @click.option("--cache", type=click.Choice(["auto", "l1", "l2", "off"]), help="Cache levels of its predictions.")
 @click.option("--cache-ttl", type=click.FloatRange(min=0), help="Seconds that the first cache level keeps an answer.")

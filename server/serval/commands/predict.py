@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import rich_click as click
 
+from serval.commands.completion import model_names
 from serval.commands.failure import RequestFailed
 from serval.commands.output import as_text, say, tables_of
 from serval.commands.references import named, with_near_names
@@ -19,6 +20,8 @@ class PredictCommand(click.RichCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         after = len(args) - args.index("--") - 1 if "--" in args else 0
         left = super().parse_args(ctx, args)
+        if ctx.resilient_parsing:  # a line that is still being typed
+            return left
         given = [ctx.params["model"], *ctx.params["values"]]
         for text in given[: len(given) - after]:
             if text.startswith("-") and text != "-" and not is_number(text):
@@ -38,7 +41,7 @@ INPUT_HELP = "A row or a list of rows as JSON, by name or by position; @FILE rea
 def takes_rows(function: Callable[..., None]) -> Callable[..., None]:
     """Adds the model, its rows and a version to a command of the class PredictCommand."""
     parameters = (
-        click.argument("model"),
+        click.argument("model", shell_complete=model_names),
         click.argument("values", nargs=-1, type=click.UNPROCESSED),
         click.option("--input", "body", metavar="JSON", help=INPUT_HELP),
         click.option(

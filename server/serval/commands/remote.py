@@ -40,15 +40,20 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 class Api:
     """A server's HTTP interface, called by a client. Every method raises CommandFailed with the sentence to show."""
 
-    def __init__(self, url: str, key: str | None, *, token: str | None = None) -> None:
-        """`key` or `token`, an access token, are sent with each request; neither: none is."""
+    def __init__(
+        self, url: str, key: str | None, *, token: str | None = None, quick_seconds: float | None = None
+    ) -> None:
+        """`key` or `token`, an access token, are sent with each request; neither: none is. `quick_seconds`: how long
+        the server may be silent, without a repetition; by default as long as its work takes."""
         from serval_client import Client
         from serval_client.connection import Address
 
         self.url = url.rstrip("/")
         self.key = key
         self.client = Client.at(
-            Address(self.url, key, token), timeout_seconds=TIMEOUT_SECONDS, retry_seconds=RETRY_SECONDS
+            Address(self.url, key, token),
+            timeout_seconds=quick_seconds or TIMEOUT_SECONDS,
+            retry_seconds=0.0 if quick_seconds else RETRY_SECONDS,
         )
 
     def close(self) -> None:
