@@ -260,6 +260,14 @@ class _FrontSettings(Protocol):
     @property
     def forwarded(self) -> int: ...
     @property
+    def forwarded_by_user(self) -> int: ...
+    @property
+    def forwarded_by_address(self) -> int: ...
+    @property
+    def small_body_bytes(self) -> int: ...
+    @property
+    def min_body_bytes_per_second(self) -> float: ...
+    @property
     def head_seconds(self) -> float: ...
     @property
     def body_seconds(self) -> float: ...
@@ -457,6 +465,10 @@ class Callers:
 
     def revoke_all(self) -> None:
         """Forget every caller now."""
+
+    def recognize(self, digest: bytes, user: str) -> None:
+        """Note that a credential is good, for an hour or until it is revoked: its requests count for its user and not for
+        their address. It is no permission."""
 
     def put_unknown(self, digest: bytes) -> None:
         """Remember for five seconds that a key opens nothing, in a table of fixed size."""

@@ -12,6 +12,7 @@ from serval.errors import ServalError
 from serval.feature import Feature
 from serval.http.asgi import AsgiApp
 from serval.http.authenticate import Authenticate, provide_caller
+from serval.http.body_pace import BodyPace
 from serval.http.cross_origin import CrossOrigin
 from serval.http.docs import openapi_config
 from serval.http.options_handler import OptionsHandler
@@ -51,7 +52,8 @@ def build_app(service: Service) -> RequestLogging:
         logging_config=None,
     )
     normalized = PathNormalization(cast(AsgiApp, app))
-    secured = SecurityHeaders(CrossOrigin(normalized, settings.cors_origins), https_only=settings.https_only)
+    paced = normalized if settings.front else BodyPace(normalized, settings)  # the front has its own pace
+    secured = SecurityHeaders(CrossOrigin(paced, settings.cors_origins), https_only=settings.https_only)
     proxied = ProxyHeaders(secured, Networks(settings.trusted_proxies), settings.root_path)
     return RequestLogging(proxied, service.core.metrics.http, RequestLog(log, slow_ms=settings.slow_request_ms))
 

@@ -37,6 +37,9 @@ ServalError
 from collections.abc import Iterator
 from typing import ClassVar
 
+_LAST = {"connection": "close"}
+"""Of a response before the end of a body: the rest would be taken for the next request."""
+
 
 class ServalError(Exception):
     """An error that Serval raises on purpose. The message names the cause and the way out."""
@@ -103,6 +106,23 @@ class MethodNotAllowed(ServalError):
 
 class RequestTimeout(ServalError):
     code, status, title = "request_timeout", 408, "Request timeout"
+
+    @classmethod
+    def incomplete(cls, seconds: float) -> "RequestTimeout":
+        """Return the error of a client whose small body is not whole in time, or whose larger one has paused."""
+        return cls(
+            f"The body did not arrive within {seconds:g} s, or paused for as long (`body_timeout_seconds`).",
+            headers=_LAST,
+        )
+
+    @classmethod
+    def too_slow(cls, bytes_per_second: int) -> "RequestTimeout":
+        """Return the error of a client whose large body comes below the least rate."""
+        return cls(
+            f"The body arrived at less than {bytes_per_second} bytes per second on average "
+            "(`min_upload_bytes_per_second`).",
+            headers=_LAST,
+        )
 
 
 class Conflict(ServalError):

@@ -1,7 +1,7 @@
 //! Bodies: of requests, held against a budget, and of responses.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,16 +9,17 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::front::pace::{Late, Pace};
 use crate::front::refusal::FrontRefusal;
+use crate::front::shares::{Exhausted, Holder, Share, ShareLimits, Shares};
 
 /// How much of the body of a refused request is still read, and for how long.
 const MAX_DISCARDED_BYTES: u64 = 64 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why there is no whole body.
+/// Why a body is not taken up.
 pub enum Unreadable {
     Refused(FrontRefusal),
     /// The client has broken its request off.
@@ -29,91 +30,193 @@ pub enum Unreadable {
 #[derive(Clone, Copy)]
 pub struct BodyLimits {
     pub body_bytes: usize,
-    /// Of bodies that are being read, over all connections.
+    /// Of bodies that are held, over all connections.
     pub buffered_bytes: usize,
-    pub body_seconds: f64,
+    pub pace: Pace,
+}
+
+impl BodyLimits {
+    /// One user may hold half of all bytes. Clients that are not known may hold a quarter, and one address half of that.
+    fn shares(&self) -> ShareLimits {
+        let total = self.buffered_bytes;
+        // Where there is little memory, one body is still possible.
+        let part = |bytes: usize, least: usize| bytes.max(least).min(total);
+        ShareLimits {
+            total,
+            user: part(total / 2, self.body_bytes),
+            address: part(total / 8, self.pace.small_bytes),
+            addresses: part(total / 4, self.pace.small_bytes),
+        }
+    }
 }
 
 /// The bytes of all bodies that are held, over all connections.
 pub struct BodyBudget {
-    held_bytes: AtomicUsize,
+    shares: Arc<Shares>,
     limits: BodyLimits,
+}
+
+/// A body of a request to the app, as far as the front reads it.
+pub enum TakenUp {
+    Whole(BufferedBody),
+    /// It is larger than a small one, so that the app is to read it as it arrives.
+    Large(Upload, Option<Share>),
+}
+
+/// A body that has not been read to its end.
+pub struct Upload {
+    /// What has been read of it.
+    pub prefix: Bytes,
+    pub rest: Incoming,
+    /// How long the client has been waited for.
+    pub waited: Duration,
+}
+
+impl Upload {
+    pub fn unread(rest: Incoming) -> Self {
+        Self { prefix: Bytes::new(), rest, waited: Duration::ZERO }
+    }
 }
 
 impl BodyBudget {
     pub fn new(limits: BodyLimits) -> Self {
-        Self { held_bytes: AtomicUsize::new(0), limits }
+        Self { shares: Shares::new(limits.shares()), limits }
     }
 
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes.load(Ordering::Relaxed)
+        self.shares.held()
     }
 
-    /// Reads a whole body. `length`: as announced, if it is.
-    pub async fn read(&self, body: Incoming, length: Option<u64>) -> Result<BufferedBody<'_>, Unreadable> {
+    /// Reads the whole body of a known caller. `length`: as announced, if it is.
+    pub async fn read(&self, body: Incoming, length: Option<u64>, holder: Holder) -> Result<BufferedBody, Unreadable> {
         let limit = self.limits.body_bytes;
         let length = length.map_or(Ok(0), |length| {
             let allowed = usize::try_from(length).ok().filter(|&length| length <= limit);
             allowed.ok_or(Unreadable::Refused(FrontRefusal::TooLarge))
         })?;
-        let mut buffered = BufferedBody { budget: self, reserved: 0, bytes: Bytes::new() };
-        buffered.reserve(length)?;
-        let reading = buffered.read(body, length, limit);
-        timeout(Duration::from_secs_f64(self.limits.body_seconds), reading)
-            .await
-            .map_err(|_| Unreadable::Refused(FrontRefusal::RequestTimeout))??;
-        Ok(buffered)
-    }
-}
-
-/// The bytes of a body, counted against the budget of all connections for as long as they live.
-pub struct BufferedBody<'a> {
-    budget: &'a BodyBudget,
-    reserved: usize,
-    pub bytes: Bytes,
-}
-
-impl BufferedBody<'_> {
-    fn reserve(&mut self, more: usize) -> Result<(), Unreadable> {
-        let before = self.budget.held_bytes.fetch_add(more, Ordering::Relaxed);
-        self.reserved += more;
-        if before + more > self.budget.limits.buffered_bytes {
-            Err(Unreadable::Refused(FrontRefusal::NoRoom))
+        let mut reading = Reading::new(body, self.take(holder, length)?, self.limits.pace);
+        if reading.read(limit, length).await? {
+            Ok(reading.whole())
         } else {
-            Ok(())
+            Err(Unreadable::Refused(FrontRefusal::TooLarge))
         }
     }
 
-    async fn read(&mut self, mut body: Incoming, length: usize, limit: usize) -> Result<(), Unreadable> {
-        let mut parts = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| Unreadable::Aborted)?.into_data() else { continue };
-            let so_far = self.bytes.len() + parts.len() + data.len();
-            if so_far > limit {
-                return Err(Unreadable::Refused(FrontRefusal::TooLarge));
-            }
-            self.reserve(so_far.saturating_sub(self.reserved))?;
-            // A body in one piece, as most are, is not copied.
-            if self.bytes.is_empty() && parts.is_empty() {
-                self.bytes = data;
-            } else {
-                if parts.is_empty() {
-                    parts.reserve(length.max(so_far));
-                    parts.extend_from_slice(&std::mem::take(&mut self.bytes));
-                }
-                parts.extend_from_slice(&data);
-            }
+    /// Reads a small body, and of one whose length is unknown as much as a small one has.
+    pub async fn take_up(&self, body: Incoming, holder: Holder) -> Result<TakenUp, Unreadable> {
+        let (limit, hint) = (self.limits.pace.small_bytes, body.size_hint());
+        if body.is_end_stream() || hint.lower() > limit as u64 {
+            return Ok(TakenUp::Large(Upload::unread(body), None));
         }
-        if !parts.is_empty() {
-            self.bytes = parts.freeze();
+        // What a stranger announces reserves nothing.
+        let mut reading = Reading::new(body, self.take(holder, 0)?, self.limits.pace);
+        if reading.read(limit, 0).await? {
+            return Ok(TakenUp::Whole(reading.whole()));
         }
-        Ok(())
+        let (upload, share) = reading.unfinished();
+        Ok(TakenUp::Large(upload, Some(share)))
+    }
+
+    fn take(&self, holder: Holder, bytes: usize) -> Result<Share, Unreadable> {
+        self.shares.take(holder, bytes).map_err(no_room)
     }
 }
 
-impl Drop for BufferedBody<'_> {
-    fn drop(&mut self) {
-        self.budget.held_bytes.fetch_sub(self.reserved, Ordering::Relaxed);
+fn no_room(exhausted: Exhausted) -> Unreadable {
+    Unreadable::Refused(match exhausted {
+        Exhausted::Everything => FrontRefusal::NoRoom,
+        Exhausted::ByHolder => FrontRefusal::NoRoomForClient,
+    })
+}
+
+/// The refusal of a client that is late with its body.
+pub fn refusal_of(late: Late) -> FrontRefusal {
+    match late {
+        Late::Incomplete => FrontRefusal::RequestTimeout,
+        Late::TooSlow => FrontRefusal::BodyTooSlow,
+    }
+}
+
+/// A whole body, whose bytes count against the budget of all connections for as long as they live.
+pub struct BufferedBody {
+    pub bytes: Bytes,
+    #[allow(dead_code, reason = "it is given back when the bytes are dropped")]
+    share: Share,
+}
+
+/// A body that is being read.
+struct Reading {
+    body: Incoming,
+    share: Share,
+    pace: Pace,
+    started: Instant,
+    /// The first piece; nothing else where there are `parts`.
+    first: Bytes,
+    parts: BytesMut,
+}
+
+impl Reading {
+    fn new(body: Incoming, share: Share, pace: Pace) -> Self {
+        Self { body, share, pace, started: Instant::now(), first: Bytes::new(), parts: BytesMut::new() }
+    }
+
+    fn received(&self) -> usize {
+        self.first.len() + self.parts.len()
+    }
+
+    /// Reads to the end, or until more than `limit` bytes have arrived: returns false. `length`: for how many bytes to
+    /// make room.
+    async fn read(&mut self, limit: usize, length: usize) -> Result<bool, Unreadable> {
+        while let Some(data) = self.next().await? {
+            let so_far = self.received() + data.len();
+            self.share.grow(so_far.saturating_sub(self.share.amount())).map_err(no_room)?;
+            self.add(data, length);
+            if so_far > limit {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// None: the end of the body.
+    async fn next(&mut self) -> Result<Option<Bytes>, Unreadable> {
+        loop {
+            let received = self.received();
+            let wait = self.pace.next_wait(received, self.started.elapsed());
+            let Ok(frame) = timeout(wait, self.body.frame()).await else {
+                return Err(Unreadable::Refused(refusal_of(self.pace.late(received, self.started.elapsed()))));
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            if let Ok(data) = frame.map_err(|_| Unreadable::Aborted)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// A body in one piece, as most are, is not copied.
+    fn add(&mut self, data: Bytes, length: usize) {
+        if self.received() == 0 {
+            self.first = data;
+            return;
+        }
+        if self.parts.is_empty() {
+            self.parts.reserve(length.max(self.first.len() + data.len()));
+            self.parts.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.parts.extend_from_slice(&data);
+    }
+
+    fn bytes(parts: BytesMut, first: Bytes) -> Bytes {
+        if parts.is_empty() { first } else { parts.freeze() }
+    }
+
+    fn whole(self) -> BufferedBody {
+        BufferedBody { bytes: Self::bytes(self.parts, self.first), share: self.share }
+    }
+
+    fn unfinished(self) -> (Upload, Share) {
+        let waited = self.started.elapsed();
+        (Upload { prefix: Self::bytes(self.parts, self.first), rest: self.body, waited }, self.share)
     }
 }
 
@@ -130,8 +233,8 @@ pub async fn discard(mut body: Incoming) -> bool {
 /// The body of a response.
 pub enum ResponseBody {
     Whole(Bytes),
-    /// Of the app; it counts as forwarded until it has been sent.
-    App(Incoming, #[allow(dead_code, reason = "it is released when the body has been sent")] OwnedSemaphorePermit),
+    /// Of the app; it keeps its place until it has been sent.
+    App(Incoming, #[allow(dead_code, reason = "it is released when the body has been sent")] Share),
 }
 
 impl Body for ResponseBody {

@@ -23,7 +23,9 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::front::body::Upload;
 use crate::front::origin::Origin;
+use crate::front::pace::{Late, Pace};
 use crate::sync::lock;
 
 /// The client's address. The app believes it on this socket alone.
@@ -40,14 +42,14 @@ const IDLE_CONNECTIONS: usize = 64;
 /// The app, on a socket.
 pub struct App {
     client: Client<AppConnector, Payload>,
-    stall: Duration,
+    pace: Pace,
 }
 
 /// Why the app does not respond.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ForwardError {
-    /// The client has stopped sending its body.
-    Stalled,
+    /// The client sends its body too slowly.
+    Late(Late),
     /// The client's body ended before it was whole, or was malformed.
     Aborted,
     Unavailable,
@@ -68,15 +70,15 @@ impl BodyError {
 }
 
 impl App {
-    /// `stall`: how long a client may send nothing of a body.
-    pub fn new(socket: &Path, stall: Duration) -> Self {
+    /// `pace`: of bodies that the app reads as they arrive.
+    pub fn new(socket: &Path, pace: Pace) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS))
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .set_host(false)
             .build(AppConnector(socket.into()));
-        Self { client, stall }
+        Self { client, pace }
     }
 
     /// Sends a request to the app. Dropping the future ends it there too.
@@ -129,13 +131,20 @@ impl App {
                 headers.insert(header::CONTENT_LENGTH, bytes.len().into());
                 Payload::Whole(bytes)
             }
-            RequestBody::Stream(incoming) => {
-                let gate = if expects { Gate::Waiting(gate(&mut request)) } else { Gate::Open };
+            RequestBody::Stream(Upload { prefix, rest, waited }) => {
+                if !prefix.is_empty() {
+                    headers.remove(header::EXPECT);
+                }
+                let gate = if expects && prefix.is_empty() { Gate::Waiting(gate(&mut request)) } else { Gate::Open };
                 Payload::Stream(Box::new(Stream {
-                    incoming,
+                    received: prefix.len(),
+                    prefix,
+                    rest,
                     gate,
-                    stall: self.stall,
-                    timer: Box::pin(sleep(self.stall)),
+                    pace: self.pace,
+                    waited,
+                    waiting_since: None,
+                    timer: Box::pin(sleep(self.pace.patience)),
                     error: body_error.clone(),
                 }))
             }
@@ -220,7 +229,7 @@ fn is_of_the_request(name: &str) -> bool {
 /// A body on its way to the app.
 pub enum RequestBody {
     Whole(Bytes),
-    Stream(Incoming),
+    Stream(Upload),
 }
 
 pub enum Payload {
@@ -229,9 +238,15 @@ pub enum Payload {
 }
 
 pub struct Stream {
-    incoming: Incoming,
+    /// What was read of the body before it was sent.
+    prefix: Bytes,
+    rest: Incoming,
     gate: Gate,
-    stall: Duration,
+    pace: Pace,
+    received: usize,
+    /// How long the client has been waited for, but for the present wait; while the app reads nothing, it is not.
+    waited: Duration,
+    waiting_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     error: BodyError,
 }
@@ -251,14 +266,15 @@ impl Body for Payload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Stream(stream) => stream.incoming.is_end_stream(),
+            Self::Stream(stream) => stream.prefix.is_empty() && stream.rest.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(stream) => stream.incoming.size_hint(),
+            // It is read in part only where its length is unknown.
+            Self::Stream(stream) => stream.rest.size_hint(),
         }
     }
 }
@@ -267,24 +283,37 @@ impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Gate::Waiting(gate) = &mut self.gate {
             self.gate = if ready!(Pin::new(gate).poll(context)).is_ok() { Gate::Open } else { Gate::Shut };
-            self.timer.as_mut().reset(Instant::now() + self.stall);
+            self.timer.as_mut().reset(Instant::now() + self.pace.patience);
         }
         if matches!(self.gate, Gate::Shut) {
             // As a rule the response has ended this before.
             ready!(self.timer.as_mut().poll(context));
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
-        match Pin::new(&mut self.incoming).poll_frame(context) {
+        if !self.prefix.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.prefix)))));
+        }
+        match Pin::new(&mut self.rest).poll_frame(context) {
             Poll::Ready(frame) => {
-                self.timer.as_mut().reset(Instant::now() + self.stall);
-                if let Some(Err(_)) = frame {
-                    self.error.set(ForwardError::Aborted);
+                if let Some(since) = self.waiting_since.take() {
+                    self.waited += since.elapsed();
+                }
+                match &frame {
+                    Some(Ok(frame)) => self.received += frame.data_ref().map_or(0, Bytes::len),
+                    Some(Err(_)) => self.error.set(ForwardError::Aborted),
+                    None => {}
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
             }
             Poll::Pending => {
+                let since = *self.waiting_since.get_or_insert_with(|| {
+                    let now = Instant::now();
+                    self.timer.as_mut().reset(now + self.pace.next_wait(self.received, self.waited));
+                    now
+                });
                 ready!(self.timer.as_mut().poll(context));
-                self.error.set(ForwardError::Stalled);
+                let late = self.pace.late(self.received, self.waited + since.elapsed());
+                self.error.set(ForwardError::Late(late));
                 Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
             }
         }

@@ -3,7 +3,7 @@
 //! Anything else is unsupported and goes to the app as it came, which answers it or explains. So this reader never
 //! guesses.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Version};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +18,8 @@ const KEY_PREFIX: &[u8] = b"srv_";
 const KEY_LENGTH: usize = 55;
 const CHECKSUM_LENGTH: usize = 8;
 const MAX_TOKEN_LENGTH: usize = 4096;
+/// Of a login (`serval.auth.credentials`).
+const ACCESS_COOKIES: [&[u8]; 2] = [b"__Host-serval_access=", b"serval_access="];
 const MAX_REQUEST_ID_LENGTH: usize = 128;
 /// Version numbers are small; the app explains longer ones.
 const MAX_VERSION_DIGITS: usize = 9;
@@ -291,6 +293,27 @@ fn key_or_token(text: &[u8], may_be_token: bool) -> Option<Credential> {
     Some(Credential::Known { digest: Sha256::digest(text).into(), unknown })
 }
 
+/// What the app would look a request's caller up by, as far as this reader sees; it decides nothing else.
+pub fn credential_digest(headers: &HeaderMap) -> Option<Digest> {
+    let presented = match (headers.get("x-api-key"), headers.get("authorization")) {
+        (Some(key), None) => Presented::ApiKey(key.as_bytes()),
+        (None, Some(value)) => Presented::Authorization(value.as_bytes()),
+        (None, None) => return cookie_digest(headers),
+        (Some(_), Some(_)) => return None,
+    };
+    match credential(Some(presented))? {
+        Credential::Known { digest, .. } => Some(digest),
+        Credential::None(_) => None,
+    }
+}
+
+fn cookie_digest(headers: &HeaderMap) -> Option<Digest> {
+    let cookies = || headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    let value = |name: &[u8]| cookies().find_map(|cookie| cookie.trim_ascii().strip_prefix(name));
+    let token = ACCESS_COOKIES.iter().find_map(|name| value(name))?;
+    is_token(token).then(|| Sha256::digest(token).into())
+}
+
 /// Whether it looks like a signed JSON Web Token (RFC 7515, 7.1); whether it is valid is known of its digest, or to the
 /// app.
 fn is_token(text: &[u8]) -> bool {
@@ -465,6 +488,26 @@ mod tests {
             ["a.b", "a.b.", ".b.c", "a..c", "a.b.c.d", "a.b.c=", "a.b c.d", &format!("a.b.{}", "c".repeat(4093))]
         {
             assert_eq!(caller_of("authorization", &format!("Bearer {other}")), Err("not_a_key"), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_found_wherever_it_is() {
+        let (key, token) = (key(), "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ1c3JfMSJ9.c2ln-_");
+        let found = |headers: &[(&str, &str)]| credential_digest(&parts("POST", "/other", headers).headers);
+        let digest = |text: &str| Some(Sha256::digest(text).into());
+        assert_eq!(found(&[("x-api-key", &key)]), digest(&key));
+        assert_eq!(found(&[("authorization", &format!("Bearer {token}"))]), digest(token));
+        assert_eq!(found(&[("cookie", &format!("a=b; serval_access={token}"))]), digest(token));
+        let both = format!("serval_access=a.b.c; __Host-serval_access={token}");
+        assert_eq!(found(&[("cookie", "a=b"), ("cookie", &both)]), digest(token));
+        for headers in [
+            vec![],
+            vec![("x-api-key", "srv_no")],
+            vec![("cookie", "serval_access=no")],
+            vec![("x-api-key", &*key), ("authorization", "Bearer x")],
+        ] {
+            assert_eq!(found(&headers), None, "{headers:?}");
         }
     }
 

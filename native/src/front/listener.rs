@@ -146,6 +146,7 @@ impl Listener {
         {
             requests.sample(&label("outcome", outcome), counter.get());
         }
+        counters.limited.write(text);
         let gauges = [
             ("serval_front_connections", "Connections open to the public port.", self.open()),
             ("serval_front_forwarded", "Requests that the app is answering.", self.front.forwarding()),

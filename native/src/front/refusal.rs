@@ -24,12 +24,18 @@ pub enum FrontRefusal {
     Stalled,
     /// The body is too large.
     TooLarge,
-    /// The client sends its body too slowly.
+    /// A body is not whole in time, or has paused for too long.
     RequestTimeout,
+    /// A large body comes below the least rate.
+    BodyTooSlow,
     /// The bodies being read take all the memory that they may.
     NoRoom,
+    /// Those of this client do.
+    NoRoomForClient,
     /// The app has too many requests in flight.
     AppBusy,
+    /// This client has as many of them as one may.
+    ClientBusy,
     AppUnavailable,
 }
 
@@ -54,8 +60,11 @@ impl FrontRefusal {
             Self::Stalled => "stalled",
             Self::TooLarge => "too_large",
             Self::RequestTimeout => "request_timeout",
+            Self::BodyTooSlow => "body_too_slow",
             Self::NoRoom => "no_room",
+            Self::NoRoomForClient => "no_room_for_client",
             Self::AppBusy => "app_busy",
+            Self::ClientBusy => "client_busy",
             Self::AppUnavailable => "app_unavailable",
         }
     }

@@ -8,22 +8,25 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
+use ipnet::IpNet;
 
 use crate::clock::{monotonic_nanoseconds, now_seconds, seconds_between};
 use crate::error::Refusal;
-use crate::front::body::{self, BodyBudget, BodyLimits, BufferedBody, ResponseBody, Unreadable};
-use crate::front::forward::{self, App, ForwardError, RequestBody};
+use crate::front::body::{self, BodyBudget, BodyLimits, ResponseBody, Unreadable};
+use crate::front::counters::Counters;
+use crate::front::forward::App;
+use crate::front::gateway::{Gateway, Unforwarded, Unsent};
 use crate::front::head::{self, Head, Predict};
 use crate::front::http2;
 use crate::front::origin::Origin;
+use crate::front::places::{PlaceLimits, Places};
 use crate::front::refusal::FrontRefusal;
 use crate::front::response_headers::{insert_rate_limit, insert_server_timing};
+use crate::front::shares::Holder;
 use crate::front::templates::{REQUEST_ID, Templates};
 use crate::http_counters::Route;
 use crate::ids::new_id;
 use crate::limits::callers::Lookup;
-use crate::metrics::Counter;
 use crate::plane::Plane;
 use crate::predict::answer::Answer;
 use crate::predict::path::PredictError;
@@ -40,34 +43,24 @@ const STRICT_TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age
 #[derive(Clone)]
 pub struct Limits {
     pub body: BodyLimits,
-    /// Requests in flight to the app.
-    pub forwarded: usize,
+    pub places: PlaceLimits,
     /// The event loop of the app has stalled when its last heartbeat is older.
     pub stall_seconds: f64,
     /// Answer nothing that came over plain HTTP: the app explains.
     pub https_only: bool,
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 pub struct Front {
     plane: Arc<Plane>,
-    app: App,
+    gateway: Gateway,
     templates: Templates,
     /// The body of `GET /health/live`.
     live: Bytes,
     limits: Limits,
-    bodies: BodyBudget,
-    forwarding: Arc<Semaphore>,
     last_beat_nanoseconds: AtomicU64,
     is_closing: AtomicBool,
     pub counters: Counters,
-}
-
-/// Requests by outcome.
-#[derive(Debug, Default)]
-pub struct Counters {
-    pub answered: Counter,
-    pub refused: Counter,
-    pub forwarded: Counter,
 }
 
 /// The client has broken its request off: there is nobody to answer, or nothing to say.
@@ -83,21 +76,26 @@ impl std::fmt::Display for Aborted {
 impl std::error::Error for Aborted {}
 
 /// Why the front gives no answer by itself.
-enum Unanswered<'a> {
-    /// The app answers. A body that was read counts as held until it has.
-    Forward(RequestBody, Option<BufferedBody<'a>>),
+enum Unanswered {
+    /// The app answers.
+    Forward(Unforwarded),
     Aborted,
 }
 
 impl Front {
     pub fn new(plane: Arc<Plane>, app: App, templates: Templates, live: Bytes, limits: Limits) -> Self {
+        let gateway = Gateway {
+            plane: plane.clone(),
+            app,
+            bodies: BodyBudget::new(limits.body),
+            places: Places::new(limits.places),
+            trusted_proxies: limits.trusted_proxies.clone(),
+        };
         Self {
             plane,
-            app,
+            gateway,
             templates,
             live,
-            bodies: BodyBudget::new(limits.body),
-            forwarding: Arc::new(Semaphore::new(limits.forwarded)),
             limits,
             last_beat_nanoseconds: AtomicU64::new(monotonic_nanoseconds()),
             is_closing: AtomicBool::new(false),
@@ -120,11 +118,11 @@ impl Front {
     }
 
     pub fn buffered_bytes(&self) -> usize {
-        self.bodies.held_bytes()
+        self.gateway.bodies.held_bytes()
     }
 
     pub fn forwarding(&self) -> usize {
-        self.limits.forwarded - self.forwarding.available_permits()
+        self.gateway.places.taken()
     }
 
     pub async fn respond(&self, request: Request<Incoming>, origin: Origin) -> Result<Response<ResponseBody>, Aborted> {
@@ -138,17 +136,17 @@ impl Front {
             Head::Live => Ok(self.live(&parts.headers)),
             Head::Malformed => Ok(self.malformed()),
             _ if self.limits.https_only && !is_private(&parts.headers, origin) => {
-                Err(Unanswered::Forward(RequestBody::Stream(body), None))
+                Err(Unanswered::Forward(Unforwarded::Unread(body)))
             }
             Head::Predict(predict) => self.predict(&predict, body, &parts.headers).await,
             Head::Unauthenticated(refusal, _) => {
                 Ok(without_body(body, self.refuse(refusal.name(), &[], &parts.headers)).await)
             }
-            Head::Unsupported => Err(Unanswered::Forward(RequestBody::Stream(body), None)),
+            Head::Unsupported => Err(Unanswered::Forward(Unforwarded::Unread(body))),
         };
         let mut response = match result {
             Ok(response) => self.counted(route, with_security_headers(response, origin)),
-            Err(Unanswered::Forward(body, _held)) => self.forward(parts, body, origin, route).await?,
+            Err(Unanswered::Forward(body)) => self.forward(parts, body, origin, route).await?,
             Err(Unanswered::Aborted) => return Err(Aborted),
         };
         if self.is_closing() {
@@ -168,21 +166,25 @@ impl Front {
         predict: &Predict<'_>,
         body: Incoming,
         headers: &HeaderMap,
-    ) -> Result<Response<ResponseBody>, Unanswered<'_>> {
-        match self.plane.callers.look_up(&predict.caller, now_seconds()) {
+    ) -> Result<Response<ResponseBody>, Unanswered> {
+        let holder = match self.plane.callers.look_up(&predict.caller, now_seconds()) {
             Lookup::Known(caller) if caller.can_predict => {
                 if let Err(refusal) = self.plane.peek(&caller) {
                     return Ok(without_body(body, self.refused(&refusal, headers)).await);
                 }
+                Holder::User(caller.user.clone())
             }
             Lookup::Unknown => return Ok(without_body(body, self.refuse(predict.unknown.name(), &[], headers)).await),
-            // The app looks it up or explains, before the body is read, so that it may refuse without it.
-            _ => return Err(Unanswered::Forward(RequestBody::Stream(body), None)),
-        }
+            // The app looks it up or explains.
+            _ => return Err(Unanswered::Forward(Unforwarded::Unread(body))),
+        };
         let started_nanoseconds = monotonic_nanoseconds();
-        let body = match self.bodies.read(body, predict.length).await {
+        let body = match self.gateway.bodies.read(body, predict.length, holder).await {
             Ok(body) => body,
-            Err(Unreadable::Refused(refusal)) => return Ok(closing(self.refuse(refusal.name(), &[], headers))),
+            Err(Unreadable::Refused(refusal)) => {
+                self.counters.limited.count(refusal);
+                return Ok(closing(self.refuse(refusal.name(), &[], headers)));
+            }
             Err(Unreadable::Aborted) => return Err(Unanswered::Aborted),
         };
         match self.answer(predict, &body.bytes, started_nanoseconds).await {
@@ -191,7 +193,7 @@ impl Front {
                 Ok(self.refused(&refusal, headers))
             }
             // The app asks the data plane again, and explains its reply.
-            Err(_) => Err(Unanswered::Forward(RequestBody::Whole(body.bytes.clone()), Some(body))),
+            Err(_) => Err(Unanswered::Forward(Unforwarded::Read(body))),
         }
     }
 
@@ -287,7 +289,7 @@ impl Front {
     async fn forward(
         &self,
         parts: Parts,
-        body: RequestBody,
+        body: Unforwarded,
         origin: Origin,
         route: Route,
     ) -> Result<Response<ResponseBody>, Aborted> {
@@ -296,21 +298,21 @@ impl Front {
         if let Some(id) = parts.headers.get(REQUEST_ID_HEADER) {
             id_only.insert(REQUEST_ID_HEADER, id.clone());
         }
-        let refusal = match self.forwarding.clone().try_acquire_owned() {
-            Err(_) => FrontRefusal::AppBusy,
-            Ok(permit) => match self.app.send(parts, body, origin).await {
-                Ok(response) => {
-                    self.counters.forwarded.add(1);
-                    let (mut parts, body) = response.into_parts();
-                    forward::strip(&mut parts.headers);
-                    return Ok(Response::from_parts(parts, ResponseBody::App(body, permit)));
-                }
-                Err(ForwardError::Stalled) => FrontRefusal::RequestTimeout,
-                Err(ForwardError::Unavailable) => FrontRefusal::AppUnavailable,
-                Err(ForwardError::Aborted) => return Err(Aborted),
-            },
+        let refusal = match self.gateway.send(parts, body, origin).await {
+            Ok(response) => {
+                self.counters.forwarded.add(1);
+                return Ok(response);
+            }
+            Err(Unsent::Refused(refusal)) => refusal,
+            Err(Unsent::Aborted) => return Err(Aborted),
         };
-        Ok(self.counted(route, with_security_headers(self.refuse(refusal.name(), &[], &id_only), origin)))
+        self.counters.limited.count(refusal);
+        let mut response = self.refuse(refusal.name(), &[], &id_only);
+        if !matches!(refusal, FrontRefusal::AppBusy | FrontRefusal::ClientBusy | FrontRefusal::AppUnavailable) {
+            // The rest of the body is still to come.
+            response = closing(response);
+        }
+        Ok(self.counted(route, with_security_headers(response, origin)))
     }
 
     /// Counts an answer of the front's own; the app counts those that it gives.

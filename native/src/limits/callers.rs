@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::error::{Code, Refusal};
 use crate::limits::bucket::Bucket;
+use crate::limits::recognized::Recognized;
 use crate::limits::usage::{Meter, Quota, Reservation};
 use crate::sync::lock;
 
@@ -73,11 +74,16 @@ impl Shard {
 pub struct Callers {
     shards: Vec<Shard>,
     unknown: UnknownKeys,
+    recognized: Recognized,
 }
 
 impl Callers {
     pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), unknown: UnknownKeys::new() }
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            unknown: UnknownKeys::new(),
+            recognized: Recognized::new(),
+        }
     }
 
     /// The revocations so far in the shard of a key; read it before the database checks the key.
@@ -103,6 +109,7 @@ impl Callers {
         copy.insert(digest, caller.clone());
         shard.known.store(Arc::new(copy));
         self.unknown.forget(&digest);
+        self.recognized.put(&digest, &caller.user, now_seconds);
         true
     }
 
@@ -113,6 +120,7 @@ impl Callers {
         let mut copy = HashMap::clone(&shard.known.load());
         copy.remove(digest);
         shard.known.store(Arc::new(copy));
+        self.recognized.forget(digest);
     }
 
     /// Forgets every caller of a user, and installs none that was checked before.
@@ -126,6 +134,7 @@ impl Callers {
                 shard.known.store(Arc::new(others.map(|(digest, caller)| (*digest, caller.clone())).collect()));
             }
         }
+        self.recognized.forget_user(user);
     }
 
     /// Forgets every caller: any of them may have been revoked.
@@ -135,6 +144,17 @@ impl Callers {
             *revocations += 1;
             shard.known.store(Arc::default());
         }
+        self.recognized.forget_all();
+    }
+
+    /// Notes that a credential is good, whatever it may do.
+    pub fn recognize(&self, digest: &Digest, user: &str, now_seconds: f64) {
+        self.recognized.put(digest, user, now_seconds);
+    }
+
+    /// The user of a credential that was good lately, known or not.
+    pub fn recognized(&self, digest: &Digest, now_seconds: f64) -> Option<Box<str>> {
+        self.recognized.user_of(digest, now_seconds)
     }
 
     /// Remembers for a few seconds that a key is unknown.

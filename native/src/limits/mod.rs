@@ -6,5 +6,6 @@ pub mod gcra;
 pub mod lease;
 pub mod limiter;
 pub mod rate;
+pub mod recognized;
 pub mod usage;
 pub mod wakeup;

@@ -73,6 +73,11 @@ impl Callers {
         self.0.callers.revoke_all();
     }
 
+    fn recognize(&self, digest: &[u8], user: &str) -> PyResult<()> {
+        self.0.callers.recognize(&sha256(digest)?, user, now_seconds());
+        Ok(())
+    }
+
     fn put_unknown(&self, digest: &[u8]) -> PyResult<()> {
         self.0.callers.put_unknown(&sha256(digest)?, now_seconds());
         Ok(())

@@ -18,6 +18,8 @@ use crate::error::Fault;
 use crate::front::body::BodyLimits;
 use crate::front::forward::App;
 use crate::front::listener::{self, Listener};
+use crate::front::pace::Pace;
+use crate::front::places::PlaceLimits;
 use crate::front::respond;
 use crate::front::templates::{self, Templates};
 use crate::front::tls::Certificate;
@@ -102,6 +104,10 @@ pub struct FrontSettings {
     body_bytes: usize,
     buffered_bytes: usize,
     forwarded: usize,
+    forwarded_by_user: usize,
+    forwarded_by_address: usize,
+    small_body_bytes: usize,
+    min_body_bytes_per_second: f64,
     head_seconds: f64,
     body_seconds: f64,
     idle_seconds: f64,
@@ -112,17 +118,30 @@ pub struct FrontSettings {
 }
 
 impl FrontSettings {
-    fn front(&self) -> respond::Limits {
-        respond::Limits {
+    fn front(&self) -> Result<respond::Limits, Fault> {
+        Ok(respond::Limits {
             body: BodyLimits {
                 body_bytes: self.body_bytes,
                 buffered_bytes: self.buffered_bytes,
-                body_seconds: self.body_seconds,
+                pace: Pace {
+                    patience: Duration::from_secs_f64(self.body_seconds),
+                    small_bytes: self.small_body_bytes,
+                    min_bytes_per_second: self.min_body_bytes_per_second,
+                },
             },
-            forwarded: self.forwarded,
+            places: PlaceLimits {
+                total: self.forwarded,
+                user: self.forwarded_by_user,
+                address: self.forwarded_by_address,
+            },
             stall_seconds: self.stall_seconds,
             https_only: self.https_only,
-        }
+            trusted_proxies: self.trusted_proxies()?,
+        })
+    }
+
+    fn trusted_proxies(&self) -> Result<Vec<IpNet>, Fault> {
+        self.trusted_proxies.iter().map(|text| network(text)).collect()
     }
 
     fn listener(&self) -> Result<listener::Limits, Fault> {
@@ -133,7 +152,7 @@ impl FrontSettings {
             head_seconds: self.head_seconds,
             idle_seconds: self.idle_seconds,
             write_seconds: self.write_seconds,
-            trusted_proxies: self.trusted_proxies.iter().map(|text| network(text)).collect::<Result<_, _>>()?,
+            trusted_proxies: self.trusted_proxies()?,
         })
     }
 }
@@ -163,8 +182,9 @@ impl Front {
         let _inside = runtime.enter();
         let stream = listening(descriptor)
             .map_err(|error| Fault::argument(format!("descriptor {descriptor} is no listening socket: {error}")))?;
-        let app = App::new(app_socket, Duration::from_secs_f64(settings.body_seconds));
-        let front = respond::Front::new(plane.clone(), app, templates, live.into(), settings.front());
+        let limits = settings.front()?;
+        let app = App::new(app_socket, limits.body.pace);
+        let front = respond::Front::new(plane.clone(), app, templates, live.into(), limits);
         let listener = Arc::new(Listener::new(Arc::new(front), settings.listener()?, certificate));
         let accepting = runtime.spawn(listener.clone().accept(stream));
         Ok(Self { listener, accepting: Mutex::new(Some(accepting)), plane: plane.clone() })

@@ -40,7 +40,9 @@ class RequestLimiter:
         Raises NotAuthenticated; RateLimited instead where the address has sent too many wrong credentials.
         """
         async with self.checking(client, is_known=self._callers.user_of(credential.digest) is not None):
-            return await self._find_caller(credential, client)
+            caller = await self._find_caller(credential, client)
+        self._callers.recognize(credential.digest, caller.user_id)
+        return caller
 
     @asynccontextmanager
     async def checking(self, client: ClientInfo, *, is_known: bool = False) -> AsyncIterator[None]:

@@ -52,6 +52,13 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of bodies, over all connections."""
     forwarded: int
     """Requests that the app answers at a time."""
+    forwarded_by_user: int
+    forwarded_by_address: int
+    """Of clients that are not known."""
+    small_body_bytes: int
+    """Bodies of this size are whole before the app gets them."""
+    min_body_bytes_per_second: float
+    """Of a larger body, on average, once `body_seconds` have passed."""
     head_seconds: float
     body_seconds: float
     idle_seconds: float

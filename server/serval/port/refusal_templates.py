@@ -66,13 +66,19 @@ def _own_refusals(settings: Settings) -> dict[str, ServalError]:
         "unknown_key": unknown_key(),
         "unknown_token": not_valid(),
         "too_large": TooLarge("The body is larger than this route accepts."),
-        "request_timeout": RequestTimeout(
-            f"The body did not arrive within {settings.body_timeout_seconds:g} s (`body_timeout_seconds`)."
-        ),
+        "request_timeout": RequestTimeout.incomplete(settings.body_timeout_seconds),
+        "body_too_slow": RequestTimeout.too_slow(settings.min_upload_bytes_per_second),
         "no_room": Unavailable(
             "The server holds as many bodies as it may (`max_buffered_bytes`): try again in a second."
         ),
+        "no_room_for_client": Unavailable(
+            "The server holds as many bodies of one client as it may (`max_buffered_bytes`): try again in a second."
+        ),
         "app_busy": Unavailable("Too many requests are being answered (`max_forwarded`): try again in a second."),
+        "client_busy": Unavailable(
+            "Too many requests of one client are being answered (`max_forwarded_per_user`, "
+            "`max_forwarded_per_address`): try again in a second."
+        ),
         "app_unavailable": Unavailable("The server is starting or about to stop: try again in a second."),
         "plain_http": BadRequest("This port speaks TLS alone: ask it with `https://`."),
         "stalled": Unavailable("The event loop of the server has stalled."),

@@ -66,13 +66,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_head_bytes: Annotated[int, Meta(ge=8192)] = 64 * 1024
     """Maximum size of the head of a request."""
     max_buffered_bytes: Annotated[int, Meta(ge=1024)] = 256 * MIB
-    """Maximum total size of prediction bodies in memory, over all connections."""
+    """Maximum total size of bodies in memory, over all connections. One user may hold half of it, clients without a
+    known key a quarter together, one address an eighth."""
     max_forwarded: Count = 256
-    """Maximum number of requests that the front forwards to the app at the same time."""
+    """Maximum number of requests that the front forwards to the app at the same time; a quarter is kept for clients
+    with a key or a login that was good lately."""
+    max_forwarded_per_user: Count = 128
+    """Maximum number of them for one user."""
+    max_forwarded_per_address: Count = 64
+    """Maximum number of them for one address, of clients without a known key or login."""
     head_timeout_seconds: Duration = 10.0
     """Timeout for the head of a request to arrive."""
     body_timeout_seconds: Duration = 30.0
-    """Timeout for the body of a prediction to arrive, and for each pause of an upload."""
+    """Timeout for a body of up to `small_body_bytes` to arrive whole, and for each pause of a larger one."""
+    small_body_bytes: Annotated[int, Meta(ge=1024)] = MIB
+    """A body up to this size is held until it is whole before the app gets it; a larger one is forwarded as it
+    arrives."""
+    min_upload_bytes_per_second: Annotated[int, Meta(ge=1)] = 64 * 1024
+    """Minimum average rate of a body above `small_body_bytes`, once `body_timeout_seconds` have passed."""
     idle_timeout_seconds: Duration = 75.0
     """How long a connection may stay idle between two requests."""
     write_timeout_seconds: Duration = 30.0

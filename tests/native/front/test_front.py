@@ -138,9 +138,20 @@ def test_chunked_bodies_are_framed_anew(front: Fronted) -> None:
         + b'5;x="GET / HTTP/1.1"\r\nhello\r\n0\r\nX-API-Key: trailer\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n',
     )
     head, _, body = said.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"\r\ncontent-length: 5" in head
+    assert body == b"hello"
+
+
+def test_chunked_bodies_that_are_not_small_are_framed_anew_as_they_arrive(tmp_path: Path) -> None:
+    with fronted(tmp_path, small_body_bytes=1024) as front:
+        head = f"POST /a HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        chunks = b"".join(b"200\r\n%b\r\n" % (letter * 512) for letter in (b"a", b"b", b"c", b"d"))
+        said = passed_on(front, head + chunks + b"0\r\nX-API-Key: trailer\r\n\r\n")
+    head, _, body = said.partition(b"\r\n\r\n")
     assert b"\r\ntransfer-encoding: chunked" in head
     assert b"content-length" not in head
-    assert body == b"5\r\nhello\r\n0\r\n\r\n"
+    assert re.sub(rb"[0-9A-F]+\r\n|\r\n", b"", body) == b"".join(letter * 512 for letter in (b"a", b"b", b"c", b"d"))
 
 
 @pytest.mark.parametrize(
@@ -170,22 +181,23 @@ def test_a_request_without_exactly_one_host_is_refused(front: Fronted, lines: st
     assert not front.app.received
 
 
-def test_no_100_continue_is_sent_for_a_body_that_the_app_does_not_read(front: Fronted) -> None:
+def test_no_100_continue_is_sent_for_a_large_body_that_the_app_does_not_read(front: Fronted) -> None:
     front.app.asks_for_bodies = False
     said = exchanged(
-        front.port, front.prediction(b"", "Expect: 100-continue", "Cookie: a").replace(b"Length: 0", b"Length: 9")
+        front.port, front.prediction(b"", "Expect: 100-continue", "Cookie: a").replace(b"Length: 0", b"Length: 9999999")
     )
     assert b"100 Continue" not in said
     assert statuses(said) == [200]
 
 
-def test_a_refusal_in_the_middle_of_a_body_reaches_its_sender(front: Fronted) -> None:
-    front.app.asks_for_bodies = False
+def test_a_refusal_in_the_middle_of_a_body_reaches_its_sender(tmp_path: Path) -> None:
     chunks = b"".join(b"1000\r\n%b\r\n" % bytes(4096) for _ in range(8))
-    for _ in range(300):
-        with connected(front.port) as connection:
-            connection.sendall(b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
-            assert next_reply(connection).body == b"app"
+    with fronted(tmp_path, small_body_bytes=1024) as front:
+        front.app.asks_for_bodies = False
+        for _ in range(300):
+            with connected(front.port) as connection:
+                connection.sendall(b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+                assert next_reply(connection).body == b"app"
 
 
 def test_a_request_whose_body_ends_early_is_not_answered(front: Fronted) -> None:

@@ -29,7 +29,8 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def front(tmp_path: Path, authority: Authority) -> Iterator[Fronted]:
-    with fronted(tmp_path, authority.issue()) as front:
+    # One client opens as many streams as a connection may have.
+    with fronted(tmp_path, authority.issue(), max_forwarded_per_address=128) as front:
         yield front
 
 
