@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,11 +17,13 @@ from support.crashes import descendants
 from support.http_client import Client, serving
 
 IRIS = load_iris()
+PAUSE_SECONDS = 0.001
+"""Between two looks: short, as what is looked for does not last, and yet it leaves the processor to the server."""
 
 
-@pytest.fixture
-def parallel(tmp_path: Path) -> Iterator[Client]:
-    with serving(tmp_path / "data", {"SERVAL_CONVERT_PARALLEL": "2"}) as client:
+@pytest.fixture(scope="module")
+def parallel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with serving(tmp_path_factory.mktemp("parallel") / "data", {"SERVAL_CONVERT_PARALLEL": "2"}) as client:
         yield client
 
 
@@ -31,6 +34,7 @@ def confined_child(server: Client) -> int:
             with suppress(FileNotFoundError, ProcessLookupError):  # it may have ended since it was listed
                 if Path(f"/proc/{pid}/comm").read_text() == "serval-convert\n":
                     return pid
+        time.sleep(PAUSE_SECONDS)
 
 
 def test_an_upload_that_is_converted_after_a_later_one_does_not_replace_it(parallel: Client) -> None:
@@ -52,6 +56,6 @@ def test_a_version_that_is_recorded_as_live_predicts_at_once(parallel: Client) -
         assert parallel.upload(name, content, wait_seconds=0).status_code == 202
         with closing(sqlite3.connect(parallel.folder / "serval.sqlite")) as database:
             while database.execute("SELECT 1 FROM models WHERE name = ? AND live = 1", [name]).fetchone() is None:
-                pass
+                time.sleep(PAUSE_SECONDS)
         answer = parallel.http.post(f"/api/v1/predict/{name}", json={"input": IRIS.data[0].tolist()})
         assert answer.status_code == 200, answer.text

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import time
@@ -226,24 +227,28 @@ def refusal_to_start(folder: Path) -> str:
     return line
 
 
-def test_a_start_with_a_damaged_an_empty_or_another_database_deletes_nothing_and_says_why(victims: Victims) -> None:
-    version = upload(victims, "kept")
-    key = (victims.folder / "admin.key").read_text()
-    stop(victims)
-    database = victims.folder / "serval.sqlite"
+def test_a_start_with_a_damaged_an_empty_or_another_database_deletes_nothing_and_says_why(
+    folder_with_models: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folder_with_models, tmp_path / "data")
+    key = (folder / "admin.key").read_text()
+    sources = {path: path.read_bytes() for path in (folder / "models").glob("ver_*/source")}
+    of_another = f"holds the files of {len(sources)} versions of another database"
+    database = folder / "serval.sqlite"
     content = database.read_bytes()
     database.write_bytes(content[:8192] + b"\xff" * 4096 + content[12288:])
-    assert f"the database `{database}` is damaged (" in refusal_to_start(victims.folder)
+    assert f"the database `{database}` is damaged (" in refusal_to_start(folder)
     database.write_bytes(b"")
-    assert "holds the files of 1 versions of another database" in refusal_to_start(victims.folder)
-    for file in victims.folder.glob("serval.sqlite*"):
+    assert of_another in refusal_to_start(folder)
+    for file in folder.glob("serval.sqlite*"):
         file.unlink()
-    line = refusal_to_start(victims.folder)
-    assert "holds the files of 1 versions of another database" in line
+    line = refusal_to_start(folder)
+    assert of_another in line
     assert "`SERVAL_DATABASE_URL`" in line
-    assert (victims.folder / "models" / version / "source").read_bytes() == fitted(1.0)
-    assert (victims.folder / "admin.key").read_text() == key
-    (victims.folder / "models").rename(victims.folder / "models.old")
-    victims.server = victims.started().ready()
-    assert (victims.folder / "admin.key").read_text() == key
-    assert victims.http.get("/api/v1/models").json() == {"items": []}
+    assert len(sources) == 2
+    assert {path: path.read_bytes() for path in sources} == sources
+    assert (folder / "admin.key").read_text() == key
+    (folder / "models").rename(folder / "models.old")
+    with started(folder) as victims:
+        assert (folder / "admin.key").read_text() == key
+        assert victims.http.get("/api/v1/models").json() == {"items": []}

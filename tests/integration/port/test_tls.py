@@ -24,6 +24,7 @@ from support.processes import PYTHON, Running, running
 from support.raw_http import exchanged, replies
 from support.sample_models import iris_classifier
 from support.tls import Authority, secured
+from support.waiting import wait_until
 
 IRIS = load_iris()
 ROW = {"input": IRIS.data[0].tolist()}
@@ -291,8 +292,7 @@ def test_a_stop_under_load_fails_no_request_on_any_stream(secure: Secured, tmp_p
         clients = [threading.Thread(target=ask, args=(number,)) for number in range(len(answered))]
         for client in clients:
             client.start()
-        while min(answered) < 50 and not failures:
-            pass
+        wait_until(lambda: min(answered) >= 50 or bool(failures))
         server.client.process.send(signal.SIGTERM)
         assert server.client.process.ended() == 0
         for client in clients:
