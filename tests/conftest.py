@@ -15,10 +15,16 @@ from support.http_client import Client, migrate, serving
 # Every core has a test of its own: where BLAS and OpenMP took all of them for each, they would mostly spin.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-# `make test` measures the processes of the tests with SlipCover, and those that they start with coverage.py.
+# `make test` measures the lines that the tests run, and the processes that they start: see `support/measured`.
 if "SLIPCOVER_ENABLED" in os.environ and "PYTEST_XDIST_WORKER" in os.environ:
     root = Path(__file__).resolve().parent.parent
-    os.environ |= {"COVERAGE_PROCESS_START": str(root / "pyproject.toml"), "COVERAGE_FILE": str(root / ".coverage")}
+    measured = [root / "server" / "serval", root / "client" / "serval_client"]
+    path = [str(root / "tests" / "support" / "measured"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ |= {
+        "MEASURED_BY_TESTS": os.pathsep.join(map(str, measured)),
+        "PYTHONPATH": os.pathsep.join(path),
+        "COVERAGE_FILE": str(root / ".coverage"),
+    }
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("serval", deadline=None)

@@ -18,8 +18,8 @@ from support.waiting import wait_until
 
 SERVAL = str(Path(sys.executable).with_name("serval"))
 
-UNMEASURED = {"COVERAGE_PROCESS_START": ""}
-"""For processes whose code runs in measured ones too: coverage makes a start half as long again."""
+UNMEASURED = {"MEASURED_BY_TESTS": ""}
+"""For processes whose code runs in measured ones too: to be measured makes a start twice as long."""
 
 
 class Client:
