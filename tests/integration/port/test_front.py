@@ -2,14 +2,13 @@
 
 import http.client
 import json
-import pickle
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
 
 from serval.auth import key_format as keys
 from serval.auth.rate_headers import limit_headers
@@ -21,15 +20,9 @@ ROW = {"input": IRIS.data[0].tolist()}
 
 
 @pytest.fixture(scope="module")
-def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    settings = {"SERVAL_MAX_BODY_BYTES": "20000"}
-    with serving(tmp_path_factory.mktemp("front") / "data", settings) as client:
-        assert (
-            client.upload(
-                "iris", pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target))
-            ).status_code
-            == 201
-        )
+def fronted(folder_with_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = shutil.copytree(folder_with_models, tmp_path_factory.mktemp("front") / "data")
+    with serving(folder, {"SERVAL_MAX_BODY_BYTES": "20000"}) as client:
         assert client.predict("iris", ROW).status_code == 200
         yield client
 
@@ -132,17 +125,11 @@ def test_an_unknown_key_is_refused_by_the_front_the_second_time(fronted: Client)
     assert counted.so_far() == {"answered": 0, "refused": 1, "forwarded": 1}
 
 
-def test_the_front_and_the_app_refuse_predictions_over_the_rate_alike(tmp_path: Path) -> None:
+def test_the_front_and_the_app_refuse_predictions_over_the_rate_alike(folder_with_models: Path, tmp_path: Path) -> None:
     answers = {}
     for front in ("true", "false"):
         settings = {"SERVAL_PREDICT_RATE": "1", "SERVAL_FRONT": front}
-        with serving(tmp_path / front, settings) as client:
-            assert (
-                client.upload(
-                    "iris", pickle.dumps(LogisticRegression(max_iter=500).fit(IRIS.data, IRIS.target))
-                ).status_code
-                == 201
-            )
+        with serving(shutil.copytree(folder_with_models, tmp_path / front), settings) as client:
             refused = next(
                 answer for answer in iter(lambda: client.predict("iris", ROW), None) if answer.status_code != 200
             )
