@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import sklearn
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from serval.commands import demo, demo_models
 from serval.commands.failure import HELD, REFUSED, UNREACHABLE, USAGE
+from serval.commands.remote import Api, Remote
 from serval.settings.settings import Settings
 from support import command_line, plain_http
 from support.http_client import SERVAL, Client
@@ -432,6 +435,19 @@ def ask(port: int, key: str) -> dict[str, Any]:
     return found
 
 
+def test_a_model_of_the_demo_passes_every_check(
+    server: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = demo.Checks()
+    with contextlib.closing(Api(server.url, server.key)) as api:
+        demo.show(Remote(api, as_json=False), replace(demo_models.iris(), name="demo-of-a-test"), tmp_path, checks)
+    assert (checks.failed, checks.passed) == ([], 6)
+    text = capsys.readouterr().out
+    assert "45 of 45 held-out rows are answered as scikit-learn answers them" in text
+    assert "cache_hit true" in text
+
+
+@pytest.mark.slow
 def test_the_demo_ends_with_every_check_passed(serval: Serval) -> None:
     text = output(serval("demo"))
     assert text.count("held-out rows are answered as scikit-learn answers them") == 3
