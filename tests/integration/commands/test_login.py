@@ -48,6 +48,7 @@ def test_a_login_keeps_a_key_that_commands_find_and_a_logout_revokes_it(
     assert stat.S_IMODE(logins(tmp_path).parent.stat().st_mode) == 0o700
     assert at_server("whoami").out.splitlines() == [
         f"{somebody.username} ({somebody.email}), user",
+        "storage 0 bytes of models",
         f"server  {embedded_server.url}",
         f"key     from the login of `{somebody.username}` in `{logins(tmp_path)}`",
     ]
