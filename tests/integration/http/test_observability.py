@@ -9,7 +9,7 @@ from support.http_client import Client
 def test_health_lists_the_dependencies(server: Client) -> None:
     health = plain_http.get(f"{server.url}/health").json()
     assert health["status"] == "ok"
-    assert health["checks"] == {"database": "ok", "models": "ok", "redis": "ok"}
+    assert health["checks"] == {"database": "ok", "redis": "ok", "models": "ok", "disk": "ok"}
     assert health["uptime_seconds"] > 0
 
 
