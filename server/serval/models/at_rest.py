@@ -10,9 +10,12 @@ import msgspec
 from sqlalchemy import select
 
 from serval.conversion.golden import Golden
-from serval.db.engine import Database
+from serval.db.engine import Database, database_url, open_engine
+from serval.db.integrity import find_problem
+from serval.errors import CannotStart
 from serval.models.files import Probe
 from serval.models.tables import Version
+from serval.settings.settings import Settings
 
 CHUNK_BYTES = 1 << 20
 
@@ -73,3 +76,34 @@ def _problems_with_decoding(
         yield Problem(str(path), f"cannot be read: {error.strerror}")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         yield Problem(str(path), f"is damaged: {error}")
+
+
+async def problems_at_rest(settings: Settings) -> list[Problem]:
+    """Raises CannotStart where there is no data folder, DatabaseUnavailable."""
+    url = database_url(settings.database_url, settings.data_dir)
+    models = settings.data_dir / "models"
+    if not await asyncio.to_thread(models.is_dir):
+        raise CannotStart(f"`{settings.data_dir}` is no data folder of Serval: choose it with `--data-dir`")
+    problems = await asyncio.to_thread(problems_with_access, settings.data_dir)
+    if url.get_backend_name() == "sqlite":
+        file = Path(url.database or "")
+        if not await asyncio.to_thread(lambda: file.is_file() and file.stat().st_size > 0):
+            return [*problems, Problem(str(file), "is missing or empty")]
+        if (damage := await asyncio.to_thread(find_problem, file, "integrity_check")) is not None:
+            return [*problems, Problem(str(file), f"is damaged: {damage}")]
+    database = Database(open_engine(url))
+    try:
+        return problems + await find_problems(database, models)
+    finally:
+        await database.close()
+
+
+def problems_with_access(folder: Path) -> list[Problem]:
+    """What others than its owner may read or write of a data folder and its keys."""
+
+    looked_at = [folder, folder / "admin.key"]
+    return [
+        Problem(str(path), f"others may use it (mode {path.stat().st_mode & 0o777:04o}): `chmod go= {path}`")
+        for path in looked_at
+        if path.exists() and path.stat().st_mode & 0o077
+    ]
