@@ -32,7 +32,7 @@ def expected_sample(
         estimator = predictor(load(file.read_bytes()).content)
         if given is not None:
             return with_answers(estimator, read_rows(given), columns), None
-        rows = generated(estimator)
+        rows = generated(estimator, columns)
     except ServalError as error:
         return (Sample(given.read_text(encoding="utf-8")) if given else None), error.message
     return (Sample(encoded(rows), sklearn.__version__) if rows else None), None
@@ -65,13 +65,13 @@ def with_answers(estimator: Any, table: Any, columns: Sequence[str] | None) -> S
         raise InvalidFeatures(f"the model refuses rows of the sample here ({error})") from error
 
 
-def generated(estimator: Any) -> list[dict[str, Any]]:
+def generated(estimator: Any, columns: Sequence[str] | None) -> list[dict[str, Any]]:
     """Rows chosen as the server chooses them, with the answers of this environment, without rows that the model
     refuses."""
     from serval.conversion.from_sklearn import answered_rows
     from serval.conversion.reporting import row_by_name
 
-    signature, chosen, answers = answered_rows(estimator, MAX_ROWS)
+    signature, chosen, answers = answered_rows(estimator, MAX_ROWS, columns)
     return [
         row_by_name(signature, chosen, index) | expected_answer(signature, answers, index)
         for index in range(len(chosen))

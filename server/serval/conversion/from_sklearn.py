@@ -69,15 +69,17 @@ def convert(
             return _convert(estimator, *columns.infer(estimator, column_names, sample, is_text=is_text))
 
 
-def answered_rows(estimator: Any, limit: int) -> tuple[Signature, Rows, Answers]:
+def answered_rows(
+    estimator: Any, limit: int, column_names: Sequence[str] | None = None
+) -> tuple[Signature, Rows, Answers]:
     """Up to `limit` rows chosen as for a conversion without a sample, and the estimator's answers for them.
 
-    Raises NotAPredictor, NotConvertible.
+    `column_names`: given for a model without its own. Raises NotAPredictor, NotConvertible, InvalidFeatures.
     """
     with threadpool_limits(1), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         with placed(estimator), guarded(estimator):
-            signature, facts, _ = columns.infer(estimator, None, [], is_text=False)
+            signature, facts, _ = columns.infer(estimator, column_names, [], is_text=False)
             hints = probing.hints_of(signature, facts, export(estimator, signature).interesting)
             rows = probing.choose(signature, hints, None).take(slice(0, limit))
             return signature, rows, answers_of(estimator, signature, rows)

@@ -267,6 +267,14 @@ def test_push_does_not_release_a_model_of_a_version_that_did_not_compute_its_ans
     assert f"scikit-learn {sklearn.__version__} computed them" in text
 
 
+def test_push_names_the_columns_of_a_model_without_names(serval: Serval, server: Client, file: Path) -> None:
+    names = ("--name", "with-names", "--columns", "height, weight")
+    version = json.loads(output(serval("model", "push", file, *names, "--json", at=server)))
+    assert version["is_live"]
+    assert '{"height":' in version["curl"]
+    assert version["report"]["expected_rows"] > 0
+
+
 def test_push_without_expected_answers_does_not_load_the_file(serval: Serval, server: Client, file: Path) -> None:
     version = json.loads(
         output(serval("model", "push", file, "--name", "as-it-is", "--no-expected-answers", "--json", at=server))
