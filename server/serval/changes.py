@@ -155,10 +155,11 @@ class ChangeNotifier:
         ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            # Python 3.11 may lose a cancellation in a call of Redis that ends at the same moment.
+            await asyncio.wait(running, timeout=RETRY_SECONDS)
 
     async def _always(self, work: Callable[[], Awaitable[None]]) -> None:
         """Work until it is cancelled; after a failure again, later each time that follows soon."""
