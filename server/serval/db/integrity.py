@@ -43,7 +43,10 @@ def find_problem(
                 database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
             (first,) = database.execute(f"PRAGMA {check}(1)").fetchone()
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY}:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY}:
             return None
+        if deadline is not None and code not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            return None  # a full disk, for example, which a start names by itself
         return str(error)
     return None if first == "ok" else " ".join(str(first).split())

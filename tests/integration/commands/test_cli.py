@@ -100,8 +100,8 @@ def test_help_names_every_command_and_imports_nothing_heavy(serval: Serval) -> N
         f" {name} " in text
         for name in ("serve", "check", "model", "predict", "key", "user", "demo", "migrate", "diagnose")
     )
-    command = "import sys; from serval.commands.cli import main; main(['--help'], standalone_mode=False)"
-    command += "; print(*sys.modules)"
+    command = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from serval.commands.cli import main"
+    command += "; main(['--help'])"
     loaded = subprocess.run([PYTHON, "-c", command], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"numpy", "sklearn", "litestar", "sqlalchemy", "onnx", "httpx2", "serval_client", "serval._native"}
     assert heavy.intersection(loaded) == set()

@@ -165,7 +165,7 @@ def head_of_upload(client: Client, *more: str, prefer: str = "wait=120") -> byte
 def half_an_upload(client: Client) -> Iterator[socket.socket]:
     """An upload that has announced more than it has sent, as long as the block lasts."""
     with socket.create_connection(("127.0.0.1", port_of(client)), timeout=PATIENCE_SECONDS) as connection:
-        connection.sendall(head_of_upload(client, "Content-Length: 1000000") + FILE_PART + b"half of it")
+        connection.sendall(head_of_upload(client, "Content-Length: 10000000") + FILE_PART + b"half of it")
         yield connection
 
 
@@ -674,7 +674,7 @@ def test_the_fifth_concurrent_upload_is_refused_before_its_body(server: Client, 
         for _ in range(4):
             stack.enter_context(half_an_upload(server))
         until(lambda: arriving(server) == 4, "they did not begin")
-        status, body = parted(sent(server, head_of_upload(server, "Content-Length: 1000000")))
+        status, body = parted(sent(server, head_of_upload(server, "Content-Length: 10000000")))
         assert (status, json.loads(body)["code"]) == (429, "rate_limited")
         assert server.http.post("/api/v1/storage/validate", files={"file": ("a.png", PNG)}).headers["retry-after"]
     until(lambda: arriving(server) == 0, "a part of them is left")

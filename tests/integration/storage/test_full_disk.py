@@ -53,7 +53,7 @@ def answers(disk: SmallDisk, prepared: tuple[Path, dict[str, str]]) -> dict[str,
         given["full"] = client.predict("iris", IRIS)
         given["health"] = client.http.get("/health").json()
         given["upload"] = client.upload("more", iris_classifier())
-        given["key"] = client.http.post("/api/v1/api-keys", json=key)
+        given["key"] = client.http.post("/api/v1/api-keys", json=key | {"name": "new"})
         given["login"] = client.http.post("/api/v1/auth/login", json=wrong)
         given["revocation"] = client.http.delete(f"/api/v1/api-keys/{given['old key']}")
     disk.fill()

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -27,7 +28,7 @@ def models(server: Client) -> tuple[str, str]:
 
 def make(server: Client, **limits: Any) -> dict[str, Any]:
     """A key of the administrator's for everything within these limits."""
-    answer = server.http.post(KEYS, json={"name": "limited", "scopes": EVERYTHING, **limits})
+    answer = server.http.post(KEYS, json={"name": f"limited-{uuid4()}", "scopes": EVERYTHING, **limits})
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
