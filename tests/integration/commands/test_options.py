@@ -66,7 +66,8 @@ def test_the_administrators_key_goes_to_no_other_machine_by_itself(asked: Client
     nearby = {"SERVAL_URL": asked.url, "SERVAL_DATA_DIR": str(asked.folder)}
     assert run("model", "list", folder=tmp_path, **nearby).code == 0
     by_name = asked.url.replace("127.0.0.1", "localhost")
-    assert run("whoami", "--url", by_name, folder=tmp_path, **nearby).out.splitlines()[-1] == f"server  {asked.url}"
+    told = run("whoami", "--url", by_name, folder=tmp_path, **nearby).out
+    assert f"server  {asked.url}" in told.splitlines()
 
 
 @pytest.mark.parametrize("is_address_left", [True, False])
