@@ -95,9 +95,9 @@ class ModelLoader:
         async with self._locks[version_id]:
             if version_id in self._unavailable:
                 raise self._refusal(version_id)
-            if version_id not in self._loaded:
-                await self._load_stored(version_id)
-            return self._loaded[version_id]
+            loaded = self._loaded.get(version_id)
+            # Where its model is deleted meanwhile, it may be unloaded again before this returns.
+            return loaded or await self._load_stored(version_id)
 
     async def run(self, version_id: str, numbers: bytes, strings: list[str]) -> Outputs:
         """Run a version for rows, past the queue of predictions. Raises NotFound, Quarantined, Unavailable."""
@@ -174,17 +174,18 @@ class ModelLoader:
             self._unloadable.pop(version_id, None)
             self._unload(version_id)
 
-    async def _load_stored(self, version_id: str) -> None:
+    async def _load_stored(self, version_id: str) -> ServedVersion:
         version = await self._find_ready(version_id)
         signature = version.parsed_signature
-        await self._load_verified(version, signature)
+        served = await self._load_verified(version, signature)
         if not signature.has_names:
             # Named while it was loaded, perhaps: a publication asks for those alone that are loaded.
             newest = await self._find_ready(version_id)
             if newest.parsed_signature != signature:
-                await self._load_verified(newest, newest.parsed_signature)
+                served = await self._load_verified(newest, newest.parsed_signature)
+        return served
 
-    async def _load_verified(self, version: Version, signature: Signature) -> None:
+    async def _load_verified(self, version: Version, signature: Signature) -> ServedVersion:
         version_id = version.id
         try:
             deaths = self._begin_attempt(version_id)
@@ -210,6 +211,7 @@ class ModelLoader:
             raise self._refusal(version_id)
         self._loaded[version_id] = served
         await self._record_unloadable(version, None)
+        return served
 
     async def _record_unloadable(self, version: Version, reason: str | None) -> None:
         """Remember, and show as the failure of a version that is ready, why it cannot be loaded; None: it can be."""
