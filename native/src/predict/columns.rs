@@ -93,7 +93,7 @@ impl Rule {
                 (Some(number).filter(|number| (*minimum..=*maximum).contains(number))?, categories)
             }
             Accepts::Boolean { categories } => {
-                (Some(number.abs()).filter(|number| [0.0, 1.0].contains(number))?, categories)
+                (Some(number).filter(|number| [0.0, 1.0].contains(number))?.abs(), categories)
             }
             Accepts::String { .. } | Accepts::Unused => return None,
         };
