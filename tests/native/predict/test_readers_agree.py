@@ -86,6 +86,7 @@ bodies = st.tuples(
 @given(body=bodies)
 @example(body=b'{"inputs": [[1,2,3,4,1],[1,2,3,4,1],[1,2,3,4,1],[1,2,3,4,1]]}')
 @example(body=b'{"inputs": [[1,2,3,4,1],[1,2,3,4,1],[1,2,3,4,1],[1,2,3,4,1],[1,2,3,4,1]]}')
+@example(body=b'{"input": [1, 2, 0, 3, -1]}')
 @example(body=b'{"input": [-0, null, "x", 1e-400, true]}')
 @example(body=b'{"input": {"a": 1, "b": 2, "c d": 3, "f": true, "a": 1}}')
 @example(body=b'{"input": {"a": 1, "b": 2, "c d": 3, "f": true, "e": 1, "e": 1}}')
