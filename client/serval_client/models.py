@@ -85,10 +85,10 @@ class Models(Noun[Performer]):
         The version that is returned is live, or held for the reason `held`. Raises Refused if the server cannot serve
         the model, and what the model raises.
         """
+        call = upload_call(name=name, description=description, columns=columns, allow_schema_change=allow_schema_change)
+        answering = answering_of(model, sample, columns, expected_answers)
         with shown(progress) as show:
-            version = yield from self._uploaded(
-                model, name, sample, expected_answers, columns, description, allow_schema_change, show
-            )
+            version = yield from self._sent(call, Version, model, answering, show)
             version = yield from self._end_of(version, show)
         return served(version)
 
@@ -106,12 +106,10 @@ class Models(Noun[Performer]):
         progress: Show | None = None,
     ) -> Steps[Version]:
         """Upload a fitted model as `push` does, without waiting for its conversion; `wait` waits for it."""
+        call = upload_call(name=name, description=description, columns=columns, allow_schema_change=allow_schema_change)
+        answering = answering_of(model, sample, columns, expected_answers)
         with shown(progress) as show:
-            return (
-                yield from self._uploaded(
-                    model, name, sample, expected_answers, columns, description, allow_schema_change, show
-                )
-            )
+            return (yield from self._sent(call, Version, model, answering, show))
 
     @operation
     def check(
@@ -126,7 +124,7 @@ class Models(Noun[Performer]):
         """What would become of a model, with the arguments of `push`; nothing is stored."""
         fields = form_fields(columns=columns)
         call = Call("POST", "/api/v1/storage/validate", fields=fields, held_seconds=EXAMINED_SECONDS)
-        answering = None if sample is None else partial(sample_fields, model, sample, columns, expected_answers)
+        answering = answering_of(model, sample, columns, expected_answers)
         with shown(progress) as show:
             return (yield from self._sent(call, Examination, model, answering, show))
 
@@ -150,24 +148,6 @@ class Models(Noun[Performer]):
         """Make the version live again that was live before. Raises Conflict if there is none."""
         call = Call("POST", f"{(yield from self._path_of(model))}/rollback", is_repeatable=False)
         return (yield from value_of(call, Version, self._patience))
-
-    def _uploaded(
-        self,
-        model: Any,
-        name: str,
-        sample: Any,
-        expected_answers: bool,
-        columns: Sequence[str] | None,
-        description: str | None,
-        allow_schema_change: bool,
-        show: Show,
-    ) -> Steps[Version]:
-        fields = form_fields(
-            name=name, description=description, columns=columns, allow_schema_change=allow_schema_change
-        )
-        call = Call("POST", "/api/v1/models/upload", fields=fields, prefer="wait=0", is_repeatable=False)
-        answering = None if sample is None else partial(sample_fields, model, sample, columns, expected_answers)
-        return (yield from self._sent(call, Version, model, answering, show))
 
     def _path_of(self, model: str) -> Steps[str]:
         """The path of a model, which for `owner/name` has the id that a list says. Raises NotFound."""
@@ -220,6 +200,18 @@ def form_fields(**given: Any) -> dict[str, str]:
         for name, value in given.items()
         if value is not None
     }
+
+
+def upload_call(**given: Any) -> Call:
+    """The call of an upload, with the fields of its form that were given."""
+    return Call("POST", "/api/v1/models/upload", fields=form_fields(**given), prefer="wait=0", is_repeatable=False)
+
+
+def answering_of(
+    model: Any, sample: Any, columns: Sequence[str] | None, expected_answers: bool
+) -> Callable[[], Mapping[str, str]] | None:
+    """What makes the fields `sample` and `expected_with` of a form; None without a sample."""
+    return None if sample is None else partial(sample_fields, model, sample, columns, expected_answers)
 
 
 def served(version: Version) -> Version:

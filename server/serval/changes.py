@@ -17,7 +17,7 @@ from serval.db.base import Table, UtcDateTime
 from serval.db.engine import Database
 from serval.db.retention import delete_below
 from serval.log import Log
-from serval.periodic import PeriodicTask
+from serval.periodic import PeriodicTask, cancelled
 
 Kind = Literal["key", "model", "user", "signing_key"]
 
@@ -155,11 +155,7 @@ class ChangeNotifier:
         ]
 
     async def stop(self) -> None:
-        while running := [task for task in self._tasks if not task.done()]:
-            for task in running:
-                task.cancel()
-            # Python 3.11 may lose a cancellation in a call of Redis that ends at the same moment.
-            await asyncio.wait(running, timeout=RETRY_SECONDS)
+        await cancelled(*self._tasks)
 
     async def _always(self, work: Callable[[], Awaitable[None]]) -> None:
         """Work until it is cancelled; after a failure again, later each time that follows soon."""

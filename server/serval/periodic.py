@@ -7,6 +7,19 @@ from contextlib import suppress
 from serval.errors import DatabaseUnavailable
 from serval.log import Log
 
+CANCEL_AGAIN_SECONDS = 1.0
+
+
+async def cancelled(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks that call Redis until all have ended.
+
+    Python 3.11 may lose a cancellation in a call that ends at the same moment.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)
+
 
 class PeriodicTask:
     """Runs a step, waits, and runs it again.

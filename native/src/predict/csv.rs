@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use crate::engine::signature::MISSING_STRING;
 use crate::predict::columns::{Accepts, Columns, Rule};
 use crate::predict::decoded::Rows;
+use crate::predict::json::EXACT_INTEGER;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Characters of a field that Python's reader takes at most.
 const MAX_FIELD: usize = 131_072;
-const LARGEST_EXACT_INTEGER: u64 = 1 << 53;
 /// What `pandas.read_csv` takes for a missing number by default.
 const NA_WORDS: [&str; 18] = [
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
@@ -123,8 +123,7 @@ fn decimal(field: &str) -> Option<f64> {
     if digits.bytes().all(|byte| byte.is_ascii_digit()) {
         let significant = digits.trim_start_matches('0');
         let is_exact = significant.is_empty()
-            || significant.len() <= 16
-                && significant.parse::<u64>().is_ok_and(|integer| integer <= LARGEST_EXACT_INTEGER);
+            || significant.len() <= 16 && significant.parse::<u64>().is_ok_and(|integer| integer <= EXACT_INTEGER);
         return field.parse().ok().filter(|_| is_exact);
     }
     field.parse().ok().filter(|number: &f64| number.is_finite())

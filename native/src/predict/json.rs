@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 /// Beyond it a float64 cannot hold every integer.
-const EXACT_INTEGER: u64 = 1 << 53;
+pub const EXACT_INTEGER: u64 = 1 << 53;
 /// Powers of ten that a float64 holds exactly, so one multiplication or division rounds correctly (Clinger 1990).
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,

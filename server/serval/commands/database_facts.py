@@ -1,6 +1,10 @@
-"""What `serval diagnose` says of the database: its schema version, and how many models and versions it has."""
+"""The part of `serval diagnose` about the database: its schema version, and its numbers of models and versions."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 PATIENCE_SECONDS = 5.0
 
@@ -25,24 +29,23 @@ def database_facts(configured: str | None, data_dir: Path) -> dict[str, object]:
     if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
         return found | {"problem": "there is no database yet; the first `serval serve` makes it"}
     try:
-        return found | asyncio.run(_read(configured, data_dir))
+        return found | asyncio.run(_read(url))
     except TimeoutError:
         return found | {"problem": f"it did not answer within {PATIENCE_SECONDS:.0f} seconds"}
     except Unavailable as error:
         return found | {"problem": error.message}
 
 
-async def _read(configured: str | None, data_dir: Path) -> dict[str, object]:
+async def _read(url: "URL") -> dict[str, object]:
     """Raises Unavailable, TimeoutError."""
     import asyncio
 
     from sqlalchemy import func, select
 
-    from serval.db.engine import Database, database_url, open_engine
+    from serval.db.engine import Database, open_engine
     from serval.db.migrate import current_revision, newest_revision
     from serval.models.tables import Model, Version
 
-    url = database_url(configured, data_dir)
     async with asyncio.timeout(PATIENCE_SECONDS):
         revision, needed = await current_revision(url), newest_revision()
         schema: dict[str, object] = {"schema version": revision, "schema version needed": needed}

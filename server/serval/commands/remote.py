@@ -107,7 +107,7 @@ class Api:
 
 
 def failure_of(error: "ClientError", url: str) -> CommandFailed:
-    """What a command says of an error of the client: the sentence of the server, or that there is none."""
+    """The error of a command for one of the client, with the sentence that the server has sent, if it has."""
     import serval_client
 
     if isinstance(error, serval_client.Unreachable):

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from serval.changes import ChangeNotifier
 from serval.data_plane.plane import Rates
 from serval.log import Log
+from serval.periodic import cancelled
 
 PAUSE_SECONDS = 0.02
 """Least time between two calls of Redis."""
@@ -64,8 +65,7 @@ class Leases:
     async def stop(self) -> None:
         if self._task is not None:
             asyncio.get_running_loop().remove_reader(self._descriptor)
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancelled(self._task)
 
     def _on_request(self) -> None:
         with suppress(BlockingIOError):

@@ -19,9 +19,14 @@ def is_disk_full(url: URL, error: BaseException) -> bool:
     """Whether an error of a database's driver comes of a full disk."""
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
-        code = getattr(original, "sqlite_errorcode", 0) & 0xFF
+        code = sqlite_code(original)
         return code == sqlite3.SQLITE_FULL or (code in _SQLITE_VAGUE and _has_no_space(url))
     return getattr(original, "sqlstate", None) == _POSTGRES_FULL
+
+
+def sqlite_code(error: sqlite3.Error) -> int:
+    """The primary result code of an error, as `sqlite3.SQLITE_FULL`; 0 where it has none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def disk_full(url: URL) -> DatabaseDiskFull:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from sqlalchemy.engine import URL
 
+from serval.db.disk_full import sqlite_code
 from serval.errors import CannotStart
 
 START_SECONDS = 10.0
@@ -43,7 +44,7 @@ def find_problem(
                 database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
             (first,) = database.execute(f"PRAGMA {check}(1)").fetchone()
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = sqlite_code(error)
         if code in {sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY}:
             return None
         if deadline is not None and code not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:

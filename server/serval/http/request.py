@@ -24,6 +24,11 @@ class HttpRequest(Request[Caller | None, Any, State]):
     Errors of reading the body are raised here, as errors of Serval.
     """
 
+    @property
+    def own_origin(self) -> str:
+        """The origin of the pages that this server shows the client, as `https://serval.example:8443`."""
+        return f"{self.scope['scheme']}://{self.headers.get('host', '')}"
+
     def stream(self) -> AsyncGenerator[bytes, None]:
         """Return the body as it arrives.
 

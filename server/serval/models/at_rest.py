@@ -1,4 +1,4 @@
-"""Compares the files of versions with what the database says of them, while no server needs to run."""
+"""Compares the stored files of versions with their rows in the database; no server has to run for it."""
 
 import asyncio
 import hashlib
@@ -16,8 +16,6 @@ from serval.errors import CannotStart
 from serval.models.files import Probe
 from serval.models.tables import Version
 from serval.settings.settings import Settings
-
-CHUNK_BYTES = 1 << 20
 
 
 class Problem(NamedTuple):
@@ -55,11 +53,9 @@ def _problems_of(version: Version, folder: Path) -> Iterator[Problem]:
 
 
 def _problems_with_digest(path: Path, sha256: str | None) -> Iterator[Problem]:
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
+            digest = hashlib.file_digest(file, "sha256")
     except OSError as error:
         yield Problem(str(path), f"cannot be read: {error.strerror}")
         return

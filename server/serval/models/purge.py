@@ -40,18 +40,16 @@ class Purge:
             model = await _find(session, caller, reference)
             await _check_done(session, model)
             version_ids = list(await session.scalars(select(Version.id).where(Version.model_id == model.id)))
-            freed_bytes = await session.scalar(
-                select(func.coalesce(func.sum(Version.stored_bytes), 0)).where(Version.model_id == model.id)
-            )
-            await add_stored_bytes(session, model.owner_id, -int(freed_bytes or 0))
-            record(session, caller, "model.delete", subject_of(model), purge=True, freed_bytes=int(freed_bytes or 0))
+            stored = await session.scalar(select(func.sum(Version.stored_bytes)).where(Version.model_id == model.id))
+            freed_bytes = int(stored or 0)
+            await add_stored_bytes(session, model.owner_id, -freed_bytes)
+            record(session, caller, "model.delete", subject_of(model), purge=True, freed_bytes=freed_bytes)
             self._changes.record(session, "model", model.id)
             await session.execute(delete(Share).where(Share.model_id == model.id))
             await session.execute(delete(Version).where(Version.model_id == model.id))
             await session.execute(delete(Model).where(Model.id == model.id))
-        for (
-            version_id
-        ) in version_ids:  # what a crash leaves of them has no row: it is set aside, and deleted a day later
+        # What a crash leaves of them has no row: it is set aside, and deleted a day later.
+        for version_id in version_ids:
             await asyncio.to_thread(self._files.delete, version_id)
         await self._publish()
 

@@ -150,7 +150,7 @@ class Valkey:
         """Stop the append-only file while the disk has too little free, and begin it anew afterwards."""
         while True:
             with contextlib.suppress(OSError):
-                may_persist = not (self._space.is_low() or self._space.is_full())
+                may_persist = self._space.level() == "ok"
                 if may_persist != self._is_persistent:
                     command = b"CONFIG SET appendonly %s" % (b"yes" if may_persist else b"no")
                     if await asyncio.to_thread(asked, self.socket, command) == b"+OK":

@@ -5,6 +5,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from serval.errors import DiskFull, Unavailable
 
@@ -18,6 +19,9 @@ FULL_BELOW_BYTES = 1 << 20
 """With less free space a disk is full: what is written next may fail."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The disk is full, or what the server's user may take of it."""
+
+
+Level = Literal["ok", "low", "full"]
 
 
 def full_to_start(folder: Path) -> str:
@@ -45,6 +49,13 @@ class DiskSpace:
     def is_full(self) -> bool:
         """Whether what is written next may fail."""
         return self.free_bytes() < FULL_BELOW_BYTES
+
+    def level(self) -> Level:
+        """Return `ok`, `low` where less is free than has to stay free, or `full`."""
+        free_bytes = self.free_bytes()
+        if free_bytes < FULL_BELOW_BYTES:
+            return "full"
+        return "low" if free_bytes < self.min_free_bytes else "ok"
 
     def check(self) -> int:
         """Return how many bytes may be written. Raises DiskFull where less is free than has to stay free."""

@@ -6,12 +6,12 @@ from typing import Literal
 
 from serval.log import Log
 from serval.periodic import PeriodicTask
-from serval.storage.space import DiskSpace
+from serval.storage.space import DiskSpace, Level
 
 WATCH_SECONDS = 5.0
 PROBE = b"serval"
 
-State = Literal["ok", "low", "full", "unwritable"]
+State = Level | Literal["unwritable"]
 
 
 class DiskWatch:
@@ -63,7 +63,7 @@ class DiskWatch:
         """For `/health`: `ok`, `low` where less is free than has to stay free, or why nothing can be written."""
         state: State = self._told
         if state in {"ok", "low"}:
-            state = "full" if self._space.is_full() else "low" if self._space.is_low() else "ok"
+            state = self._space.level()
         return f"failed: the disk is {state}" if state in {"full", "unwritable"} else state
 
     def _state(self) -> State:
@@ -72,9 +72,7 @@ class DiskWatch:
         except OSError:
             return "full" if self._space.is_full() else "unwritable"
         self._space.keep_reserve()
-        if self._space.is_full():
-            return "full"
-        return "low" if self._space.is_low() else "ok"
+        return self._space.level()
 
 
 def write_probe(path: Path) -> None:

@@ -78,7 +78,7 @@ class AuthController(Controller):
     ) -> Response[Tokens | CookieLogin]:
         """Exchange a password for an access token and a refresh token, or for cookies. Programs rather use keys."""
         if data.cookies:
-            csrf.check_origin(_own_origin(request), request.headers)
+            csrf.check_origin(request.own_origin, request.headers)
         login = await users.login(client_of(request.scope), data.account, data.password)
         return _answer(request, login, csrf, in_cookies=data.cookies)
 
@@ -106,7 +106,7 @@ class AuthController(Controller):
             token, in_cookies = _refresh_token(request, data)
             session = await sessions.session_of(token)
             if in_cookies:
-                csrf.check(session.id, _own_origin(request), request.headers)
+                csrf.check(session.id, request.own_origin, request.headers)
             limiter.charge_user(session.user_id, sessions.api_rate_of(session))
             login = await sessions.refresh(token, client)
         return _answer(request, login, csrf, in_cookies=in_cookies)
@@ -133,7 +133,7 @@ class AuthController(Controller):
         async with limiter.checking(client_of(request.scope)):
             session_id, in_cookies = await _login_of(request, data, sessions)
         if in_cookies:
-            csrf.check(session_id, _own_origin(request), request.headers)
+            csrf.check(session_id, request.own_origin, request.headers)
         await users.logout(client_of(request.scope), session_id)
         return Response(None, status_code=204, cookies=expired_cookies(request.scope) if in_cookies else [])
 
@@ -168,10 +168,6 @@ class AuthController(Controller):
         return SigningKeyView(
             await signing_keys.replace(caller, revoke_issued_tokens=data is not None and data.revoke_issued_tokens)
         )
-
-
-def _own_origin(request: HttpRequest) -> str:
-    return f"{request.scope['scheme']}://{request.headers.get('host', '')}"
 
 
 def _refresh_token(request: HttpRequest, data: Refresh | None) -> tuple[str, bool]:

@@ -52,5 +52,5 @@ def _is_of_own_page(request: HttpRequest, settings: Settings) -> bool:
         return request.headers.get("sec-fetch-site", "none") in _OWN_PAGE
     if settings.registration == "open" and ANY_ORIGIN in settings.cors_origins:
         return True
-    own = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
-    return all(origin != ANY_ORIGIN and origin in {own, *settings.cors_origins} for origin in origins)
+    allowed = {request.own_origin, *settings.cors_origins}
+    return all(origin != ANY_ORIGIN and origin in allowed for origin in origins)

@@ -244,8 +244,7 @@ class UserService:
 
     async def change_password(self, caller: Caller, current: str, new: str) -> None:
         """Change the caller's own password and end their other logins. Raises BadRequest, RateLimited."""
-        async with self._database.read() as session:
-            user = await get_user(session, caller.user_id)
+        user = await self.get_user(caller.user_id)
         attempts = f"login:{user.id}:{caller.origin.network}"
         self._limiter.charge(attempts, LOGIN_RATE)
         is_right, _ = await self._verify(current, user, caller.user_id)
@@ -260,8 +259,7 @@ class UserService:
 
         Raises NotFound, BadRequest, NotPermitted.
         """
-        async with self._database.read() as session:
-            user = await find_account(session, reference)
+        user = await self.find_user(reference)
         check_lasts_no_longer(caller, user.role)
         password = new or generate_password()
         await self._set_password(caller, user, password)

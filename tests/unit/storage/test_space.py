@@ -1,4 +1,4 @@
-"""What has to stay free, the reserve, and who is told."""
+"""Free disk space: the floor, the reserve, and what the log and `/health` report."""
 
 import os
 from pathlib import Path
