@@ -64,7 +64,9 @@ class Running:
 
     def _next(self, awaited: str) -> dict[str, Any]:
         line = self._heard.get(timeout=PATIENCE_SECONDS)
-        assert line, f"it ended before {awaited!r}: {self.events} {self.errors.decode()}"
+        if not line:
+            self.ended()  # or what it said last may not have been read
+            raise AssertionError(f"it ended before {awaited!r}: {self.events} {self.errors.decode()}")
         self.events.append(json.loads(line))
         return self.events[-1]
 

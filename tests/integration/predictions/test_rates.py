@@ -18,6 +18,7 @@ LIMIT = 150
 LEASE_SECONDS = 0.1
 """What each replica may let through beyond the rate, as so much time's worth of it."""
 LEASE = LIMIT * LEASE_SECONDS
+TRIES = 5
 BODY = json.dumps(ROW).encode()
 PATH = "/api/v1/predict/limited"
 
@@ -45,12 +46,28 @@ def let_through(asked: list[Asked]) -> int:
     return sum(each.status == 200 for each in asked)
 
 
+def assert_holds(
+    press_once: Callable[[], list[Asked]], *, window_seconds: float, at_most: float, at_least: float
+) -> None:
+    """No window of any try lets more through than `at_most`; a whole try lets `at_least` through, but for those that a
+    busy machine held up."""
+    for _ in range(TRIES):
+        asked = press_once()
+        assert statuses(asked) == {200, 429}
+        assert most_let_through(asked, window_seconds=window_seconds) <= at_most
+        if let_through(asked) >= at_least:
+            return
+    raise AssertionError(f"the last of {TRIES} tries let {let_through(asked)} through, not {at_least}")
+
+
 @pytest.mark.parametrize("first_share", [0.5, 0.95])
 def test_two_servers_share_a_rate(servers: Replicas, first_share: float) -> None:
-    asked = press(servers, PATH, BODY, seconds=3, first_share=first_share)
-    assert statuses(asked) == {200, 429}
-    assert most_let_through(asked, window_seconds=1) <= LIMIT + 2 * LEASE
-    assert let_through(asked) >= 0.7 * 3 * LIMIT
+    assert_holds(
+        lambda: press(servers, PATH, BODY, seconds=3, first_share=first_share),
+        window_seconds=1,
+        at_most=LIMIT + 2 * LEASE,
+        at_least=0.7 * 3 * LIMIT,
+    )
 
 
 @contextmanager
@@ -67,11 +84,13 @@ def test_without_redis_each_server_enforces_its_part_of_the_rate(
     servers: Replicas, away: Callable[[Redis], AbstractContextManager[None]]
 ) -> None:
     with away(servers.redis):
-        asked = press(servers, PATH, BODY, seconds=3, first_share=1.0)
+        assert_holds(
+            lambda: press(servers, PATH, BODY, seconds=3, first_share=1.0),
+            window_seconds=1,
+            at_most=LIMIT / 2 + 2 * LEASE,
+            at_least=0.6 * 3 * LIMIT / 2,
+        )
         servers.first.process.until("rates_partitioned")
-    assert statuses(asked) == {200, 429}
-    assert most_let_through(asked, window_seconds=1) <= LIMIT / 2 + 2 * LEASE
-    assert let_through(asked) >= 0.6 * 3 * LIMIT / 2
     servers.first.process.until("rates_shared")
 
 
@@ -81,10 +100,12 @@ def test_a_thousand_a_second_hold_in_any_ten_seconds(
     tmp_path_factory: pytest.TempPathFactory, first_share: float
 ) -> None:
     with sharing(tmp_path_factory, 1000) as servers:
-        asked = press(servers, PATH, BODY, seconds=25, first_share=first_share)
-    assert statuses(asked) == {200, 429}
-    assert most_let_through(asked, window_seconds=10) <= 1000 * (10 + 2 * LEASE_SECONDS)
-    assert let_through(asked) >= 0.8 * 25 * 1000
+        assert_holds(
+            lambda: press(servers, PATH, BODY, seconds=25, first_share=first_share),
+            window_seconds=10,
+            at_most=1000 * (10 + 2 * LEASE_SECONDS),
+            at_least=0.8 * 25 * 1000,
+        )
 
 
 @pytest.fixture(scope="module")
